@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libmemsc: post system calls in shared memory, have them executed on another CPU.
+ *
+ * Functions return 0 or a positive value on success and -errno on failure; none of them sets errno.
+ * A thread registers once and then owns a syspage; its calls concern that page alone, so threads
+ * need no lock among themselves. An index (0 … 63) names a call in flight of the calling thread.
+ */
+#ifndef MEMSC_H
+#define MEMSC_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MEMSC_API __attribute__((visibility("default")))
+
+/* How the process forwards. memsc_options_default() fills it from the MEMSC_* environment. */
+struct memsc_options {
+    uint32_t transport;    /* enum memsc_transport: 0 direct, 1 ipi, 2 memsc */
+    uint32_t service_mode; /* enum memsc_service_mode: 0 inline, 1 scanner */
+    uint32_t services;     /* entries used in service_cpus */
+    uint32_t service_cpus[16];
+    uint32_t idle_us;      /* the service parks after this long without a call; UINT32_MAX: never */
+    uint32_t spin_us;      /* a caller sleeps after polling this long; UINT32_MAX: never */
+    uint32_t recording;    /* 1: record from the start */
+    uint32_t ring_policy;  /* enum memsc_ring_policy: 0 drop, 1 wait */
+    uint64_t ring_records; /* records of each call ring, rounded up to a power of two */
+    uint32_t keep;         /* 1: leave the region's file for a reader when the process ends */
+    char directory[256];   /* where the region's file is made; "" makes an anonymous one */
+};
+
+/* Defaults, overridden by MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US,
+ * MEMSC_SPIN_US, MEMSC_RECORD, MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY.
+ * -EINVAL: a variable holds something else than documented; its name is in *wrong if not NULL. */
+MEMSC_API int memsc_options_default(struct memsc_options *options, const char **wrong);
+
+/* Starts region and service of this process. NULL: memsc_options_default().
+ * -EALREADY: started already. -EINVAL: an option is out of range. -ENXIO: a service CPU does not
+ * exist or this process may not run on it. -ENOSPC: no room for the region. */
+MEMSC_API int memsc_start(const struct memsc_options *options);
+
+/* Ends the service. -EBUSY: a thread is still registered. -ENOTCONN: not started. */
+MEMSC_API int memsc_stop(void);
+
+/* Gives the calling thread a syspage, starting the process if need be. -EALREADY: it has one.
+ * -EAGAIN: all MEMSC_MAX_SLOTS are taken. Errors of memsc_start. */
+MEMSC_API int memsc_register(void);
+
+/* Gives it back after every call in flight has finished (their results are discarded).
+ * -ENOTCONN: not registered. */
+MEMSC_API int memsc_unregister(void);
+
+/* Executes one system call and waits for it; *result is the kernel's value or -errno.
+ * -ENOTCONN: not registered. -EAGAIN: 64 calls are in flight. */
+MEMSC_API int memsc_call(long number, const long args[6], long *result);
+
+/* Posts a system call and returns its index at once. What the arguments point to must stay
+ * until the result is there. -EAGAIN: the page is full. -ENOTCONN: not registered. */
+MEMSC_API int memsc_add(long number, const long args[6]);
+
+/* 1: the result is there; 0: not yet. -EINVAL: no such index. -ENOENT: nothing in flight there.
+ * -ENOTCONN: not registered. */
+MEMSC_API int memsc_ready(int index);
+
+/* Takes the result and frees the entry. -EAGAIN: not there yet. -EINVAL: no such index.
+ * -ENOENT: nothing in flight there, or taken before. -ENOTCONN: not registered. */
+MEMSC_API int memsc_retval(int index, long *result);
+
+/* Waits until one call in flight has its result and returns its index; the result stays until
+ * memsc_retval. -ENOENT: nothing in flight. -ENOTCONN: not registered. */
+MEMSC_API int memsc_wait_any(void);
+
+/* Waits until all have theirs; returns how many wait for memsc_retval. -ENOTCONN: not registered. */
+MEMSC_API int memsc_wait_all(void);
+
+/* Switches recording. -ENOTCONN: not started. */
+MEMSC_API int memsc_record(int on);
+
+/* Name of the region's file, "" if anonymous or not started. */
+MEMSC_API const char *memsc_region_path(void);
+
+/* Version of the library, as in pyproject.toml. */
+MEMSC_API const char *memsc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

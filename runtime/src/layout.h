@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The shared format: the one place where entry, syspage, call record and region are laid out.
+ *
+ * A *region* is one file per process that forwards system calls. It is mapped by the process itself
+ * and, while a trace runs, by the tracer, which drains the call rings without touching the
+ * application's CPU. Python derives its NumPy dtypes from the DWARF of these structures; any change
+ * here needs a new MEMSC_LAYOUT_VERSION, and a test holds the two together.
+ *
+ *   0                 struct memsc_region                        (one 4 KiB page)
+ *   slots_offset      struct memsc_slot [slots]                  (one per application thread)
+ *   rings_offset      struct memsc_call [slots][ring_records]    (one call ring per slot)
+ *
+ * Who writes a line is part of the layout: a line is written by one CPU in steady state, and each
+ * group below names its writer. All integers are little-endian, all times are cycles of the CPU's
+ * counter (x86-64 TSC, Arm CNTVCT).
+ */
+#ifndef MEMSC_LAYOUT_H
+#define MEMSC_LAYOUT_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define MEMSC_LAYOUT_VERSION 1u
+#define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
+
+enum {
+    MEMSC_LINE = 64,        /* bytes of a cache line */
+    MEMSC_PAGE_ENTRIES = 64, /* entries of a syspage; also the limit of calls in flight per thread */
+    MEMSC_NUMBERS = 512,    /* system call numbers that are counted one by one; higher ones share the last */
+    MEMSC_MAX_SERVICES = 16, /* service CPUs of one process */
+    MEMSC_MAX_SLOTS = 512,  /* application threads of one process that may hold a syspage at once */
+};
+
+enum memsc_transport {
+    MEMSC_DIRECT = 0, /* the caller executes: the reference */
+    MEMSC_IPI = 1,    /* both sides sleep, each hand-off is a wake-up across CPUs */
+    MEMSC_MEMSC = 2,  /* both sides poll memory */
+};
+
+enum memsc_service_mode {
+    MEMSC_INLINE = 0,  /* the poller executes what it finds */
+    MEMSC_SCANNER = 1, /* a scanner walks the heads and wakes a worker, which drains the page */
+};
+
+enum memsc_ring_policy {
+    MEMSC_RING_DROP = 0, /* a full call ring drops the record and counts it */
+    MEMSC_RING_WAIT = 1, /* a full call ring makes the caller wait for the reader */
+};
+
+/* memsc_entry.status: the low byte is the state, the other bits qualify a submitted entry. */
+enum memsc_status {
+    MEMSC_FREE = 0,      /* belongs to the application */
+    MEMSC_SUBMITTED = 1, /* published by the application, not yet seen by the service */
+    MEMSC_TAKEN = 2,     /* passed on to a pool worker because it may block */
+    MEMSC_DONE = 3,      /* result (and reply, if stamped) are valid; belongs to the application */
+    MEMSC_STATE_MASK = 0xff,
+    MEMSC_STAMP = 0x100, /* the call is recorded: the service stamps it */
+    MEMSC_STAY = 0x200,  /* the next call comes at this same entry: the head does not advance */
+};
+
+/* What the service leaves in a done entry's argument bytes when the call is stamped. */
+struct memsc_reply {
+    uint64_t picked;      /* cycles: the service started on it */
+    uint64_t executed;    /* cycles: the system call had returned */
+    uint32_t service_cpu; /* the CPU that executed it */
+    uint32_t flags;       /* enum memsc_call_flags of the service's side */
+};
+
+/* One call on its way: written by the application until submitted, by the service until done. */
+struct memsc_entry {
+    alignas(MEMSC_LINE) _Atomic uint32_t status; /* enum memsc_status; also the futex of a sleeping caller */
+    uint32_t number;                            /* system call number */
+    int64_t result;                             /* what the kernel returned: a value or -errno */
+    union {
+        uint64_t args[6];         /* while submitted */
+        struct memsc_reply reply; /* while done, if MEMSC_STAMP was set */
+    };
+};
+
+/* One application thread's calls: a ring processed in order, so a scan looks only at its head. */
+struct memsc_syspage {
+    struct memsc_entry entries[MEMSC_PAGE_ENTRIES];
+};
+
+enum memsc_call_flags {
+    MEMSC_CALL_ASYNC = 1,   /* posted by add: complete includes the time the caller was busy elsewhere */
+    MEMSC_CALL_POOLED = 2,  /* executed by a pool worker, because it may block */
+    MEMSC_CALL_SLEPT = 4,   /* the caller slept for the result */
+    MEMSC_CALL_WOKE = 8,    /* the service had parked and was woken for this call */
+    MEMSC_CALL_TAKEOVER = 16, /* a standby took over polling because the service was stuck in a call */
+};
+
+/* One finished call: the five stamps and what is needed to name it. Stages are differences of
+ * neighbours, so they sum to completed - called exactly. */
+struct memsc_call {
+    alignas(MEMSC_LINE) uint64_t called; /* entered the library */
+    uint64_t posted;                    /* entry published */
+    uint64_t picked;                    /* service starts on it */
+    uint64_t executed;                  /* system call returned */
+    uint64_t completed;                 /* caller has the result */
+    int64_t result;                     /* value or -errno */
+    uint32_t number;                    /* system call number */
+    uint32_t tid;                       /* calling thread */
+    uint16_t app_cpu;                   /* CPU of the caller when it completed */
+    uint16_t service_cpu;               /* CPU that executed it */
+    uint32_t flags;                     /* enum memsc_call_flags */
+};
+
+enum memsc_slot_state {
+    MEMSC_SLOT_FREE = 0,   /* may be claimed */
+    MEMSC_SLOT_ACTIVE = 1, /* the service looks at its head */
+};
+
+/* One application thread. */
+struct memsc_slot {
+    /* Written at registration. */
+    alignas(4096) _Atomic uint32_t state; /* enum memsc_slot_state */
+    uint32_t tid;                        /* thread that owns it */
+    uint32_t service;                    /* index of the service that looks at it */
+    uint32_t generation;                 /* counts the owners the slot has had */
+
+    /* Written by the application thread. */
+    alignas(MEMSC_LINE) _Atomic uint32_t sleeping; /* 1 + index of the entry it sleeps on, 0: awake */
+
+    /* Written by the service. */
+    alignas(MEMSC_LINE) uint32_t head; /* entry the service looks at next */
+
+    /* The call ring's two ends; positions count up for ever, the record is at position % records. */
+    alignas(MEMSC_LINE) _Atomic uint64_t written; /* application: records complete up to here */
+    _Atomic uint64_t dropped;                     /* application: calls that found the ring full */
+    alignas(MEMSC_LINE) _Atomic uint64_t drained; /* reader: records before this are free again */
+
+    /* Calls made, by number; written by the application thread, never reset. */
+    alignas(4096) uint64_t forwarded[MEMSC_NUMBERS]; /* executed by the service */
+    uint64_t local[MEMSC_NUMBERS];                   /* executed by the caller, on purpose */
+
+    alignas(4096) struct memsc_syspage page;
+};
+
+/* One service CPU of the process. */
+struct memsc_service_line {
+    /* Written by the thread that polls. */
+    alignas(MEMSC_LINE) _Atomic uint32_t in_call; /* 1 while inside a system call that may sleep */
+    _Atomic uint32_t calls;                       /* wraps: tells a waiter whether the service moves on */
+    /* Written when parking and waking. */
+    alignas(MEMSC_LINE) _Atomic uint32_t parked; /* futex: 1 while the poller sleeps */
+    uint32_t cpu;                               /* CPU it runs on */
+    uint64_t parks;                             /* how often it has parked */
+};
+
+struct memsc_region {
+    uint64_t magic;          /* MEMSC_MAGIC */
+    uint32_t version;        /* MEMSC_LAYOUT_VERSION */
+    uint32_t pid;            /* process that made it */
+    uint64_t start_time;     /* field 22 of its /proc/pid/stat: tells a reused pid apart */
+    uint32_t transport;      /* enum memsc_transport */
+    uint32_t service_mode;   /* enum memsc_service_mode */
+    uint32_t slots;          /* slots in the file */
+    uint32_t services;       /* service lines in use */
+    uint64_t ring_records;   /* records of each call ring, a power of two */
+    uint64_t slots_offset;   /* bytes */
+    uint64_t rings_offset;   /* bytes */
+    char program[64];        /* file name of the executable, NUL-terminated */
+
+    /* Switches, written by whoever controls the run. */
+    alignas(MEMSC_LINE) _Atomic uint32_t recording; /* 1: stamp and record calls */
+    _Atomic uint32_t ring_policy;                   /* enum memsc_ring_policy */
+
+    /* Written at registration. */
+    alignas(MEMSC_LINE) _Atomic uint32_t slots_used; /* slots ever claimed: the reader looks no further */
+    _Atomic uint32_t active;                         /* threads registered now */
+    _Atomic uint32_t unpaged;                        /* threads that found no free slot and call directly */
+    _Atomic uint32_t finished;                       /* 1: the process has unregistered in order */
+
+    struct memsc_service_line service[MEMSC_MAX_SERVICES];
+};
+
+#endif
