@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+# Everything from a bare Debian 12 machine: each target sets up what it needs first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON := /usr/bin/python3
+BIN := .venv/bin
+FOLDERS := analysis commands probes runtime tracer
+C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system python native demo test test-native test-sanitizers test-python check \
+	check-python check-types check-floors check-c format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: native ## system packages, .venv, native library; then .venv/bin/memsc is the command
+
+system: build/stamps/system
+
+build/stamps/system: requirements-debian.txt tools/debian-packages
+	@tools/debian-packages requirements-debian.txt
+	@mkdir -p $(@D) && touch $@
+
+python: build/stamps/house
+
+.venv/stamp-pip: requirements.txt requirements-dev.txt | build/stamps/system
+	@test -x $(BIN)/python || $(PYTHON) -m venv --system-site-packages .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+build/stamps/house: tools/house pyproject.toml .venv/stamp-pip
+	@$(BIN)/python tools/house $(FOLDERS)
+	@mkdir -p $(@D) && touch $@
+
+# Ninja knows best what is out of date, and is silent and quick when nothing is.
+native: python
+	@test -f build/native/build.ninja || cmake -S runtime -B build/native -G Ninja \
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=$(CURDIR)/runtime/native >/dev/null
+	@ninja -C build/native --quiet | { grep -v "no work to do" || true; }
+	@cmake --install build/native >/dev/null
+
+demo: setup ## what this machine can do, then a short comparison of the transports
+	@$(BIN)/memsc doctor
+
+test: test-native test-sanitizers test-python ## every test: native, sanitizers, Python
+
+test-native: setup
+	@ctest --test-dir build/native --output-on-failure
+
+test-sanitizers: setup ## the native tests under address+undefined and thread sanitizers
+	@for s in address,undefined thread; do \
+		b=build/sanitize-$${s%%,*}; \
+		test -f $$b/build.ninja || cmake -S runtime -B $$b -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+			-DMEMSC_SANITIZE=$$s >/dev/null; \
+		ninja -C $$b --quiet; \
+		echo "sanitizer: $$s"; \
+		ctest --test-dir $$b --output-on-failure; \
+	done
+
+test-python: setup
+	@$(BIN)/python -m pytest
+
+check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
+
+check-python: python
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+check-types: python
+	@$(BIN)/pyright
+
+check-floors: python
+	@$(BIN)/lint-imports --no-cache
+
+check-c: python
+	@$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: python ## bring Python and C into the house's style
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+	@$(BIN)/clang-format -i $(C_FILES)
+
+clean: ## remove everything that was built, .venv too
+	rm -rf build .venv runtime/native .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The memsc command: one file per sub-command."""

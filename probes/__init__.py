@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Probes: each one is its BPF C and its declaration."""
