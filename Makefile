@@ -72,10 +72,10 @@ check-python: python
 	@$(BIN)/ruff format --check
 
 check-types: python
-	@$(BIN)/pyright
+	@$(BIN)/pyright | sed 's:$(CURDIR)/build/house/memsc/::; s:$(CURDIR)/::'
 
 check-floors: python
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 check-c: python
 	@$(BIN)/clang-format --dry-run --Werror $(C_FILES)
