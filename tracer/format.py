@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+# pyarrow's published stubs leave type parameters open; what passes through them is unknown to
+# pyright, everything else here is not.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""The trace folder: its one definition, and the reader.
+
+A trace is a folder `NAME.memsc/` with a `session.json` (the model below) and tables, each a folder
+of Parquet files `part-NNNN.parquet`. A part is one row group, closed and renamed when complete, so
+that whatever stands under its final name is whole. This module is pure: it opens files and nothing
+else, and is all that `memsc.analysis` may import from the tracer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from memsc.runtime.errors import MemscError
+
+SCHEMA = 1
+SUFFIX = ".memsc"
+SESSION = "session.json"
+CALLS = "calls"
+TIMINGS = "timings"
+EVENTS = "events"
+# Rows of one part. A quarter of a million calls are 27 MB before compression: small enough that
+# little is lost by kill -9, large enough that reading a part costs more than opening it.
+PART_ROWS = 1 << 18
+
+STAMPS = ("called", "posted", "picked", "executed", "completed")
+STAGES = ("post", "poll", "execute", "complete")
+
+# Bits of the `flags` column: `enum memsc_call_flags` of runtime/src/layout.h, held to it by a test.
+FLAGS = {"async": 1, "pooled": 2, "slept": 4, "woke": 8, "takeover": 16}
+
+NAME: pa.DataType = pa.dictionary(pa.int32(), pa.string())
+
+
+def field(name: str, unit: str | None = None, kind: pa.DataType | None = None) -> pa.Field[Any]:
+    """A column: int64 unless a kind is given, with its unit in the metadata."""
+    metadata = {"unit": unit} if unit else None
+    return pa.field(
+        name, kind if kind is not None else pa.int64(), nullable=False, metadata=metadata
+    )
+
+
+CALLS_SCHEMA: pa.Schema = pa.schema(
+    [
+        field("arm", kind=NAME),
+        field("case", kind=NAME),
+        field("round"),
+        field("pid"),
+        field("tid"),
+        field("syscall", kind=NAME),
+        field("number"),
+        field("result"),
+        *(field(stamp, "cycles") for stamp in STAMPS),
+        field("app_cpu"),
+        field("service_cpu"),
+        field("flags", "bits"),
+    ],
+    metadata={"memsc_schema": str(SCHEMA)},
+)
+
+TIMINGS_SCHEMA: pa.Schema = pa.schema(
+    [
+        field("arm", kind=NAME),
+        field("case", kind=NAME),
+        field("round"),
+        field("recording"),
+        field("calls", "calls"),
+        field("cycles", "cycles"),
+    ],
+    metadata={"memsc_schema": str(SCHEMA)},
+)
+
+EVENT_UNITS = {"time": "ns"}
+"""Units of the columns that every event has: time (CLOCK_MONOTONIC), cpu, pid, tid, kind."""
+
+
+class RoundKey(NamedTuple):
+    """One run of one case under one arm."""
+
+    arm: str
+    case: str
+    round: int
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The fit between the CPU's counter and CLOCK_MONOTONIC, and how far CPUs disagree."""
+
+    counter: str
+    hz: float
+    anchor_cycles: int
+    anchor_ns: int
+    ns_per_cycle: float
+    residual_ns: float | None = None
+    points: int = 0
+    skew_bound_ns: float | None = None
+    skew_reason: str | None = None
+
+    def ns(self, cycles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Stamps in cycles as CLOCK_MONOTONIC nanoseconds, rounded."""
+        since = (cycles - self.anchor_cycles) * self.ns_per_cycle
+        return self.anchor_ns + np.rint(since).astype(np.int64)
+
+    def cycles(self, ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The inverse of `ns`, within one cycle."""
+        since = (ns - self.anchor_ns) / self.ns_per_cycle
+        return self.anchor_cycles + np.rint(since).astype(np.int64)
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """One side of a comparison. Counts are null until the session has drained its last round."""
+
+    transport: str
+    service: str | None = None
+    app_cpus: list[int] = []
+    service_cpus: list[int] = []
+    calls: int | None = None
+    lost: int | None = None
+    made: int | None = None
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One run of one case under one arm; `check` rounds are disturbed by probes, on purpose."""
+
+    arm: str
+    case: str
+    round: int
+    check: bool = False
+    recording: bool = True
+    probes: list[str] = []
+    start_ns: int | None = None
+    end_ns: int | None = None
+    start_cycles: int | None = None
+    end_cycles: int | None = None
+    pids: list[int] = []
+    exit_status: int | None = None
+    calls: int | None = None
+    lost: int | None = None
+    made: int | None = None
+    local: int | None = None
+
+    @property
+    def key(self) -> RoundKey:
+        """What tells it apart in every table."""
+        return RoundKey(self.arm, self.case, self.round)
+
+
+class ProbeStatus(msgspec.Struct, frozen=True):
+    """Whether a probe was attached, why not, and how many events it saw and lost."""
+
+    attached: bool
+    reason: str | None = None
+    seen: int | None = None
+    lost: int | None = None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """`session.json`. A value that is not known is null, with a reason beside it, never 0."""
+
+    memsc: str
+    created: str
+    command: list[str]
+    clock: Clock
+    schema: int = SCHEMA
+    complete: bool = False
+    environment: dict[str, Any] = {}
+    arms: dict[str, Arm] = {}
+    rounds: list[Round] = []
+    probes: dict[str, ProbeStatus] = {}
+    perturbation: dict[str, Any] | None = None
+
+    def encode(self) -> bytes:
+        """The file's bytes: indented JSON in field order."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def decode_session(data: bytes, path: Path) -> Session:
+    """Parses `session.json`.
+
+    Raises:
+        MemscError: not JSON, no schema number, a schema newer than this memsc, or a field of the
+            wrong type (named by its JSON path).
+    """
+    what = f"cannot read {path}"
+    try:
+        schema = msgspec.json.decode(data, type=_Versioned).schema
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise MemscError(what, f"not a memsc session ({error})", "name a trace folder") from error
+    if schema > SCHEMA:
+        raise MemscError(
+            what,
+            f"it has trace schema {schema}, this memsc reads up to {SCHEMA}",
+            "upgrade memsc",
+        )
+    try:
+        return msgspec.json.decode(data, type=Session)
+    except msgspec.ValidationError as error:
+        raise MemscError(what, f"damaged session ({error})", "record it again") from error
+
+
+class _Versioned(msgspec.Struct):
+    schema: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One whole Parquet file of a table: `table` as in "calls" or "events/sched"."""
+
+    table: str
+    path: Path
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFolder:
+    """An opened trace: its session and the whole parts of its tables, nothing read yet."""
+
+    path: Path
+    session: Session
+    parts: dict[str, list[Part]]
+
+    def rows(self, table: str) -> int:
+        """Rows of a table; 0 if the trace has no such table."""
+        return sum(part.rows for part in self.parts.get(table, []))
+
+    def batches(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """A table's rows, one part at a time, in the order they were recorded."""
+        for part in self.parts.get(table, []):
+            yield read_part(part, columns)
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A whole table in memory: for small ones (`timings`, events of one probe).
+
+        Raises:
+            MemscError: the trace has no such table.
+        """
+        found = list(self.batches(table, columns))
+        if not found:
+            raise MemscError(
+                f"cannot read {table} of {self.path}", "not recorded", self._remedy(table)
+            )
+        return pa.concat_tables(found, promote_options="permissive").unify_dictionaries()
+
+    def _remedy(self, table: str) -> str:
+        if table.startswith(f"{EVENTS}/"):
+            return f"record again with --probes {table.removeprefix(f'{EVENTS}/')}"
+        return f"this trace has {', '.join(sorted(self.parts)) or 'no tables'}"
+
+
+def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+    """One part's rows.
+
+    Raises:
+        MemscError: the file is damaged or lacks a column.
+    """
+    try:
+        file = pq.ParquetFile(part.path)
+        missing = set(columns or ()) - set(file.schema_arrow.names)
+        if missing:
+            raise MemscError(
+                f"cannot read {part.path}",
+                f"it has no column {', '.join(sorted(missing))}",
+                "record again with this memsc",
+            )
+        return file.read(columns=list(columns) if columns is not None else None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _damaged(part.path, error) from error
+
+
+def open_trace(path: str | Path) -> TraceFolder:
+    """Opens a trace folder and looks at the footer of every part, which is cheap.
+
+    Raises:
+        MemscError: nothing there, not a trace, `session.json` missing or newer than this memsc, a
+            part cut short (named).
+
+    Example:
+        >>> open_trace("demo.memsc").rows("calls")  # doctest: +SKIP
+        4000000
+    """
+    folder = Path(path)
+    what = f"cannot open {folder}"
+    if not folder.exists():
+        raise MemscError(what, "no such folder", "record one with memsc trace -o FOLDER")
+    if not folder.is_dir():
+        raise MemscError(what, "not a folder", "a trace is a folder NAME.memsc")
+    try:
+        data = (folder / SESSION).read_bytes()
+    except FileNotFoundError as error:
+        if (folder / CALLS).is_dir():
+            raise MemscError(what, f"its {SESSION} is missing", "copy the whole folder") from error
+        raise MemscError(
+            what, "not a memsc trace", "name a folder that memsc trace wrote"
+        ) from error
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "check its permissions") from error
+    session = decode_session(data, folder / SESSION)
+    tables = [folder / CALLS, folder / TIMINGS, *_children(folder / EVENTS)]
+    tables += [folder / "counters", folder / "stacks"]
+    parts = {str(table.relative_to(folder)): _parts(folder, table) for table in tables}
+    return TraceFolder(folder, session, {name: found for name, found in parts.items() if found})
+
+
+def part_name(index: int) -> str:
+    """The file name of a table's part."""
+    return f"part-{index:04d}.parquet"
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
+
+
+def _parts(folder: Path, table: Path) -> list[Part]:
+    # Past part 9999 the names get longer, so length comes before letters.
+    files = sorted(table.glob("part-*.parquet"), key=lambda file: (len(file.name), file.name))
+    return [Part(str(table.relative_to(folder)), file, _rows(file)) for file in files]
+
+
+def _rows(file: Path) -> int:
+    try:
+        return pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> MemscError:
+    reason = str(error).splitlines()[0].rstrip(". ")
+    return MemscError(
+        f"cannot read {file}",
+        f"the part is cut short or damaged ({reason[:80]})",
+        "copy the trace again, or remove that file to read the rest",
+    )

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+# pyarrow's published stubs leave type parameters open; what passes through them is unknown to
+# pyright, everything else here is not.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""Writes a trace folder, part by part, so that kill -9 costs at most the part in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from memsc.runtime.errors import USAGE, MemscError
+from memsc.tracer import format as fmt
+
+Names = Mapping[int, str] | Sequence[str] | Callable[[int], str]
+
+
+def prepare_output(path: str | Path, force: bool = False) -> Path:
+    """Makes the empty folder a trace is written to.
+
+    Args:
+        path: the folder; its parent must exist.
+        force: replace a trace that is there. What is not a trace is never removed.
+
+    Raises:
+        MemscError: something is there, or the folder cannot be made.
+    """
+    folder = Path(path)
+    what = f"cannot write to {folder}"
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise MemscError(what, "it exists and is not a trace", "choose another name", USAGE)
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / fmt.SESSION).is_file():
+            raise MemscError(what, "the folder is not a trace", "choose another name", USAGE)
+        if not force:
+            raise MemscError(what, "it exists", "choose another name, or replace it with -f", USAGE)
+        # The session first: a half-removed trace must not look like a whole one.
+        (folder / fmt.SESSION).unlink()
+        for table in (fmt.CALLS, fmt.TIMINGS, fmt.EVENTS, "counters", "stacks"):
+            shutil.rmtree(folder / table, ignore_errors=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "choose another place") from error
+    return folder
+
+
+class TraceWriter:
+    """Streams one session's tables into a folder made by `prepare_output`.
+
+    Use it as a context manager; leaving it flushes. `session` writes `session.json` and may be
+    called as often as there is news; the last call says `complete=True`.
+
+    Raises:
+        MemscError: a write failed (a full disk); what had been written stays readable.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pending: dict[str, list[pa.RecordBatch]] = {}
+        self._written: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+
+    def __enter__(self) -> TraceWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # After a failed write a second one would fail again and hide the first.
+        if not isinstance(error, MemscError):
+            self.flush()
+
+    def session(self, session: fmt.Session) -> None:
+        """Writes `session.json`, whole or not at all."""
+        self._save(self.folder / fmt.SESSION, session.encode())
+
+    def calls(
+        self,
+        key: fmt.RoundKey,
+        pid: int,
+        records: NDArray[np.void],
+        names: Names,
+    ) -> None:
+        """Appends drained call records.
+
+        Args:
+            key: the round they belong to.
+            pid: the process that made them.
+            records: structured array with the fields of `struct memsc_call`.
+            names: system call number to name.
+        """
+        if not len(records):
+            return
+        columns: dict[str, Any] = {
+            "arm": _constant(key.arm, len(records)),
+            "case": _constant(key.case, len(records)),
+            "round": np.full(len(records), key.round, np.int64),
+            "pid": np.full(len(records), pid, np.int64),
+            "syscall": _named(records["number"], names),
+        }
+        for field in fmt.CALLS_SCHEMA:
+            if field.name not in columns:
+                columns[field.name] = records[field.name].astype(np.int64)
+        self._append(fmt.CALLS, fmt.CALLS_SCHEMA, columns)
+
+    def timings(
+        self,
+        key: fmt.RoundKey,
+        recording: bool,
+        calls: NDArray[np.int64] | int,
+        cycles: NDArray[np.int64],
+    ) -> None:
+        """Appends intervals the workload measured from outside: calls covered and cycles taken."""
+        rows = len(cycles)
+        if not rows:
+            return
+        columns = {
+            "arm": _constant(key.arm, rows),
+            "case": _constant(key.case, rows),
+            "round": np.full(rows, key.round, np.int64),
+            "recording": np.full(rows, int(recording), np.int64),
+            "calls": np.broadcast_to(np.asarray(calls, np.int64), rows),
+            "cycles": cycles.astype(np.int64),
+        }
+        self._append(fmt.TIMINGS, fmt.TIMINGS_SCHEMA, columns)
+
+    def events(
+        self,
+        probe: str,
+        events: NDArray[np.void],
+        names: Mapping[str, Names],
+        units: Mapping[str, str] | None = None,
+    ) -> None:
+        """Appends a probe's events.
+
+        Args:
+            probe: table `events/<probe>`.
+            events: structured array with time, cpu, pid, tid, kind and the probe's own columns;
+                fields named with a leading underscore are padding and left out.
+            names: columns that hold codes, `kind` among them, and what each code is called.
+            units: units of the probe's own columns.
+        """
+        if not len(events):
+            return
+        known = {**fmt.EVENT_UNITS, **(units or {})}
+        fields: list[pa.Field[Any]] = []
+        columns: dict[str, Any] = {}
+        for name in events.dtype.names or ():
+            if name.startswith("_"):
+                continue
+            values = events[name]
+            if name in names:
+                columns[name] = _named(values, names[name])
+            elif values.dtype.kind in "SU":
+                columns[name] = pa.array(values.astype("U")).dictionary_encode()
+            else:
+                columns[name] = values.astype(np.int64)
+            kind = pa.int64() if isinstance(columns[name], np.ndarray) else fmt.NAME
+            fields.append(fmt.field(name, known.get(name), kind))
+        schema = pa.schema(fields, metadata={"memsc_schema": str(fmt.SCHEMA)})
+        self._append(f"{fmt.EVENTS}/{probe}", schema, columns)
+
+    def flush(self) -> None:
+        """Writes what is pending as parts: call it at each round's end."""
+        for table in list(self._pending):
+            self._write(table, everything=True)
+
+    def rows(self, table: str) -> int:
+        """Rows of a table that are safe on disk."""
+        return self._written.get(table, 0)
+
+    def _append(self, table: str, schema: pa.Schema, columns: Mapping[str, Any]) -> None:
+        arrays = [pa.array(columns[name], schema.field(name).type) for name in schema.names]
+        self._pending.setdefault(table, []).append(
+            pa.RecordBatch.from_arrays(arrays, schema=schema)
+        )
+        self._write(table, everything=False)
+
+    def _write(self, table: str, everything: bool) -> None:
+        batches = self._pending[table]
+        rows = sum(batch.num_rows for batch in batches)
+        if rows < (1 if everything else fmt.PART_ROWS):
+            return
+        whole = pa.Table.from_batches(batches).unify_dictionaries()
+        start = 0
+        while rows - start >= fmt.PART_ROWS or (everything and start < rows):
+            part = whole.slice(start, fmt.PART_ROWS)
+            self._write_part(table, part)
+            start += part.num_rows
+        self._pending[table] = whole.slice(start).to_batches() if start < rows else []
+
+    def _write_part(self, table: str, part: pa.Table) -> None:
+        names = [field.name for field in part.schema if pa.types.is_dictionary(field.type)]
+        stream = pa.BufferOutputStream()
+        options: dict[str, Any] = {"use_dictionary": names, "row_group_size": fmt.PART_ROWS}
+        pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
+        index = self._next.get(table, 0)
+        self._save(self.folder / table / fmt.part_name(index), stream.getvalue())
+        self._next[table] = index + 1
+        self._written[table] = self._written.get(table, 0) + part.num_rows
+
+    def _save(self, path: Path, data: bytes | pa.Buffer) -> None:
+        temporary = path.with_name(f".{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(data)
+                if path.name == fmt.SESSION:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            kept = f"{self.rows(fmt.CALLS)} calls are kept in {self.folder}"
+            raise MemscError(
+                f"cannot write {path}",
+                error.strerror or str(error),
+                f"{kept} and readable; free some space and record again",
+            ) from error
+
+
+def _constant(value: str, rows: int) -> pa.DictionaryArray[Any, Any]:
+    return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([value]))
+
+
+def _named(codes: NDArray[Any], names: Names) -> pa.DictionaryArray[Any, Any]:
+    found, indices = np.unique(codes, return_inverse=True)
+    labels = [_name(int(code), names) for code in found]
+    return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(labels))
+
+
+def _name(code: int, names: Names) -> str:
+    if callable(names):
+        return names(code)
+    if isinstance(names, Mapping):
+        return names.get(code, f"#{code}")
+    return names[code] if 0 <= code < len(names) else f"#{code}"
