@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""The `memsc` command: finds the sub-command, calls it, and turns errors into an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, Protocol, cast
+
+from memsc.runtime.errors import USAGE, MemscError
+
+NAMES = ("doctor", "run", "trace", "report", "compare", "export", "bench", "clean")
+
+DESCRIPTION = """\
+Forward a program's system calls through shared memory to another CPU, measure
+where the time of each call goes, and explain it.
+"""
+
+EPILOG = """\
+exit status:
+  0  fine
+  1  failure: one line on stderr says what, why and the remedy
+  2  usage
+  3  a condition of --fail-if was met
+  4  the verdict is withheld: calls were lost, or there are too few samples
+  `memsc run` ends with the status of its program.
+"""
+
+
+class Command(Protocol):
+    """What `memsc.commands.NAME.Command` offers; its docstring is the sub-command's help."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the sub-command's arguments."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work and return the exit status; raise MemscError for a failure."""
+        ...
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, like every other error of memsc."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line on stderr and exit with status 2."""
+        self.exit(USAGE, f"memsc: {message}; see '{self.prog} --help'\n")
+
+
+class Version(argparse.Action):
+    """Print the installed version: looked up only when asked for, since looking takes long."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and exit."""
+        from importlib.metadata import version
+
+        print(f"memsc {version('memsc')}")
+        parser.exit()
+
+
+def available() -> tuple[str, ...]:
+    """Names of the sub-commands that this installation has, in the order of the help."""
+    return tuple(name for name in NAMES if importlib.util.find_spec(f"memsc.commands.{name}"))
+
+
+def load(name: str) -> Command:
+    """Import one sub-command."""
+    return cast("Command", importlib.import_module(f"memsc.commands.{name}").Command())
+
+
+def build(names: Sequence[str]) -> argparse.ArgumentParser:
+    """Build a parser that knows the sub-commands names; each one's module is imported."""
+    parser = Parser(
+        prog="memsc",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
+    group = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name in names:
+        command = load(name)
+        text = inspect.getdoc(command) or ""
+        sub = group.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.configure(sub)
+        sub.set_defaults(loaded=command)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+    """Parse argv, importing no other sub-command than the one it names.
+
+    Raises:
+        SystemExit: 0 after --help or --version, 2 on a usage error.
+    """
+    names = available()
+    if argv and argv[0] in names:
+        names = (argv[0],)
+    parser = build(names)
+    if argv and argv[0] not in names and not argv[0].startswith("-"):
+        parser.error(f"there is no command '{argv[0]}' (there are: {', '.join(names)})")
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(USAGE)
+    return args.loaded, args
+
+
+def complain(error: MemscError) -> int:
+    """Print an error as the one line that users and scripts rely on; return its status."""
+    print("memsc:", " ".join(str(error).split()), file=sys.stderr)
+    return error.status
+
+
+def silence(stream_number: int) -> None:
+    """Point a broken standard stream at nothing, so that Python's exit does not trip over it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream_number)
+    os.close(null)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line argv (default: this process's) and return its exit status.
+
+    Raises:
+        SystemExit: see parse.
+    """
+    try:
+        command, args = parse(sys.argv[1:] if argv is None else argv)
+        status = command.run(args)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            silence(1)
+            raise MemscError(
+                "the output is incomplete", error.strerror or str(error), "write it elsewhere"
+            ) from error
+    except MemscError as error:
+        return complain(error)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        silence(1)
+        return 128 + signal.SIGPIPE
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
