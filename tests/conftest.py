@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""What all tests share: Hypothesis without clocks, and the rule about BPF."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+from hypothesis import settings
+
+# No test asserts a time, and a deadline is one.
+settings.register_profile("memsc", deadline=None, max_examples=60)
+settings.load_profile("memsc")
+
+
+def _lacking() -> str | None:
+    if os.geteuid() != 0:
+        return "needs root"
+    if importlib.util.find_spec("bcc") is None:
+        return "needs BCC, Debian's python3-bpfcc"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked bpf where BPF cannot be, unless MEMSC_REQUIRE_BPF=1 makes that a fault."""
+    if item.get_closest_marker("bpf") and (reason := _lacking()):
+        if os.environ.get("MEMSC_REQUIRE_BPF") == "1":
+            pytest.fail(f"MEMSC_REQUIRE_BPF=1, but this test {reason}")
+        pytest.skip(reason)
