@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Probes: each one is its BPF C and its declaration."""
+"""Probes: one pair of files each, its BPF C and its declaration. Standard library only."""

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""What a probe says about itself, and the registry of those there are.
+
+The declaration is the single definition of a probe's event: the C structure is generated from it
+(`memsc.probes.source`) and the session's NumPy dtype is built from `Probe.layout`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Type = Literal["u8", "i32", "u32", "i64", "u64"]
+
+C_TYPES: dict[Type, str] = {"u8": "u8", "i32": "s32", "u32": "u32", "i64": "s64", "u64": "u64"}
+NUMPY_TYPES: dict[Type, str] = {"u8": "u1", "i32": "<i4", "u32": "<u4", "i64": "<i8", "u64": "<u8"}
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of an event.
+
+    Args:
+        name: its name in C, in the structured array and in the trace.
+        type: width and sign.
+        unit: `ns`, `cpu`, `task` (a thread's id), `process`, `kind`, `number`, `value` or `flags`.
+        meaning: one sentence; it says what stands there when nothing is known.
+    """
+
+    name: str
+    type: Type
+    unit: str
+    meaning: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return {"u8": 1, "i32": 4, "u32": 4, "i64": 8, "u64": 8}[self.type]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of event; its number is its place in `Probe.kinds`."""
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One BPF program and the tracepoint it sits on.
+
+    Args:
+        tracepoint: `category:event`.
+        program: the C function's name.
+        kinds: names of the kinds it makes; empty for a program that only keeps state.
+        fields: fields that the tracepoint's format must show; for a raw hook they stand in for the
+            order of its arguments.
+        raw: attach to the raw tracepoint, which is cheaper and hands over plain arguments. Only for
+            tracepoints whose arguments are numbers: pointers would need the right kernel's headers.
+        required: without it the probe is refused; otherwise only its kinds are absent.
+        remedy: what to do when the kernel lacks it.
+    """
+
+    tracepoint: str
+    program: str
+    kinds: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    raw: bool = False
+    required: bool = False
+    remedy: str = "use a kernel that has this tracepoint"
+
+
+LEADING = (
+    Column("time", "u64", "ns", "when, CLOCK_MONOTONIC (bpf_ktime_get_ns)"),
+    Column("cpu", "u32", "cpu", "CPU the event happened on"),
+    Column("kind", "u32", "kind", "place in the probe's kinds"),
+    Column("pid", "u32", "process", "process that CPU was running"),
+    Column("tid", "u32", "task", "thread that CPU was running; 0 is the idle task"),
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One probe.
+
+    Args:
+        name: also the name of its two files.
+        summary: one line for a user.
+        kinds: kinds of events.
+        columns: its own columns, after `LEADING`.
+        hooks: its programs. At least one of them must be there to attach the probe.
+        disturbs: it slows the calls themselves, so its rounds are left out of latency figures.
+        ring_bytes: default size of its ring buffer, a power of two of at least a page; locked
+            kernel memory.
+        cost_ns: measured cost of one hit in nanoseconds, None while it was not measured.
+    """
+
+    name: str
+    summary: str
+    kinds: tuple[Kind, ...]
+    columns: tuple[Column, ...]
+    hooks: tuple[Hook, ...]
+    disturbs: bool = False
+    ring_bytes: int = 64 << 20
+    cost_ns: float | None = None
+
+    def __post_init__(self) -> None:
+        offset = 0
+        for column in self.all_columns:
+            if offset % column.size:
+                raise ValueError(f"{self.name}.{column.name} is not aligned: C would pad before it")
+            offset += column.size
+        if offset % 8:
+            raise ValueError(f"an event of {self.name} is {offset} bytes, not a multiple of 8")
+        known = self.kind_names
+        unknown = {kind for hook in self.hooks for kind in hook.kinds} - set(known)
+        if unknown or len(set(known)) != len(known):
+            raise ValueError(f"{self.name}: kinds {sorted(unknown)} unknown, or some named twice")
+
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """The leading columns and its own, in the event's order."""
+        return LEADING + self.columns
+
+    @property
+    def kind_names(self) -> tuple[str, ...]:
+        """Names of the kinds; an event's `kind` is the index."""
+        return tuple(kind.name for kind in self.kinds)
+
+    @property
+    def event_size(self) -> int:
+        """Bytes of one event."""
+        return sum(column.size for column in self.all_columns)
+
+    def layout(self) -> list[tuple[str, str]]:
+        """Fields of one event as `numpy.dtype` takes them: (name, little-endian type code)."""
+        return [(column.name, NUMPY_TYPES[column.type]) for column in self.all_columns]
+
+    def c_declarations(self) -> str:
+        """The event's structure and the kinds' numbers in C."""
+        fields = "".join(f"    {C_TYPES[c.type]} {c.name};\n" for c in self.all_columns)
+        kinds = "".join(
+            f"    MEMSC_{self.name}_{kind}".upper() + f" = {number},\n"
+            for number, kind in enumerate(self.kind_names)
+        )
+        return f"struct {self.name}_event {{\n{fields}}};\nenum {{\n{kinds}}};\n"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the probes there are, sorted; state-keeping `tracking` is not among them."""
+    stems = (path.stem for path in FOLDER.glob("*.c"))
+    return tuple(sorted(s for s in stems if s != "tracking" and (FOLDER / f"{s}.py").exists()))
+
+
+def find(name: str) -> Probe:
+    """The declaration of one probe.
+
+    Raises:
+        KeyError: no probe has this name.
+    """
+    if name not in (*names(), "tracking"):
+        raise KeyError(name)
+    probe: Probe = importlib.import_module(f"memsc.probes.{name}").PROBE
+    return probe

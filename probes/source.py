@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Puts the probes' C together: one text, one set of shared maps, one ring buffer per probe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from memsc.probes.declaration import FOLDER, Probe
+
+_FUNCTION = re.compile(r"^int (\w+)\(.*?^}\n", re.MULTILINE | re.DOTALL)
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _without(text: str, programs: Collection[str]) -> str:
+    return _FUNCTION.sub(lambda found: "" if found[1] in programs else found[0], text)
+
+
+def compose(
+    probes: Sequence[Probe],
+    pages: Mapping[str, int],
+    possible_cpus: int,
+    absent: Collection[str] = (),
+) -> str:
+    """The C text of these probes.
+
+    Args:
+        probes: which; `tracking` among them if children shall be tracked.
+        pages: ring buffer size of each probe with events, in pages.
+        possible_cpus: CPUs the kernel may ever have; sizes the per-CPU counters.
+        absent: programs to leave out, because BCC cannot compile a tracepoint that does not exist.
+    """
+    parts = [f"#define POSSIBLE_CPUS {possible_cpus}\n", _read("common.h")]
+    for probe in probes:
+        if probe.kinds:
+            ring = _read("ring.h").replace("probe_PAGES", str(pages[probe.name]))
+            parts += [probe.c_declarations(), re.sub(r"\bprobe_", f"{probe.name}_", ring)]
+        parts.append(_without(_read(f"{probe.name}.c"), absent))
+    return "\n".join(parts)
