@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Finds the kernel headers that BCC compiles with. Privileged side; standard library only.
+
+In this order: the running kernel's build folder, its kheaders archive, the newest headers under
+/usr/src. The last belong to another kernel, which is why no probe dereferences a kernel structure.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from memsc.runtime.errors import MemscError
+
+_MARK = Path("include/generated/autoconf.h")
+_SHARED_MARK = Path("include/linux/kconfig.h")
+
+
+@dataclass(frozen=True)
+class Headers:
+    """Where BCC finds kernel headers.
+
+    Args:
+        folder: a complete tree, or None where BCC finds them by itself.
+        release: the kernel they belong to.
+        warning: one line when they are another kernel's, else None.
+    """
+
+    folder: Path | None
+    release: str
+    warning: str | None = None
+
+    def apply(self) -> None:
+        """Point BCC, in this process, at them."""
+        if self.folder is None:
+            os.environ.pop("BCC_KERNEL_SOURCE", None)
+        else:
+            os.environ["BCC_KERNEL_SOURCE"] = str(self.folder)
+
+
+def cache_folder() -> Path:
+    """The cache, made if missing: /var/cache/memsc for root, else under the user's own cache.
+
+    Raises:
+        MemscError: it belongs to somebody else, or others may write to it.
+    """
+    if os.geteuid() == 0:
+        folder = Path("/var/cache/memsc")
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memsc"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise MemscError(
+            "preparing kernel headers",
+            f"others than you may write to {folder}",
+            f"remove {folder} and try again",
+        )
+    return folder
+
+
+def find_headers(
+    modules: Path = Path("/lib/modules"),
+    archive: Path = Path("/sys/kernel/kheaders.tar.xz"),
+    sources: Path = Path("/usr/src"),
+    cache: Path | None = None,
+) -> Headers:
+    """The best headers there are, prepared for BCC.
+
+    Args:
+        modules: holds one folder per kernel release.
+        archive: the running kernel's own headers, if it was built with them.
+        sources: where distributions install headers.
+        cache: where prepared trees are kept; default `cache_folder()`.
+
+    Raises:
+        MemscError: there are none, or the cache is not safe.
+    """
+    release = platform.release()
+    if (modules / release / "build" / _MARK).exists():
+        return Headers(None, release)
+    if not archive.exists():
+        _load_archive_module()
+    if archive.exists():
+        tree = _prepared(cache, f"kheaders-{release}", lambda new: _unpack(archive, new))
+        return Headers(tree, release)
+    found = _newest(sources)
+    if found is None:
+        raise MemscError(
+            "attaching probes",
+            f"there are no kernel headers for BCC (none for {release}, none under {sources})",
+            "apt install linux-headers-amd64",
+        )
+    warning = f"headers of Linux {found.release} stand in for those of {release}, which are missing"
+    if len(found.parts) == 1:
+        return Headers(found.parts[0], found.release, warning)
+    tree = _prepared(cache, f"merged-{found.release}", lambda new: _merge(found.parts, new))
+    return Headers(tree, found.release, warning)
+
+
+def _load_archive_module() -> None:
+    """The archive may be a module; a kernel without it, or without modules, is no failure."""
+    modprobe = Path("/sbin/modprobe")
+    if os.geteuid() == 0 and modprobe.exists():
+        subprocess.run([modprobe, "-q", "kheaders"], check=False, capture_output=True)
+
+
+@dataclass(frozen=True)
+class _Found:
+    release: str
+    parts: tuple[Path, ...]  # earlier ones win where both hold a file
+
+
+def _version(release: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", release))
+
+
+def _newest(sources: Path) -> _Found | None:
+    """The newest complete tree: one folder, or a folder and what it shares with its siblings."""
+    found: list[_Found] = []
+    for mark in (*sources.glob(f"*/{_MARK}"), *sources.glob(f"kernels/*/{_MARK}")):
+        folder = mark.parents[len(_MARK.parts) - 1]
+        release = folder.name.removeprefix("linux-headers-").removeprefix("linux-")
+        if (folder / _SHARED_MARK).exists():
+            found.append(_Found(release, (folder,)))
+            continue
+        stem = folder.name.rpartition("-")[0]
+        for shared in (folder.with_name(f"{stem}-common"), folder.with_name(stem)):
+            if (shared / _SHARED_MARK).exists():
+                found.append(_Found(release, (folder, shared)))
+                break
+    return max(found, key=lambda f: (_version(f.release), f.release), default=None)
+
+
+def _prepared(cache: Path | None, name: str, make: Callable[[Path], None]) -> Path:
+    """The tree of this name in the cache, made first if it is not there.
+
+    It appears by a rename, so a tree that is there is whole; BCC's own unpacking, which takes any
+    folder left in /tmp for whole, is never used.
+    """
+    folder = cache or cache_folder()
+    tree = folder / name
+    # A link whose target has gone is not whole either: headers may have been upgraded.
+    if (tree / _SHARED_MARK).exists() and (tree / _MARK).exists():
+        return tree
+    new = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+    try:
+        make(new)
+        new.chmod(0o755)
+        if tree.exists():
+            shutil.rmtree(tree)
+        new.rename(tree)
+    except OSError as error:
+        raise MemscError(
+            "preparing kernel headers", f"{folder}: {error.strerror}", "free disk space there"
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return tree
+
+
+def _unpack(archive: Path, new: Path) -> None:
+    with tarfile.open(archive) as file:
+        file.extractall(new, filter="data")
+
+
+def _merge(parts: tuple[Path, ...], new: Path) -> None:
+    """Links to the headers of all parts; only what BCC includes, which is quicker by half."""
+    for part in parts:
+        arch = sorted(p.relative_to(part) for p in part.glob("arch/*/include"))
+        for top in (Path("include"), *arch):
+            for folder, _, files in os.walk(part / top):
+                place = new / Path(folder).relative_to(part)
+                place.mkdir(parents=True, exist_ok=True)
+                for name in files:
+                    if not os.path.lexists(place / name):
+                        (place / name).symlink_to(Path(folder) / name)
