@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""The environment that every result carries: machine, kernel, CPUs, and how quiet they can be.
+
+One flat dict that JSON takes. What is not known is None, and `NAME_reason` says why.
+No name of host or user is in it, and of the kernel's command line only what concerns timing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from memsc.runtime.topology import Topology, format_cpus, read
+
+Json = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
+Environment = dict[str, Json]
+
+PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "boost-histogram", "pyelftools")
+
+# Kernel arguments that change timing; the others may say things that are nobody's business.
+ARGUMENTS = frozenset({
+    "clocksource", "cpuidle.governor", "cpuidle.off", "cpuidle_haltpoll.force", "cpufreq.off",
+    "haltpoll.guest_halt_poll_ns", "hz", "idle", "intel_idle.max_cstate", "intel_pstate",
+    "amd_pstate", "irqaffinity", "isolcpus", "kpti", "kthread_cpus", "mitigations", "nmi_watchdog",
+    "nohlt", "nohz", "nohz_full", "nosmt", "nosoftlockup", "nowatchdog", "noxsave", "preempt",
+    "processor.max_cstate", "pti", "rcu_nocb_poll", "rcu_nocbs", "retbleed", "skew_tick",
+    "spec_rstack_overflow", "spectre_v2", "threadirqs", "transparent_hugepage", "tsc",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that could not be told, and why."""
+
+    reason: str
+
+
+def describe(root: Path = Path("/"), topology: Topology | None = None) -> Environment:
+    """Describe this machine.
+
+    Args:
+        root: where `proc`, `sys` and `etc` are, for tests.
+        topology: of this machine, if it was read already.
+
+    Returns:
+        names and values; every None has a `NAME_reason` beside it.
+    """
+    topology = topology or read(root / "sys/devices/system")
+    found: dict[str, Json | Unknown] = {}
+    for part in (_software, _kernel, _cpus, _quiet, _host):
+        found |= part(root, topology)
+    return settle(found)
+
+
+def settle(found: dict[str, Json | Unknown]) -> Environment:
+    """Turn each Unknown into None with its reason beside it."""
+    settled: Environment = {}
+    for name, value in found.items():
+        if isinstance(value, Unknown):
+            settled[name] = None
+            settled[f"{name}_reason"] = value.reason
+        else:
+            settled[name] = value
+    return settled
+
+
+def version_of(package: str) -> str | Unknown:
+    """Version of an installed Python package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return Unknown("not installed")
+
+
+def text_of(file: Path) -> str | Unknown:
+    """A file's text, stripped; why not, if it cannot be read or is empty."""
+    try:
+        text = file.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return Unknown(f"this kernel shows no {file}")
+    except OSError as error:
+        return Unknown(f"{file}: {error.strerror}")
+    return text or Unknown(f"{file} is empty")
+
+
+def _and_then(value: str | Unknown, convert: Callable[[str], Json]) -> Json | Unknown:
+    return value if isinstance(value, Unknown) else convert(value)
+
+
+def _software(root: Path, _: Topology) -> dict[str, Json | Unknown]:
+    names = {
+        key: value.strip('"')
+        for line in _lines(root / "etc/os-release")
+        for key, _, value in [line.partition("=")]
+    }
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    return {
+        "memsc": version_of("memsc"),
+        "python": platform.python_version(),
+        "glibc": libc.split()[-1] if libc else Unknown("the C library is not glibc"),
+        "bcc": version_of("bcc"),
+        "packages": settle({name: version_of(name) for name in PACKAGES}),
+        "distribution": names.get("PRETTY_NAME", Unknown("no /etc/os-release names it")),
+        "byte_order": sys.byteorder,
+    }
+
+
+def _kernel(root: Path, _: Topology) -> dict[str, Json | Unknown]:
+    version = text_of(root / "proc/sys/kernel/version")
+    arguments = text_of(root / "proc/cmdline")
+    return {
+        "kernel": text_of(root / "proc/sys/kernel/osrelease"),
+        "kernel_version": version,
+        "preemption": _preemption(root, version),
+        "kernel_arguments": _and_then(
+            arguments,
+            lambda line: [word for word in line.split() if word.partition("=")[0] in ARGUMENTS],
+        ),
+        "mitigations": _folder(root / "sys/devices/system/cpu/vulnerabilities"),
+        "perf_event_paranoid": _and_then(
+            text_of(root / "proc/sys/kernel/perf_event_paranoid"), int
+        ),
+    }
+
+
+def _preemption(root: Path, version: str | Unknown) -> Json | Unknown:
+    # "none voluntary (full)": the one in force stands in brackets.
+    modes = text_of(root / "sys/kernel/debug/sched/preempt")
+    if isinstance(modes, str) and "(" in modes:
+        return modes.partition("(")[2].partition(")")[0]
+    if isinstance(version, str):
+        words = [word for word in version.split() if word.startswith("PREEMPT")]
+        if words == ["PREEMPT_DYNAMIC"]:
+            return Unknown("chosen at boot, and shown in debugfs to root alone")
+        return words[0] if words else "none or voluntary"
+    return version
+
+
+def _cpus(root: Path, topology: Topology) -> dict[str, Json | Unknown]:
+    first = _cpuinfo(root)
+    model = first.get("model name") or first.get("CPU part")
+    flags = first.get("flags", first.get("Features", "")).split()
+    caches = {cpu.cache for cpu in topology.cpus.values()}
+    cores = {cpu.siblings for cpu in topology.cpus.values()}
+    nodes = {cpu.node for cpu in topology.cpus.values()} - {None}
+    return {
+        "architecture": platform.machine(),
+        "cpu_model": model or Unknown("/proc/cpuinfo names none"),
+        "cpu_microcode": first.get("microcode") or Unknown("/proc/cpuinfo names none"),
+        "cpus_present": format_cpus(topology.present),
+        "cpus_online": format_cpus(topology.online),
+        "cpus_allowed": format_cpus(topology.allowed),
+        "cpus_reachable": format_cpus(topology.reachable),
+        "cores": len(cores),
+        "threads_per_core": max((len(core) for core in cores), default=1),
+        "last_level_caches": sorted(format_cpus(cache) for cache in caches),
+        "numa_nodes": len(nodes) or Unknown("the kernel names none"),
+        "invariant_counter": _invariant(flags),
+        "clocksource": text_of(
+            root / "sys/devices/system/clocksource/clocksource0/current_clocksource"
+        ),
+    }
+
+
+def _invariant(flags: list[str]) -> Json | Unknown:
+    if platform.machine() == "x86_64":
+        if not flags:
+            return Unknown("/proc/cpuinfo shows no flags")
+        return {"constant_tsc", "nonstop_tsc"} <= set(flags)
+    if platform.machine() == "aarch64":
+        return True  # by architecture: CNTVCT counts at one rate, in every idle state
+    return Unknown(f"memsc does not know the counter of {platform.machine()}")
+
+
+def _quiet(root: Path, topology: Topology) -> dict[str, Json | Unknown]:
+    cpu = root / "sys/devices/system/cpu"
+    some = cpu / f"cpu{min(topology.online, default=0)}"
+    states = [
+        name
+        for file in sorted((some / "cpuidle").glob("state*/name"))
+        if isinstance(name := text_of(file), str)
+    ]
+    full = text_of(cpu / "nohz_full")
+    return {
+        "idle_driver": text_of(cpu / "cpuidle/current_driver"),
+        "idle_governor": text_of(cpu / "cpuidle/current_governor"),
+        "idle_states": states or Unknown("this kernel shows none"),
+        "cpufreq_driver": text_of(some / "cpufreq/scaling_driver"),
+        "cpufreq_governor": text_of(some / "cpufreq/scaling_governor"),
+        "smt": text_of(cpu / "smt/control"),
+        "isolated_cpus": format_cpus(topology.isolated),
+        # The kernel writes "(null)" where no argument was given.
+        "nohz_full_cpus": _and_then(full, lambda text: "" if text == "(null)" else text),
+        "cpuset": text_of(root / "proc/self/cpuset"),
+        "load_1m": _and_then(text_of(root / "proc/loadavg"), lambda text: float(text.split()[0])),
+    }
+
+
+def _host(root: Path, _: Topology) -> dict[str, Json | Unknown]:
+    flags = _cpuinfo(root).get("flags", "").split()
+    memory = [line.split()[1] for line in _lines(root / "proc/meminfo") if "MemTotal" in line]
+    return {
+        "virtual": "hypervisor" in flags if flags else Unknown("/proc/cpuinfo shows no flags"),
+        "hypervisor": _hypervisor(root, flags),
+        "memory_bytes": int(memory[0]) * 1024 if memory else Unknown("no /proc/meminfo"),
+    }
+
+
+def _hypervisor(root: Path, flags: list[str]) -> Json | Unknown:
+    named = text_of(root / "sys/hypervisor/type")
+    if isinstance(named, str):
+        return named
+    clocks = text_of(root / "sys/devices/system/clocksource/clocksource0/available_clocksource")
+    for mark, name in (("kvm-clock", "kvm"), ("hyperv", "hyperv"), ("xen", "xen")):
+        if isinstance(clocks, str) and mark in clocks:
+            return name
+    vendor = text_of(root / "sys/class/dmi/id/sys_vendor")
+    if "hypervisor" in flags and isinstance(vendor, str):
+        return vendor
+    if flags and "hypervisor" not in flags:
+        return "none"
+    return Unknown("neither sysfs, clock sources nor DMI name one")
+
+
+def _cpuinfo(root: Path) -> dict[str, str]:
+    """The first CPU's paragraph."""
+    found: dict[str, str] = {}
+    for line in _lines(root / "proc/cpuinfo"):
+        key, colon, value = line.partition(":")
+        if not colon and found:
+            break
+        found[key.strip()] = value.strip()
+    return found
+
+
+def _folder(folder: Path) -> Json | Unknown:
+    if not folder.is_dir():
+        return Unknown(f"this kernel shows no {folder}")
+    return settle({file.name: text_of(file) for file in sorted(folder.iterdir())})
+
+
+def _lines(file: Path) -> list[str]:
+    text = text_of(file)
+    return text.splitlines() if isinstance(text, str) else []
