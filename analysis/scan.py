@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""Streams a trace's calls into sketches: one part in memory at a time, whatever the trace's size.
+
+A sketch belongs to a *cell* (arm, case, system call, mode) and, in it, to a *block*: a stretch of
+one round. Blocks are what intervals are made of. They belong to the round, not to the cell, so a
+block of two system calls is the same stretch of time for both. When a round has too many of them,
+neighbours merge in pairs; that depends only on the order of the parts, so any machine gets the same
+blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from memsc.analysis.selection import Selection
+from memsc.analysis.sketch import Sketch
+from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, RoundKey, TraceFolder, read_part
+
+MOST_BLOCKS = 16
+BLOCKS_OF_A_PART = 8
+SMALLEST_BLOCK = 256
+ALL = "all"
+"""Stands for every system call together."""
+
+Progress = Callable[[int], None]
+
+
+class Cell(NamedTuple):
+    """Calls that are reported together; `mode` is "sync" or "async" (posted by add)."""
+
+    arm: str
+    case: str
+    syscall: str
+    mode: str
+
+
+class BlockKey(NamedTuple):
+    """A stretch of one round."""
+
+    round: int
+    block: int
+
+
+@dataclass(slots=True)
+class Cells:
+    """Sketches by cell and block, and how many blocks each round has."""
+
+    sketches: dict[Cell, dict[BlockKey, Sketch]] = field(default_factory=dict)
+    blocks: dict[RoundKey, int] = field(default_factory=dict)
+
+    def add(self, part: Cells) -> None:
+        """Appends the cells of the part that comes next in the trace."""
+        shifts = {key: self.blocks.get(key, 0) for key in part.blocks}
+        for cell, found in part.sketches.items():
+            mine = self.sketches.setdefault(cell, {})
+            for key, sketch in found.items():
+                shift = shifts[RoundKey(cell.arm, cell.case, key.round)]
+                mine[BlockKey(key.round, key.block + shift)] = sketch
+        for key, count in part.blocks.items():
+            self.blocks[key] = shifts[key] + count
+            while self.blocks[key] > MOST_BLOCKS:
+                self._halve(key)
+
+    def _halve(self, key: RoundKey) -> None:
+        self.blocks[key] = (self.blocks[key] + 1) // 2
+        for cell, found in self.sketches.items():
+            if (cell.arm, cell.case) != (key.arm, key.case):
+                continue
+            pairs: dict[BlockKey, list[Sketch]] = {}
+            for block in [block for block in found if block.round == key.round]:
+                pair = BlockKey(key.round, block.block // 2)
+                pairs.setdefault(pair, []).append(found.pop(block))
+            found.update({pair: Sketch.merge(sketches) for pair, sketches in pairs.items()})
+
+    def whole(self, cell: Cell) -> Sketch:
+        """All calls of a cell."""
+        return Sketch.merge(list(self.sketches[cell].values()))
+
+    def with_all(self) -> Cells:
+        """Adds, for each arm, case and mode, the cell of every system call together."""
+        together: dict[Cell, dict[BlockKey, list[Sketch]]] = {}
+        for cell, found in self.sketches.items():
+            blocks = together.setdefault(cell._replace(syscall=ALL), {})
+            for key, sketch in found.items():
+                blocks.setdefault(key, []).append(sketch)
+        merged = {
+            cell: {key: Sketch.merge(sketches) for key, sketches in sorted(blocks.items())}
+            for cell, blocks in together.items()
+        }
+        return Cells({**merged, **self.sketches}, self.blocks)
+
+
+def scan(
+    trace: TraceFolder, selection: Selection | None = None, progress: Progress | None = None
+) -> Cells:
+    """Sketches the selected calls of a trace.
+
+    Args:
+        trace: an opened trace.
+        selection: filters; by default all calls outside check rounds.
+        progress: called with the number of rows after each part.
+    """
+    return gather(trace, trace.parts.get(CALLS, []), selection or Selection(), progress)
+
+
+def gather(
+    trace: TraceFolder, parts: Iterable[Part], selection: Selection, progress: Progress | None
+) -> Cells:
+    """Sketches some parts of a trace, in their order."""
+    rounds = chosen_rounds(trace, selection)
+    cells = Cells()
+    for part in parts:
+        cells.add(sketch_part(part, selection, rounds))
+        if progress:
+            progress(part.rows)
+    return cells
+
+
+def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKey] | None:
+    """The rounds that are looked at, or None where the session does not know of any."""
+    if not trace.session.rounds:
+        return None
+    return frozenset(r.key for r in trace.session.rounds if r.check == selection.checks)
+
+
+def sketch_part(
+    part: Part, selection: Selection, rounds: Collection[RoundKey] | None = None
+) -> Cells:
+    """One part's cells: a pure function of the file, so any machine may do it."""
+    columns = ["arm", "case", "round", "syscall", "flags", *STAMPS, *selection.columns]
+    table = read_part(part, columns)
+    mask = selection.mask(table)
+    if mask is not None and not mask.all():
+        table = table.filter(pa.array(mask))
+    return sketch_table(table, rounds)
+
+
+def sketch_table(table: pa.Table, rounds: Collection[RoundKey] | None = None) -> Cells:
+    """Sketches rows of the table `calls`, in memory."""
+    cells = Cells()
+    if not table.num_rows:
+        return cells
+    stages = stages_of(table)
+    flags = table["flags"].to_numpy()
+    for key, rows in _rounds(table):
+        if rounds is not None and key not in rounds:
+            continue
+        count = _length(rows, table.num_rows)
+        blocks = min(max(count // SMALLEST_BLOCK, 1), BLOCKS_OF_A_PART)
+        cells.blocks[key] = blocks
+        edges = np.linspace(0, count, blocks + 1).astype(np.int64)
+        inner = _Inner(table, rows)
+        for block in range(blocks):
+            for cell, chosen in inner.cells(key, int(edges[block]), int(edges[block + 1])):
+                sketch = Sketch.of(stages[:, chosen], flags[chosen])
+                cells.sketches.setdefault(cell, {})[BlockKey(key.round, block)] = sketch
+    return cells
+
+
+def stages_of(table: pa.Table) -> NDArray[np.int64]:
+    """The four stages and the total of each row: shape (5, n), cycles."""
+    stages = np.empty((len(STAMPS), table.num_rows), np.int64)
+    stamps = [table[stamp].to_numpy() for stamp in STAMPS]
+    for i in range(len(STAMPS) - 1):
+        np.subtract(stamps[i + 1], stamps[i], out=stages[i])
+    np.subtract(stamps[-1], stamps[0], out=stages[-1])
+    return stages
+
+
+Rows = slice | NDArray[np.int64]
+
+
+def _length(rows: Rows, total: int) -> int:
+    return total if isinstance(rows, slice) else len(rows)
+
+
+def _rounds(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
+    arm, arms = coded(table, "arm")
+    case, cases = coded(table, "case")
+    number = table["round"].to_numpy()
+    found, index = _distinct(number)
+    codes = (arm.astype(np.int64) * len(cases) + case) * len(found) + index
+    for code, rows in _split(codes):
+        rest, r = divmod(code, len(found))
+        a, c = divmod(rest, len(cases))
+        yield RoundKey(arms[a], cases[c], int(found[r])), rows
+
+
+class _Inner:
+    """Splits a round's rows by system call and mode."""
+
+    def __init__(self, table: pa.Table, rows: Rows) -> None:
+        syscall, self.names = coded(table, "syscall")
+        asynchronous = (table["flags"].to_numpy() & FLAGS["async"]) > 0
+        self.codes = (syscall * 2 + asynchronous)[rows].astype(np.int64)
+        self.rows = rows
+
+    def cells(self, key: RoundKey, start: int, end: int) -> Iterator[tuple[Cell, Rows]]:
+        for code, chosen in _split(self.codes[start:end]):
+            cell = Cell(key.arm, key.case, self.names[code // 2], ("sync", "async")[code % 2])
+            local = slice(start, end) if isinstance(chosen, slice) else chosen + start
+            yield cell, local if isinstance(self.rows, slice) else self.rows[local]
+
+
+def coded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], list[str]]:
+    """A column of names as codes and the names they stand for."""
+    array: Any = table[column].unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0)
+    return array.indices.to_numpy(), array.dictionary.to_pylist()
+
+
+def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    # A part mostly lies in one round; a sort would cost more than all the rest.
+    if values.min() == values.max():
+        return values[:1], np.zeros(1, np.int64)
+    return np.unique(values, return_inverse=True)
+
+
+def _split(codes: NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+    low, high = int(codes.min()), int(codes.max())
+    if low == high:
+        yield low, slice(None)
+        return
+    # Sixteen bits are sorted by radix, in linear time.
+    narrow = (codes - low).astype(np.uint16) if high - low < 1 << 16 else codes - low
+    order = np.argsort(narrow, kind="stable")
+    edges = np.flatnonzero(np.diff(narrow[order])) + 1
+    for rows in np.split(order, edges):
+        yield int(codes[rows[0]]), rows

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Where the time of a call goes: per arm, case, system call and stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from memsc.analysis.scan import ALL, Cell, Cells
+from memsc.analysis.sketch import QUANTITIES, TOTAL
+from memsc.analysis.statistics import PERCENTILES, Resampled, insufficient
+
+COLUMNS = [
+    *("arm", "case", "syscall", "mode", "stage", "n", "rounds"),
+    *("mean_ns", "mean_low_ns", "mean_high_ns", "share", "interval"),
+    *(f"{p}{end}_ns" for p in PERCENTILES for end in ("", "_low", "_high")),
+    *(f"{p}_reason" for p in PERCENTILES),
+    "max_ns",
+]
+"""Columns of `df_stages`."""
+
+
+class Stages:
+    """Stages of the calls of a trace.
+
+    Args:
+        cells: gives the sketches; called when first needed.
+        ns_per_cycle: the trace's clock.
+        order: arms in the order they are shown.
+    """
+
+    def __init__(
+        self, cells: Callable[[], Cells], ns_per_cycle: float, order: Sequence[str]
+    ) -> None:
+        self._cells = cells
+        self._ns = ns_per_cycle
+        self._order = list(order)
+        self._resampled: dict[Cell, Resampled] = {}
+
+    def cells(self) -> list[Cell]:
+        """What is reported together, in the order it is shown."""
+        return sorted(self._cells().sketches, key=self._rank)
+
+    def resampled(self, cell: Cell) -> Resampled:
+        """A cell's resamples: drawn once, shared by every figure."""
+        if cell not in self._resampled:
+            seed = "/".join(cell)
+            self._resampled[cell] = Resampled(self._cells().sketches[cell], seed)
+        return self._resampled[cell]
+
+    def df_stages(self, syscalls: bool = True, intervals: bool = True) -> pd.DataFrame:
+        """Mean, percentiles, maximum and share of each stage and of the total.
+
+        Args:
+            syscalls: one row per system call too, not only for all of them together.
+            intervals: 95 % intervals; without them it is faster.
+
+        Returns:
+            One row per arm, case, system call ("all": together), mode and stage, in nanoseconds,
+            with the columns `COLUMNS`. A percentile with fewer than 20 calls above it is NaN and
+            its `_reason` says so. `interval` names what the intervals are over: "rounds", "blocks"
+            (of one run: says nothing about other runs) or "none". Means add up to the total's mean,
+            and shares to 1; percentiles do not add.
+
+        Example:
+            >>> t.stages.df_stages().query("stage == 'total'")  # doctest: +SKIP
+        """
+        wanted = [cell for cell in self.cells() if syscalls or cell.syscall == ALL]
+        rows = [
+            self._row(cell, quantity, intervals)
+            for cell in wanted
+            for quantity in range(len(QUANTITIES))
+        ]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def _row(self, cell: Cell, quantity: int, intervals: bool) -> dict[str, Any]:
+        resampled = self.resampled(cell)
+        whole, ns = resampled.whole, self._ns
+        total = int(whole.sums[QUANTITIES.index(TOTAL)])
+        row: dict[str, Any] = {
+            **cell._asdict(),
+            "stage": QUANTITIES[quantity],
+            "n": whole.n,
+            "rounds": resampled.rounds,
+            "mean_ns": int(whole.sums[quantity]) / whole.n * ns,
+            "share": int(whole.sums[quantity]) / total if total else float("nan"),
+            "max_ns": int(whole.maxs[quantity]) * ns,
+            "interval": resampled.resampling.basis if intervals else "none",
+        }
+        reasons = {p: insufficient(whole, quantity, q) for p, q in PERCENTILES.items()}
+        known = [p for p, reason in reasons.items() if reason is None]
+        row.update({f"{p}_reason": reason for p, reason in reasons.items()})
+        histogram = whole.histograms[quantity]
+        row.update({f"{p}_ns": histogram.quantile(PERCENTILES[p]) * ns for p in known})
+        if intervals:
+            mean = resampled.mean_interval(quantity).scaled(ns)
+            row["mean_low_ns"], row["mean_high_ns"] = mean.low, mean.high
+            found = resampled.quantile_intervals(quantity, [PERCENTILES[p] for p in known])
+            for p, interval in zip(known, found, strict=True):
+                row[f"{p}_low_ns"] = interval.low * ns
+                row[f"{p}_high_ns"] = interval.high * ns
+        return row
+
+    def _rank(self, cell: Cell) -> tuple[Any, ...]:
+        arm = self._order.index(cell.arm) if cell.arm in self._order else len(self._order)
+        return (natural(cell.case), arm, cell.arm, cell.syscall != ALL, cell.syscall, cell.mode)
+
+
+def natural(name: str) -> tuple[int, str, int]:
+    """Orders cases: `sync` first, then by name with `batch-8` before `batch-64`."""
+    head, _, tail = name.rpartition("-")
+    number = int(tail) if head and tail.isdigit() else 0
+    return (name != "sync", head if number else name, number)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Intervals by resampling what was really replicated: rounds, then blocks within them.
+
+A million calls of one round are one run, not a million: they share its placement, its frequency,
+its neighbours. So rounds are drawn with replacement, and from each drawn round its blocks. The
+percentile interval of few rounds is too narrow; its ends are moved outwards as Hesterberg (2015,
+"What teachers should know about the bootstrap") gives it, which is exact for a mean of normal
+rounds. Fewer than `FEWEST_ROUNDS` say nothing about other runs: then only the blocks are drawn, and
+the interval is named so.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+from memsc.analysis.histogram import middle
+from memsc.analysis.scan import BlockKey
+from memsc.analysis.sketch import Sketch
+
+LEVEL = 0.95
+RESAMPLES = 1000
+FEWEST_ROUNDS = 4
+FEWEST_BLOCKS = 4
+SAMPLES_ABOVE = 20
+"""Calls that must lie above a percentile for it to be reported."""
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+
+Blocks = Mapping[BlockKey, Sketch]
+
+
+class Interval(NamedTuple):
+    """A confidence interval, and over what: "rounds", "blocks" (within one run) or "none"."""
+
+    low: float
+    high: float
+    basis: str
+
+    def scaled(self, factor: float) -> Interval:
+        """The same in another unit."""
+        return Interval(self.low * factor, self.high * factor, self.basis)
+
+
+UNKNOWN = Interval(float("nan"), float("nan"), "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How often each block comes in each resample: shape (RESAMPLES, blocks)."""
+
+    weights: NDArray[np.float32]
+    units: int
+    basis: str
+
+    @staticmethod
+    def of(rounds: Sequence[int], seed: str) -> Resampling:
+        """Draws rounds, then blocks within.
+
+        Args:
+            rounds: for each block, the round it belongs to.
+            seed: a name; the same name draws the same, other names independently.
+        """
+        generator = np.random.default_rng(zlib.crc32(seed.encode()))
+        labels = np.asarray(rounds)
+        found = np.unique(labels)
+        over_rounds = len(found) >= FEWEST_ROUNDS
+        if over_rounds:
+            share = np.full(len(found), 1 / len(found))
+            drawn = generator.multinomial(len(found), share, RESAMPLES)
+        else:
+            drawn = np.ones((RESAMPLES, len(found)), np.int64)
+        weights = np.zeros((RESAMPLES, len(labels)), np.float32)
+        for i, number in enumerate(found):
+            mine = np.flatnonzero(labels == number)
+            share = np.full(len(mine), 1 / len(mine))
+            weights[:, mine] = generator.multinomial(drawn[:, i] * len(mine), share)
+        if over_rounds:
+            return Resampling(weights, len(found), "rounds")
+        return Resampling(
+            weights, len(labels), "blocks" if len(labels) >= FEWEST_BLOCKS else "none"
+        )
+
+    def interval(self, statistics: NDArray[np.floating], level: float = LEVEL) -> Interval:
+        """The expanded percentile interval of a statistic's resamples, shape (RESAMPLES,)."""
+        if self.basis == "none" or not np.isfinite(statistics).all():
+            return UNKNOWN
+        low, high = (float(np.quantile(statistics, tail)) for tail in tails(self.units, level))
+        return Interval(low, high, self.basis)
+
+
+def tails(units: int, level: float = LEVEL) -> tuple[float, float]:
+    """The percentiles of resamples that bound an interval over a number of replicated units."""
+    t = float(scipy.stats.t.ppf((1 - level) / 2, units - 1))
+    tail = float(scipy.stats.norm.cdf(np.sqrt(units / (units - 1)) * t))
+    return tail, 1 - tail
+
+
+class Resampled:
+    """One cell's blocks and their resamples; every figure of the cell shares them.
+
+    Args:
+        blocks: a cell's sketches.
+        seed: names the draw (see `Resampling.of`).
+    """
+
+    def __init__(self, blocks: Blocks, seed: str) -> None:
+        self._keys = sorted(blocks)
+        self._sketches = [blocks[key] for key in self._keys]
+        self.whole = Sketch.merge(self._sketches)
+        self.resampling = Resampling.of([key.round for key in self._keys], seed)
+        self.rounds = len({key.round for key in self._keys})
+        self._counts = np.array([sketch.n for sketch in self._sketches], np.float64)
+
+    def means(self, quantity: int) -> NDArray[np.float64]:
+        """Resampled means of a quantity (index into `QUANTITIES`), cycles."""
+        sums = np.array([sketch.sums[quantity] for sketch in self._sketches], np.float64)
+        weights = self.resampling.weights
+        return (weights @ sums) / (weights @ self._counts)
+
+    def quantiles(self, quantity: int, qs: Sequence[float]) -> NDArray[np.float64]:
+        """Resampled quantiles of a quantity, cycles: shape (len(qs), RESAMPLES)."""
+        whole = self.whole.histograms[quantity]
+        counts = np.zeros((len(self._sketches), len(whole.bins)), np.float32)
+        for row, sketch in enumerate(self._sketches):
+            part = sketch.histograms[quantity]
+            counts[row, np.searchsorted(whole.bins, part.bins)] = part.counts
+        np.cumsum(counts, axis=1, out=counts)
+        below = self.resampling.weights @ counts
+        values = middle(whole.bins)
+        ranks = [np.ceil(q * below[:, -1:]) for q in qs]
+        return np.stack([values[np.argmax(below >= rank, axis=1)] for rank in ranks])
+
+    def mean_interval(self, quantity: int) -> Interval:
+        """Interval of a mean, cycles."""
+        return self.resampling.interval(self.means(quantity))
+
+    def quantile_intervals(self, quantity: int, qs: Sequence[float]) -> list[Interval]:
+        """Intervals of quantiles, cycles."""
+        return [self.resampling.interval(row) for row in self.quantiles(quantity, qs)]
+
+
+def insufficient(sketch: Sketch, quantity: int, q: float) -> str | None:
+    """Why a percentile may not be reported, or None if it may."""
+    above = sketch.histograms[quantity].above(q)
+    if above >= SAMPLES_ABOVE:
+        return None
+    return f"insufficient: {above} calls above it, {SAMPLES_ABOVE} needed"
+
+
+def ratio(
+    over: NDArray[np.floating], under: NDArray[np.floating], resampling: Sequence[Resampling]
+) -> Interval:
+    """Interval of a ratio of two independently resampled statistics.
+
+    Args:
+        over: resamples of what is divided, shape (RESAMPLES,).
+        under: resamples of what it is divided by, likewise.
+        resampling: where they came from; the one with fewer units sets how wide the interval is.
+    """
+    weakest = min(resampling, key=lambda side: (side.basis == "rounds", side.units))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return weakest.interval(over / under)

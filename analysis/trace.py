@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""An opened trace: filters, windows and the domains of analysis."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from memsc.analysis.scan import Cells, Progress, scan
+from memsc.analysis.selection import Selection, names
+from memsc.analysis.stages import Stages
+from memsc.runtime.errors import USAGE, MemscError
+from memsc.tracer import format as fmt
+
+T = TypeVar("T")
+ORDER = ("direct", "ipi", "memsc", "memsc-scanner", "uring")
+"""Arms as they are shown: the reference, the baseline, then ours."""
+
+
+class Trace:
+    """A finished trace and a selection of its calls.
+
+    Cheap to make: nothing is read until a domain asks for it, and then it is streamed. `where` and
+    slices give further traces on the same folder.
+
+    Args:
+        folder: the opened folder.
+        selection: which calls.
+        progress: called with the rows of each part as it is read.
+    """
+
+    def __init__(
+        self,
+        folder: fmt.TraceFolder,
+        selection: Selection | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.folder = folder
+        self.selection = selection or Selection()
+        self._progress = progress
+
+    @property
+    def session(self) -> fmt.Session:
+        """What the session says about itself, its machine and its rounds."""
+        return self.folder.session
+
+    @property
+    def name(self) -> str:
+        """The folder's name without its suffix."""
+        return self.folder.path.name.removesuffix(fmt.SUFFIX)
+
+    @property
+    def arms(self) -> list[str]:
+        """Arms of the session, in the order they are shown."""
+        known = [arm for arm in ORDER if arm in self.session.arms]
+        return known + sorted(set(self.session.arms) - set(known))
+
+    @property
+    def start_cycles(self) -> int:
+        """Time 0 of windows: the first round's start, or else the clock's anchor."""
+        starts = [r.start_cycles for r in self.session.rounds if r.start_cycles is not None]
+        return min(starts, default=self.session.clock.anchor_cycles)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Sketches of the selected calls; the one pass over the table `calls`."""
+        return scan(self.folder, self.selection, self._progress).with_all()
+
+    @cached_property
+    def stages(self) -> Stages:
+        """Where the time of a call goes."""
+        return Stages(lambda: self.cells, self.session.clock.ns_per_cycle, self.arms)
+
+    def where(
+        self,
+        *,
+        arm: str | Collection[str] | None = None,
+        case: str | Collection[str] | None = None,
+        syscall: str | Collection[str] | None = None,
+        tid: int | Collection[int] | None = None,
+        outcome: str | None = None,
+        checks: bool | None = None,
+    ) -> Trace:
+        """The same trace with fewer calls.
+
+        Args:
+            arm: one name or several.
+            case: likewise.
+            syscall: likewise.
+            tid: one thread or several.
+            outcome: "ok" or "error".
+            checks: look at the check rounds instead of the measured ones.
+
+        Raises:
+            MemscError: an outcome that does not exist.
+
+        Example:
+            >>> t.where(arm="memsc", syscall="read").stages.df_stages()  # doctest: +SKIP
+        """
+        now = self.selection
+        tids = frozenset([tid]) if isinstance(tid, int) else tid
+        chosen = replace(
+            now,
+            arms=_both(now.arms, names(arm)),
+            cases=_both(now.cases, names(case)),
+            syscalls=_both(now.syscalls, names(syscall)),
+            tids=_both(now.tids, None if tids is None else frozenset(tids)),
+            outcome=outcome or now.outcome,
+            checks=now.checks if checks is None else checks,
+        )
+        return Trace(self.folder, chosen, self._progress)
+
+    def __getitem__(self, window: slice) -> Trace:
+        """Calls that began in a window of seconds since the first round's start.
+
+        Example:
+            >>> t[0.5:1.5].stages.df_stages()  # doctest: +SKIP
+        """
+        if window.step is not None:
+            raise MemscError("cannot take a window", "it has a step", "write t[a:b]", USAGE)
+        now = self.selection
+        start, end = (self._cycles(bound) for bound in (window.start, window.stop))
+        if now.start is not None:
+            start = now.start if start is None else max(start, now.start)
+        if now.end is not None:
+            end = now.end if end is None else min(end, now.end)
+        return Trace(self.folder, replace(now, start=start, end=end), self._progress)
+
+    def _cycles(self, seconds: float | None) -> int | None:
+        if seconds is None:
+            return None
+        return self.start_cycles + int(np.rint(seconds * 1e9 / self.session.clock.ns_per_cycle))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td style='text-align:right'>{arm.calls or '?'}</td>"
+            f"<td style='text-align:right'>{'?' if arm.lost is None else arm.lost}</td></tr>"
+            for name, arm in ((name, self.session.arms[name]) for name in self.arms)
+        )
+        title = html.escape(self.name)
+        head = "<tr><th>arm</th><th>calls</th><th>lost</th></tr>"
+        return f"<b>memsc trace {title}</b><table>{head}{rows}</table>"
+
+
+def open_one(path: str | Path, progress: Progress | None = None) -> Trace:
+    """Opens a trace.
+
+    Args:
+        path: the folder `NAME.memsc`.
+        progress: called with the rows of each part as it is read.
+
+    Raises:
+        MemscError: not a trace, damaged, or newer than this memsc.
+    """
+    return Trace(fmt.open_trace(path), progress=progress)
+
+
+def _both(a: frozenset[T] | None, b: frozenset[T] | None) -> frozenset[T] | None:
+    if a is None or b is None:
+        return a if b is None else b
+    return a & b
