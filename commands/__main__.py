@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
 import inspect
@@ -141,15 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command, args = parse(sys.argv[1:] if argv is None else argv)
         status = command.run(args)
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            silence(1)
-            raise MemscError(
-                "the output is incomplete", error.strerror or str(error), "write it elsewhere"
-            ) from error
+        sys.stdout.flush()
     except MemscError as error:
         return complain(error)
     except KeyboardInterrupt:
@@ -157,6 +150,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence(1)
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        silence(1)
+        what = error.filename or "the output is incomplete"
+        why = os.strerror(error.errno)
+        return complain(MemscError(str(what), why, "free some space or write it elsewhere"))
     return status
 
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""`memsc doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from memsc.runtime.errors import FAILURE
+
+if TYPE_CHECKING:
+    from memsc.tracer.environment import Environment
+    from memsc.tracer.features import Feature
+
+
+class Command:
+    """Say what this machine can do, and how to get what it lacks.
+
+    Each feature is tried, not guessed from a version. As an ordinary user some
+    cannot be tried: `sudo memsc doctor` tells more. The exit status is 1 only if
+    something is missing that `memsc run` needs.
+    """
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments."""
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Try every feature and print what was found."""
+        from memsc.runtime import topology
+        from memsc.tracer import environment, features
+
+        machine = topology.read()
+        described = environment.describe(topology=machine)
+        found = list(features.find_all(described, machine))
+        if args.json:
+            listed = [feature.as_json() for feature in found]
+            print(json.dumps({"schema": 1, "features": listed, "environment": described}, indent=2))
+        else:
+            self._print(found, described)
+        lacking = [f for f in found if f.needed and f.state == "missing"]
+        return FAILURE if lacking else 0
+
+    def _print(self, found: list[Feature], described: Environment) -> None:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        from memsc.tracer.features import summarize, verdict
+
+        console = Console(highlight=False)
+        console.width = min(console.width, 80)
+        idle = described["idle_driver"] or "no idle driver"
+        host = described["hypervisor"] if described["virtual"] else "no hypervisor"
+        console.print(
+            f"{described['distribution']}, Linux {described['kernel']}, {described['cpu_model']}, "
+            f"CPUs {described['cpus_online']}, {host}, {idle}\n"
+        )
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        colours = {"ok": "green", "missing": "red", "unknown": "yellow"}
+        said_before: set[str] = set()
+        for feature in summarize(found):
+            said = Text(feature.detail)
+            if feature.remedy and feature.remedy not in said_before:
+                said_before.add(feature.remedy)
+                said.append(f"\n→ {feature.remedy}", style="italic")
+            table.add_row(Text(feature.state, style=colours[feature.state]), feature.name, said)
+        console.print(table)
+        console.print()
+        for line in verdict(found):
+            console.print(line)

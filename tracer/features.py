@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""What this machine can do for memsc: each feature is tried, no version is ever asked.
+
+A try may take up to a second (BCC compiles) and changes nothing that outlives it. Most of what
+concerns BPF needs root; without root a feature says so instead of guessing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from memsc import runtime
+from memsc.probes import declaration
+from memsc.runtime import topology as cpus
+from memsc.runtime.errors import MemscError
+from memsc.tracer import bpf, headers, kernel, tracefs
+from memsc.tracer.environment import Environment
+
+State = Literal["ok", "missing", "unknown"]
+
+AS_ROOT = "run it with sudo"
+# Tracepoints that no declared probe sits on, but that explain the peer transport uring.
+FURTHER = ("io_uring:io_uring_submit_req", "io_uring:io_uring_complete")
+# A function that exists wherever BPF does and that nobody calls in a hurry.
+FUNCTIONS = ("__x64_sys_getpgid", "__arm64_sys_getpgid")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One thing that was tried.
+
+    Args:
+        name: what a user calls it.
+        state: `unknown` only where the try itself was not possible.
+        detail: what was found, one line.
+        remedy: what to do about a lack; empty when ok.
+        needed: `memsc run` does not work without it.
+    """
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+    needed: bool = False
+
+    def as_json(self) -> dict[str, str]:
+        """The four fields of the JSON output."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "detail": self.detail,
+            "remedy": self.remedy,
+        }
+
+
+def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = False) -> Feature:
+    """Try a feature.
+
+    Args:
+        name: the feature's.
+        tried: tries it and returns the detail; raises OSError or MemscError if it is not there.
+        remedy: against an OSError; a MemscError brings its own.
+        needed: see Feature.
+    """
+    try:
+        return Feature(name, "ok", tried(), needed=needed)
+    except MemscError as error:
+        return Feature(name, "missing", error.why, error.remedy, needed)
+    except OSError as error:
+        refused = error.errno in (errno.EPERM, errno.EACCES)
+        if refused and os.geteuid() != 0:
+            return Feature(name, "unknown", "needs root to tell", AS_ROOT, needed)
+        why = error.strerror or str(error)
+        if why == os.strerror(error.errno or 0):
+            why = f"the kernel says: {why}"
+        return Feature(name, "missing", why, remedy, needed)
+
+
+def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feature]:
+    """Try everything, in the order in which a user wants to read it."""
+    yield attempt("libmemsc", _library, "run 'make setup'", needed=True)
+    yield attempt("CPUs", lambda: _cpus(topology), "", needed=True)
+    yield _clock(environment)
+    yield _glibc(environment)
+    yield _sudo()
+    yield from _isolation(topology)
+    yield from _bpf()
+    yield from _tracepoints()
+    yield attempt("kprobes", _kprobe, "use a kernel with CONFIG_KPROBE_EVENTS; no probe needs it")
+    yield attempt(
+        "fentry", _fentry, "use a kernel that lets BPF trace functions; no probe needs it"
+    )
+    yield attempt("uprobes", lambda: _uprobe(0), "use a kernel with CONFIG_UPROBE_EVENTS")
+    yield attempt("USDT", lambda: _uprobe(1), "use Linux built with reference-counted uprobes")
+    yield from _counters(environment)
+    yield attempt("io_uring SQPOLL", _uring, "set sysctl kernel.io_uring_disabled=0")
+
+
+def _library() -> str:
+    found = sorted(Path(next(iter(runtime.__path__))).glob("native/**/libmemsc.so"))
+    if not found:
+        raise OSError(errno.ENOENT, "there is no libmemsc.so")
+    try:
+        version = ctypes.CDLL(str(found[0])).memsc_version
+    except (OSError, AttributeError) as error:
+        raise OSError(errno.ENOEXEC, f"it does not load: {error}") from error
+    version.restype = ctypes.c_char_p
+    return f"version {version().decode()}"
+
+
+def _cpus(topology: cpus.Topology) -> str:
+    placed = cpus.place(topology, "memsc")
+    app, service = map(cpus.format_cpus, (placed.app_cpus, placed.service_cpus))
+    return "; ".join((f"application on {app}, service on {service}", *placed.notes))
+
+
+def _clock(environment: Environment) -> Feature:
+    name, source = "clock", environment["clocksource"]
+    if not environment["invariant_counter"]:
+        lack = environment.get("invariant_counter_reason") or "the counter is not invariant"
+        return Feature(name, "missing", str(lack), "use a machine with an invariant counter")
+    if source not in ("tsc", "arch_sys_counter"):
+        return Feature(
+            name, "missing", f"the kernel's clock is {source}", "boot with clocksource=tsc"
+        )
+    return Feature(name, "ok", f"invariant {source}; each session measures rate and skew")
+
+
+def _glibc(environment: Environment) -> Feature:
+    version = environment["glibc"]
+    if version is None:
+        why = str(environment["glibc_reason"])
+        return Feature("glibc", "missing", why, "use a distribution with glibc", needed=True)
+    return Feature("glibc", "ok", str(version), needed=True)
+
+
+def _sudo() -> Feature:
+    if os.geteuid() == 0:
+        return Feature("sudo", "ok", "not needed: this is root")
+    if shutil.which("sudo") is None:
+        return Feature("sudo", "missing", "not installed", "apt install sudo, or trace as root")
+    asked = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
+    return Feature("sudo", "ok", "asks for a password" if asked.returncode else "no password asked")
+
+
+def _isolation(topology: cpus.Topology) -> Iterator[Feature]:
+    name = "isolation"
+    if topology.isolated:
+        listed = cpus.format_cpus(topology.isolated)
+        yield Feature(name, "ok", f"CPUs {listed} are isolated already")
+        return
+    remedy = "boot with isolcpus=N nohz_full=N; without, noise is measured all the same"
+    yield attempt(name, _try_cpuset, remedy)
+
+
+def _try_cpuset() -> str:
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for _, place, kind, options, *_ in mounts:
+        folder = Path(place)
+        if kind == "cgroup2":
+            controllers = (folder / "cgroup.controllers").read_text().split()
+            if "cpuset" not in controllers:
+                continue
+            how = "partitions of cgroup v2"
+        elif kind == "cgroup" and "cpuset" in options.split(","):
+            how = "cpusets of cgroup v1"
+        else:
+            continue
+        group = folder / f"memsc-doctor-{os.getpid()}"
+        group.mkdir()
+        group.rmdir()
+        return f"{how} at {place}"
+    raise OSError(errno.ENOENT, "no cgroup offers cpusets")
+
+
+def _bpf() -> Iterator[Feature]:
+    yield attempt("BPF", _ring, "use a kernel with CONFIG_BPF_SYSCALL, 5.8 or newer, on the host")
+    yield attempt("tracefs", _tracefs, "mount -t tracefs tracefs /sys/kernel/tracing")
+    found: list[headers.Headers] = []
+    yield attempt("kernel headers", lambda: _headers(found), "apt install linux-headers-amd64")
+    if not found:
+        yield Feature("BCC", "unknown", "needs kernel headers to tell", "see kernel headers")
+        return
+    found[0].apply()
+    yield attempt("BCC", _bcc, "apt install python3-bpfcc")
+
+
+def _ring() -> str:
+    os.close(kernel.make_ring_buffer())
+    os.close(kernel.load_program(kernel.RAW_TRACEPOINT))
+    return "programs and ring buffers work"
+
+
+def _tracefs() -> str:
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    if any(line.split()[2] == "tracefs" for line in mounts):
+        return "mounted"
+    # Mounting it takes a mount namespace, and this process keeps the one it has.
+    child = os.fork()
+    if child == 0:
+        try:
+            tracefs.mount()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise OSError(errno.EPERM, "it is not mounted and cannot be")
+    return "not mounted; memsc mounts it for itself"
+
+
+def _headers(found: list[headers.Headers]) -> str:
+    found.append(headers.find_headers())
+    where = found[0].folder or f"/lib/modules/{found[0].release}/build"
+    return found[0].warning or f"{where}"
+
+
+def _bcc() -> str:
+    try:
+        bpf.compile_text("int nothing(void *context) { return 0; }")
+    except MemscError:
+        if os.geteuid() != 0:
+            raise OSError(errno.EPERM, "BCC insists on root") from None
+        raise
+    return "compiles"
+
+
+def _tracepoints() -> Iterator[Feature]:
+    wanted: dict[str, str] = {}
+    for name in (*declaration.names(), "tracking"):
+        for hook in declaration.find(name).hooks:
+            wanted.setdefault(hook.tracepoint, hook.remedy)
+    for tracepoint in FURTHER:
+        wanted.setdefault(tracepoint, "use a kernel with CONFIG_IO_URING; no probe needs it")
+    for tracepoint, remedy in sorted(wanted.items()):
+        yield attempt(tracepoint, lambda event=tracepoint: _tracepoint(event), remedy)
+
+
+def _tracepoint(tracepoint: str) -> str:
+    program = kernel.load_program(kernel.RAW_TRACEPOINT)
+    try:
+        os.close(kernel.attach_raw(program, tracepoint.partition(":")[2]))
+    except FileNotFoundError as error:
+        raise OSError(errno.ENOENT, "no such tracepoint") from error
+    finally:
+        os.close(program)
+    return "attaches"
+
+
+def _kprobe() -> str:
+    try:
+        kind = kernel.perf_kind("kprobe")
+    except OSError as error:
+        raise OSError(errno.ENOENT, "kprobes are not built in") from error
+    return _first_of(lambda name: os.close(kernel.open_perf(kind, 0, name.encode())))
+
+
+def _fentry() -> str:
+    def attach(name: str) -> None:
+        program = kernel.load_program(kernel.TRACING, kernel.function_id(name))
+        try:
+            os.close(kernel.attach_raw(program, None))
+        finally:
+            os.close(program)
+
+    return _first_of(attach)
+
+
+def _first_of(attach: Callable[[str], None]) -> str:
+    last = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for name in FUNCTIONS:
+        try:
+            attach(name)
+        except OSError as error:
+            # The other architecture's function is absent: not what kept this one from working.
+            last = last if error.errno == errno.ENOENT else error
+        else:
+            return "attaches"
+    raise last
+
+
+def _uprobe(semaphores: int) -> str:
+    try:
+        kind = kernel.perf_kind("uprobe")
+    except OSError as error:
+        raise OSError(errno.ENOENT, "uprobes are not built in") from error
+    # In a file that no process has mapped, so that the try stops nobody.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\x90" * 8192)
+        file.flush()
+        counter = (4096 * semaphores) << 32
+        os.close(kernel.open_perf(kind, counter, file.name.encode(), 64))
+    return "attaches; the kernel keeps the semaphore" if semaphores else "attaches"
+
+
+def _counters(environment: Environment) -> Iterator[Feature]:
+    allow = "sysctl kernel.perf_event_paranoid=2, or trace as root"
+    paranoid = environment["perf_event_paranoid"]
+    if not isinstance(paranoid, int):
+        why = str(environment["perf_event_paranoid_reason"])
+        yield Feature("perf_event_paranoid", "unknown", why, "use a kernel with CONFIG_PERF_EVENTS")
+    elif paranoid > 2 and os.geteuid() != 0:
+        detail = f"{paranoid}: users may not count"
+        yield Feature("perf_event_paranoid", "missing", detail, allow)
+    else:
+        yield Feature("perf_event_paranoid", "ok", str(paranoid))
+    remedy = "in a virtual machine: let the host pass its counters through; else the BIOS"
+    cycles = attempt("hardware counters", lambda: _cycles(False), remedy)
+    yield cycles
+    remedy = "see hardware counters"
+    if cycles.state == "ok":
+        remedy = "write 1 to /sys/bus/event_source/devices/cpu/rdpmc"
+    yield attempt("rdpmc", lambda: _cycles(True), remedy)
+
+
+def _cycles(from_user: bool) -> str:
+    try:
+        perf = kernel.open_perf(kernel.HARDWARE, 0)
+    except FileNotFoundError as error:
+        raise OSError(errno.ENOENT, "this machine shows no counters") from error
+    try:
+        if from_user and not kernel.readable_from_user(perf):
+            raise OSError(errno.EOPNOTSUPP, "the instruction is not allowed")
+    finally:
+        os.close(perf)
+    return "allowed" if from_user else "cycles count"
+
+
+def _uring() -> str:
+    os.close(kernel.make_polled_ring())
+    return "the peer transport uring works"
+
+
+def summarize(found: Sequence[Feature]) -> Iterator[Feature]:
+    """Shorten the list for reading: tracepoints of one category that all attach become one."""
+    categories: dict[str, list[Feature]] = {}
+    for feature in found:
+        category, colon, _ = feature.name.partition(":")
+        if colon:
+            categories.setdefault(category, []).append(feature)
+    for feature in found:
+        category, colon, _ = feature.name.partition(":")
+        members = categories.get(category, []) if colon else []
+        if not colon:
+            yield feature
+        elif any(member.state != members[0].state for member in members):
+            detail = f"{feature.name}: {feature.detail}"
+            yield Feature("tracepoint", feature.state, detail, feature.remedy)
+        elif feature is members[0]:
+            detail = f"{category}: {len(members)}, each {feature.detail}"
+            yield Feature("tracepoints", feature.state, detail, feature.remedy)
+
+
+def verdict(found: Sequence[Feature]) -> list[str]:
+    """What it comes to for a user, one line for running and one for tracing."""
+    state = {feature.name: feature.state for feature in found}
+    lacking = [f.name for f in found if f.needed and f.state == "missing"]
+    lines = [
+        f"memsc run: not possible, see {', '.join(lacking)}" if lacking else "memsc run: ready"
+    ]
+    base = [state[name] for name in ("BPF", "tracefs", "kernel headers", "BCC")]
+    absent = [f.name for f in found if ":" in f.name and f.state == "missing"]
+    if "missing" in base:
+        lines.append("memsc trace: stamps only, since probes cannot be attached")
+    elif "unknown" in base:
+        lines.append("memsc trace: stamps; whether probes attach, 'sudo memsc doctor' tells")
+    elif absent:
+        lines.append("memsc trace: ready, less the tracepoints that are missing")
+    else:
+        lines.append("memsc trace: ready")
+    return lines

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""The few system calls with which a feature of the kernel is tried; glibc wraps none of them.
+
+Every function raises OSError with the kernel's errno when it refuses. Descriptors are the caller's
+to close.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import struct
+from pathlib import Path
+
+_NUMBERS = {  # bpf, perf_event_open, io_uring_setup
+    "x86_64": (321, 298, 425),
+    "aarch64": (280, 241, 425),
+}
+
+# enum bpf_cmd, bpf_map_type, bpf_prog_type, bpf_attach_type of linux/bpf.h
+_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 5, 17
+_RINGBUF = 27
+RAW_TRACEPOINT, TRACING = 17, 26
+_FENTRY = 24
+_ATTACH_BTF_ID = 108  # its offset in the attributes of _PROG_LOAD
+_PROG_ATTRIBUTES = 120
+
+# linux/perf_event.h
+_ATTRIBUTES = 112  # PERF_ATTR_SIZE_VER5
+_DISABLED, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 5, 1 << 6
+HARDWARE = 0
+_USER_RDPMC = 1 << 2  # cap_user_rdpmc in the capabilities of the mapped page
+_CAPABILITIES = 40  # their offset
+
+_SQPOLL = 1 << 1  # linux/io_uring.h
+
+# r0 = 0; exit
+_RETURN_ZERO = struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _syscall(which: int, *args: object) -> int:
+    numbers = _NUMBERS.get(platform.machine())
+    if numbers is None:
+        raise OSError(errno.ENOSYS, f"memsc does not know the system calls of {platform.machine()}")
+    result = _libc.syscall(ctypes.c_long(numbers[which]), *args)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(result)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return _syscall(0, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+
+
+def make_ring_buffer() -> int:
+    """Make the smallest BPF ring buffer; returns its descriptor."""
+    return _bpf(_MAP_CREATE, struct.pack("<IIII", _RINGBUF, 0, 0, mmap.PAGESIZE))
+
+
+def load_program(kind: int, btf_id: int = 0) -> int:
+    """Load a program that returns 0; returns its descriptor.
+
+    Args:
+        kind: RAW_TRACEPOINT, or TRACING: entry of the kernel function btf_id.
+        btf_id: the function's number in the kernel's type information.
+    """
+    code = ctypes.create_string_buffer(_RETURN_ZERO, len(_RETURN_ZERO))
+    licence = ctypes.create_string_buffer(b"GPL")
+    attributes = bytearray(_PROG_ATTRIBUTES)
+    count = len(_RETURN_ZERO) // 8
+    struct.pack_into(
+        "<IIQQ", attributes, 0, kind, count, ctypes.addressof(code), ctypes.addressof(licence)
+    )
+    if kind == TRACING:
+        struct.pack_into("<I", attributes, 68, _FENTRY)
+        struct.pack_into("<I", attributes, _ATTACH_BTF_ID, btf_id)
+    return _bpf(_PROG_LOAD, bytes(attributes))
+
+
+def attach_raw(program: int, event: str | None) -> int:
+    """Attach a program to a raw tracepoint, or to the function it was loaded for (None)."""
+    name = ctypes.create_string_buffer((event or "").encode())
+    address = ctypes.addressof(name) if event else 0
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QII", address, program, 0))
+
+
+def function_id(name: str) -> int:
+    """A kernel function's number in the kernel's type information.
+
+    Raises:
+        OSError: ENOENT if the kernel has no such function or no such information; ENOSYS without
+            libbpf, which comes with BCC.
+    """
+    try:
+        libbpf = ctypes.CDLL("libbpf.so.1")
+    except OSError as error:
+        raise OSError(errno.ENOSYS, "libbpf.so.1 is not installed") from error
+    libbpf.libbpf_set_print(None)
+    found = libbpf.libbpf_find_vmlinux_btf_id(name.encode(), _FENTRY)
+    if found < 0:
+        raise OSError(-found, os.strerror(-found))
+    return int(found)
+
+
+def open_perf(kind: int, config: int, where: bytes | None = None, offset: int = 0) -> int:
+    """Open a perf event of this process, disabled; returns its descriptor.
+
+    Args:
+        kind: HARDWARE, or a number from /sys/bus/event_source/devices/*/type.
+        config: as the kind wants it.
+        where: kernel function of a kprobe or file of a uprobe.
+        offset: place within it, in bytes.
+    """
+    name = ctypes.create_string_buffer(where or b"")
+    flags = _DISABLED | _EXCLUDE_HV | (_EXCLUDE_KERNEL if where is None else 0)
+    attributes = bytearray(_ATTRIBUTES)
+    struct.pack_into("<IIQ", attributes, 0, kind, _ATTRIBUTES, config)
+    struct.pack_into("<Q", attributes, 40, flags)
+    struct.pack_into("<QQ", attributes, 56, ctypes.addressof(name) if where else 0, offset)
+    buffer = ctypes.create_string_buffer(bytes(attributes), len(attributes))
+    return _syscall(
+        1, buffer, ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1), ctypes.c_ulong(8)
+    )
+
+
+def perf_kind(device: str) -> int:
+    """Number of a dynamic perf device, such as `kprobe` and `uprobe`.
+
+    Raises:
+        OSError: ENOENT if the kernel has none.
+    """
+    return int(Path(f"/sys/bus/event_source/devices/{device}/type").read_text())
+
+
+def readable_from_user(perf: int) -> bool:
+    """Whether the rdpmc instruction may read this counter, by the kernel's own word."""
+    with mmap.mmap(perf, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ) as page:
+        return bool(struct.unpack_from("<Q", page, _CAPABILITIES)[0] & _USER_RDPMC)
+
+
+def make_polled_ring() -> int:
+    """Make an io_uring whose kernel thread polls; returns its descriptor."""
+    parameters = bytearray(120)
+    struct.pack_into("<III", parameters, 8, _SQPOLL, 0, 1)  # flags, CPU, idle milliseconds
+    buffer = ctypes.create_string_buffer(bytes(parameters), len(parameters))
+    return _syscall(2, ctypes.c_uint(1), buffer)
