@@ -35,7 +35,7 @@ class Stages:
         self, cells: Callable[[], Cells], ns_per_cycle: float, order: Sequence[str]
     ) -> None:
         self._cells = cells
-        self._ns = ns_per_cycle
+        self.ns_per_cycle = ns_per_cycle
         self._order = list(order)
         self._resampled: dict[Cell, Resampled] = {}
 
@@ -77,7 +77,7 @@ class Stages:
 
     def _row(self, cell: Cell, quantity: int, intervals: bool) -> dict[str, Any]:
         resampled = self.resampled(cell)
-        whole, ns = resampled.whole, self._ns
+        whole, ns = resampled.whole, self.ns_per_cycle
         total = int(whole.sums[QUANTITIES.index(TOTAL)])
         row: dict[str, Any] = {
             **cell._asdict(),

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# scipy's special functions have no types.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Intervals by resampling what was really replicated: rounds, then blocks within them.
 
 A million calls of one round are one run, not a million: they share its placement, its frequency,
@@ -17,8 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
+from scipy import special
 
 from memsc.analysis.histogram import middle
 from memsc.analysis.scan import BlockKey
@@ -97,8 +99,8 @@ class Resampling:
 
 def tails(units: int, level: float = LEVEL) -> tuple[float, float]:
     """The percentiles of resamples that bound an interval over a number of replicated units."""
-    t = float(scipy.stats.t.ppf((1 - level) / 2, units - 1))
-    tail = float(scipy.stats.norm.cdf(np.sqrt(units / (units - 1)) * t))
+    t = special.stdtrit(units - 1, (1 - level) / 2)
+    tail = float(special.ndtr(np.sqrt(units / (units - 1)) * t))
     return tail, 1 - tail
 
 
@@ -131,11 +133,7 @@ class Resampled:
         for row, sketch in enumerate(self._sketches):
             part = sketch.histograms[quantity]
             counts[row, np.searchsorted(whole.bins, part.bins)] = part.counts
-        np.cumsum(counts, axis=1, out=counts)
-        below = self.resampling.weights @ counts
-        values = middle(whole.bins)
-        ranks = [np.ceil(q * below[:, -1:]) for q in qs]
-        return np.stack([values[np.argmax(below >= rank, axis=1)] for rank in ranks])
+        return quantiles(self.resampling, middle(whole.bins), counts, qs)
 
     def mean_interval(self, quantity: int) -> Interval:
         """Interval of a mean, cycles."""
@@ -144,6 +142,29 @@ class Resampled:
     def quantile_intervals(self, quantity: int, qs: Sequence[float]) -> list[Interval]:
         """Intervals of quantiles, cycles."""
         return [self.resampling.interval(row) for row in self.quantiles(quantity, qs)]
+
+
+def quantiles(
+    resampling: Resampling,
+    values: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    qs: Sequence[float],
+) -> NDArray[np.float64]:
+    """Resampled quantiles of counted values.
+
+    Args:
+        resampling: of the blocks.
+        values: shape (k,), ascending.
+        counts: shape (blocks, k), how often each block has each value; overwritten.
+        qs: shape (m,), between 0 and 1.
+
+    Returns:
+        Shape (m, RESAMPLES).
+    """
+    np.cumsum(counts, axis=1, out=counts)
+    below = resampling.weights @ counts
+    ranks = [np.ceil(q * below[:, -1:]) for q in qs]
+    return np.stack([values[np.argmax(below >= rank, axis=1)] for rank in ranks])
 
 
 def insufficient(sketch: Sketch, quantity: int, q: float) -> str | None:

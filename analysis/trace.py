@@ -12,9 +12,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from memsc.analysis.checks import Checks
+from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
 from memsc.analysis.selection import Selection, names
 from memsc.analysis.stages import Stages
+from memsc.analysis.timings import Timings
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
@@ -76,6 +79,21 @@ class Trace:
     def stages(self) -> Stages:
         """Where the time of a call goes."""
         return Stages(lambda: self.cells, self.session.clock.ns_per_cycle, self.arms)
+
+    @cached_property
+    def timings(self) -> Timings:
+        """What the workload measured from outside."""
+        return Timings(self.folder, self.arms)
+
+    @cached_property
+    def ratios(self) -> Ratios:
+        """Arms against each other, against direct execution and against the limit."""
+        return Ratios(self.stages, self.timings)
+
+    @cached_property
+    def checks(self) -> Checks:
+        """Whether the trace may be believed."""
+        return Checks(self.folder, lambda: self.cells, self.arms)
 
     def where(
         self,

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""Whether a trace may be believed: the invariants, checked and not assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from memsc.analysis.invariants import COUNTS, df_events_per_round
+from memsc.analysis.scan import ALL, Cells
+from memsc.tracer.format import TraceFolder
+
+NEGLIGIBLE = 1e-3
+"""Events per call up to which an arm counts as free of them: what else the machine did."""
+
+# Of these the `memsc` transport promises none.
+_PROMISED = (
+    "app_syscalls",
+    "ipis_to_app_cpu",
+    "ipis_to_service_cpu",
+    "ipis_taken_by_app_cpu",
+    "ipis_taken_by_service_cpu",
+    "app_cpu_switches",
+)
+_SILENT = ("memsc",)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant of one arm.
+
+    Attributes:
+        value: what was found, None if that is not known.
+        expected: what it must be, None where it is only reported.
+        held: None if it could not be checked or nothing is promised.
+        reason: why it is not known, or what the value is made of.
+        withholds: its failure makes every figure of the trace doubtful.
+    """
+
+    arm: str
+    name: str
+    value: float | None
+    expected: float | None
+    held: bool | None
+    reason: str | None = None
+    withholds: bool = False
+
+
+class Checks:
+    """The invariants of a trace.
+
+    Args:
+        trace: the opened folder.
+        cells: its sketches, with `all`.
+        arms: arms in the order they are shown.
+    """
+
+    def __init__(self, trace: TraceFolder, cells: Callable[[], Cells], arms: list[str]) -> None:
+        self._trace = trace
+        self._cells = cells
+        self._arms = arms
+        self._found: list[Check] | None = None
+
+    def all(self) -> list[Check]:
+        """Every check of every arm."""
+        if self._found is None:
+            events = df_events_per_round(self._trace)
+            self._found = [
+                check
+                for arm in self._arms
+                for check in (*self._counts(arm), *self._stages(arm), *self._events(arm, events))
+            ]
+        return self._found
+
+    def df_checks(self) -> pd.DataFrame:
+        """The checks as a frame: arm, name, value, expected, held, reason, withholds."""
+        names = ["arm", "name", "value", "expected", "held", "reason", "withholds"]
+        return pd.DataFrame(
+            [[getattr(check, name) for name in names] for check in self.all()], columns=names
+        )
+
+    def df_events_per_round(self) -> pd.DataFrame:
+        """What the kernel did in each round (see `memsc.analysis.invariants`)."""
+        return df_events_per_round(self._trace)
+
+    def withheld(self) -> list[str]:
+        """Why no verdict may be given; empty if one may."""
+        return [
+            f"{check.arm}: {check.reason or check.name}"
+            for check in self.all()
+            if check.withholds and not check.held
+        ]
+
+    def _counts(self, arm: str) -> list[Check]:
+        side = self._trace.session.arms[arm]
+        rounds = [r for r in self._trace.session.rounds if r.arm == arm]
+        recorded = [r for r in rounds if r.recording]
+        lost = _total([side.lost] if side.lost is not None else [r.lost for r in rounds])
+        found = [_lost(arm, lost)]
+        sums = [_total([getattr(r, name) for r in recorded]) for name in ("calls", "lost", "made")]
+        calls, missing, made = sums
+        if calls is None or missing is None or made is None:
+            found.append(Check(arm, "counted", None, 0, None, "the session did not end in order"))
+        else:
+            # Round by round: a call too many in one must not pay for one too few in another.
+            off = sum(abs(_zero(r.calls) + _zero(r.lost) - _zero(r.made)) for r in recorded)
+            says = None if off == 0 else f"{off} calls are neither recorded nor counted as lost"
+            found.append(Check(arm, "counted", off, 0, off == 0, says, withholds=True))
+        failed = [r for r in rounds if r.exit_status not in (0, None)]
+        says = f"status {failed[0].exit_status} in round {failed[0].round}" if failed else None
+        found.append(Check(arm, "failed_rounds", len(failed), 0, not failed, says))
+        return found
+
+    def _stages(self, arm: str) -> list[Check]:
+        cells = self._cells()
+        mine = [cell for cell in cells.sketches if cell.arm == arm and cell.syscall == ALL]
+        if not mine:
+            return [Check(arm, "stages_sum", None, 0, None, "no calls recorded")]
+        whole = [cells.whole(cell) for cell in mine]
+        wrong = sum(sketch.unequal for sketch in whole)
+        negative = sum(
+            int(sketch.negative.any()) and int(sketch.negative.max()) for sketch in whole
+        )
+        says = f"{negative} calls have a stage below zero: the CPUs' counters disagree"
+        return [
+            Check(arm, "stages_sum", wrong, 0, wrong == 0, withholds=True),
+            Check(arm, "negative_stages", negative, 0, negative == 0, says if negative else None),
+        ]
+
+    def _events(self, arm: str, events: pd.DataFrame) -> list[Check]:
+        return [self._event(arm, name, probe, events) for name, (probe, _) in COUNTS.items()]
+
+    def _event(self, arm: str, name: str, probe: str, events: pd.DataFrame) -> Check:
+        full = f"{name}_per_call"
+        promised = self._trace.session.arms[arm].transport in _SILENT
+        promised = promised and self._trace.session.arms[arm].service != "scanner"
+        expected = 0.0 if promised and name in _PROMISED else None
+        mine = events[(events["arm"] == arm) & events[name].notna()]
+        status = self._trace.session.probes.get(probe)
+        if mine.empty:
+            why = status.reason if status and status.reason else f"record with --probes {probe}"
+            return Check(arm, full, None, expected, None, why)
+        if status and status.lost:
+            return Check(arm, full, None, expected, None, f"{status.lost} events of {probe} lost")
+        calls, count = int(mine["calls"].sum()), float(mine[name].sum())
+        says = f"{int(count)} in {calls} calls"
+        if name == "app_syscalls":
+            # Calls that must run on the caller are its own, whatever forwards the others.
+            local = float(np.minimum(mine[name], mine["local"].fillna(0)).sum())
+            if local:
+                says += f", {int(local)} of them local on purpose"
+            count -= local
+        value = count / calls
+        return Check(arm, full, value, expected, _held(value, expected), says)
+
+
+def _lost(arm: str, lost: int | None) -> Check:
+    if lost is None:
+        return Check(arm, "lost", None, 0, None, "the session did not end in order")
+    says = None if lost == 0 else f"{lost} calls lost: record again with a larger ring"
+    return Check(arm, "lost", lost, 0, lost == 0, says, withholds=True)
+
+
+def _held(value: float, expected: float | None) -> bool | None:
+    return None if expected is None else abs(value - expected) <= NEGLIGIBLE
+
+
+def _total(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _zero(value: int | None) -> int:
+    return value or 0

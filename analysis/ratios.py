@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What may be claimed: ratios between arms measured side by side, never absolute times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from memsc.analysis.scan import ALL
+from memsc.analysis.sketch import QUANTITIES, TOTAL
+from memsc.analysis.stages import Stages
+from memsc.analysis.statistics import Resampling, ratio
+from memsc.analysis.timings import LINE, Timings
+
+LIMIT = "limit"
+"""Direct execution plus one cache-line round trip: no synchronous forwarding can be faster."""
+BASES = ("direct", "ipi", LIMIT)
+_TOTAL = QUANTITIES.index(TOTAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A figure of one arm and case, cycles, and its resamples."""
+
+    value: float
+    values: NDArray[np.float64]
+    resampling: Resampling
+
+
+class Ratios:
+    """Ratios of a trace's arms to `direct`, to `ipi` and to the limit.
+
+    Args:
+        stages: the trace's stages.
+        timings: what its workload measured.
+    """
+
+    def __init__(self, stages: Stages, timings: Timings) -> None:
+        self._stages = stages
+        self._timings = timings
+
+    def df_ratios(self) -> pd.DataFrame:
+        """Each arm's time per call divided by another's, from the same run.
+
+        Returns:
+            One row per case, arm, base ("direct", "ipi", "limit"), metric ("mean", "p50") and
+            source ("stamps": total of the recorded calls; "timings": from outside, not recorded):
+            case, arm, base, metric, source, value_ns, base_ns, ratio, low, high, interval. Batches
+            have no rows from stamps: their totals include time the caller was busy elsewhere.
+        """
+        figures = dict(self._figures())
+        rows: list[dict[str, Any]] = []
+        for (case, arm, metric, source), mine in figures.items():
+            for base in BASES:
+                other = figures.get((case, base, metric, source))
+                if base == LIMIT:
+                    other = self._limit(figures, case, metric, source)
+                if other is None or base == arm or not other.value:
+                    continue
+                rows.append(self._row((case, arm, base, metric, source), mine, other))
+        return pd.DataFrame(rows, columns=_COLUMNS)
+
+    def _row(
+        self, names: tuple[str, str, str, str, str], mine: _Figure, other: _Figure
+    ) -> dict[str, Any]:
+        ns = self._stages.ns_per_cycle
+        interval = ratio(mine.values, other.values, [mine.resampling, other.resampling])
+        figures = (mine.value * ns, other.value * ns, mine.value / other.value, *interval)
+        return dict(zip(_COLUMNS, (*names, *figures), strict=True))
+
+    def _figures(self) -> Iterator[tuple[tuple[str, str, str, str], _Figure]]:
+        for cell in self._stages.cells():
+            if cell.syscall != ALL or cell.mode != "sync":
+                continue
+            found = self._stages.resampled(cell)
+            whole, resampling = found.whole, found.resampling
+            mean = _Figure(int(whole.sums[_TOTAL]) / whole.n, found.means(_TOTAL), resampling)
+            yield (cell.case, cell.arm, "mean", "stamps"), mean
+            middle = whole.histograms[_TOTAL].quantile(0.5)
+            p50 = _Figure(middle, found.quantiles(_TOTAL, [0.5])[0], resampling)
+            yield (cell.case, cell.arm, "p50", "stamps"), p50
+        for key, timed in self._timings.per_call().items():
+            if key.case != LINE and not key.recording:
+                resampling = timed.resampling
+                mean = _Figure(timed.mean, timed.means, resampling)
+                yield (key.case, key.arm, "mean", "timings"), mean
+                p50 = _Figure(timed.p50, timed.p50s, resampling)
+                yield (key.case, key.arm, "p50", "timings"), p50
+
+    def _limit(
+        self,
+        figures: dict[tuple[str, str, str, str], _Figure],
+        case: str,
+        metric: str,
+        source: str,
+    ) -> _Figure | None:
+        direct, line = figures.get((case, "direct", metric, source)), self._timings.line()
+        # One round trip a call is the limit of synchronous calls alone: a batch shares it.
+        if direct is None or line is None or case != "sync":
+            return None
+        value, values = (line.mean, line.means) if metric == "mean" else (line.p50, line.p50s)
+        # The line is measured once, in less time than a round: its runs are not replicated.
+        return _Figure(direct.value + value, direct.values + values, direct.resampling)
+
+
+_COLUMNS = [
+    *("case", "arm", "base", "metric", "source"),
+    *("value_ns", "base_ns", "ratio", "low", "high", "interval"),
+]

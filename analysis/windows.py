@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""When each thread of each round was forwarding: the frame in which events are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from memsc.tracer.format import CALLS, Clock, RoundKey, TraceFolder
+
+KEY = ["arm", "case", "round"]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Thread windows and the round windows around them, on CLOCK_MONOTONIC.
+
+    Attributes:
+        threads: one row per round and thread: arm, case, round, tid, start_ns, end_ns, calls, and
+            `index`, the row of its round in `rounds`.
+        rounds: one row per round, by time: arm, case, round, start_ns, end_ns, calls.
+    """
+
+    threads: pd.DataFrame
+    rounds: pd.DataFrame
+
+    @staticmethod
+    def of(trace: TraceFolder, wanted: Collection[RoundKey]) -> Windows:
+        """From the first stamp to the last of each thread, in the wanted rounds.
+
+        The windows are narrowed by what the clocks may disagree, so that what a thread did just
+        before its first call is never counted into it.
+        """
+        tables = trace.batches(CALLS, _COLUMNS) if wanted else []
+        parts = [_summary(table, wanted) for table in tables]
+        threads = pd.concat([_NOTHING, *(part for part in parts if len(part))])
+        grouped = threads.groupby([*KEY, "tid"], as_index=False, sort=False)
+        threads = grouped.agg({"start": "min", "end": "max", "calls": "sum"})
+        clock, margin = trace.session.clock, _margin(trace.session.clock)
+        threads["start_ns"] = clock.ns(threads.pop("start").to_numpy(np.int64)) + margin
+        threads["end_ns"] = clock.ns(threads.pop("end").to_numpy(np.int64)) - margin
+        rounds = threads.groupby(KEY, as_index=False, sort=False).agg(
+            {"start_ns": "min", "end_ns": "max", "calls": "sum"}
+        )
+        rounds = rounds.sort_values("start_ns", ignore_index=True)
+        order = rounds[KEY].assign(index=np.arange(len(rounds)))
+        return Windows(threads.merge(order, on=KEY), rounds)
+
+    def rounds_at(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row in `rounds` that each time falls into, -1 for none. Rounds do not overlap."""
+        if not len(self.rounds):
+            return np.full(len(time), -1)
+        found = np.searchsorted(self.rounds["start_ns"].to_numpy(), time, "right") - 1
+        ends = self.rounds["end_ns"].to_numpy()
+        return np.where((found >= 0) & (time <= ends[found]), found, -1)
+
+    def in_thread(
+        self, rounds: NDArray[np.int64], tid: NDArray[np.int64], time: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether each event is of an application thread, between its first and last call."""
+        ordered = self.threads.assign(key=_pair(self.threads["index"], self.threads["tid"]))
+        ordered = ordered.sort_values("key")
+        keys, wanted = ordered["key"].to_numpy(), _pair(rounds, tid)
+        if not len(keys):
+            return np.zeros(len(time), np.bool_)
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        starts, ends = ordered["start_ns"].to_numpy()[at], ordered["end_ns"].to_numpy()[at]
+        return (rounds >= 0) & (keys[at] == wanted) & (time >= starts) & (time <= ends)
+
+
+_COLUMNS = [*KEY, "tid", "called", "completed"]
+_NOTHING = pd.DataFrame(
+    {name: pd.Series(dtype=object) for name in ("arm", "case")}
+    | {name: pd.Series(dtype=np.int64) for name in ("round", "tid", "start", "end", "calls")}
+)
+
+
+def _summary(table: pa.Table, wanted: Collection[RoundKey]) -> pd.DataFrame:
+    grouped = table.group_by([*KEY, "tid"]).aggregate(
+        [("called", "min"), ("completed", "max"), ("called", "count")]
+    )
+    frame: pd.DataFrame = grouped.to_pandas().astype({"arm": object, "case": object})
+    frame = frame.rename(
+        columns={"called_min": "start", "completed_max": "end", "called_count": "calls"}
+    )
+    keys = zip(frame["arm"], frame["case"], frame["round"], strict=True)
+    return frame[[RoundKey(*key) in wanted for key in keys]]
+
+
+def _margin(clock: Clock) -> int:
+    return int(np.ceil((clock.residual_ns or 0.0) + (clock.skew_bound_ns or 0.0)))
+
+
+def _pair(index: NDArray[np.int64] | pd.Series, tid: NDArray[np.int64] | pd.Series):  # type: ignore[type-arg]
+    return np.asarray(index, np.int64) * (1 << 32) + np.asarray(tid, np.int64)
