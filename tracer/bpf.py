@@ -7,7 +7,7 @@ import ctypes
 import importlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -43,7 +43,7 @@ class _Library(Protocol):
 
 
 @contextmanager
-def _stderr_into(lines: list[str]) -> Iterator[None]:
+def _stderr_into(lines: list[str]) -> Generator[None]:
     """Append what C code writes to standard error to lines."""
     with tempfile.TemporaryFile() as file:
         saved = os.dup(2)
@@ -169,7 +169,7 @@ def compile_text(text: str) -> Compiled:
     """
     bcc = _bcc()
     lines: list[str] = []
-    # Headers of Linux 6.19 and newer use a Microsoft extension; older compilers warn about the flag.
+    # Headers of Linux 6.19 and newer use a Microsoft extension, which must be asked for.
     for flags in (["-w"], ["-w", "-fms-extensions"]):
         try:
             with _stderr_into(lines):

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: MIT
+"""The session's side of the privileged helper: start it, steer it, drain what its probes see."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+
+from memsc.probes.declaration import find
+from memsc.runtime.errors import MemscError
+from memsc.tracer import wire
+from memsc.tracer.eventring import Counters, EventRing, Events
+
+# Debian's, because BCC is made for it; a virtual environment's would be one more thing to trust.
+PYTHON = Path("/usr/bin/python3")
+BOOT = Path(__file__).resolve().with_name("boot.py")
+_COMMAND = (str(PYTHON), "-I", "-B", "-X", "pycache_prefix=/nonexistent", str(BOOT))
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+_PROMPT = "memsc needs root to attach its probes. Password of %p: "
+
+_AS_ROOT = "run memsc as root, or allow it by sudo (`sudo -v` first asks for the password once)"
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of one probe.
+
+    Args:
+        name: the probe's name.
+        usable: it can be attached (after `attach`: it is attached).
+        reason: why not, else None.
+        remedy: what to do about that, else None.
+        absent: kinds of events that this kernel cannot show, and why; their count is not known.
+    """
+
+    name: str
+    usable: bool
+    reason: str | None
+    remedy: str | None
+    absent: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Events of one probe that never reached the session, since it was loaded.
+
+    Args:
+        dropped: found the ring buffer full; exact.
+        missed: hits the kernel skipped because the CPU was inside a BPF program; None if it does
+            not say.
+    """
+
+    dropped: int
+    missed: int | None
+
+    @property
+    def total(self) -> int:
+        """All that are known of."""
+        return self.dropped + (self.missed or 0)
+
+
+@dataclass
+class _Ring:
+    ring: EventRing
+    losses: Counters
+
+
+def _last_line(file: IO[bytes] | None) -> str:
+    if file is None:
+        return ""
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("memsc: ") if lines else ""
+
+
+class Helper:
+    """The privileged helper process, and the ring buffers of its probes. A context manager.
+
+    Starts the helper at once: directly when this process is root, else by sudo, which may ask for a
+    password on the terminal. Steps: `load`, `watch` and `track`, `attach`, `recording = True`,
+    `drain` now and then, `losses` at the end. Not for more than one thread at a time.
+
+    Raises:
+        MemscError: it cannot be started; every method raises it when the helper has died.
+    """
+
+    def __init__(self) -> None:
+        self._rings: dict[str, _Ring] = {}
+        self._recording: Counters | None = None
+        self._tracking: Counters | None = None
+        self._stderr: IO[bytes] | None = None
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Start and end.
+
+    def _start(self) -> None:
+        if os.geteuid() == 0:
+            self._spawn(_COMMAND)
+            if not self._greeted():
+                raise self._died("attaching probes", "report this as a fault of memsc")
+            return
+        sudo = shutil.which("sudo")
+        if sudo is None:
+            raise MemscError(
+                "attaching probes", "that needs root, and there is no sudo", "run memsc as root"
+            )
+        self._spawn((sudo, "-n", "--", *_COMMAND))
+        if self._greeted():
+            return
+        error = self._died("attaching probes", _AS_ROOT)
+        if "password is required" not in error.why or not _has_terminal():
+            raise error
+        # This time sudo talks with the user, for as long as he takes to type.
+        self._spawn((sudo, "-p", _PROMPT, "--", *_COMMAND), on_terminal=True)
+        if not self._greeted():
+            raise self._died("attaching probes", _AS_ROOT)
+
+    def _spawn(self, command: Sequence[str], on_terminal: bool = False) -> None:
+        self._stderr = None if on_terminal else tempfile.TemporaryFile()  # noqa: SIM115
+        # Packets, so that a message and its descriptors stay together.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                cwd="/",
+                # LC_ALL also makes sudo say in English why it refuses.
+                env=_ENVIRONMENT,
+            )
+        self._connection = ours
+        ours.settimeout(None if on_terminal else _TIMEOUT_S)
+
+    def _greeted(self) -> bool:
+        try:
+            received = wire.receive(self._connection)
+        except (OSError, ValueError):
+            received = None
+        if received is None:
+            return False
+        self._connection.settimeout(_TIMEOUT_S)
+        self.pid = int(received[0]["pid"])
+        return True
+
+    def _died(self, what: str, remedy: str) -> MemscError:
+        """The error that tells of the helper's end; also gathers its remains."""
+        self._connection.close()
+        try:
+            status = self._process.wait(5)
+            why = f"the helper ended with status {status}"
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            why = "the helper does not answer"
+        return MemscError(what, _last_line(self._stderr) or why, remedy)
+
+    def close(self) -> None:
+        """Detach everything and end the helper; what was not drained is gone."""
+        for ring in self._rings.values():
+            ring.ring.close()
+            ring.losses.close()
+        self._rings = {}
+        for counters in (self._recording, self._tracking):
+            if counters is not None:
+                counters.close()
+        self._recording = self._tracking = None
+        self._connection.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            # Ours to signal only when it is root's child of root; by sudo, sudo passes it on.
+            self._process.terminate()
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def _ask(self, op: str, **arguments: Any) -> tuple[wire.Message, list[int]]:
+        try:
+            wire.send(self._connection, {"op": op, **arguments})
+            received = wire.receive(self._connection)
+        except (OSError, ValueError):
+            received = None
+        if received is None:
+            raise self._died("tracing", "start the trace again; what was drained is kept")
+        reply, descriptors = received
+        return wire.checked(reply), descriptors
+
+    # Probes.
+
+    def load(
+        self, probes: Sequence[str], ring_bytes: Mapping[str, int] | None = None
+    ) -> dict[str, Loaded]:
+        """Compile probes and map their ring buffers; once per helper, about a second.
+
+        Args:
+            probes: names out of `memsc.probes.declaration.names()`.
+            ring_bytes: ring buffer sizes by probe, each a power of two of at least a page; default
+                is the declaration's. It is locked kernel memory.
+
+        Returns:
+            What became of each; those not usable cannot be attached.
+
+        Raises:
+            MemscError: nothing can be traced here (headers, BCC, tracefs), or the sizes are wrong.
+        """
+        reply, descriptors = self._ask(
+            "load", probes=list(probes), ring_bytes=dict(ring_bytes or {})
+        )
+        by_table = dict(zip(reply["tables"], descriptors, strict=True))
+        words = int(reply["cpus"]) * wire.LOSS_WORDS
+        try:
+            self._recording = Counters(by_table["recording"], 1, writable=True)
+            self._tracking = Counters(by_table["tracking_losses"], words)
+            for name, size in reply["ring_bytes"].items():
+                ring = EventRing.from_descriptor(
+                    by_table[f"{name}_events"], size, np.dtype(find(name).layout())
+                )
+                losses = Counters(by_table[f"{name}_losses"], words)
+                self._rings[name] = _Ring(ring, losses)
+        except OSError as error:
+            raise MemscError(
+                "mapping the ring buffers", str(error.strerror), "choose smaller ones"
+            ) from error
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self.headers: str = reply["headers"]
+        self.warning: str | None = reply["warning"]
+        return _states(reply)
+
+    def attach(self, *probes: str) -> dict[str, Loaded]:
+        """Attach loaded probes; those attached already stay so. Milliseconds, no compiling.
+
+        Returns:
+            What became of each; `usable` now says that it is attached.
+
+        Raises:
+            MemscError: one of them is not loaded.
+        """
+        return _states(self._ask("attach", probes=list(probes))[0])
+
+    def detach(self, *probes: str) -> None:
+        """Detach probes, to be attached again at will; about 0.1 s. What they saw stays drainable.
+
+        Raises:
+            MemscError: one of them is not loaded.
+        """
+        self._ask("detach", probes=list(probes))
+
+    def track(self, pid: int) -> int:
+        """Track a process: all its threads, and whatever they start from now on.
+
+        Returns:
+            Number of threads it has now.
+
+        Raises:
+            MemscError: there is no such process, or it belongs to another user.
+        """
+        return int(self._ask("track", pid=pid)[0]["threads"])
+
+    def watch(self, cpus: Iterable[int]) -> None:
+        """See events of these CPUs too, whatever task they concern; replaces the former set.
+
+        Raises:
+            MemscError: the machine cannot have such a CPU.
+        """
+        self._ask("cpus", cpus=sorted(set(cpus)))
+
+    @property
+    def recording(self) -> bool:
+        """Whether attached probes write events; setting it takes effect at once, everywhere."""
+        return self._recording is not None and bool(self._recording.words[0])
+
+    @recording.setter
+    def recording(self, on: bool) -> None:
+        if self._recording is None:
+            raise MemscError("tracing", "no probe is loaded", "load probes first")
+        self._recording.words[0] = int(on)
+
+    # Events.
+
+    def drain(self, probe: str, limit: int | None = None) -> Events:
+        """Events of a probe since the last drain, without a system call.
+
+        Args:
+            probe: a loaded one.
+            limit: at most so many; default all.
+
+        Returns:
+            Structured array, shape (events,), with the columns of the probe's declaration in their
+            units; nearly, not strictly, in the order of `time`.
+
+        Raises:
+            KeyError: it is not loaded.
+        """
+        return self._rings[probe].ring.drain(limit)
+
+    def fill(self, probe: str) -> float:
+        """How full the probe's ring buffer is, 0 to 1."""
+        ring = self._rings[probe].ring
+        return ring.pending / ring.capacity
+
+    def losses(self) -> dict[str, Losses]:
+        """Losses of each loaded probe since it was loaded; asks the helper.
+
+        `tracking` counts tasks that found no place in the set of tracked ones.
+        """
+        misses = self._ask("misses")[0]["misses"]
+        losses = {
+            name: Losses(_sum(ring.losses), misses[name]) for name, ring in self._rings.items()
+        }
+        if self._tracking is not None:
+            losses["tracking"] = Losses(_sum(self._tracking), None)
+        return losses
+
+    def dropped(self, probe: str) -> int:
+        """Events of a probe that found its ring buffer full since it was loaded; no system call."""
+        return _sum(self._rings[probe].losses)
+
+    def sweep(self) -> list[str]:
+        """Remove uprobe entries that BCC programs which are gone left behind; returns their names.
+
+        Raises:
+            MemscError: tracefs cannot be used.
+        """
+        return list(self._ask("sweep")[0]["removed"])
+
+    def alive(self) -> bool:
+        """Whether the helper still runs."""
+        return self._process.poll() is None
+
+
+def _states(reply: wire.Message) -> dict[str, Loaded]:
+    return {name: Loaded(name, **state) for name, state in reply["probes"].items()}
+
+
+def _sum(counters: Counters) -> int:
+    return int(counters.words[:: wire.LOSS_WORDS].sum())
+
+
+def _has_terminal() -> bool:
+    try:
+        with Path("/dev/tty").open():
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: MIT
+"""The privileged helper: compiles and attaches probes for one session, and reads no event.
+
+Runs as root. Imports the standard library, BCC and small parts of memsc only, and believes nothing
+it is told. When its socket closes it ends, and the kernel detaches everything. Start it with
+`memsc.tracer.attach.Helper`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+from memsc.probes.declaration import Probe, find, names
+from memsc.probes.source import compose
+from memsc.runtime.errors import MemscError
+from memsc.tracer import tracefs, wire
+from memsc.tracer.bpf import Attachment, Compiled, Program, compile_text
+from memsc.tracer.headers import find_headers
+
+MAX_RING_BYTES = 1 << 30
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode, fixed by the kernel
+
+_RESTART = "reinstall memsc: its parts are of different versions"
+
+
+def _refuse(why: str) -> MemscError:
+    return MemscError("asking the helper", why, _RESTART)
+
+
+def _integers(value: object, low: int, high: int) -> list[int]:
+    """Value, if it is a list of integers within low … high."""
+    if not isinstance(value, list):
+        raise _refuse("a list of numbers is needed")
+    items = cast("list[object]", value)
+    # Not isinstance: true is an int in Python and no number in JSON.
+    numbers = [item for item in items if type(item) is int and low <= item <= high]
+    if len(numbers) != len(items):
+        raise _refuse(f"not all of {items} are whole numbers from {low} to {high}")
+    return numbers
+
+
+def possible_cpus() -> int:
+    """One more than the highest CPU the kernel may ever have."""
+    text = Path("/sys/devices/system/cpu/possible").read_text()
+    return max(int(number) for number in re.findall(r"\d+", text)) + 1
+
+
+def _threads(pid: int) -> set[int]:
+    return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+class _Loaded:
+    """One probe's programs, and their attachments while attached."""
+
+    def __init__(self, probe: Probe, absent: dict[str, str]) -> None:
+        self.probe = probe
+        self.absent = absent  # program: why not
+        self.programs: dict[str, Program] = {}
+        self.attachments: list[Attachment] = []
+
+    def load(self, compiled: Compiled) -> None:
+        for hook in self.probe.hooks:
+            if hook.program in self.absent:
+                continue
+            try:
+                self.programs[hook.program] = compiled.program(hook.program, hook.raw)
+            except OSError as error:
+                self.absent[hook.program] = f"the kernel refused {hook.program}: {error.strerror}"
+
+    def attach(self) -> None:
+        if self.attachments:
+            return
+        for hook in self.probe.hooks:
+            program = self.programs.get(hook.program)
+            if program is None:
+                continue
+            try:
+                self.attachments.append(program.attach(hook.tracepoint))
+            except OSError as error:
+                self.absent[hook.program] = f"{hook.tracepoint} refused: {error.strerror}"
+
+    def detach(self) -> None:
+        # Each close waits for the kernel's grace period; together they wait for one.
+        with ThreadPoolExecutor(max(len(self.attachments), 1)) as pool:
+            list(pool.map(Attachment.close, self.attachments))
+        self.attachments = []
+
+    def problem(self) -> tuple[str, str] | None:
+        """Reason and remedy, if it cannot be attached."""
+        hooks = self.probe.hooks
+        lacking = [hook for hook in hooks if hook.program in self.absent]
+        fatal = [hook for hook in lacking if hook.required]
+        if not fatal and len(lacking) < len(hooks):
+            return None
+        first = (fatal or lacking)[0]
+        return self.absent[first.program], first.remedy
+
+    def state(self) -> wire.Message:
+        problem = self.problem()
+        absent = {
+            kind: self.absent[hook.program]
+            for hook in self.probe.hooks
+            if hook.program in self.absent
+            for kind in hook.kinds
+        }
+        return {
+            "usable": problem is None,
+            "reason": problem and problem[0],
+            "remedy": problem and problem[1],
+            "absent": absent,
+        }
+
+    def misses(self) -> int | None:
+        counts = [program.misses() for program in self.programs.values()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+
+class Server:
+    """Serves one session.
+
+    Args:
+        connection: the session's socket.
+        user: who asks; 0 may track everything, another user only his own processes.
+    """
+
+    def __init__(self, connection: socket.socket, user: int) -> None:
+        self._connection = connection
+        self._user = user
+        self._compiled: Compiled | None = None
+        self._loaded: dict[str, _Loaded] = {}
+        self._tracking: _Loaded | None = None
+        self._watched: set[int] = set()
+        self._cpus = possible_cpus()
+        self._operations: dict[str, Callable[[wire.Message], tuple[wire.Message, list[int]]]] = {
+            "load": self._load,
+            "attach": self._attach,
+            "detach": self._detach,
+            "track": self._track,
+            "cpus": self._watch,
+            "misses": self._misses,
+            "sweep": self._sweep,
+        }
+
+    def run(self) -> int:
+        """Answer until the session goes; returns the exit status."""
+        wire.send(self._connection, {"ok": True, "pid": os.getpid(), "user": self._user})
+        while True:
+            try:
+                received = wire.receive(self._connection)
+            except ValueError as error:
+                wire.send(self._connection, wire.failure(_refuse(str(error))))
+                continue
+            if received is None:
+                return 0
+            request, descriptors = received
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if request.get("op") == "quit":
+                return 0
+            wire.send(self._connection, *self._answer(request))
+
+    def _answer(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        operation = self._operations.get(str(request.get("op")))
+        try:
+            if operation is None:
+                raise _refuse(f"there is no operation {request.get('op')!r}")
+            reply, descriptors = operation(request)
+        except MemscError as error:
+            return wire.failure(error), []
+        return {"ok": True, **reply}, descriptors
+
+    def _chosen(self, request: wire.Message, known: tuple[str, ...]) -> list[str]:
+        value = request.get("probes")
+        if not isinstance(value, list):
+            raise _refuse("a list of probes is needed")
+        chosen = cast("list[object]", value)
+        names_ = [name for name in chosen if isinstance(name, str) and name in known]
+        if len(names_) != len(chosen) or len(set(names_)) != len(names_):
+            raise MemscError(
+                "choosing probes", f"not all of {chosen} are there", f"choose of {', '.join(known)}"
+            )
+        return names_
+
+    def _pages(self, request: wire.Message, probes: list[Probe]) -> dict[str, int]:
+        value = request.get("ring_bytes", {})
+        if not isinstance(value, dict):
+            raise _refuse("ring sizes by probe are needed")
+        given = cast("dict[str, object]", value)
+        sizes: dict[str, int] = {}
+        for probe in probes:
+            (size,) = _integers(
+                [given.get(probe.name, probe.ring_bytes)], mmap.PAGESIZE, MAX_RING_BYTES
+            )
+            if size & (size - 1):
+                raise MemscError(
+                    "sizing a ring buffer", f"{size} is no power of two", "choose one that is"
+                )
+            sizes[probe.name] = size // mmap.PAGESIZE
+        return sizes
+
+    def _load(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        if self._compiled is not None:
+            raise _refuse("probes are loaded once per helper")
+        if Path("/proc/self/ns/pid").stat().st_ino != _INITIAL_PID_NAMESPACE:
+            raise MemscError(
+                "attaching probes",
+                "this is a container: the kernel's process ids are others than those seen here",
+                "run memsc outside of it, or with the host's process ids (--pid=host)",
+            )
+        place = tracefs.mount()
+        candidates: dict[str, _Loaded] = {}
+        for name in ("tracking", *self._chosen(request, names())):
+            probe = find(name)
+            reasons = {hook.program: tracefs.absence(place, hook) for hook in probe.hooks}
+            candidates[name] = _Loaded(probe, {p: why for p, why in reasons.items() if why})
+        tracking = candidates.pop("tracking")
+        problem = tracking.problem()
+        if problem:
+            raise MemscError("attaching probes", *problem)
+        usable = {name: one for name, one in candidates.items() if one.problem() is None}
+        pages = self._pages(request, [one.probe for one in usable.values()])
+        headers = find_headers()
+        headers.apply()
+        parts = [tracking, *usable.values()]
+        absent = {program for part in parts for program in part.absent}
+        text = compose([part.probe for part in parts], pages, self._cpus, absent)
+        compiled = compile_text(text)
+        for part in parts:
+            part.load(compiled)
+        problem = tracking.problem()
+        if problem:
+            raise MemscError("attaching probes", *problem)
+        self._compiled, self._tracking = compiled, tracking
+        self._loaded = {name: one for name, one in usable.items() if one.problem() is None}
+        tables = ["recording", "tracking_losses"]
+        for name in self._loaded:
+            tables += [f"{name}_events", f"{name}_losses"]
+        reply = {
+            "probes": {name: one.state() for name, one in candidates.items()},
+            "tables": tables,
+            "ring_bytes": {name: pages[name] * mmap.PAGESIZE for name in self._loaded},
+            "cpus": self._cpus,
+            "headers": headers.release,
+            "warning": headers.warning,
+        }
+        return reply, [compiled.descriptor(table) for table in tables]
+
+    def _attach(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        chosen = self._chosen(request, tuple(self._loaded))
+        if self._tracking is None:
+            raise _refuse("load comes before attach")
+        self._tracking.attach()
+        problem = self._tracking.problem()
+        if problem:
+            raise MemscError("attaching probes", *problem)
+        states: dict[str, Any] = {}
+        for name in chosen:
+            one = self._loaded[name]
+            one.attach()
+            if one.problem():
+                one.detach()
+            states[name] = one.state()
+        return {"probes": states}, []
+
+    def _detach(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        for name in self._chosen(request, tuple(self._loaded)):
+            self._loaded[name].detach()
+        return {}, []
+
+    def _track(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        (pid,) = _integers([request.get("pid")], 2, 1 << 22)
+        if self._compiled is None or self._tracking is None:
+            raise _refuse("load comes before track")
+        # Before the threads are listed, so that one born meanwhile is either inherited or listed.
+        self._tracking.attach()
+        gone = MemscError("tracking a process", f"there is no process {pid}", "check its number")
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            raise gone from error
+        tracked: set[int] = set()
+        try:
+            self._require_own(pid)
+            while new := _threads(pid) - tracked:
+                for tid in new:
+                    self._compiled.put("tracked", tid, -1)
+                tracked |= new
+            for tid in tracked - _threads(pid):
+                self._compiled.remove("tracked", tid)
+            # Its number may have passed to another user's process since it was looked at.
+            signal.pidfd_send_signal(descriptor, 0)
+        except OSError as error:
+            for tid in tracked:
+                self._compiled.remove("tracked", tid)
+            raise gone from error
+        finally:
+            os.close(descriptor)
+        return {"threads": len(tracked)}, []
+
+    def _require_own(self, pid: int) -> None:
+        if self._user == 0:
+            return
+        status = Path(f"/proc/{pid}/status").read_text()
+        users = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
+        # All four, as for ptrace: a set-uid program that he started is not his to look into.
+        if any(int(user) != self._user for user in users):
+            raise MemscError(
+                "tracking a process",
+                f"process {pid} does not belong to user {self._user}",
+                "track one of your own, or run memsc as root",
+            )
+
+    def _watch(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        cpus = set(_integers(request.get("cpus"), 0, self._cpus - 1))
+        if self._compiled is None:
+            raise _refuse("load comes before cpus")
+        for cpu in self._watched ^ cpus:
+            self._compiled.put("watched", cpu, int(cpu in cpus))
+        self._watched = cpus
+        return {}, []
+
+    def _misses(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        del request
+        return {"misses": {name: one.misses() for name, one in self._loaded.items()}}, []
+
+    def _sweep(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        del request
+        return {"removed": tracefs.sweep()}, []
+
+
+def serve(user: int) -> int:
+    """Serve the session on standard input; returns the exit status.
+
+    Args:
+        user: who made the socket, as the kernel says.
+    """
+    # Ctrl-C in the user's terminal is for the session, which decides when to detach.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    os.umask(0o022)
+    with socket.socket(fileno=os.dup(0)) as connection:
+        try:
+            return Server(connection, user).run()
+        except OSError:
+            # The session is gone; so is the reason to be here.
+            return 0

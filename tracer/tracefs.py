@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Looks at tracefs, which may not be mounted. Privileged side; standard library only."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from memsc.probes.declaration import Hook
+from memsc.runtime.errors import MemscError
+
+_PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+_CLONE_NEWNS = 0x20000
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+
+# What BCC leaves behind when it attached through tracefs and its process is gone.
+_LEFT_BEHIND = re.compile(r"^[pr]\d*:(uprobes/\S+_bcc_(\d+))\s")
+
+
+def _system_call(result: int, what: str) -> None:
+    if result != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise MemscError("attaching probes", f"cannot {what}: {reason}", "run as root")
+
+
+def mount() -> Path:
+    """The mounted tracefs; mounted for this process alone, in its own namespace, if nowhere else.
+
+    Raises:
+        MemscError: it cannot be mounted.
+    """
+    for place in _PLACES:
+        if (place / "events").is_dir():
+            return place
+    place = _PLACES[0]
+    if not place.is_dir():
+        raise MemscError(
+            "attaching probes", "this kernel has no tracefs", "use a kernel with CONFIG_TRACING"
+        )
+    libc = ctypes.CDLL(None, use_errno=True)
+    _system_call(libc.unshare(_CLONE_NEWNS), "make a mount namespace")
+    # Else the mount would show in, and outlive us in, everybody's namespace.
+    _system_call(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "make / private")
+    _system_call(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None), "mount tracefs")
+    return place
+
+
+def absence(tracefs: Path, hook: Hook) -> str | None:
+    """Why a hook's tracepoint cannot serve it, or None if it can."""
+    category, event = hook.tracepoint.split(":")
+    try:
+        text = (tracefs / "events" / category / event / "format").read_text()
+    except OSError:
+        return f"this kernel has no tracepoint {hook.tracepoint}"
+    fields = set(re.findall(r"(\w+)(?:\[[^]]*\])?;\s*offset:", text))
+    missing = [name for name in hook.fields if name not in fields]
+    if missing:
+        return f"tracepoint {hook.tracepoint} has no {', '.join(missing)} in this kernel"
+    return None
+
+
+def stale(lines: Sequence[str]) -> list[str]:
+    """Names of the uprobe entries among lines that a BCC process which is gone left behind."""
+    found = (_LEFT_BEHIND.match(line) for line in lines)
+    return [m[1] for m in found if m and not Path(f"/proc/{m[2]}").exists()]
+
+
+def sweep(tracefs: Path | None = None) -> list[str]:
+    """Remove uprobe entries of BCC processes that are gone; needs root.
+
+    Args:
+        tracefs: where it is mounted; default is to find or mount it.
+
+    Returns:
+        Names of the entries removed.
+
+    Raises:
+        MemscError: tracefs cannot be used.
+    """
+    place = (tracefs or mount()) / "uprobe_events"
+    if not place.exists():  # a kernel without uprobes
+        return []
+    try:
+        names = stale(place.read_text().splitlines())
+        for name in names:
+            # One write each: the kernel takes one command per line and stops at the first error.
+            with place.open("a") as file:
+                file.write(f"-:{name}\n")
+    except OSError as error:
+        raise MemscError(
+            "removing stale uprobes", f"{place}: {error.strerror}", "run as root"
+        ) from error
+    return names
