@@ -49,7 +49,10 @@ enum memsc_ring_policy {
     MEMSC_RING_WAIT = 1, /* a full call ring makes the caller wait for the reader */
 };
 
-/* memsc_entry.status: the low byte is the state, the other bits qualify a submitted entry. */
+/* memsc_entry.status: the low byte is the state, the other bits qualify a submitted entry. The
+ * application names in it where its next call will come, so the service's head follows whatever
+ * order the free entries have: the next free one for posted calls, the same one for synchronous
+ * calls, which then bounce a single cache line. */
 enum memsc_status {
     MEMSC_FREE = 0,      /* belongs to the application */
     MEMSC_SUBMITTED = 1, /* published by the application, not yet seen by the service */
@@ -57,7 +60,7 @@ enum memsc_status {
     MEMSC_DONE = 3,      /* result (and reply, if stamped) are valid; belongs to the application */
     MEMSC_STATE_MASK = 0xff,
     MEMSC_STAMP = 0x100, /* the call is recorded: the service stamps it */
-    MEMSC_STAY = 0x200,  /* the next call comes at this same entry: the head does not advance */
+    MEMSC_NEXT_SHIFT = 16, /* bits 16-23: the entry at which the next call will come */
 };
 
 /* What the service leaves in a done entry's argument bytes when the call is stamped. */
@@ -70,9 +73,9 @@ struct memsc_reply {
 
 /* One call on its way: written by the application until submitted, by the service until done. */
 struct memsc_entry {
-    alignas(MEMSC_LINE) _Atomic uint32_t status; /* enum memsc_status; also the futex of a sleeping caller */
-    uint32_t number;                            /* system call number */
-    int64_t result;                             /* what the kernel returned: a value or -errno */
+    alignas(MEMSC_LINE) _Atomic uint32_t status; /* enum memsc_status */
+    uint32_t number;                             /* system call number */
+    int64_t result;                              /* what the kernel returned: a value or -errno */
     union {
         uint64_t args[6];         /* while submitted */
         struct memsc_reply reply; /* while done, if MEMSC_STAMP was set */
@@ -108,6 +111,11 @@ struct memsc_call {
     uint32_t flags;                     /* enum memsc_call_flags */
 };
 
+enum memsc_sleeping {
+    MEMSC_AWAKE = 0,
+    MEMSC_SLEEPING_ANY = 0x100, /* any completion wakes it */
+};
+
 enum memsc_slot_state {
     MEMSC_SLOT_FREE = 0,   /* may be claimed */
     MEMSC_SLOT_ACTIVE = 1, /* the service looks at its head */
@@ -121,11 +129,12 @@ struct memsc_slot {
     uint32_t service;                    /* index of the service that looks at it */
     uint32_t generation;                 /* counts the owners the slot has had */
 
-    /* Written by the application thread. */
-    alignas(MEMSC_LINE) _Atomic uint32_t sleeping; /* 1 + index of the entry it sleeps on, 0: awake */
+    /* Written by the application thread, and by the service to wake it. */
+    alignas(MEMSC_LINE) _Atomic uint32_t sleeping; /* futex: enum memsc_sleeping or 1 + index waited for */
+    _Atomic uint32_t redirect; /* 1 + entry to look at instead of the head, because the head is still busy */
 
     /* Written by the service. */
-    alignas(MEMSC_LINE) uint32_t head; /* entry the service looks at next */
+    alignas(MEMSC_LINE) _Atomic uint32_t head; /* entry the service looks at next */
 
     /* The call ring's two ends; positions count up for ever, the record is at position % records. */
     alignas(MEMSC_LINE) _Atomic uint64_t written; /* application: records complete up to here */
@@ -142,8 +151,7 @@ struct memsc_slot {
 /* One service CPU of the process. */
 struct memsc_service_line {
     /* Written by the thread that polls. */
-    alignas(MEMSC_LINE) _Atomic uint32_t in_call; /* 1 while inside a system call that may sleep */
-    _Atomic uint32_t calls;                       /* wraps: tells a waiter whether the service moves on */
+    alignas(MEMSC_LINE) _Atomic uint32_t calls; /* wraps: tells a waiter whether the service moves on */
     /* Written when parking and waking. */
     alignas(MEMSC_LINE) _Atomic uint32_t parked; /* futex: 1 while the poller sleeps */
     uint32_t cpu;                               /* CPU it runs on */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The public face: the part that may use the C library, because the program called it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+
+#include "memsc.h"
+#include "process.h"
+
+static pthread_key_t at_thread_end;
+static pthread_once_t key_made = PTHREAD_ONCE_INIT;
+
+static void unregister_at_end(void *unused)
+{
+    (void)unused;
+    memsc_thread_unregister();
+}
+
+static void make_key(void)
+{
+    pthread_key_create(&at_thread_end, unregister_at_end);
+}
+
+int memsc_start(const struct memsc_options *options)
+{
+    struct memsc_options from_environment;
+    if (!options) {
+        int error = memsc_options_default(&from_environment, NULL);
+        if (error)
+            return error;
+        options = &from_environment;
+    }
+    return memsc_process_start(options);
+}
+
+int memsc_stop(void)
+{
+    return memsc_process_stop();
+}
+
+int memsc_register(void)
+{
+    if (!memsc_running()) {
+        int error = memsc_start(NULL);
+        /* Another thread may have been quicker. */
+        if (error && error != -EALREADY)
+            return error;
+    }
+    int error = memsc_thread_register();
+    if (error)
+        return error;
+    /* A thread that ends without unregistering must not keep its page. */
+    pthread_once(&key_made, make_key);
+    pthread_setspecific(at_thread_end, memsc_process);
+    return 0;
+}
+
+int memsc_unregister(void)
+{
+    int error = memsc_thread_unregister();
+    if (!error)
+        pthread_setspecific(at_thread_end, NULL);
+    return error;
+}
+
+int memsc_record(int on)
+{
+    if (!memsc_running())
+        return -ENOTCONN;
+    atomic_store(&memsc_process->region->recording, on ? 1u : 0u);
+    return 0;
+}
+
+const char *memsc_region_path(void)
+{
+    return memsc_running() ? memsc_process->path : "";
+}
+
+const char *memsc_version(void)
+{
+    return MEMSC_VERSION;
+}
+
+/* A program that ends without memsc_stop leaves no file behind, unless a reader wants it. */
+__attribute__((destructor)) static void at_exit(void)
+{
+    if (!memsc_running())
+        return;
+    memsc_region_finish(memsc_process);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What differs between processors: raw system calls, the cycle counter, the polite poll.
+ *
+ * System calls are made here without the C library: the runtime lives inside programs whose C
+ * library is itself carried by the runtime, may hold the C library's locks when it is entered, and
+ * must not touch errno.
+ */
+#ifndef MEMSC_CPU_H
+#define MEMSC_CPU_H
+
+#include <stdint.h>
+
+#if defined(__x86_64__)
+
+static inline long memsc_raw(long number, const uint64_t args[6])
+{
+    long result;
+    register uint64_t a4 __asm__("r10") = args[3];
+    register uint64_t a5 __asm__("r8") = args[4];
+    register uint64_t a6 __asm__("r9") = args[5];
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(args[0]), "S"(args[1]), "d"(args[2]), "r"(a4), "r"(a5),
+                       "r"(a6)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+/* Cycles of the invariant counter. Not ordered against neighbouring instructions on purpose: an
+ * ordering instruction would cost as much as a stage. */
+static inline uint64_t memsc_cycles(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+/* The same with the CPU it was read on; waits until the loads before it have their values, which is
+ * what `completed` means. */
+static inline uint64_t memsc_cycles_cpu(uint32_t *cpu)
+{
+    uint32_t low, high, aux;
+    __asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(aux));
+    *cpu = aux & 0xfff; /* Linux keeps node << 12 | cpu there */
+    return (uint64_t)high << 32 | low;
+}
+
+/* Fewer polls of a line mean fewer times the writer must fetch it back. */
+static inline void memsc_pause(void)
+{
+    __asm__ volatile("pause");
+}
+
+#elif defined(__aarch64__)
+
+static inline long memsc_raw(long number, const uint64_t args[6])
+{
+    register uint64_t x8 __asm__("x8") = (uint64_t)number;
+    register uint64_t x0 __asm__("x0") = args[0];
+    register uint64_t x1 __asm__("x1") = args[1];
+    register uint64_t x2 __asm__("x2") = args[2];
+    register uint64_t x3 __asm__("x3") = args[3];
+    register uint64_t x4 __asm__("x4") = args[4];
+    register uint64_t x5 __asm__("x5") = args[5];
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return (long)x0;
+}
+
+static inline uint64_t memsc_cycles(void)
+{
+    uint64_t value;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
+    return value;
+}
+
+static inline uint64_t memsc_cycles_cpu(uint32_t *cpu)
+{
+    *cpu = 0xffff; /* the counter does not tell; the reader shows it as unknown */
+    __asm__ volatile("isb" ::: "memory");
+    return memsc_cycles();
+}
+
+static inline void memsc_pause(void)
+{
+    __asm__ volatile("yield");
+}
+
+#else
+#error "memsc runs on x86-64 and 64-bit Arm"
+#endif
+
+#define MEMSC_SYS(number, a, b, c, d, e, f)                                                        \
+    memsc_raw((number), (const uint64_t[6]){(uint64_t)(a), (uint64_t)(b), (uint64_t)(c),           \
+                                            (uint64_t)(d), (uint64_t)(e), (uint64_t)(f)})
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Options from the MEMSC_* environment.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "layout.h"
+#include "memsc.h"
+#include "text.h"
+
+extern char **environ;
+
+static const char *variable(const char *name)
+{
+    for (char **at = environ; at && *at; at++) {
+        const char *text = *at;
+        const char *key = name;
+        while (*key && *text == *key)
+            text++, key++;
+        if (!*key && *text == '=')
+            return text + 1;
+    }
+    return NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+    while (*a && *a == *b)
+        a++, b++;
+    return *a == *b;
+}
+
+/* One of the words of a NULL-terminated list, as its position. */
+static int word(const char *text, const char *const *words, uint32_t *value)
+{
+    for (uint32_t i = 0; words[i]; i++)
+        if (same(text, words[i])) {
+            *value = i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+static int number(const char *text, uint64_t limit, uint64_t *value)
+{
+    uint64_t sum = 0;
+    if (!*text)
+        return -EINVAL;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || sum > limit)
+            return -EINVAL;
+        sum = sum * 10 + (uint64_t)(*text - '0');
+    }
+    *value = sum;
+    return sum > limit ? -EINVAL : 0;
+}
+
+static int microseconds(const char *text, uint32_t *value)
+{
+    uint64_t wide;
+    if (same(text, "never")) {
+        *value = UINT32_MAX;
+        return 0;
+    }
+    if (number(text, UINT32_MAX - 1, &wide))
+        return -EINVAL;
+    *value = (uint32_t)wide;
+    return 0;
+}
+
+/* "0", "0,2", "1-3,5": each CPU once, in that order. */
+static int cpu_list(const char *text, struct memsc_options *options)
+{
+    options->services = 0;
+    for (;;) {
+        if (*text < '0' || *text > '9')
+            return -EINVAL;
+        uint64_t first = memsc_number(text), last = first;
+        while (*text >= '0' && *text <= '9')
+            text++;
+        if (*text == '-') {
+            last = memsc_number(++text);
+            if (*text < '0' || *text > '9')
+                return -EINVAL;
+            while (*text >= '0' && *text <= '9')
+                text++;
+        }
+        if (last < first || last > 1023)
+            return -EINVAL;
+        for (uint64_t cpu = first; cpu <= last; cpu++) {
+            if (options->services == MEMSC_MAX_SERVICES)
+                return -EINVAL;
+            options->service_cpus[options->services++] = (uint32_t)cpu;
+        }
+        if (!*text)
+            return 0;
+        if (*text++ != ',')
+            return -EINVAL;
+    }
+}
+
+int memsc_options_default(struct memsc_options *options, const char **wrong)
+{
+    static const char *const transports[] = {"direct", "ipi", "memsc", NULL};
+    static const char *const modes[] = {"inline", "scanner", NULL};
+    static const char *const switches[] = {"0", "1", NULL};
+    static const char *const policies[] = {"drop", "wait", NULL};
+
+    for (size_t i = 0; i < sizeof *options; i++)
+        ((volatile char *)options)[i] = 0;
+    options->transport = MEMSC_MEMSC;
+    options->service_mode = MEMSC_INLINE;
+    options->services = 1;
+    options->idle_us = 1000;
+    options->spin_us = 200;
+    options->ring_records = 1u << 17;
+
+    const char *name = NULL;
+    const char *text;
+    int error = 0;
+#define FROM(variable_, parse)                                                                     \
+    if (!error && (text = variable(name = variable_)) != NULL)                                     \
+    error = parse
+    FROM("MEMSC_TRANSPORT", word(text, transports, &options->transport));
+    FROM("MEMSC_SERVICE", word(text, modes, &options->service_mode));
+    FROM("MEMSC_SERVICE_CPUS", cpu_list(text, options));
+    FROM("MEMSC_IDLE_US", microseconds(text, &options->idle_us));
+    FROM("MEMSC_SPIN_US", microseconds(text, &options->spin_us));
+    FROM("MEMSC_RECORD", word(text, switches, &options->recording));
+    FROM("MEMSC_RING", number(text, 1u << 30, &options->ring_records));
+    FROM("MEMSC_RING_POLICY", word(text, policies, &options->ring_policy));
+    FROM("MEMSC_KEEP", word(text, switches, &options->keep));
+    if (!error && (text = variable(name = "MEMSC_DIRECTORY")) != NULL) {
+        char *end = options->directory + sizeof options->directory;
+        if (memsc_put(options->directory, end, text) == end)
+            error = -EINVAL;
+    }
+#undef FROM
+    if (wrong)
+        *wrong = error ? name : NULL;
+    return error;
+}

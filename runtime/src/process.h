@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What one process knows privately: where its region lies, who its threads and service threads are.
+ *
+ * All of it lives in one mapping that the kernel wipes in a forked child, so a child finds itself
+ * unregistered without anybody having to notice the fork.
+ *
+ * Nothing in the runtime below the public API uses the C library: the layer enters it from inside
+ * the C library, with any of its locks held.
+ */
+#ifndef MEMSC_PROCESS_H
+#define MEMSC_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "lock.h"
+#include "memsc.h"
+
+enum {
+    MEMSC_KINDS = 4096,       /* descriptors whose kind is remembered */
+    MEMSC_MAX_WORKERS = 1024, /* service threads of one process */
+    MEMSC_ACTIVE_WORDS = MEMSC_MAX_SLOTS / 64,
+};
+
+enum memsc_process_state {
+    MEMSC_STOPPED = 0, /* also what a forked child finds */
+    MEMSC_STARTING,
+    MEMSC_RUNNING,
+    MEMSC_STOPPING,
+};
+
+/* One application thread, seen from itself. Outlives its owner together with the slot, because the
+ * service's head and `next` must stay in step. */
+struct memsc_self {
+    struct memsc_slot *slot; /* NULL: the thread is not registered */
+    struct memsc_call *ring; /* NULL: the ring could not be mapped */
+    _Atomic uint32_t *door;  /* parked word of whoever scans this page */
+    struct memsc_service_line *line;
+    uint64_t in_flight; /* bit per entry: posted and not yet taken by retval */
+    uint64_t ready;     /* bit per entry: seen done, and recorded */
+    uint64_t written, drained;
+    uint32_t next; /* entry the service looks at next, as announced with the last post */
+    uint32_t tid;
+    uint32_t busy; /* inside the runtime: a signal handler that calls now must not re-enter */
+    uint32_t index;
+    struct {
+        uint64_t called, posted;
+        uint32_t flags;
+        bool stamped;
+    } calls[MEMSC_PAGE_ENTRIES];
+};
+
+struct memsc_job {
+    struct memsc_slot *slot;
+    struct memsc_entry *entry;
+    struct memsc_job *next;
+    uint32_t status;
+};
+
+/* One service CPU: a poller and a pool, which are the same threads in turn. */
+struct memsc_service {
+    alignas(MEMSC_LINE) _Atomic uint64_t active[MEMSC_ACTIVE_WORDS]; /* slots to look at */
+    alignas(MEMSC_LINE) _Atomic uint32_t reign; /* counts changes of the poller */
+    struct memsc_service_line *line;
+    uint32_t index;
+    alignas(MEMSC_LINE) struct memsc_lock lock; /* guards all below */
+    struct memsc_worker *poller;
+    struct memsc_job *first, *last;
+    bool takeover;           /* somebody waits for a stuck poller */
+    uint32_t queued;         /* jobs nobody has taken */
+    uint32_t free;           /* threads that neither poll nor run a job */
+    _Atomic uint32_t pooled; /* jobs queued or running */
+    _Atomic uint32_t work;   /* futex: changes when there is something to do */
+};
+
+struct memsc_process {
+    _Atomic uint32_t state; /* enum memsc_process_state */
+    bool symmetric;         /* full barriers on both sides of each handshake */
+    uint32_t transport, service_mode;
+    uint64_t spin_cycles, pooled_spin_cycles, idle_cycles, stuck_cycles;
+    struct memsc_region *region;
+    struct memsc_slot *slots;
+    struct memsc_lock lock; /* registration */
+    uint64_t size;
+    bool keep;
+    char path[320];
+    uint32_t services;
+    struct memsc_service service[MEMSC_MAX_SERVICES];
+    _Atomic uint8_t kinds[MEMSC_KINDS];
+    struct memsc_self selves[MEMSC_MAX_SLOTS];
+    struct memsc_job jobs[MEMSC_MAX_SLOTS][MEMSC_PAGE_ENTRIES];
+};
+
+/* NULL until the first start; wiped, not NULL, in a forked child. */
+extern struct memsc_process *memsc_process;
+
+/* The calling thread's, NULL or with slot NULL when it is not registered. */
+extern _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
+
+static inline bool memsc_running(void)
+{
+    return memsc_process &&
+           atomic_load_explicit(&memsc_process->state, memory_order_acquire) == MEMSC_RUNNING;
+}
+
+/* region.c: each 0 or -errno. */
+int memsc_region_create(struct memsc_process *process, const struct memsc_options *options);
+void memsc_region_destroy(struct memsc_process *process);
+void memsc_region_finish(
+    struct memsc_process *process); /* the process ends: mark it, drop its file */
+struct memsc_call *memsc_region_map_ring(struct memsc_process *process, uint32_t slot);
+
+/* service.c */
+int memsc_service_start(struct memsc_process *process, const struct memsc_options *options);
+void memsc_service_stop(struct memsc_process *process);
+void memsc_service_ask_takeover(struct memsc_service *service);
+
+/* start.c: as the public functions of the same meaning, without the C library. */
+int memsc_process_start(const struct memsc_options *options);
+int memsc_process_stop(void);
+int memsc_thread_register(void);
+int memsc_thread_unregister(void);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Start and stop of a process, registration of its threads.
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <linux/mman.h>
+#include <linux/time.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "handshake.h"
+#include "process.h"
+#include "text.h"
+#include "thread.h"
+
+struct memsc_process *memsc_process;
+
+enum {
+    CALIBRATION_NS = 100000, /* precise to a percent, which is enough for time-outs */
+    POOLED_SPIN_US = 20,     /* a caller polls this long for a call that may wait for ever */
+    PROCESS_BYTES = (sizeof(struct memsc_process) + 4095) & ~4095ull,
+    STUCK_US = 50, /* without progress of the service before a caller asks for a takeover */
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    MEMSC_SYS(SYS_clock_gettime, CLOCK_MONOTONIC, &now, 0, 0, 0, 0);
+    return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+static uint64_t cycles_per_us(void)
+{
+    static uint64_t known; /* the same in every process of this machine, and so after a fork */
+    if (!known) {
+        int64_t ns = now_ns(), since = ns;
+        uint64_t cycles = memsc_cycles();
+        while (ns - since < CALIBRATION_NS)
+            ns = now_ns();
+        known = (memsc_cycles() - cycles) * 1000 / (uint64_t)(ns - since);
+    }
+    return known ? known : 1;
+}
+
+static uint64_t to_cycles(uint32_t microseconds)
+{
+    return microseconds == UINT32_MAX ? UINT64_MAX : microseconds * cycles_per_us();
+}
+
+static bool online(uint32_t cpu)
+{
+    char text[512];
+    if (memsc_read_file("/sys/devices/system/cpu/online", text, sizeof text) <= 0)
+        return true; /* not told: the kernel will refuse what does not exist */
+    for (const char *at = text; *at >= '0' && *at <= '9';) {
+        uint64_t first = memsc_number(at), last = first;
+        while (*at >= '0' && *at <= '9')
+            at++;
+        if (*at == '-') {
+            last = memsc_number(++at);
+            while (*at >= '0' && *at <= '9')
+                at++;
+        }
+        if (cpu >= first && cpu <= last)
+            return true;
+        if (*at == ',')
+            at++;
+    }
+    return false;
+}
+
+static int check(struct memsc_options *options)
+{
+    if (options->transport > MEMSC_MEMSC || options->service_mode > MEMSC_SCANNER ||
+        options->services < 1 || options->services > MEMSC_MAX_SERVICES ||
+        options->ring_policy > MEMSC_RING_WAIT || options->ring_records < 1 ||
+        options->ring_records > 1u << 30 || options->recording > 1 ||
+        options->directory[sizeof options->directory - 1])
+        return -EINVAL;
+    for (uint32_t i = 0; i < options->services; i++)
+        if (!online(options->service_cpus[i]))
+            return -ENXIO;
+    uint64_t records = 64;
+    while (records < options->ring_records)
+        records *= 2;
+    options->ring_records = records;
+    return 0;
+}
+
+static int private_mapping(void)
+{
+    if (memsc_process)
+        return 0;
+    long address = MEMSC_SYS(SYS_mmap, 0, PROCESS_BYTES, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address < 0)
+        return (int)address;
+    long error = MEMSC_SYS(SYS_madvise, address, PROCESS_BYTES, MADV_WIPEONFORK, 0, 0, 0);
+    if (error < 0) {
+        MEMSC_SYS(SYS_munmap, address, PROCESS_BYTES, 0, 0, 0, 0);
+        return (int)error;
+    }
+    memsc_process = (struct memsc_process *)address;
+    return 0;
+}
+
+static void set_up(struct memsc_process *process, const struct memsc_options *options)
+{
+    process->transport = options->transport;
+    process->service_mode = options->service_mode;
+    process->keep = options->keep;
+    process->symmetric =
+        options->transport == MEMSC_IPI ||
+        MEMSC_SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) < 0;
+    bool ipi = options->transport == MEMSC_IPI;
+    process->spin_cycles = ipi ? 0 : to_cycles(options->spin_us);
+    process->pooled_spin_cycles = to_cycles(POOLED_SPIN_US);
+    if (process->pooled_spin_cycles > process->spin_cycles || options->spin_us == UINT32_MAX)
+        process->pooled_spin_cycles = process->spin_cycles;
+    process->idle_cycles = to_cycles(options->idle_us);
+    process->stuck_cycles = to_cycles(STUCK_US);
+}
+
+static void tear_down(struct memsc_process *process)
+{
+    memsc_region_destroy(process);
+    /* All zero again, which is also the state stopped. */
+    MEMSC_SYS(SYS_madvise, process, PROCESS_BYTES, MADV_DONTNEED, 0, 0, 0);
+}
+
+int memsc_process_start(const struct memsc_options *given)
+{
+    struct memsc_options options = *given;
+    int error = check(&options);
+    if (error || (error = private_mapping()))
+        return error;
+    struct memsc_process *process = memsc_process;
+    uint32_t stopped = MEMSC_STOPPED;
+    if (!atomic_compare_exchange_strong(&process->state, &stopped, MEMSC_STARTING))
+        return -EALREADY;
+    memsc_thread_forget();
+    set_up(process, &options);
+    error = memsc_region_create(process, &options);
+    if (error) {
+        tear_down(process);
+        return error;
+    }
+    if (options.transport == MEMSC_DIRECT) {
+        atomic_store(&process->state, MEMSC_RUNNING);
+        return 0;
+    }
+    error = memsc_service_start(process, &options);
+    if (error) {
+        process->keep = false;
+        tear_down(process);
+    }
+    return error;
+}
+
+int memsc_process_stop(void)
+{
+    struct memsc_process *process = memsc_process;
+    if (!memsc_running())
+        return -ENOTCONN;
+    if (atomic_load(&process->region->active))
+        return -EBUSY;
+    memsc_service_stop(process);
+    atomic_store(&process->region->finished, 1);
+    tear_down(process);
+    return 0;
+}
+
+/* ---- threads ---- */
+
+static int claim(struct memsc_process *process)
+{
+    for (uint32_t i = 0; i < MEMSC_MAX_SLOTS; i++) {
+        uint32_t free = MEMSC_SLOT_FREE;
+        if (!atomic_compare_exchange_strong(&process->slots[i].state, &free, MEMSC_SLOT_ACTIVE))
+            continue;
+        if (i >= atomic_load(&process->region->slots_used))
+            atomic_store(&process->region->slots_used, i + 1);
+        return (int)i;
+    }
+    return -EAGAIN;
+}
+
+static void watch(struct memsc_process *process, uint32_t index)
+{
+    struct memsc_self *self = &process->selves[index];
+    struct memsc_slot *slot = &process->slots[index];
+    bool scanner = process->service_mode == MEMSC_SCANNER;
+    uint32_t first = scanner ? 1 : 0;
+    uint32_t service = first + index % (process->services - first);
+    slot->service = service;
+    self->line = &process->region->service[service];
+    self->door = &process->region->service[scanner ? 0 : service].parked;
+    atomic_fetch_or(&process->service[service].active[index / 64], 1ull << index % 64);
+}
+
+int memsc_thread_register(void)
+{
+    if (memsc_self && memsc_self->slot)
+        return -EALREADY;
+    struct memsc_process *process = memsc_process;
+    if (!memsc_running())
+        return -ENOTCONN;
+    memsc_lock(&process->lock);
+    int index = claim(process);
+    if (index < 0) {
+        memsc_unlock(&process->lock);
+        atomic_fetch_add(&process->region->unpaged, 1);
+        return index;
+    }
+    struct memsc_self *self = &process->selves[index];
+    struct memsc_slot *slot = &process->slots[index];
+    self->index = (uint32_t)index;
+    self->tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    slot->tid = self->tid;
+    slot->generation++;
+    if (!self->ring)
+        self->ring = memsc_region_map_ring(process, (uint32_t)index);
+    if (process->transport != MEMSC_DIRECT)
+        watch(process, (uint32_t)index);
+    atomic_fetch_add(&process->region->active, 1);
+    self->slot = slot;
+    memsc_unlock(&process->lock);
+    memsc_self = self;
+    return 0;
+}
+
+int memsc_thread_unregister(void)
+{
+    struct memsc_self *self = memsc_self;
+    if (!self || !self->slot)
+        return -ENOTCONN;
+    while (self->in_flight) {
+        long discarded;
+        memsc_retval(memsc_wait_any(), &discarded);
+    }
+    struct memsc_process *process = memsc_process;
+    memsc_self = NULL;
+    memsc_lock(&process->lock);
+    if (process->transport != MEMSC_DIRECT)
+        atomic_fetch_and(&process->service[self->slot->service].active[self->index / 64],
+                         ~(1ull << self->index % 64));
+    struct memsc_slot *slot = self->slot;
+    self->slot = NULL;
+    atomic_fetch_sub(&process->region->active, 1);
+    atomic_store(&slot->state, MEMSC_SLOT_FREE);
+    memsc_unlock(&process->lock);
+    return 0;
+}

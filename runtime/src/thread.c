@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+#include "thread.h"
+
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "handshake.h"
+
+struct thread {
+    void (*run)(void *);
+    void *argument;
+    struct thread *next;
+    _Atomic uint32_t alive; /* futex; cleared when the thread no longer needs its stack */
+    uint32_t cpu;
+    char name[16];
+};
+
+static struct thread *_Atomic threads;
+
+static void describe(struct thread *self, void (*run)(void *), void *argument, uint32_t cpu,
+                     const char *name)
+{
+    self->run = run;
+    self->argument = argument;
+    self->cpu = cpu;
+    int i = 0;
+    for (; i < 15 && name[i]; i++)
+        self->name[i] = name[i];
+    self->name[i] = 0;
+    atomic_store_explicit(&self->alive, 1, memory_order_relaxed);
+}
+
+static void remember(struct thread *self)
+{
+    self->next = atomic_load_explicit(&threads, memory_order_relaxed);
+    /* Release: whoever takes the list sees what describe() wrote. */
+    while (!atomic_compare_exchange_weak_explicit(&threads, &self->next, self, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static void settle(const struct thread *self)
+{
+    uint64_t mask[16] = {0};
+    mask[self->cpu / 64 % 16] = 1ull << self->cpu % 64;
+    /* Not fatal: a cpuset may have shrunk; then the thread runs where it is allowed to. */
+    MEMSC_SYS(SYS_sched_setaffinity, 0, sizeof mask, mask, 0, 0, 0);
+    MEMSC_SYS(SYS_prctl, PR_SET_NAME, self->name, 0, 0, 0, 0);
+}
+
+void memsc_thread_forget(void)
+{
+    atomic_store_explicit(&threads, NULL, memory_order_relaxed);
+}
+
+#if MEMSC_PTHREADS
+
+/* Sanitizers follow only threads that the C library made. */
+#include <pthread.h>
+#include <stdlib.h>
+
+static _Thread_local struct thread *current;
+
+static void *pthread_main(void *argument)
+{
+    current = argument;
+    settle(current);
+    current->run(current->argument);
+    memsc_thread_exit();
+}
+
+int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const char *name)
+{
+    struct thread *self = calloc(1, sizeof *self);
+    if (!self)
+        return -12;
+    describe(self, run, argument, cpu, name);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    int error = pthread_create(&thread, &attributes, pthread_main, self);
+    pthread_attr_destroy(&attributes);
+    if (error)
+        free(self);
+    else
+        remember(self);
+    return -error;
+}
+
+_Noreturn void memsc_thread_exit(void)
+{
+    atomic_store_explicit(&current->alive, 0, memory_order_release);
+    pthread_exit(NULL);
+}
+
+static void release(struct thread *self)
+{
+    free(self);
+}
+
+#else
+
+/* Each thread's mapping: guard, stack, area. The area holds the description, and a self-pointer
+ * where code that looks for a thread control block expects one. */
+enum { GUARD = 4096, STACK = 64 * 1024, AREA = 4096, SIZE = GUARD + STACK + AREA };
+enum { DESCRIPTION = 256, CONTROL_BLOCK = 1024 };
+
+/* What lies at the top of a new thread's stack, popped by the code below. */
+struct start {
+    void *argument;
+    void (*run)(void *);
+};
+
+long memsc_thread_clone(unsigned long flags, void *stack, void *parent_tid, void *child_tid,
+                        void *tls);
+
+/* clang-format off */
+#if defined(__x86_64__)
+__asm__(".text\n"
+        ".hidden memsc_thread_clone\n"
+        ".globl memsc_thread_clone\n"
+        ".type memsc_thread_clone, @function\n"
+        "memsc_thread_clone:\n"
+        "    .cfi_startproc\n"
+        "    mov %rcx, %r10\n"
+        "    mov $56, %eax\n" /* clone */
+        "    syscall\n"
+        "    test %rax, %rax\n"
+        "    jnz 1f\n"
+        "    .cfi_undefined rip\n"
+        "    xor %ebp, %ebp\n"
+        "    pop %rdi\n"
+        "    pop %rax\n"
+        "    call *%rax\n"
+        "    ud2\n"
+        "1:  ret\n"
+        "    .cfi_endproc\n"
+        ".size memsc_thread_clone, . - memsc_thread_clone\n");
+#elif defined(__aarch64__)
+__asm__(".text\n"
+        ".hidden memsc_thread_clone\n"
+        ".globl memsc_thread_clone\n"
+        ".type memsc_thread_clone, %function\n"
+        "memsc_thread_clone:\n"
+        "    .cfi_startproc\n"
+        "    mov x5, x3\n" /* Arm takes tls before child_tid */
+        "    mov x3, x4\n"
+        "    mov x4, x5\n"
+        "    mov x8, #220\n" /* clone */
+        "    svc #0\n"
+        "    cbnz x0, 1f\n"
+        "    .cfi_undefined x30\n"
+        "    mov x29, #0\n"
+        "    ldp x0, x1, [sp], #16\n"
+        "    blr x1\n"
+        "    brk #0\n"
+        "1:  ret\n"
+        "    .cfi_endproc\n"
+        ".size memsc_thread_clone, . - memsc_thread_clone\n");
+#endif
+/* clang-format on */
+
+static void thread_main(void *argument)
+{
+    struct thread *self = argument;
+    settle(self);
+    self->run(self->argument);
+    memsc_thread_exit();
+}
+
+int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const char *name)
+{
+    long base =
+        MEMSC_SYS(SYS_mmap, 0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base < 0)
+        return (int)base;
+    MEMSC_SYS(SYS_mprotect, base, GUARD, PROT_NONE, 0, 0, 0);
+    /* A forked child has no such thread and needs no copy of its stack. */
+    MEMSC_SYS(SYS_madvise, base, SIZE, MADV_DONTFORK, 0, 0, 0);
+
+    char *area = (char *)base + GUARD + STACK;
+    struct thread *self = (struct thread *)(area + DESCRIPTION);
+    describe(self, run, argument, cpu, name);
+    void **control_block = (void **)(area + CONTROL_BLOCK);
+    control_block[0] = control_block[2] = control_block;
+    struct start *start = (struct start *)(area - sizeof *start);
+    start->argument = self;
+    start->run = thread_main;
+
+    /* The new thread inherits the mask, and must never run a handler of the program. */
+    uint64_t all = ~0ull, before = 0;
+    enum { SET_MASK = 2 };
+    MEMSC_SYS(SYS_rt_sigprocmask, SET_MASK, &all, &before, sizeof all, 0, 0);
+    /* The kernel clears `alive` and wakes its futex when the thread has left its stack for good. */
+    long tid = memsc_thread_clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                                      CLONE_SYSVSEM | CLONE_SETTLS | CLONE_CHILD_CLEARTID,
+                                  start, NULL, &self->alive, control_block);
+    MEMSC_SYS(SYS_rt_sigprocmask, SET_MASK, &before, 0, sizeof all, 0, 0);
+    if (tid < 0) {
+        MEMSC_SYS(SYS_munmap, base, SIZE, 0, 0, 0, 0);
+        return (int)tid;
+    }
+    remember(self);
+    return 0;
+}
+
+_Noreturn void memsc_thread_exit(void)
+{
+    for (;;)
+        MEMSC_SYS(SYS_exit, 0, 0, 0, 0, 0, 0);
+}
+
+static void release(struct thread *self)
+{
+    MEMSC_SYS(SYS_munmap, (char *)self - DESCRIPTION - STACK - GUARD, SIZE, 0, 0, 0, 0);
+}
+
+#endif
+
+void memsc_thread_join_all(void)
+{
+    /* Acquire: pairs with remember(). */
+    struct thread *self = atomic_exchange_explicit(&threads, NULL, memory_order_acquire);
+    while (self) {
+        struct thread *next = self->next;
+        /* Acquire: the thread's last writes come before its stack goes. */
+        while (atomic_load_explicit(&self->alive, memory_order_acquire))
+            memsc_futex_wait(&self->alive, 1, 10000);
+        release(self);
+        self = next;
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every test program needs: a check that names itself, and a loop over transports.
+ */
+#ifndef MEMSC_TEST_CHECK_H
+#define MEMSC_TEST_CHECK_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "layout.h"
+#include "memsc.h"
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+#define CHECK_EQUAL(left, right)                                                                   \
+    do {                                                                                           \
+        long long left_ = (long long)(left), right_ = (long long)(right);                          \
+        if (left_ != right_) {                                                                     \
+            fprintf(stderr, "%s:%d: failed: %s is %lld, %s is %lld\n", __FILE__, __LINE__, #left,  \
+                    left_, #right, right_);                                                        \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static const long NO_ARGS[6] = {0};
+
+/* Application on CPU 1, service on CPU 0; one CPU cannot poll on both sides. */
+static inline void two_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) || !CPU_ISSET(0, &set) || !CPU_ISSET(1, &set)) {
+        fprintf(stderr, "needs CPUs 0 and 1\n");
+        exit(77);
+    }
+    CPU_ZERO(&set);
+    CPU_SET(1, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+static inline struct memsc_options options_for(uint32_t transport, uint32_t mode)
+{
+    struct memsc_options options;
+    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    options.transport = transport;
+    options.service_mode = mode;
+    return options;
+}
+
+/* Runs body(options) under each transport and service mode. */
+static inline void each_transport(void (*body)(const struct memsc_options *))
+{
+    static const struct {
+        uint32_t transport, mode;
+        const char *name;
+    } arms[] = {{MEMSC_DIRECT, MEMSC_INLINE, "direct"},
+                {MEMSC_IPI, MEMSC_INLINE, "ipi"},
+                {MEMSC_MEMSC, MEMSC_INLINE, "memsc"},
+                {MEMSC_MEMSC, MEMSC_SCANNER, "memsc-scanner"},
+                {MEMSC_IPI, MEMSC_SCANNER, "ipi-scanner"}};
+    two_cpus();
+    for (size_t i = 0; i < sizeof arms / sizeof *arms; i++) {
+        fprintf(stderr, "%s\n", arms[i].name);
+        struct memsc_options options = options_for(arms[i].transport, arms[i].mode);
+        body(&options);
+    }
+}
+
+static inline long call(long number, const long args[6])
+{
+    long result = 0;
+    CHECK_EQUAL(memsc_call(number, args, &result), 0);
+    return result;
+}
+
+#define CALL(number, ...) call((number), (const long[6]){__VA_ARGS__})
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ * Every call leaves one record with its stamps in order; a full ring drops and counts exactly. */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static struct memsc_region *region;
+static size_t region_size;
+
+static void map_region(void)
+{
+    int fd = open(memsc_region_path(), O_RDWR);
+    CHECK(fd >= 0);
+    struct stat status;
+    CHECK_EQUAL(fstat(fd, &status), 0);
+    CHECK_EQUAL(status.st_mode & 0777, 0600);
+    region_size = (size_t)status.st_size;
+    region = mmap(NULL, region_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(region != MAP_FAILED);
+    close(fd);
+    CHECK(region->magic == MEMSC_MAGIC);
+    CHECK_EQUAL(region->version, MEMSC_LAYOUT_VERSION);
+    CHECK_EQUAL(region->pid, getpid());
+}
+
+static struct memsc_slot *slot(void)
+{
+    return (struct memsc_slot *)((char *)region + region->slots_offset);
+}
+
+static struct memsc_call *record(uint64_t position)
+{
+    struct memsc_call *ring = (struct memsc_call *)((char *)region + region->rings_offset);
+    return &ring[position % region->ring_records];
+}
+
+static void check_order(uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i < to; i++) {
+        const struct memsc_call *call = record(i);
+        CHECK(call->called && call->called <= call->posted);
+        CHECK(call->executed >= call->picked);
+        CHECK(call->completed >= call->called);
+        CHECK_EQUAL(call->tid, gettid());
+    }
+}
+
+static void body(const struct memsc_options *given)
+{
+    struct memsc_options options = *given;
+    char folder[] = "/tmp/memsc-recording-XXXXXX";
+    CHECK(mkdtemp(folder));
+    strcpy(options.directory, folder);
+    options.ring_records = 100; /* becomes 128 */
+    options.recording = 1;
+    CHECK_EQUAL(memsc_start(&options), 0);
+    map_region();
+    CHECK_EQUAL(region->ring_records, 128);
+    CHECK_EQUAL(memsc_register(), 0);
+    for (int i = 0; i < 100; i++)
+        call(SYS_getppid, NO_ARGS);
+    CHECK_EQUAL(slot()->written, 100);
+    CHECK_EQUAL(slot()->dropped, 0);
+    check_order(0, 100);
+    CHECK_EQUAL(record(99)->number, SYS_getppid);
+    CHECK_EQUAL(record(99)->result, getppid());
+    CHECK_EQUAL(record(99)->flags & MEMSC_CALL_ASYNC, 0);
+
+    /* Full: 28 fit, the rest is dropped and counted. */
+    for (int i = 0; i < 59; i++)
+        call(SYS_getppid, NO_ARGS);
+    CHECK_EQUAL(slot()->written, 128);
+    CHECK_EQUAL(slot()->dropped, 31);
+    atomic_store(&slot()->drained, 128);
+    for (int i = 0; i < 64; i++)
+        CHECK(memsc_add(SYS_getuid, NO_ARGS) >= 0);
+    CHECK_EQUAL(memsc_wait_all(), 64);
+    CHECK_EQUAL(slot()->written, 192);
+    check_order(128, 192);
+    if (options.transport != MEMSC_DIRECT)
+        CHECK_EQUAL(record(130)->flags & MEMSC_CALL_ASYNC, MEMSC_CALL_ASYNC);
+    for (int i = 0; i < 64; i++) {
+        long result;
+        CHECK_EQUAL(memsc_retval(i, &result), 0);
+    }
+    CHECK_EQUAL(slot()->written, 192);
+
+    /* Off costs no record, and on again goes on. */
+    CHECK_EQUAL(memsc_record(0), 0);
+    for (int i = 0; i < 10; i++)
+        call(SYS_getppid, NO_ARGS);
+    CHECK_EQUAL(slot()->written, 192);
+    CHECK_EQUAL(memsc_record(1), 0);
+    call(SYS_getppid, NO_ARGS);
+    CHECK_EQUAL(slot()->written, 193);
+
+    /* A blocking call's stages are stamped as well. */
+    int ends[2];
+    char byte;
+    CHECK_EQUAL(pipe(ends), 0);
+    CHECK_EQUAL(CALL(SYS_write, ends[1], (long)"z", 1), 1);
+    CHECK_EQUAL(CALL(SYS_read, ends[0], (long)&byte, 1), 1);
+    CHECK_EQUAL(slot()->written, 195);
+    check_order(193, 195);
+    if (options.transport != MEMSC_DIRECT)
+        CHECK_EQUAL(record(194)->flags & MEMSC_CALL_POOLED, MEMSC_CALL_POOLED);
+    close(ends[0]);
+    close(ends[1]);
+
+    /* Calls made are counted whether recorded or not. */
+    CHECK_EQUAL(slot()->forwarded[SYS_getuid], 64);
+    CHECK_EQUAL(slot()->forwarded[SYS_getppid], 100 + 59 + 10 + 1);
+    CALL(SYS_gettid);
+    CHECK_EQUAL(slot()->local[SYS_gettid], 1);
+
+    CHECK_EQUAL(memsc_unregister(), 0);
+    CHECK_EQUAL(memsc_stop(), 0);
+    CHECK_EQUAL(region->finished, 1);
+    munmap(region, region_size);
+    CHECK_EQUAL(rmdir(folder), 0); /* the region's file is gone */
+}
+
+int main(void)
+{
+    each_transport(body);
+    return 0;
+}
