@@ -19,7 +19,7 @@ struct task_state {
 };
 
 BPF_HASH(tracked, u32, struct task_state, 65536); /* by thread id */
-BPF_ARRAY(watched, u64, POSSIBLE_CPUS); /* 1: events of this CPU are of interest */
+BPF_ARRAY(watched, u64, POSSIBLE_CPUS);           /* 1: events of this CPU are of interest */
 BPF_F_TABLE("array", u32, u64, recording, 1, BPF_F_MMAPABLE); /* 1: probes write events */
 
 static __always_inline int is_recording(void)

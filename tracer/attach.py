@@ -76,9 +76,7 @@ class _Ring:
     losses: Counters
 
 
-def _last_line(file: IO[bytes] | None) -> str:
-    if file is None:
-        return ""
+def _last_line(file: IO[bytes]) -> str:
     file.seek(0)
     lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("memsc: ") if lines else ""
@@ -100,6 +98,7 @@ class Helper:
         self._recording: Counters | None = None
         self._tracking: Counters | None = None
         self._stderr: IO[bytes] | None = None
+        self._last_words = ""
         self._start()
 
     def __enter__(self) -> Self:
@@ -172,10 +171,13 @@ class Helper:
             status = self._process.wait(5)
             why = f"the helper ended with status {status}"
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            # Without its socket it ends by itself as soon as it looks up again.
             why = "the helper does not answer"
-        return MemscError(what, _last_line(self._stderr) or why, remedy)
+        if self._stderr is not None:
+            self._last_words = _last_line(self._stderr)
+            self._stderr.close()
+            self._stderr = None
+        return MemscError(what, self._last_words or why, remedy)
 
     def close(self) -> None:
         """Detach everything and end the helper; what was not drained is gone."""

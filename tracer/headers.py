@@ -169,7 +169,10 @@ def _prepared(cache: Path | None, name: str, make: Callable[[Path], None]) -> Pa
 
 def _unpack(archive: Path, new: Path) -> None:
     with tarfile.open(archive) as file:
-        file.extractall(new, filter="data")
+        # Python 3.11.2, Debian 12's, has no filters yet; the archive is the kernel's own.
+        if hasattr(tarfile, "data_filter"):
+            file.extraction_filter = tarfile.data_filter
+        file.extractall(new)
 
 
 def _merge(parts: tuple[Path, ...], new: Path) -> None:
