@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libmemsc-layer.so: preloaded into a program, it leads the system calls of the C library and of
+ * the loader to libmemsc.
+ *
+ * Without MEMSC_TRANSPORT, or with `direct` and no recording, it does nothing at all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch.h"
+#include "objects.h"
+#include "patch.h"
+#include "stats.h"
+
+/* Whether this run asks for anything but plain system calls. */
+static bool is_asked_for(void)
+{
+    const char *transport = getenv("MEMSC_TRANSPORT"), *wrong;
+    if (!transport || memsc_options_default(&memsc_layer.options, &wrong) != 0)
+        return false;
+    return strcmp(transport, "direct") != 0 || memsc_layer.options.recording;
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    static struct memsc_site sites[MEMSC_MAX_SITES];
+    struct memsc_object objects[MEMSC_MAX_OBJECTS];
+    uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
+    /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
+    extern char __libc_single_threaded __attribute__((weak));
+    if (!is_asked_for() || (&__libc_single_threaded && !__libc_single_threaded))
+        return;
+    memsc_stats_open(getenv("MEMSC_STATS"));
+    uint32_t count = memsc_objects(objects);
+    for (uint32_t i = 0; i < count; i++) {
+        struct memsc_site *first = &sites[firsts[i]];
+        uint32_t found = memsc_plan(&objects[i], first, MEMSC_MAX_SITES - firsts[i]);
+        firsts[i + 1] = firsts[i] + found;
+        if (memsc_patch_stubs(first, found, &slots) != 0)
+            return;
+        memsc_stats_sites(first, found);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        memsc_patch_sites(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
+    memsc_layer.patched = true;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Carries a plan out: fills stub slots and changes the bytes of the sites.
+ */
+#ifndef MEMSC_LAYER_PATCH_H
+#define MEMSC_LAYER_PATCH_H
+
+#include <stdint.h>
+
+#include "plan.h"
+
+/* Gives sites a slot each, from *slots on, and fills the slots. To be called once per object, before
+ * its memsc_patch_sites. 0, or -errno: then no site may be changed. Sites out of the slots' reach
+ * become missed. */
+int memsc_patch_stubs(struct memsc_site *sites, uint32_t count, uint32_t *slots);
+
+/* Changes the sites, which must be inside the object's text. No other thread may run: the text is
+ * not executable meanwhile, and never writable and executable at once. 0 or -errno. */
+int memsc_patch_sites(const struct memsc_object *object, const struct memsc_site *sites,
+                      uint32_t count);
+
+#endif

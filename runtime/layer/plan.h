@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which bytes of a loaded object to change so that its `syscall` instructions lead to stubs.
+ *
+ * The instruction has two bytes, a jump that reaches a stub has five. In order of preference:
+ *
+ *   hop     the two bytes become a short jump to alignment padding close by, which no execution
+ *           reaches, and the padding holds the long jump. Nothing moves.
+ *   after   the long jump covers the `syscall` and what stands behind it, which the stub repeats.
+ *   before  the same with what stands in front of it.
+ *
+ * The latter two need that no jump leads between the first and the last byte they cover.
+ */
+#ifndef MEMSC_LAYER_PLAN_H
+#define MEMSC_LAYER_PLAN_H
+
+#include <stdint.h>
+
+#include "frames.h"
+
+enum memsc_site_kind { MEMSC_SITE_MISSED = 0, MEMSC_SITE_HOP, MEMSC_SITE_AFTER, MEMSC_SITE_BEFORE };
+
+enum memsc_missed {
+    MEMSC_MISSED_UNDECODED = 0, /* the bytes are not surely an instruction */
+    MEMSC_MISSED_NO_ROOM,       /* no padding in reach, and what stands beside cannot move */
+    MEMSC_MISSED_JUMP,          /* a jump may lead into the bytes that would move */
+    MEMSC_MISSED_STUBS,         /* no stub left, or too far away */
+    MEMSC_MISSED_REASONS,
+};
+
+struct memsc_site {
+    uint8_t *address; /* of the `syscall` */
+    uint8_t *hop;     /* the padding used, for HOP */
+    uint8_t *slot;    /* its stub, once given one */
+    uint8_t kind;     /* enum memsc_site_kind */
+    uint8_t moved;    /* bytes moved, behind or before the two */
+    uint8_t missed;   /* enum memsc_missed, for MISSED */
+};
+
+/* One loaded object, as far as the planner cares. */
+struct memsc_object {
+    uint8_t *text, *text_end; /* its executable segment */
+    struct memsc_frames frames;
+};
+
+enum { MEMSC_MAX_SITES = 1024, MEMSC_HOP_BYTES = 5, MEMSC_MOVED_MAX = 15 };
+
+/* Finds and plans every `syscall`; returns how many are in sites, at most room. The return from a
+ * signal handler is left out: it is the caller's own, and debuggers know it by its bytes. */
+uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites, uint32_t room);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What MEMSC_STATS asks for: one line of JSON per program that ran, when it exits or execs.
+ *
+ *   {"pid": 7, "program": "dd", "end": "exit", "sites": {"hop": n, "after": n, "before": n},
+ *    "unpatched": {"jump": n, …}, "forwarded": {"read": n, …}, "local": {"futex": n, …},
+ *    "missed": {"vfork": n, …}}
+ *
+ * Only counts other than 0 are written. A program that a signal ends writes none.
+ */
+#ifndef MEMSC_LAYER_STATS_H
+#define MEMSC_LAYER_STATS_H
+
+#include <stdint.h>
+
+#include "plan.h"
+
+/* where: a file to append to, or the number of a descriptor; NULL: no statistics. */
+void memsc_stats_open(const char *where);
+
+void memsc_stats_sites(const struct memsc_site *sites, uint32_t count);
+
+/* Writes the line and starts over: an exec may fail. */
+void memsc_stats_write(const char *end);
+
+#endif
