@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""A trace's report as plain data: what `report --json` prints and every other view is drawn from.
+
+Times are nanoseconds. A value that is not known is null with a reason beside it, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from memsc.analysis.scan import ALL
+from memsc.analysis.stages import natural
+from memsc.analysis.statistics import PERCENTILES
+from memsc.analysis.trace import Trace
+from memsc.tracer.format import FLAGS
+
+SCHEMA = 1
+
+Json = dict[str, Any]
+
+
+def summarise(trace: Trace) -> Json:
+    """Everything a report says.
+
+    Returns:
+        `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
+        `timings`, `perturbation`, `environment`, `clock`, `probes`. Per arm: `calls`, `lost`,
+        `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
+    """
+    session = trace.session
+    reasons = trace.checks.withheld()
+    return {
+        "schema": SCHEMA,
+        "trace": trace.name,
+        "memsc": session.memsc,
+        "created": session.created,
+        "command": session.command,
+        "complete": session.complete,
+        "verdict": {"withheld": bool(reasons), "reasons": reasons},
+        "arms": _arms(trace),
+        "ratios": records(trace.ratios.df_ratios()),
+        "timings": records(trace.timings.df_timings()),
+        "perturbation": records(trace.timings.df_perturbation()),
+        "environment": session.environment,
+        "clock": msgspec.to_builtins(session.clock),
+        "probes": {name: msgspec.to_builtins(found) for name, found in session.probes.items()},
+    }
+
+
+def records(frame: pd.DataFrame) -> list[Json]:
+    """A frame's rows as JSON objects: NaN becomes null."""
+    rows = frame.to_dict("records")
+    return [{str(key): _plain(value) for key, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _arms(trace: Trace) -> Json:
+    frame = trace.stages.df_stages()
+    arms: Json = {}
+    for name in trace.arms:
+        side = trace.session.arms[name]
+        cases = _cases(trace, frame[frame["arm"] == name])
+        first = min(cases, key=natural, default=None)
+        arms[name] = {
+            **_known("calls", side.calls),
+            **_known("lost", side.lost),
+            **_known("made", side.made),
+            "transport": side.transport,
+            "service": side.service,
+            "app_cpus": side.app_cpus,
+            "service_cpus": side.service_cpus,
+            "case": first,
+            "stages": cases[first]["stages"] if first else None,
+            **({} if first else {"stages_reason": "no calls recorded"}),
+            "cases": cases,
+            "checks": {
+                check.name: {
+                    "value": check.value,
+                    "expected": check.expected,
+                    "held": check.held,
+                    "reason": check.reason,
+                }
+                for check in trace.checks.all()
+                if check.arm == name
+            },
+        }
+    return arms
+
+
+def _known(name: str, value: int | None) -> Json:
+    if value is not None:
+        return {name: value}
+    return {name: None, f"{name}_reason": "the session did not end in order"}
+
+
+def _cases(trace: Trace, frame: pd.DataFrame) -> Json:
+    cases: Json = {}
+    for (case, mode), rows in frame.groupby(["case", "mode"], sort=False):
+        # A program may do both; its asynchronous calls are then a case of their own.
+        name = str(case) if case not in cases else f"{case} ({mode})"
+        by_call = {str(call): mine for call, mine in rows.groupby("syscall", sort=False)}
+        whole = by_call.pop(ALL)
+        cases[name] = {
+            "mode": str(mode),
+            "calls": int(whole["n"].iloc[0]),
+            "rounds": int(whole["rounds"].iloc[0]),
+            "stages": _stages(whole),
+            "syscalls": {
+                call: {"calls": int(mine["n"].iloc[0]), "stages": _stages(mine)}
+                for call, mine in by_call.items()
+            },
+            "flags": _flags(trace, str(whole["arm"].iloc[0]), str(case), str(mode)),
+        }
+    return cases
+
+
+def _stages(rows: pd.DataFrame) -> Json:
+    return {row["stage"]: _stage(row) for row in records(rows)}
+
+
+def _stage(row: Json) -> Json:
+    names = ["mean", *PERCENTILES]
+    wanted = [f"{name}{end}_ns" for name in names for end in ("", "_low", "_high")]
+    found = {name: row[name] for name in [*wanted, "max_ns", "share", "interval"]}
+    reasons = {p: row[f"{p}_reason"] for p in PERCENTILES}
+    return found | {f"{p}_reason": reason for p, reason in reasons.items() if reason}
+
+
+def _flags(trace: Trace, arm: str, case: str, mode: str) -> dict[str, int]:
+    for cell in trace.stages.cells():
+        if cell == (arm, case, ALL, mode):
+            flags = trace.stages.resampled(cell).whole.flags
+            return dict(zip(FLAGS, flags.tolist(), strict=True))
+    return {}

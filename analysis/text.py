@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: MIT
+"""A report for a terminal: trust first, then where the time went. Needs 80 columns, no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from memsc.analysis.stages import natural
+from memsc.analysis.summary import Json
+from memsc.tracer.format import STAGES
+
+WIDTH = 80
+# System calls named one by one: those that took most of the time.
+_NAMED = 8
+
+
+def render(summary: Json) -> RenderableType:
+    """A summary (see `memsc.analysis.summary`) as a rich renderable."""
+    return Group(*_parts(summary))
+
+
+def to_string(summary: Json, width: int = WIDTH) -> str:
+    """The report as plain text."""
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render(summary))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _parts(summary: Json) -> Iterator[RenderableType]:
+    yield Text.assemble((f"{summary['trace']}", "bold"), f" · {summary['created'][:16]}")
+    yield from (Text(f"  {line}") for line in _machine(summary))
+    yield _heading("Can it be believed?")
+    yield from trust(summary)
+    for case in _cases(summary):
+        yield from _stage_table(summary, case)
+    yield from _outside(summary)
+    if not summary["verdict"]["withheld"]:
+        yield from _ratios(summary)
+    yield from _recording(summary)
+
+
+def _heading(text: str, note: str = "") -> RenderableType:
+    return Padding(
+        Text.assemble((text, "bold"), ("  " + note, "dim") if note else ""), (1, 0, 0, 0)
+    )
+
+
+def _machine(summary: Json) -> Iterator[str]:
+    env, clock = summary["environment"], summary["clock"]
+    virtual = env.get("virtual")
+    kind = f"virtual machine ({env.get('hypervisor') or 'hypervisor unknown'})"
+    machine = env.get("cpu_model") or env.get("machine") or "CPU unknown"
+    system = f"Linux {env.get('kernel') or 'unknown'}"
+    yield " · ".join(
+        [machine, kind if virtual else "real machine" if virtual is False else "?", system]
+    )
+    isolated = env.get("isolated_cpus") or "none"
+    yield f"isolated CPUs {isolated} · idle driver {env.get('idle_driver') or 'unknown'}"
+    fit, skew = clock["residual_ns"], clock["skew_bound_ns"]
+    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"
+    known = f"fit ±{fit:.1f} ns" if fit is not None else "fit unknown"
+    yield f"clock {clock['counter']} {clock['hz'] / 1e9:.3f} GHz, {known}, {agree}"
+
+
+def trust(summary: Json) -> Iterator[RenderableType]:
+    """The checks, one line each: what failed first, what could not be checked last."""
+    for reason in summary["verdict"]["reasons"]:
+        yield _mark("✗", f"verdict withheld: {reason}", "bold red")
+    if not summary["complete"]:
+        yield _mark("✗", "the session did not end in order; what was written is shown", "red")
+    yield from _mark_counts(summary)
+    failed, held, unknown = _sorted_checks(summary)
+    yield from (_mark("✗", line, "red") for line in failed)
+    yield from (_mark("✓", line, "green") for line in held)
+    yield from (_mark("?", f"not checked: {line}", "yellow") for line in unknown)
+    if summary["environment"].get("virtual"):
+        text = "virtual machine: interrupts include the hypervisor; trust ratios, not times"
+        yield _mark("!", text, "yellow")
+
+
+def _mark_counts(summary: Json) -> Iterator[RenderableType]:
+    arms = summary["arms"].values()
+    if all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
+        calls = sum(arm["calls"] for arm in arms)
+        yield _mark("✓", f"{calls:,} calls recorded, 0 lost, every one accounted for", "green")
+
+
+def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
+    failed: list[str] = []
+    held: list[str] = []
+    unknown: dict[str, dict[str, None]] = {}
+    for arm, content in summary["arms"].items():
+        checks: Json = content["checks"]
+        zero = [name for name, check in checks.items() if check["expected"] is not None]
+        events = [name for name in zero if name.endswith("_per_call")]
+        failed += [
+            f"{arm}: {_words(name)} {_number(checks[name]['value'])}, expected 0"
+            + (f" ({checks[name]['reason']})" if checks[name]["reason"] else "")
+            for name in zero
+            if checks[name]["held"] is False and name not in ("lost", "counted")
+        ]
+        kept = [_words(name) for name in events if checks[name]["held"]]
+        if kept:
+            held.append(f"{arm}: 0 per call: {', '.join(kept)}")
+        if checks.get("stages_sum", {}).get("held"):
+            held.append(f"{arm}: stages sum to the total in every row")
+        for name in events:
+            if checks[name]["held"] is None:
+                unknown.setdefault(checks[name]["reason"], {})[_words(name)] = None
+        held += _measured(arm, checks)
+    sums = [line for line in held if line.endswith("every row")]
+    if len(sums) == len(summary["arms"]):
+        held = ["stages sum to the total in every row"] + [x for x in held if x not in sums]
+    return failed, held, [f"{', '.join(names)}: {reason}" for reason, names in unknown.items()]
+
+
+def _measured(arm: str, checks: Json) -> list[str]:
+    found = {
+        name: check["value"]
+        for name, check in checks.items()
+        if check["expected"] is None and check["value"]
+    }
+    shown = [f"{_number(value)} {_words(name)}" for name, value in found.items() if value >= 0.01]
+    return [f"{arm}: per call {', '.join(shown)}"] if shown else []
+
+
+def _words(name: str) -> str:
+    return (
+        name.removesuffix("_per_call").replace("_", " ").replace("ipi", "IPI").replace("cpu", "CPU")
+    )
+
+
+def _mark(sign: str, text: str, style: str) -> RenderableType:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=3, justify="right")
+    grid.add_column()
+    grid.add_row(Text(sign, style), text)
+    return grid
+
+
+def _cases(summary: Json) -> list[str]:
+    found = {case: None for arm in summary["arms"].values() for case in arm["cases"]}
+    return sorted(found, key=natural)
+
+
+def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
+    rows = {
+        name: arm["cases"][case] for name, arm in summary["arms"].items() if case in arm["cases"]
+    }
+    late = any(row["mode"] == "async" for row in rows.values())
+    rounds = max(row["rounds"] for row in rows.values())
+    note = f"ns, means and percentiles of the total · {rounds} round{'s' if rounds > 1 else ''}"
+    if late:
+        note = "ns · posted ahead: complete includes the time spent elsewhere"
+    yield _heading(f"Where the time goes: {case}", note)
+    table = _table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
+    for name, row in rows.items():
+        table.add_row(name, *_stage_cells(row["stages"]))
+        if len(row["syscalls"]) > 1:
+            for call, content in _biggest(row):
+                table.add_row(f"  {call}", *_stage_cells(content["stages"]), style="dim")
+    yield table
+
+
+def _biggest(row: Json) -> list[tuple[str, Json]]:
+    spent = {
+        call: content["calls"] * content["stages"]["total"]["mean_ns"]
+        for call, content in row["syscalls"].items()
+    }
+    chosen = sorted(spent, key=lambda call: -spent[call])[:_NAMED]
+    return [(call, row["syscalls"][call]) for call in chosen]
+
+
+def _stage_cells(stages: Json) -> list[str]:
+    total = stages["total"]
+    known = total["mean_low_ns"] is not None
+    half = (total["mean_high_ns"] - total["mean_low_ns"]) / 2 if known else None
+    sign = "" if total["interval"] == "rounds" or half is None else "*"
+    return [
+        *(_number(stages[stage]["mean_ns"]) for stage in STAGES),
+        _number(total["mean_ns"]),
+        _number(half) + sign,
+        *(_number(total[f"{p}_ns"]) for p in ("p50", "p99", "p999")),
+    ]
+
+
+def _outside(summary: Json) -> Iterator[RenderableType]:
+    times = [row for row in summary["timings"] if not row["recording"]]
+    arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
+    cases = dict.fromkeys(row["case"] for row in times if row["case"] != "line")
+    if not cases:
+        return
+    yield _heading("Timed from outside, not recorded", "mean ns per call")
+    table = _table("", *arms, *(["ipi ÷ memsc"] if {"ipi", "memsc"} <= set(arms) else []))
+    found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
+    for case in cases:
+        ratio = [(found.get((case, "ipi")) or 0) / (found.get((case, "memsc")) or 1)]
+        known = (case, "ipi") in found and (case, "memsc") in found
+        last = [f"{ratio[0]:,.1f}" if known else "–"] if "ipi" in arms and "memsc" in arms else []
+        table.add_row(case, *(_number(found.get((case, arm))) for arm in arms), *last)
+    yield table
+
+
+def _ratios(summary: Json) -> Iterator[RenderableType]:
+    rows = [row for row in summary["ratios"] if row["source"] == "stamps" and row["case"] == "sync"]
+    wanted = [row for row in rows if row["arm"].startswith("memsc") or row["arm"] == "ipi"]
+    if not wanted:
+        return
+    yield _heading("Against each other", "synchronous calls, one run; low–high at 95 %")
+    table = _table("", "p50", "low–high", "mean", "low–high")
+    pairs = dict.fromkeys((row["arm"], row["base"]) for row in wanted)
+    by_name = {(row["arm"], row["base"], row["metric"]): row for row in wanted}
+    for arm, base in pairs:
+        if arm == "ipi" and base == "limit":
+            continue
+        cells: list[str] = []
+        flip = base == "ipi"
+        for metric in ("p50", "mean"):
+            cells += _ratio_cells(by_name.get((arm, base, metric)), flip)
+        table.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
+    yield table
+    line = next((row for row in summary["timings"] if row["case"] == "line"), None)
+    if line:
+        yield Text(
+            f"  limit = direct + one cache-line round trip ({line['p50_ns']:.0f} ns p50)", "dim"
+        )
+
+
+def _ratio_cells(row: Json | None, flip: bool) -> list[str]:
+    if row is None:
+        return ["–", "–"]
+    value = 1 / row["ratio"] if flip else row["ratio"]
+    if row["low"] is None:
+        return [_ratio(value), "–"]
+    low, high = (1 / row["high"], 1 / row["low"]) if flip else (row["low"], row["high"])
+    return [_ratio(value), f"{_ratio(low)}–{_ratio(high)}"]
+
+
+def _recording(summary: Json) -> Iterator[RenderableType]:
+    rows = summary["perturbation"]
+    if not rows:
+        return
+    yield _heading("What recording costs", "ns per call, recorded minus not recorded")
+    table = _table("", "case", "adds", "low to high", "p50 ÷ p50")
+    for row in rows:
+        low, high = _number(row["added_low_ns"]), _number(row["added_high_ns"])
+        cells = (_number(row["added_ns"]), f"{low} to {high}", _ratio(row["p50_ratio"]))
+        table.add_row(row["arm"], row["case"], *cells)
+    yield table
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+    for i, name in enumerate(names):
+        width = 14 if i == 0 else 6
+        table.add_column(name, justify="right" if i else "left", no_wrap=True, min_width=width)
+    return table
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    # Ten thousand and more in thousands: a column keeps its width, whatever the transport.
+    for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / size:.1f}{letter}"
+    return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.2g}"
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""Opens a trace for a command, with a progress bar on stderr where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memsc.analysis.trace import Trace
+
+
+@contextmanager
+def opened(path: str) -> Generator[Trace]:
+    """A trace; the bar advances by the rows read and goes when the work is done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from memsc.analysis.trace import Trace
+    from memsc.tracer.format import CALLS, open_trace
+
+    folder = open_trace(path)
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task(f"reading {folder.path.name}", total=folder.rows(CALLS))
+        yield Trace(folder, progress=lambda rows: bar.advance(task, rows))
