@@ -103,7 +103,9 @@ class Checks:
         sums = [_total([getattr(r, name) for r in recorded]) for name in ("calls", "lost", "made")]
         calls, missing, made = sums
         if calls is None or missing is None or made is None:
-            found.append(Check(arm, "counted", None, 0, None, "the session did not end in order"))
+            ended = self._trace.session.complete
+            why = "no round was recorded" if ended else "the session did not end in order"
+            found.append(Check(arm, "counted", None, 0, None, why))
         else:
             # Round by round: a call too many in one must not pay for one too few in another.
             off = sum(abs(_zero(r.calls) + _zero(r.lost) - _zero(r.made)) for r in recorded)
@@ -170,7 +172,7 @@ def _held(value: float, expected: float | None) -> bool | None:
 
 def _total(values: list[int | None]) -> int | None:
     known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def _zero(value: int | None) -> int:

@@ -163,8 +163,11 @@ def quantiles(
     """
     np.cumsum(counts, axis=1, out=counts)
     below = resampling.weights @ counts
-    ranks = [np.ceil(q * below[:, -1:]) for q in qs]
-    return np.stack([values[np.argmax(below >= rank, axis=1)] for rank in ranks])
+    found = np.empty((len(qs), RESAMPLES))
+    for row, q in enumerate(qs):
+        rank = np.ceil(q * below[:, -1:])
+        found[row] = values[np.argmax(below >= rank, axis=1)]
+    return found
 
 
 def insufficient(sketch: Sketch, quantity: int, q: float) -> str | None:

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""The invariants: what must withhold a verdict does, and events are counted where they belong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import traces
+
+from memsc import analysis as ma
+from memsc.analysis.checks import Check
+from memsc.tracer import format as fmt
+from memsc.tracer.writer import TraceWriter, prepare_output
+
+EVENT = [("time", "u8"), ("cpu", "u4"), ("kind", "u4"), ("pid", "u4"), ("tid", "u4")]
+IPI = np.dtype([*EVENT, ("target_cpu", "i4"), ("vector", "i4")])
+SCHED = np.dtype([*EVENT, ("target_tid", "u4"), ("target_cpu", "i4"), ("state", "i4")])
+SYSCALLS = np.dtype([*EVENT, ("number", "i8"), ("result", "i8")])
+CALLS = 101
+TID = 7
+
+
+def find(trace: ma.Trace, name: str, arm: str = "memsc") -> Check:
+    return next(c for c in trace.checks.all() if c.name == name and c.arm == arm)
+
+
+def test_a_lost_call_withholds_the_verdict(tmp_path: Path) -> None:
+    trace = ma.open(traces.fabricate(tmp_path / "a.memsc", rounds=2, calls=50, lost=1))
+    assert find(trace, "lost").held is False
+    assert find(trace, "counted").held
+    assert trace.checks.withheld()[0] == "direct: 2 calls lost: record again with a larger ring"
+
+
+def test_an_uncounted_call_withholds_the_verdict(tmp_path: Path) -> None:
+    rounds = [
+        fmt.Round("memsc", "sync", 0, calls=10, lost=0, made=11),
+        fmt.Round("memsc", "sync", 1, calls=10, lost=0, made=9),
+    ]
+    arms = {"memsc": fmt.Arm("memsc", calls=20, lost=0, made=20)}
+    folder = prepare_output(tmp_path / "a.memsc")
+    TraceWriter(folder).session(traces.session(rounds, arms))
+    check = find(ma.open(folder), "counted")
+    assert (check.value, check.held) == (2, False)
+
+
+def test_a_session_that_did_not_end_withholds_the_verdict(tmp_path: Path) -> None:
+    folder = prepare_output(tmp_path / "a.memsc")
+    arms = {"memsc": fmt.Arm("memsc")}
+    TraceWriter(folder).session(traces.session([], arms, complete=False))
+    trace = ma.open(folder)
+    assert find(trace, "lost").value is None
+    assert trace.checks.withheld() == ["memsc: the session did not end in order"]
+
+
+def probed(tmp_path: Path, local: int = 0, lost: int = 0, transport: str = "memsc") -> ma.Trace:
+    """One check round of 101 calls on CPU 1, served on CPU 0, with a prime count of each event."""
+    folder = prepare_output(tmp_path / f"{transport}-{local}-{lost}.memsc")
+    rows = traces.records(np.full((CALLS, 4), 1000), tid=TID)
+    stamps = np.array([int(rows["called"][0]), int(rows["completed"][-1])], np.int64)
+    start, end = traces.CLOCK.ns(stamps).tolist()
+    shown = fmt.Round(
+        transport,
+        "sync",
+        0,
+        check=True,
+        probes=["ipi", "sched", "syscalls"],
+        calls=CALLS,
+        lost=0,
+        made=CALLS,
+        local=local,
+    )
+    arms = {transport: fmt.Arm(transport, "inline", [1], [0], CALLS, 0, CALLS)}
+    probes = {name: fmt.ProbeStatus(True, seen=9, lost=lost) for name in shown.probes}
+    with TraceWriter(folder) as writer:
+        writer.calls(shown.key, 7, rows, traces.NAMES)
+
+        def events(layout: np.dtype[np.void], kind: int, count: int, **fields: int) -> np.ndarray:
+            made = np.zeros(count + 2, layout)
+            # One before the first call and one after the last: they do not count.
+            made["time"] = [start - 40, *np.linspace(start + 40, end - 40, count), end + 40]
+            made["kind"] = kind
+            for name, value in fields.items():
+                made[name] = value
+            return made
+
+        kinds = ["send", "wake_idle", "reschedule_entry", "reschedule_exit"]
+        ipi = [
+            events(IPI, 0, 11, target_cpu=1),
+            events(IPI, 0, 13, target_cpu=0),
+            events(IPI, 0, 17, target_cpu=5),
+            events(IPI, 1, 19, target_cpu=1),
+            events(IPI, 2, 23, cpu=1),
+            events(IPI, 3, 23, cpu=1),
+        ]
+        writer.events("ipi", np.concatenate(ipi), {"kind": kinds})
+        sched = [
+            events(SCHED, 0, 29, cpu=1, tid=TID, state=1),
+            events(SCHED, 0, 31, cpu=1, tid=TID, state=256),
+            events(SCHED, 0, 37, cpu=0, tid=8, state=1),
+            events(SCHED, 1, 41, cpu=1, tid=TID),
+        ]
+        writer.events("sched", np.concatenate(sched), {"kind": ["switch", "waking"]})
+        calls = [
+            events(SYSCALLS, 0, 43, tid=TID),
+            events(SYSCALLS, 1, 43, tid=TID),
+            events(SYSCALLS, 0, 47, tid=8),
+        ]
+        writer.events("syscalls", np.concatenate(calls), {"kind": ["enter", "exit"]})
+        writer.session(traces.session([shown], arms, probes=probes))
+    return ma.open(folder)
+
+
+EXPECTED = {
+    "ipis_to_app_cpu": 11,
+    "ipis_to_service_cpu": 13,
+    "ipis_taken_by_app_cpu": 23,
+    "ipis_taken_by_service_cpu": 0,
+    "wakeups_without_ipi": 19,
+    "app_sleeps": 29,
+    "app_preemptions": 31,
+    "app_cpu_switches": 60,
+    "app_syscalls": 43,
+}
+
+
+def test_events_are_counted_where_and_when_they_belong(tmp_path: Path) -> None:
+    trace = probed(tmp_path)
+    row = trace.checks.df_events_per_round().iloc[0]
+    assert {name: row[name] for name in EXPECTED} == EXPECTED
+    assert row["calls"] == CALLS
+
+
+@pytest.mark.parametrize("name", ["ipis_to_app_cpu", "app_cpu_switches", "app_syscalls"])
+def test_memsc_must_have_none_and_ipi_may(tmp_path: Path, name: str) -> None:
+    check = find(probed(tmp_path), f"{name}_per_call")
+    assert (check.value, check.expected, check.held) == (EXPECTED[name] / CALLS, 0, False)
+    check = find(probed(tmp_path, transport="ipi"), f"{name}_per_call", "ipi")
+    assert (check.value, check.expected, check.held) == (EXPECTED[name] / CALLS, None, None)
+
+
+def test_calls_that_are_local_on_purpose_are_the_callers_own(tmp_path: Path) -> None:
+    check = find(probed(tmp_path, local=43), "app_syscalls_per_call")
+    assert (check.value, check.held) == (0, True)
+    assert check.reason == "43 in 101 calls, 43 of them local on purpose"
+
+
+def test_lost_events_are_no_zero(tmp_path: Path) -> None:
+    check = find(probed(tmp_path, lost=3), "ipis_to_app_cpu_per_call")
+    assert (check.value, check.held, check.reason) == (None, None, "3 events of ipi lost")
+
+
+def test_without_probes_nothing_is_claimed(tmp_path: Path) -> None:
+    trace = ma.open(traces.fabricate(tmp_path / "a.memsc", rounds=2, calls=50))
+    check = find(trace, "ipis_to_app_cpu_per_call")
+    assert (check.value, check.held, check.reason) == (None, None, "record with --probes ipi")
