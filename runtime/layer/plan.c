@@ -170,10 +170,12 @@ static void plan_site(void *context, uint8_t *address)
     (void)context;
     if (planner.count == planner.room || returns_from_signal(address))
         return;
+    bool decoded = view_around(address);
+    if (decoded && !memsc_view_begins(&planner.view, address))
+        return; /* part of another instruction */
     struct memsc_site *site = &planner.sites[planner.count++];
     *site = (struct memsc_site){.address = address, .missed = MEMSC_MISSED_UNDECODED};
-    if (!view_around(address) || !memsc_view_begins(&planner.view, address) ||
-        memsc_view_targeted(&planner.view, address + 1, address + SYSCALL_BYTES))
+    if (!decoded || memsc_view_targeted(&planner.view, address + 1, address + SYSCALL_BYTES))
         return;
     site->missed = MEMSC_MISSED_NO_ROOM;
     if (!plan_hop(site) && !plan_after(site))
