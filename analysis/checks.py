@@ -161,7 +161,8 @@ class Checks:
 
 def _lost(arm: str, lost: int | None) -> Check:
     if lost is None:
-        return Check(arm, "lost", None, 0, None, "the session did not end in order")
+        why = "the session did not end in order"
+        return Check(arm, "lost", None, 0, None, why, withholds=True)
     says = None if lost == 0 else f"{lost} calls lost: record again with a larger ring"
     return Check(arm, "lost", lost, 0, lost == 0, says, withholds=True)
 

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Every format a trace can be exported to: one function each, registered by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from memsc.analysis.hgrm import deviation, to_hgrm
+from memsc.analysis.scan import ALL, Cell
+from memsc.analysis.sketch import QUANTITIES, TOTAL
+from memsc.analysis.stages import natural
+from memsc.analysis.tables import write_table
+from memsc.analysis.trace import Trace
+from memsc.runtime.errors import USAGE, MemscError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What of the trace goes into the file; None lets the format choose."""
+
+    table: str | None = None
+    arm: str | None = None
+    case: str | None = None
+    syscall: str = ALL
+    stage: str = TOTAL
+
+
+Export = Callable[[Trace, Path, Options], str]
+"""Writes a file and says in a few words what is in it."""
+
+
+def export(trace: Trace, name: str, path: Path, options: Options | None = None) -> str:
+    """Writes a trace in another format.
+
+    Args:
+        trace: the trace.
+        name: one of `FORMATS`.
+        path: the file; it is made whole or not at all.
+        options: what goes into it.
+
+    Returns:
+        What was written, in a few words.
+
+    Raises:
+        MemscError: unknown format or option, nothing to write, or the file cannot be written.
+    """
+    what = f"cannot export {trace.name} as {name}"
+    if name not in FORMATS:
+        raise MemscError(what, "unknown format", f"choose from {', '.join(FORMATS)}", USAGE)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        said = FORMATS[name](trace, temporary, options or Options())
+        temporary.replace(path)
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return said
+
+
+def chosen(trace: Trace, options: Options) -> Cell:
+    """The one cell that options name: by default `memsc` (or the first arm) in the first case.
+
+    Raises:
+        MemscError: there is no such cell.
+    """
+    cells = trace.stages.cells()
+    fits = [
+        cell
+        for cell in cells
+        if options.arm in (None, cell.arm)
+        and options.case in (None, cell.case)
+        and cell.syscall == options.syscall
+    ]
+    if not fits:
+        wanted = f"{options.arm or 'any arm'}/{options.case or 'any case'}/{options.syscall}"
+        known = sorted({f"{cell.arm}/{cell.case}/{cell.syscall}" for cell in cells})
+        raise MemscError(
+            f"cannot export {trace.name}",
+            f"no calls of {wanted}",
+            f"it has {', '.join(known[:12]) or 'no calls'}",
+            USAGE,
+        )
+    first = min((cell.case for cell in fits), key=natural)
+    fits = [cell for cell in fits if cell.case == first]
+    return next((cell for cell in fits if cell.arm == "memsc"), fits[0])
+
+
+def _hgrm(trace: Trace, path: Path, options: Options) -> str:
+    cell = chosen(trace, options)
+    if options.stage not in QUANTITIES:
+        why = f"there is no stage {options.stage}"
+        raise MemscError("cannot export hgrm", why, f"it is {', '.join(QUANTITIES)}", USAGE)
+    quantity = QUANTITIES.index(options.stage)
+    whole = trace.stages.resampled(cell).whole
+    histogram, ns = whole.histograms[quantity], trace.session.clock.ns_per_cycle
+    mean = int(whole.sums[quantity]) / whole.n
+    spread = deviation(histogram, mean) * ns
+    largest = int(whole.maxs[quantity]) * ns
+    path.write_text(to_hgrm(histogram, ns, mean * ns, spread, largest))
+    return f"{options.stage} of {whole.n} calls of {'/'.join(cell)}, nanoseconds"
+
+
+def _table(kind: str) -> Export:
+    def write(trace: Trace, path: Path, options: Options) -> str:
+        name = options.table or "stages"
+        write_table(trace, name, kind, path)
+        return f"table {name}"
+
+    return write
+
+
+FORMATS: dict[str, Export] = {
+    "hgrm": _hgrm,
+    "csv": _table("csv"),
+    "arrow": _table("arrow"),
+    "parquet": _table("parquet"),
+}
