@@ -9,6 +9,8 @@
 #include "dispatch.h"
 
 #include <errno.h>
+#include <asm/signal.h>
+#include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -29,8 +31,8 @@ static _Thread_local struct {
 } thread __attribute__((tls_model("initial-exec")));
 
 enum {
-    REFUSALS = 16, /* then the thread tries no more */
-    SET_MASK = 2,  /* SIG_SETMASK */
+    REFUSALS = 16,  /* then the thread tries no more */
+    EXECUTABLE = 1, /* X_OK */
 };
 
 /* The C library's own word for whether the process has threads; glibc has it since 2.32. */
@@ -62,13 +64,13 @@ static bool is_registered(void)
 static uint64_t block_signals(void)
 {
     uint64_t all = ~0ull, before = 0;
-    MEMSC_SYS(SYS_rt_sigprocmask, SET_MASK, &all, &before, sizeof all, 0, 0);
+    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all, 0, 0);
     return before;
 }
 
 static void restore_signals(uint64_t before)
 {
-    MEMSC_SYS(SYS_rt_sigprocmask, SET_MASK, &before, 0, sizeof before, 0, 0);
+    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before, 0, 0);
 }
 
 static void leave(void)
@@ -134,6 +136,10 @@ static void before_local(long number, const uint64_t args[6])
             memsc_region_finish(memsc_process);
         break;
     case SYS_execve:
+        /* Shells and execvp try one folder of PATH after the other. */
+        if (MEMSC_SYS(SYS_faccessat, AT_FDCWD, args[0], EXECUTABLE, 0, 0, 0) == 0)
+            memsc_stats_write("exec");
+        break;
     case SYS_execveat:
         memsc_stats_write("exec");
         break;
@@ -222,7 +228,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
     }
     struct memsc_answer answer = {0, 1};
     if (memsc_forward(number, args, &answer.result)) {
-        if (__builtin_expect(answer.result == -EPIPE || answer.result == -EFBIG, 0))
+        if (__builtin_expect(answer.result == -EPIPE || answer.result == -EFBIG, 0) &&
+            memsc_layer.options.transport != MEMSC_DIRECT)
             memsc_raise_lost_signal(number, args, answer.result);
         return answer;
     }

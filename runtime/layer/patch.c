@@ -5,6 +5,7 @@
  */
 #include "patch.h"
 
+#include <asm/signal.h>
 #include <linux/mman.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +14,7 @@
 #include "../src/cpu.h"
 #include "stub.h"
 
-enum { PAGE = 4096, SYSCALL_BYTES = 2, SIG_SETMASK_ = 2 };
+enum { PAGE = 4096, SYSCALL_BYTES = 2 };
 
 static void copy(uint8_t *to, const uint8_t *from, uint32_t bytes)
 {
@@ -107,13 +108,13 @@ int memsc_patch_sites(const struct memsc_object *object, const struct memsc_site
 {
     /* No handler may run on text that cannot be executed. */
     uint64_t all = ~0ull, before = 0;
-    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK_, &all, &before, sizeof all, 0, 0);
+    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all, 0, 0);
     int error = protect(object->text, object->text_end, PROT_READ | PROT_WRITE);
     if (!error) {
         for (uint32_t i = 0; i < count; i++)
             change(&sites[i]);
         error = protect(object->text, object->text_end, PROT_READ | PROT_EXEC);
     }
-    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK_, &before, 0, sizeof all, 0, 0);
+    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof all, 0, 0);
     return error;
 }
