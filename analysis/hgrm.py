@@ -23,9 +23,7 @@ def percentiles(n: int) -> NDArray[np.float64]:
     return np.append(levels[1 - levels >= 1 / max(n, 1)], 1.0)
 
 
-def to_hgrm(
-    histogram: Histogram, scale: float, mean: float, deviation: float, largest: float
-) -> str:
+def to_hgrm(histogram: Histogram, scale: float, mean: float, spread: float, largest: float) -> str:
     """The text of a `.hgrm` file.
 
     Args:
