@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""The helper's life: it believes nothing, and nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.sessions import Session, nothing_left, program_ids
+from tests.workload import GETPPID, wait_until
+
+from memsc.runtime.errors import MemscError
+from memsc.tracer import tracefs, wire
+from memsc.tracer.attach import BOOT, PYTHON, Helper
+from memsc.tracer.boot import unsafe
+
+BPF = pytest.mark.bpf
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    session = Session(GETPPID)
+    yield session
+    session.end()
+
+
+@BPF
+def test_a_killed_session_leaves_nothing_attached(session: Session) -> None:
+    helper = int(session.hello["helper"])
+    programs = program_ids(helper)
+    assert len(programs) >= 9
+    assert not nothing_left(helper, programs)
+    session.process.send_signal(signal.SIGKILL)
+    wait_until(lambda: nothing_left(helper, programs), "the kernel to detach")
+
+
+@BPF
+def test_a_killed_helper_is_an_error_and_no_hang(session: Session) -> None:
+    helper = int(session.hello["helper"])
+    programs = program_ids(helper)
+    os.kill(helper, signal.SIGKILL)
+    for _ in range(2):
+        assert "the helper ended with status -9" in session.ask("losses")["error"]
+    assert session.ask("close") == {"closed": True}
+    wait_until(lambda: nothing_left(helper, programs), "the kernel to detach")
+
+
+@BPF
+def test_interrupting_the_terminal_does_not_detach(session: Session) -> None:
+    os.kill(int(session.hello["helper"]), signal.SIGINT)
+    assert session.ask("count 97") == {"calls": 97}
+
+
+@BPF
+def test_no_uprobe_entry_is_left_and_closing_twice_is_fine() -> None:
+    helper = Helper()
+    helper.load(["ipi"])
+    helper.attach("ipi")
+    helper.close()
+    helper.close()
+    assert not helper.alive()
+    # In a process of its own: mounting tracefs changes that process's mount namespace.
+    code = "from memsc.tracer.tracefs import sweep; sweep(); print(sweep())"
+    swept = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert swept.stdout == "[]\n"
+    assert f"_bcc_{helper.pid}" not in swept.stdout
+
+
+class Wire:
+    """A helper spoken to without the client, which would not say such things."""
+
+    def __init__(self) -> None:
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [PYTHON, "-I", "-B", "-X", "pycache_prefix=/nonexistent", BOOT],
+                stdin=theirs.fileno(),
+            )
+        self.receive()
+
+    def receive(self) -> wire.Message:
+        received = wire.receive(self.ours)
+        assert received is not None
+        return received[0]
+
+    def ask(self, **request: Any) -> wire.Message:
+        wire.send(self.ours, request)
+        return self.receive()
+
+
+@pytest.fixture
+def raw() -> Iterator[Wire]:
+    raw = Wire()
+    yield raw
+    raw.ours.close()
+    assert raw.process.wait() == 0
+
+
+@BPF
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"op": "_load"},
+        {"op": "attach", "probes": []},
+        {"op": "load"},
+        {"op": "load", "probes": "sched"},
+        {"op": "load", "probes": ["sched", "sched"]},
+        {"op": "load", "probes": ["tracking"]},
+        {"op": "load", "probes": ["../sched"]},
+        {"op": "load", "probes": ["sched"], "ring_bytes": {"sched": 5000}},
+        {"op": "load", "probes": ["sched"], "ring_bytes": {"sched": 1 << 40}},
+        {"op": "load", "probes": ["sched"], "ring_bytes": {"sched": True}},
+        {"op": "load", "probes": ["sched"], "ring_bytes": 4096},
+        {"op": "track", "pid": "1"},
+        {"op": "track", "pid": 0},
+        {"op": "track", "pid": -1},
+        {"op": "cpus", "cpus": [1 << 20]},
+        {"op": "cpus", "cpus": 1},
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused_and_survived(raw: Wire, request_: wire.Message) -> None:
+    reply = raw.ask(**request_)
+    assert reply["ok"] is False
+    assert all(reply[part] for part in ("what", "why", "remedy"))
+    assert raw.ask(op="load", probes=["syscalls"])["ok"] is True
+    assert raw.ask(op="load", probes=["syscalls"])["ok"] is False
+
+
+@BPF
+def test_what_is_no_message_is_refused_and_survived(raw: Wire) -> None:
+    for line in (b"\n", b"[]", b"{", b"\xff\xfe", b"9" * (2 * wire.MAX_BYTES)):
+        raw.ours.send(line)
+        assert raw.receive()["ok"] is False
+    with tempfile.TemporaryFile() as file:
+        wire.send(raw.ours, {"op": "misses"}, [file.fileno()])
+        assert raw.receive()["ok"] is True
+    wire.send(raw.ours, {"op": "quit"})
+
+
+@BPF
+def test_a_process_that_is_not_there_is_not_tracked() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    child.wait()
+    with Helper() as helper:
+        helper.load(["syscalls"])
+        with pytest.raises(MemscError, match="no process"):
+            helper.track(child.pid)
+
+
+def test_without_a_session_the_helper_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", BOOT],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "only a memsc session" in done.stderr
+
+
+def test_a_missing_tracefs_is_no_stale_entry(tmp_path: Path) -> None:
+    assert tracefs.sweep(tmp_path) == []
+
+
+def test_a_sweep_removes_the_dead_ones_entry_by_entry(tmp_path: Path) -> None:
+    child = subprocess.Popen(["/bin/true"])
+    child.wait()
+    entries = tmp_path / "uprobe_events"
+    entries.write_text(
+        f"p:uprobes/p_a_bcc_{child.pid} /bin/a:0x10\np:uprobes/p_b_bcc_{os.getpid()} /bin/b:0x10\n"
+    )
+    assert tracefs.sweep(tmp_path) == [f"uprobes/p_a_bcc_{child.pid}"]
+    assert entries.read_text().endswith(f"-:uprobes/p_a_bcc_{child.pid}\n")
+
+
+@pytest.fixture
+def package() -> Iterator[Path]:
+    """A package as small as can be, below no folder that others may write to."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        root = Path(folder) / "memsc"
+        for name in ("probes", "runtime", "tracer"):
+            (root / name).mkdir(parents=True)
+            (root / name / "__init__.py").touch(mode=0o644)
+        yield root
+
+
+def test_code_that_only_its_owner_may_write_is_safe(package: Path) -> None:
+    assert unsafe(package, os.geteuid()) is None
+
+
+@pytest.mark.parametrize("path", ["", "probes", "tracer/__init__.py"])
+@pytest.mark.parametrize("bit", [0o020, 0o002])
+def test_code_that_others_may_write_is_not(package: Path, path: str, bit: int) -> None:
+    place = package / path
+    place.chmod(place.stat().st_mode | bit)
+    assert f"others may write to {place}" in str(unsafe(package, os.geteuid()))
+
+
+def test_code_of_a_third_user_is_not(package: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.chown(package / "probes", 12345, -1)
+    assert "belongs to user 12345" in str(unsafe(package, 1000))
+    assert unsafe(package, 12345) is None
