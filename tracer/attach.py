@@ -24,7 +24,7 @@ from memsc.tracer.eventring import Counters, EventRing, Events
 # Debian's, because BCC is made for it; a virtual environment's would be one more thing to trust.
 PYTHON = Path("/usr/bin/python3")
 BOOT = Path(__file__).resolve().with_name("boot.py")
-_COMMAND = (str(PYTHON), "-I", "-B", "-X", "pycache_prefix=/nonexistent", str(BOOT))
+COMMAND = (str(PYTHON), "-I", "-B", "-X", "pycache_prefix=/nonexistent", str(BOOT))
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _PROMPT = "memsc needs root to attach its probes. Password of %p: "
 
@@ -116,7 +116,7 @@ class Helper:
 
     def _start(self) -> None:
         if os.geteuid() == 0:
-            self._spawn(_COMMAND)
+            self._spawn(COMMAND)
             if not self._greeted():
                 raise self._died("attaching probes", "report this as a fault of memsc")
             return
@@ -125,14 +125,14 @@ class Helper:
             raise MemscError(
                 "attaching probes", "that needs root, and there is no sudo", "run memsc as root"
             )
-        self._spawn((sudo, "-n", "--", *_COMMAND))
+        self._spawn((sudo, "-n", "--", *COMMAND))
         if self._greeted():
             return
         error = self._died("attaching probes", _AS_ROOT)
         if "password is required" not in error.why or not _has_terminal():
             raise error
         # This time sudo talks with the user, for as long as he takes to type.
-        self._spawn((sudo, "-p", _PROMPT, "--", *_COMMAND), on_terminal=True)
+        self._spawn((sudo, "-p", _PROMPT, "--", *COMMAND), on_terminal=True)
         if not self._greeted():
             raise self._died("attaching probes", _AS_ROOT)
 

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""The helper by sudo, for a real second user with a rule for this one command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.sessions import Session, nothing_left, program_ids
+from tests.workload import GETPPID, gone, wait_until
+
+from memsc.tracer.attach import COMMAND
+
+pytestmark = pytest.mark.bpf
+
+FOLDERS = ("probes", "runtime", "tracer")
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def lacking() -> str | None:
+    if os.geteuid() != 0:
+        return "needs root, to make a user"
+    for program in ("sudo", "useradd", "userdel", "setpriv"):
+        if shutil.which(program) is None:
+            return f"needs {program}"
+    if not Path("/etc/sudoers.d").is_dir():
+        return "needs /etc/sudoers.d"
+    return None
+
+
+def escaped(argument: str) -> str:
+    """An argument as sudoers wants it."""
+    return "".join(f"\\{c}" if c in "\\,:= *?[]!" else c for c in argument)
+
+
+class User:
+    """A user of this machine, and a copy of memsc that root owns, for as long as a test takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"memsc-test-{os.getpid()}"
+        self.rule = Path("/etc/sudoers.d") / self.name
+        self.package = folder / "memsc"
+        for name in FOLDERS:
+            kept = shutil.ignore_patterns("__pycache__", "native", "src", "layer", "test", "build")
+            shutil.copytree(SOURCE / name, self.package / name, ignore=kept)
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", folder], check=True)
+        subprocess.run(
+            ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", self.name], check=True
+        )
+        status = subprocess.run(["id", "-u", self.name], check=True, capture_output=True)
+        self.id = int(status.stdout)
+        ids = (f"--reuid={self.id}", f"--regid={self.id}")
+        self.prefix = ("setpriv", *ids, "--clear-groups", "--")
+
+    def allow(self) -> None:
+        """Let this user start the helper, and nothing else, without a password."""
+        boot = str(self.package / "tracer/boot.py")
+        program, *arguments = (*COMMAND[:-1], boot)
+        command = " ".join((program, *map(escaped, arguments)))
+        self.rule.write_text(f"{self.name} ALL=(root) NOPASSWD: {command}\n")
+        self.rule.chmod(0o440)
+        subprocess.run(["visudo", "-cqf", self.rule], check=True)
+
+    def session(self) -> Session:
+        """A session of this user. His Python sees the copy, and the packages installed here."""
+        paths = [str(self.package.parent), sysconfig.get_path("purelib")]
+        return Session(
+            GETPPID,
+            self.prefix,
+            python="/usr/bin/python3",
+            environment={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(paths)},
+        )
+
+    def remove(self) -> None:
+        self.rule.unlink(missing_ok=True)
+        subprocess.run(["userdel", self.name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def user() -> Iterator[User]:
+    if reason := lacking():
+        if os.environ.get("MEMSC_REQUIRE_BPF") == "1":
+            pytest.fail(f"MEMSC_REQUIRE_BPF=1, but this test {reason}")
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        user = User(Path(folder))
+        try:
+            yield user
+        finally:
+            user.remove()
+
+
+def test_the_probes_of_an_ordinary_user(user: User) -> None:
+    user.allow()
+    session = user.session()
+    try:
+        assert session.hello["usable"] == [True, True]
+        helper, sudo = int(session.hello["helper"]), int(session.hello["sudo"])
+        assert Path(f"/proc/{helper}").stat().st_uid == 0
+        assert Path(f"/proc/{session.process.pid}").stat().st_uid == user.id
+
+        assert session.ask("count 9973") == {"calls": 9973}
+
+        # Root's processes are not his, nor is another user's.
+        for pid in (os.getpid(), helper):
+            assert f"does not belong to user {user.id}" in session.ask(f"track {pid}")["error"]
+
+        # An end in order leaves nothing.
+        programs = program_ids(helper)
+        assert session.ask("close") == {"closed": True}
+        wait_until(lambda: nothing_left(helper, programs) and gone(sudo), "the end of the helper")
+    finally:
+        session.end()
+
+
+def test_a_killed_session_of_an_ordinary_user_leaves_nothing(user: User) -> None:
+    user.allow()
+    session = user.session()
+    try:
+        helper, sudo = int(session.hello["helper"]), int(session.hello["sudo"])
+        programs = program_ids(helper)
+        assert len(programs) >= 9
+        session.process.send_signal(signal.SIGKILL)
+        wait_until(lambda: nothing_left(helper, programs) and gone(sudo), "the end of the helper")
+    finally:
+        session.end()
+
+
+def test_a_killed_helper_under_sudo_is_an_error_and_no_hang(user: User) -> None:
+    user.allow()
+    session = user.session()
+    try:
+        os.kill(int(session.hello["helper"]), signal.SIGKILL)
+        assert "error" in session.ask("losses")
+        assert session.ask("close") == {"closed": True}
+    finally:
+        session.end()
+
+
+def test_without_a_rule_or_a_terminal_there_is_a_remedy(user: User) -> None:
+    session = user.session()
+    try:
+        assert "password is required" in session.hello["error"]
+        assert "sudo -v" in session.hello["error"]
+    finally:
+        session.end()
+
+
+def test_code_that_others_may_write_is_not_run_as_root(user: User) -> None:
+    user.allow()
+    (user.package / "tracer/helper.py").chmod(0o646)
+    session = user.session()
+    try:
+        assert "others may write to" in session.hello["error"]
+    finally:
+        session.end()
+
+
+def test_what_the_user_imports_is_nothing_to_the_helper(user: User) -> None:
+    """A folder of his own first in his path must not reach root."""
+    user.allow()
+    trap = user.package.parent / "json.py"
+    trap.write_text("raise SystemExit('trapped')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import json"],
+        cwd=trap.parent,
+        env={"PYTHONPATH": str(trap.parent)},
+        check=False,
+        capture_output=True,
+    )
+    assert b"trapped" in done.stderr
+    helper = subprocess.run(
+        [*user.prefix, "sudo", "-n", *COMMAND[:-1], user.package / "tracer/boot.py"],
+        cwd=trap.parent,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(trap.parent)},
+        stdin=subprocess.DEVNULL,
+        check=False,
+        capture_output=True,
+    )
+    assert helper.returncode == 2
+    assert b"only a memsc session" in helper.stderr
