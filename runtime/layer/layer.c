@@ -43,5 +43,4 @@ __attribute__((constructor)) static void load(void)
     }
     for (uint32_t i = 0; i < count; i++)
         memsc_patch_sites(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
-    memsc_layer.patched = true;
 }

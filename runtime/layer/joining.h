@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How threads come to a page and leave it again.
+ */
+#ifndef MEMSC_LAYER_JOINING_H
+#define MEMSC_LAYER_JOINING_H
+
+#include <stdbool.h>
+
+#include "../src/process.h"
+
+static inline bool memsc_has_page(void)
+{
+    return memsc_self && memsc_self->slot;
+}
+
+enum memsc_join { MEMSC_JOINED, MEMSC_JOIN_LATER, MEMSC_JOIN_FOREIGN };
+
+/* Gives the thread a page, starting the service if this process has none yet. LATER: not now.
+ * FOREIGN: the task belongs to another process that lives in this one's memory. */
+enum memsc_join memsc_join(void);
+
+/* Gives the page back, if the thread has one. */
+void memsc_leave(void);
+
+/* The same for a thread that was carried out of a call by a jump out of a signal handler. */
+void memsc_leave_unfinished(void);
+
+/* Ends the service if that can be done; the next call starts it again. */
+bool memsc_leave_and_stop(void);
+
+#endif

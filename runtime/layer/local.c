@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "local.h"
+
+#include <errno.h>
+#include <linux/fcntl.h>
+#include <linux/sched.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "../src/cpu.h"
+#include "dispatch.h"
+#include "joining.h"
+#include "stats.h"
+
+enum { EXECUTABLE = 1 /* X_OK */, SET_SECCOMP = 22 /* PR_SET_SECCOMP */ };
+
+/* A new task. A thread of this process may be cancelled, and so waits for itself from now on. A task
+ * that shares the memory and has thread-local storage of its own registers itself, if it belongs to
+ * this process. Without, it and its parent cannot be told apart here. */
+static void before_clone(uint64_t flags)
+{
+    if (!(flags & CLONE_VM))
+        return;
+    if (flags & CLONE_VFORK) {
+        memsc_layer_thread.vfork_parent = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    } else if (!(flags & CLONE_SETTLS)) {
+        memsc_leave();
+        memsc_layer_thread.never = 1 + MEMSC_SHARED_THREAD;
+    }
+    if (flags & CLONE_THREAD)
+        atomic_store_explicit(&memsc_layer.interruptible, 1, memory_order_relaxed);
+}
+
+/* The word at an address, 0 if there is none: programs probe for system calls with nonsense, which
+ * the kernel forgives, so we must. */
+static uint64_t peek(uint64_t address)
+{
+    uint64_t word = 0;
+    struct {
+        uint64_t address, size;
+    } here = {(uint64_t)&word, sizeof word}, there = {address, sizeof word};
+    if (!address)
+        return 0;
+    long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    long error = MEMSC_SYS(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0);
+    if (error < 0 && error != -EFAULT) /* forbidden here; such programs are past their probing */
+        word = *(const uint64_t *)address;
+    return word;
+}
+
+/* The action's first word is the handler: 0 default, 1 ignore. */
+static void before_sigaction(uint64_t action)
+{
+    if (!atomic_load_explicit(&memsc_layer.interruptible, memory_order_relaxed) && peek(action) > 1)
+        atomic_store_explicit(&memsc_layer.interruptible, 1, memory_order_relaxed);
+}
+
+/* The service's threads keep the credentials, files and name spaces they were started with. A
+ * program of one thread gets new ones that have its own; in others this thread is on its own. */
+static void before_change(void)
+{
+    if (!memsc_leave_and_stop())
+        memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
+}
+
+static void before_exit(void)
+{
+    memsc_stats_write("exit");
+    /* A task that shares the memory but is a process of its own has no say in it. */
+    if (memsc_running() &&
+        memsc_process->region->pid == (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0))
+        memsc_region_finish(memsc_process);
+}
+
+void memsc_before_local(long number, const uint64_t args[6])
+{
+    switch (number) {
+    case SYS_exit:
+        memsc_leave();
+        break;
+    case SYS_exit_group:
+        before_exit();
+        break;
+    case SYS_execve:
+        /* Shells and execvp try one folder of PATH after the other. */
+        if (MEMSC_SYS(SYS_faccessat, AT_FDCWD, args[0], EXECUTABLE, 0, 0, 0) == 0)
+            memsc_stats_write("exec");
+        break;
+    case SYS_execveat:
+        memsc_stats_write("exec");
+        break;
+    case SYS_vfork:
+        before_clone(CLONE_VM | CLONE_VFORK);
+        break;
+    case SYS_clone:
+        before_clone(args[0]);
+        break;
+    case SYS_clone3:
+        before_clone(peek(args[0])); /* flags come first */
+        break;
+    case SYS_rt_sigaction:
+        before_sigaction(args[1]);
+        break;
+    case SYS_prctl:
+        if (args[0] == SET_SECCOMP)
+            before_change();
+        break;
+    case SYS_setuid:
+    case SYS_setgid:
+    case SYS_setreuid:
+    case SYS_setregid:
+    case SYS_setresuid:
+    case SYS_setresgid:
+    case SYS_setgroups:
+    case SYS_setfsuid:
+    case SYS_setfsgid:
+    case SYS_capset:
+    case SYS_unshare:
+    case SYS_setns:
+    case SYS_seccomp:
+        before_change();
+        break;
+    }
+}

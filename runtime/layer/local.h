@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Calls that run on the caller and change what later calls of the thread or the process may do.
+ */
+#ifndef MEMSC_LAYER_LOCAL_H
+#define MEMSC_LAYER_LOCAL_H
+
+#include <stdint.h>
+
+/* The thread's state besides its page. A forked child inherits it, a vforked one shares it. */
+struct memsc_layer_thread {
+    uint32_t never;            /* 1 + enum memsc_unforwarded: nothing is forwarded any more */
+    uint32_t vfork_parent;     /* thread that waits for a child which borrows this very memory */
+    uint32_t refusals;         /* how often it got no page */
+    const uint64_t *busy_with; /* arguments, on its stack, of the call it last forwarded */
+};
+
+extern _Thread_local struct memsc_layer_thread memsc_layer_thread
+    __attribute__((tls_model("initial-exec")));
+
+/* Called before any call that is not forwarded. */
+void memsc_before_local(long number, const uint64_t args[6]);
+
+#endif
