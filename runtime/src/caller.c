@@ -133,10 +133,6 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
     atomic_store_explicit(&entry->status,
                           MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) | next << MEMSC_NEXT_SHIFT,
                           memory_order_release);
-    if (index != self->next)
-        /* The announced entry is still in flight. Release: the service that follows the redirect
-         * finds the entry submitted. */
-        atomic_store_explicit(&slot->redirect, index + 1, memory_order_release);
     self->next = next;
     if (stamped) {
         self->calls[index].posted = memsc_cycles();
@@ -155,13 +151,6 @@ static int free_entry(const struct memsc_self *self, uint32_t from)
         return -1;
     uint64_t turned = from ? free >> from | free << (64 - from) : free;
     return (int)((from + (uint32_t)__builtin_ctzll(turned)) % MEMSC_PAGE_ENTRIES);
-}
-
-/* A second redirect must not overwrite one that the service has not followed. */
-static bool may_redirect(const struct memsc_self *self, uint32_t index)
-{
-    return index == self->next ||
-           !atomic_load_explicit(&self->slot->redirect, memory_order_relaxed);
 }
 
 /* ---- wait ---- */
@@ -299,7 +288,7 @@ static int call_and_wait(struct memsc_self *self, long number, const uint64_t ar
         return 0;
     }
     int index = free_entry(self, self->next);
-    if (index < 0 || !may_redirect(self, (uint32_t)index))
+    if (index < 0)
         return -EAGAIN;
     post(self, (uint32_t)index, (uint32_t)index, number, args);
     uint32_t flags = wait_for(self, (uint32_t)index);
@@ -352,7 +341,7 @@ int memsc_add(long number, const long args[6])
     if (is_local(number, words))
         return -EOPNOTSUPP;
     int index = free_entry(self, self->next);
-    if (index < 0 || !may_redirect(self, (uint32_t)index))
+    if (index < 0)
         return -EAGAIN;
     uint64_t bit = 1ull << index;
     self->in_flight |= bit;

@@ -15,14 +15,15 @@
 
 static inline long memsc_raw(long number, const uint64_t args[6])
 {
+    /* Read first: a sanitizer's code for a read must not come between the register variables. */
+    uint64_t a = args[0], b = args[1], c = args[2], d = args[3], e = args[4], f = args[5];
     long result;
-    register uint64_t a4 __asm__("r10") = args[3];
-    register uint64_t a5 __asm__("r8") = args[4];
-    register uint64_t a6 __asm__("r9") = args[5];
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = e;
+    register uint64_t r9 __asm__("r9") = f;
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "a"(number), "D"(args[0]), "S"(args[1]), "d"(args[2]), "r"(a4), "r"(a5),
-                       "r"(a6)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return result;
 }
@@ -56,13 +57,14 @@ static inline void memsc_pause(void)
 
 static inline long memsc_raw(long number, const uint64_t args[6])
 {
+    uint64_t a = args[0], b = args[1], c = args[2], d = args[3], e = args[4], f = args[5];
     register uint64_t x8 __asm__("x8") = (uint64_t)number;
-    register uint64_t x0 __asm__("x0") = args[0];
-    register uint64_t x1 __asm__("x1") = args[1];
-    register uint64_t x2 __asm__("x2") = args[2];
-    register uint64_t x3 __asm__("x3") = args[3];
-    register uint64_t x4 __asm__("x4") = args[4];
-    register uint64_t x5 __asm__("x5") = args[5];
+    register uint64_t x0 __asm__("x0") = a;
+    register uint64_t x1 __asm__("x1") = b;
+    register uint64_t x2 __asm__("x2") = c;
+    register uint64_t x3 __asm__("x3") = d;
+    register uint64_t x4 __asm__("x4") = e;
+    register uint64_t x5 __asm__("x5") = f;
     __asm__ volatile("svc 0"
                      : "+r"(x0)
                      : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)

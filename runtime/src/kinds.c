@@ -2,7 +2,6 @@
 #include "kinds.h"
 
 #include <asm/stat.h>
-#include <linux/stat.h>
 #include <sys/syscall.h>
 
 #include "cpu.h"
@@ -11,6 +10,15 @@
 
 enum kind { UNKNOWN = 0, STORAGE, MAY_BLOCK };
 
+/* File types in st_mode; the headers that name them are the C library's or the kernel's, by turns. */
+enum {
+    TYPE = 0170000,
+    REGULAR = 0100000,
+    FOLDER = 0040000,
+    BLOCKS = 0060000,
+    CHARACTERS = 0020000
+};
+
 enum { MEMORY_DEVICES = 1 /* major number of /dev/null, /dev/zero, /dev/urandom, … */ };
 
 static enum kind look(uint64_t descriptor)
@@ -18,9 +26,10 @@ static enum kind look(uint64_t descriptor)
     struct stat status;
     if (MEMSC_SYS(SYS_fstat, descriptor, &status, 0, 0, 0, 0) < 0)
         return STORAGE; /* the call will fail at once */
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode))
+    uint32_t type = status.st_mode & TYPE;
+    if (type == REGULAR || type == FOLDER || type == BLOCKS)
         return STORAGE;
-    if (S_ISCHR(status.st_mode) && (status.st_rdev >> 8 & 0xfff) == MEMORY_DEVICES)
+    if (type == CHARACTERS && (status.st_rdev >> 8 & 0xfff) == MEMORY_DEVICES)
         return STORAGE;
     return MAY_BLOCK;
 }

@@ -52,7 +52,9 @@ enum memsc_ring_policy {
 /* memsc_entry.status: the low byte is the state, the other bits qualify a submitted entry. The
  * application names in it where its next call will come, so the service's head follows whatever
  * order the free entries have: the next free one for posted calls, the same one for synchronous
- * calls, which then bounce a single cache line. */
+ * calls, which then bounce a single cache line. It is a hint: when all entries were in flight the
+ * application may have to post elsewhere, so a service that finds nothing at the head looks at the
+ * whole page now and then, and always before it parks. */
 enum memsc_status {
     MEMSC_FREE = 0,      /* belongs to the application */
     MEMSC_SUBMITTED = 1, /* published by the application, not yet seen by the service */
@@ -131,7 +133,6 @@ struct memsc_slot {
 
     /* Written by the application thread, and by the service to wake it. */
     alignas(MEMSC_LINE) _Atomic uint32_t sleeping; /* futex: enum memsc_sleeping or 1 + index waited for */
-    _Atomic uint32_t redirect; /* 1 + entry to look at instead of the head, because the head is still busy */
 
     /* Written by the service. */
     alignas(MEMSC_LINE) _Atomic uint32_t head; /* entry the service looks at next */

@@ -26,6 +26,7 @@
 enum {
     DRAIN = MEMSC_PAGE_ENTRIES, /* calls of one page in a row before the others get their turn */
     POLLS_PER_CLOCK = 64,       /* fruitless scans between looks at the clock */
+    POLLS_PER_PAGE = 64,        /* … and between looks at whole pages */
 };
 
 struct memsc_worker {
@@ -177,7 +178,8 @@ static void serve(struct memsc_worker *worker, struct memsc_slot *slot, struct m
     uint32_t name =
         (uint32_t)((slot - process->slots) * MEMSC_PAGE_ENTRIES + (entry - slot->page.entries) + 1);
     memsc_kinds_before(number, args);
-    atomic_store_explicit(&worker->in_call, name, memory_order_relaxed);
+    /* Release: a successor that sees it sees everything this poller did before. */
+    atomic_store_explicit(&worker->in_call, name, memory_order_release);
     long result = memsc_raw(number, args);
     atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
     memsc_light_barrier(process->symmetric);
@@ -192,53 +194,65 @@ static void serve(struct memsc_worker *worker, struct memsc_slot *slot, struct m
 
 /* ---- the poller ---- */
 
+/* Words of a service's `active` that may have a bit set. */
+static uint32_t words_used(const struct memsc_process *process)
+{
+    uint32_t slots = atomic_load_explicit(&process->region->slots_used, memory_order_relaxed);
+    return slots > MEMSC_MAX_SLOTS ? MEMSC_ACTIVE_WORDS : (slots + 63) / 64;
+}
+
+/* Status of the entry at the head; if it is not submitted and `thorough`, of the next one of the
+ * page that is, and the head moves there. */
+static uint32_t look(struct memsc_slot *slot, bool thorough, uint32_t *head)
+{
+    uint32_t first = atomic_load_explicit(&slot->head, memory_order_relaxed);
+    for (uint32_t i = 0; i < (thorough ? MEMSC_PAGE_ENTRIES : 1); i++) {
+        *head = (first + i) % MEMSC_PAGE_ENTRIES;
+        /* Acquire: number and arguments after the state that says they are there. */
+        uint32_t status =
+            atomic_load_explicit(&slot->page.entries[*head].status, memory_order_acquire);
+        if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
+            return status;
+    }
+    return MEMSC_FREE;
+}
+
 /* Drains one page; true if it found something. */
-static bool drain(struct memsc_worker *worker, struct memsc_slot *slot)
+static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool thorough)
 {
     struct memsc_service_line *line = worker->service->line;
     bool found = false;
     for (int i = 0; i < DRAIN && worker->serving; i++) {
-        uint32_t head =
-            atomic_load_explicit(&slot->head, memory_order_relaxed) % MEMSC_PAGE_ENTRIES;
-        struct memsc_entry *entry = &slot->page.entries[head];
-        /* Acquire: number and arguments after the state that says they are there. */
-        uint32_t status = atomic_load_explicit(&entry->status, memory_order_acquire);
-        if ((status & MEMSC_STATE_MASK) != MEMSC_SUBMITTED) {
-            uint32_t redirect = atomic_load_explicit(&slot->redirect, memory_order_acquire);
-            if (!redirect)
-                break;
-            atomic_store_explicit(&slot->redirect, 0, memory_order_relaxed);
-            atomic_store_explicit(&slot->head, (redirect - 1) % MEMSC_PAGE_ENTRIES,
-                                  memory_order_relaxed);
-            continue;
-        }
+        uint32_t head;
+        uint32_t status = look(slot, thorough, &head);
+        if (status == MEMSC_FREE)
+            break;
         uint32_t next = status >> MEMSC_NEXT_SHIFT & (MEMSC_PAGE_ENTRIES - 1);
         if (next != head)
             __builtin_prefetch(&slot->page.entries[next]);
         /* Before the call: whoever takes over during it starts behind it. */
         atomic_store_explicit(&slot->head, next, memory_order_relaxed);
-        serve(worker, slot, entry, status);
-        if (!worker->serving)
-            return true;
-        atomic_store_explicit(&line->calls,
-                              atomic_load_explicit(&line->calls, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
+        serve(worker, slot, &slot->page.entries[head], status);
         found = true;
+        if (worker->serving)
+            atomic_store_explicit(&line->calls,
+                                  atomic_load_explicit(&line->calls, memory_order_relaxed) + 1,
+                                  memory_order_relaxed);
     }
     return found;
 }
 
-static bool scan(struct memsc_worker *worker)
+static bool scan(struct memsc_worker *worker, bool thorough)
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
-    uint32_t words =
-        (atomic_load_explicit(&process->region->slots_used, memory_order_relaxed) + 63) / 64;
+    uint32_t words = words_used(process);
     bool found = false;
-    for (uint32_t word = 0; word < words && word < MEMSC_ACTIVE_WORDS; word++) {
+    for (uint32_t word = 0; word < words; word++) {
         uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
         for (; bits && worker->serving; bits &= bits - 1)
-            found |= drain(worker, &process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)]);
+            found |= drain(worker, &process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)],
+                           thorough);
     }
     return found;
 }
@@ -252,7 +266,7 @@ static void park(struct memsc_worker *worker)
     /* A worker is woken by the scanner, which looks again and again: nothing can be missed. */
     if (process->service_mode == MEMSC_INLINE)
         memsc_heavy_barrier(process->symmetric);
-    if (scan(worker) || atomic_load(&process->state) != MEMSC_RUNNING) {
+    if (scan(worker, true) || atomic_load(&process->state) != MEMSC_RUNNING) {
         atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
         return;
     }
@@ -271,7 +285,7 @@ static void poll(struct memsc_worker *worker)
     bool sleeps_at_once = process->transport == MEMSC_IPI || process->service_mode == MEMSC_SCANNER;
     uint64_t idle_since = 0;
     for (uint32_t polls = 0; worker->serving; polls++) {
-        if (scan(worker)) {
+        if (scan(worker, polls % POLLS_PER_PAGE == POLLS_PER_PAGE - 1)) {
             idle_since = 0;
             polls = 0;
             continue;
@@ -311,7 +325,7 @@ static bool depose(struct memsc_worker *worker)
     uint32_t reign = atomic_load_explicit(&service->reign, memory_order_relaxed) + 1;
     atomic_store_explicit(&service->reign, reign, memory_order_relaxed);
     memsc_heavy_barrier(process->symmetric);
-    uint32_t name = atomic_load_explicit(&service->poller->in_call, memory_order_relaxed);
+    uint32_t name = atomic_load_explicit(&service->poller->in_call, memory_order_acquire);
     if (!name)
         return false;
     /* The stuck poller cannot publish before it gets the lock, so the entry is still its own; it
@@ -379,22 +393,16 @@ void memsc_service_ask_takeover(struct memsc_service *service)
 
 /* ---- the scanner ---- */
 
-/* One submitted entry at a head of the service's pages? */
-static bool waiting(const struct memsc_process *process, const struct memsc_service *service)
+/* A submitted entry at a head of the service's pages? */
+static bool waiting(const struct memsc_process *process, const struct memsc_service *service,
+                    bool thorough)
 {
-    uint32_t words =
-        (atomic_load_explicit(&process->region->slots_used, memory_order_relaxed) + 63) / 64;
-    for (uint32_t word = 0; word < words && word < MEMSC_ACTIVE_WORDS; word++) {
+    uint32_t words = words_used(process);
+    for (uint32_t word = 0; word < words; word++) {
         uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
         for (; bits; bits &= bits - 1) {
-            const struct memsc_slot *slot =
-                &process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)];
-            uint32_t head =
-                atomic_load_explicit(&slot->head, memory_order_relaxed) % MEMSC_PAGE_ENTRIES;
-            uint32_t status =
-                atomic_load_explicit(&slot->page.entries[head].status, memory_order_relaxed);
-            if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED ||
-                atomic_load_explicit(&slot->redirect, memory_order_relaxed))
+            uint32_t head;
+            if (look(&process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)], thorough, &head))
                 return true;
         }
     }
@@ -402,12 +410,12 @@ static bool waiting(const struct memsc_process *process, const struct memsc_serv
 }
 
 /* Wakes the worker of each service whose pages have calls; true if any had. */
-static bool wake_workers(struct memsc_process *process)
+static bool wake_workers(struct memsc_process *process, bool thorough)
 {
     bool found = false;
     for (uint32_t i = 1; i < process->services; i++) {
         struct memsc_service *service = &process->service[i];
-        if (!waiting(process, service))
+        if (!waiting(process, service, thorough))
             continue;
         found = true;
         if (atomic_load_explicit(&service->line->parked, memory_order_relaxed) &&
@@ -425,7 +433,7 @@ static void scanner_main(void *argument)
     struct memsc_service_line *line = &process->region->service[0];
     uint64_t idle_since = 0;
     for (uint32_t polls = 0; atomic_load(&process->state) == MEMSC_RUNNING; polls++) {
-        if (wake_workers(process)) {
+        if (wake_workers(process, polls % POLLS_PER_PAGE == POLLS_PER_PAGE - 1)) {
             idle_since = 0;
             continue;
         }
@@ -442,7 +450,7 @@ static void scanner_main(void *argument)
             /* As park(): announce, let the posters see it, look once more. */
             atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
             memsc_heavy_barrier(process->symmetric);
-            if (!wake_workers(process)) {
+            if (!wake_workers(process, true)) {
                 line->parks++;
                 while (atomic_load_explicit(&line->parked, memory_order_relaxed) &&
                        atomic_load(&process->state) == MEMSC_RUNNING)
