@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * memsc-work: the reference work, through the direct API, timed from outside.
+ *
+ *   memsc-work sync CALLS FILE         synchronous getppid, one interval per call
+ *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
+ *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
+ *
+ * FILE gets the intervals as native 64-bit cycle counts. Transport and service come from the
+ * MEMSC_* environment. With the transport `direct` and recording off the calls are plain
+ * syscall(2): the reference that nothing of memsc touches.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu.h"
+#include "layout.h"
+#include "memsc.h"
+
+enum { WARM_UP = 2000 };
+
+static _Noreturn void fail(const char *what, int error)
+{
+    fprintf(stderr, "memsc-work: %s: %s\n", what, strerror(error));
+    exit(1);
+}
+
+static long positive(const char *text)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (*end || value < 0 || !*text)
+        fail(text, EINVAL);
+    return value;
+}
+
+/* Faulted in beforehand: the first touch of a page would count as a slow call. */
+static uint64_t *intervals(size_t count)
+{
+    uint64_t *array = mmap(NULL, count * sizeof *array, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (array == MAP_FAILED)
+        fail("memory", errno);
+    return array;
+}
+
+static void save(const char *path, const uint64_t *array, size_t count)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(array, sizeof *array, count, file) != count || fclose(file))
+        fail(path, errno);
+}
+
+static const long NO_ARGS[6] = {0};
+
+static bool plain(void)
+{
+    struct memsc_options options;
+    const char *wrong;
+    int error = memsc_options_default(&options, &wrong);
+    if (error)
+        fail(wrong, -error);
+    return options.transport == MEMSC_DIRECT && !options.recording;
+}
+
+static void begin(void)
+{
+    int error = memsc_register();
+    if (error)
+        fail("register", -error);
+}
+
+static void end(void)
+{
+    memsc_unregister();
+    memsc_stop();
+}
+
+static void sync_calls(size_t calls, const char *path)
+{
+    uint64_t *array = intervals(calls);
+    long result;
+    if (plain()) {
+        for (size_t i = 0; i < WARM_UP; i++)
+            syscall(SYS_getppid);
+        for (size_t i = 0; i < calls; i++) {
+            uint64_t since = memsc_cycles();
+            syscall(SYS_getppid);
+            array[i] = memsc_cycles() - since;
+        }
+    } else {
+        begin();
+        for (size_t i = 0; i < WARM_UP; i++)
+            memsc_call(SYS_getppid, NO_ARGS, &result);
+        for (size_t i = 0; i < calls; i++) {
+            uint64_t since = memsc_cycles();
+            memsc_call(SYS_getppid, NO_ARGS, &result);
+            array[i] = memsc_cycles() - since;
+        }
+        end();
+    }
+    save(path, array, calls);
+}
+
+static void one_batch(int size)
+{
+    int index[MEMSC_PAGE_ENTRIES];
+    for (int i = 0; i < size; i++)
+        index[i] = memsc_add(SYS_getppid, NO_ARGS);
+    memsc_wait_all();
+    for (int i = 0; i < size; i++) {
+        long result;
+        int error = memsc_retval(index[i], &result);
+        if (error)
+            fail("retval", -error);
+    }
+}
+
+static void batches(int size, size_t calls, const char *path)
+{
+    size_t count = (calls + (size_t)size - 1) / (size_t)size;
+    uint64_t *array = intervals(count);
+    if (plain()) {
+        for (size_t i = 0; i < count; i++) {
+            uint64_t since = memsc_cycles();
+            for (int k = 0; k < size; k++)
+                syscall(SYS_getppid);
+            array[i] = memsc_cycles() - since;
+        }
+    } else {
+        begin();
+        for (int i = 0; i < WARM_UP / size + 1; i++)
+            one_batch(size);
+        for (size_t i = 0; i < count; i++) {
+            uint64_t since = memsc_cycles();
+            one_batch(size);
+            array[i] = memsc_cycles() - since;
+        }
+        end();
+    }
+    save(path, array, count);
+}
+
+/* ---- cache line ---- */
+
+static struct {
+    alignas(MEMSC_LINE) _Atomic uint64_t ball;
+    alignas(MEMSC_LINE) _Atomic bool ready;
+    int cpu;
+} line;
+
+static void pin(int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set))
+        fail("CPU", errno);
+}
+
+static void *echo(void *trips)
+{
+    pin(line.cpu);
+    atomic_store(&line.ready, true);
+    for (uint64_t i = 1; i <= (uint64_t)(uintptr_t)trips; i++) {
+        while (atomic_load_explicit(&line.ball, memory_order_acquire) != 2 * i - 1)
+            memsc_pause();
+        atomic_store_explicit(&line.ball, 2 * i, memory_order_release);
+    }
+    return NULL;
+}
+
+static void round_trips(int here, int there, size_t trips, const char *path)
+{
+    uint64_t *array = intervals(trips);
+    pthread_t thread;
+    line.cpu = there;
+    int error = pthread_create(&thread, NULL, echo, (void *)(uintptr_t)(trips + WARM_UP));
+    if (error)
+        fail("thread", error);
+    pin(here);
+    while (!atomic_load(&line.ready))
+        memsc_pause();
+    for (uint64_t i = 1; i <= trips + WARM_UP; i++) {
+        uint64_t since = memsc_cycles();
+        atomic_store_explicit(&line.ball, 2 * i - 1, memory_order_release);
+        while (atomic_load_explicit(&line.ball, memory_order_acquire) != 2 * i)
+            memsc_pause();
+        uint64_t took = memsc_cycles() - since;
+        if (i > WARM_UP)
+            array[i - WARM_UP - 1] = took;
+    }
+    pthread_join(thread, NULL);
+    save(path, array, trips);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && !strcmp(argv[1], "sync"))
+        sync_calls((size_t)positive(argv[2]), argv[3]);
+    else if (argc == 5 && !strcmp(argv[1], "batch")) {
+        long size = positive(argv[2]);
+        if (size < 1 || size > MEMSC_PAGE_ENTRIES)
+            fail(argv[2], EINVAL);
+        batches((int)size, (size_t)positive(argv[3]), argv[4]);
+    } else if (argc == 6 && !strcmp(argv[1], "line"))
+        round_trips((int)positive(argv[2]), (int)positive(argv[3]), (size_t)positive(argv[4]),
+                    argv[5]);
+    else {
+        fprintf(stderr, "usage: memsc-work sync CALLS FILE | batch SIZE CALLS FILE | "
+                        "line CPU CPU TRIPS FILE\n");
+        return 2;
+    }
+    return 0;
+}
