@@ -89,17 +89,37 @@ class Resampling:
             weights, len(labels), "blocks" if len(labels) >= FEWEST_BLOCKS else "none"
         )
 
-    def interval(self, statistics: NDArray[np.floating], level: float = LEVEL) -> Interval:
+    def interval(self, statistics: NDArray[np.floating]) -> Interval:
         """The expanded percentile interval of a statistic's resamples, shape (RESAMPLES,)."""
-        if self.basis == "none" or not np.isfinite(statistics).all():
-            return UNKNOWN
-        low, high = (float(np.quantile(statistics, tail)) for tail in tails(self.units, level))
-        return Interval(low, high, self.basis)
+        return interval(statistics, [self])
 
 
-def tails(units: int, level: float = LEVEL) -> tuple[float, float]:
-    """The percentiles of resamples that bound an interval over a number of replicated units."""
-    t = special.stdtrit(units - 1, (1 - level) / 2)
+def interval(statistics: NDArray[np.floating], sources: Sequence[Resampling]) -> Interval:
+    """The interval of a statistic made of one or more independently resampled sides.
+
+    Args:
+        statistics: its resamples, shape (RESAMPLES,).
+        sources: where they came from. Runs speak for other runs only if every side has them.
+    """
+    bases = {source.basis for source in sources}
+    basis = next(name for name in ("none", "blocks", "rounds") if name in bases)
+    if basis == "none" or not np.isfinite(statistics).all():
+        return UNKNOWN
+    fewest = min(source.units for source in sources)
+    freedom = sum(source.units - 1 for source in sources)
+    low, high = (float(np.quantile(statistics, tail)) for tail in tails(fewest, freedom))
+    return Interval(low, high, basis)
+
+
+def tails(units: int, freedom: int, level: float = LEVEL) -> tuple[float, float]:
+    """The percentiles of resamples that bound an interval.
+
+    Args:
+        units: replicated units of the smallest side: sets how far resamples fall short in spread.
+        freedom: degrees of freedom of all sides together.
+        level: how often the interval is to hold the truth.
+    """
+    t = special.stdtrit(freedom, (1 - level) / 2)
     tail = float(special.ndtr(np.sqrt(units / (units - 1)) * t))
     return tail, 1 - tail
 
@@ -179,15 +199,14 @@ def insufficient(sketch: Sketch, quantity: int, q: float) -> str | None:
 
 
 def ratio(
-    over: NDArray[np.floating], under: NDArray[np.floating], resampling: Sequence[Resampling]
+    over: NDArray[np.floating], under: NDArray[np.floating], sources: Sequence[Resampling]
 ) -> Interval:
     """Interval of a ratio of two independently resampled statistics.
 
     Args:
         over: resamples of what is divided, shape (RESAMPLES,).
         under: resamples of what it is divided by, likewise.
-        resampling: where they came from; the one with fewer units sets how wide the interval is.
+        sources: where they came from.
     """
-    weakest = min(resampling, key=lambda side: (side.basis == "rounds", side.units))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return weakest.interval(over / under)
+        return interval(over / under, sources)

@@ -36,7 +36,7 @@ def to_string(summary: Json, width: int = WIDTH) -> str:
 def _parts(summary: Json) -> Iterator[RenderableType]:
     yield Text.assemble((f"{summary['trace']}", "bold"), f" · {summary['created'][:16]}")
     yield from (Text(f"  {line}") for line in _machine(summary))
-    yield _heading("Can it be believed?")
+    yield heading("Can it be believed?")
     yield from trust(summary)
     for case in _cases(summary):
         yield from _stage_table(summary, case)
@@ -46,7 +46,8 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     yield from _recording(summary)
 
 
-def _heading(text: str, note: str = "") -> RenderableType:
+def heading(text: str, note: str = "") -> RenderableType:
+    """A title with a note in small."""
     return Padding(
         Text.assemble((text, "bold"), ("  " + note, "dim") if note else ""), (1, 0, 0, 0)
     )
@@ -72,24 +73,24 @@ def _machine(summary: Json) -> Iterator[str]:
 def trust(summary: Json) -> Iterator[RenderableType]:
     """The checks, one line each: what failed first, what could not be checked last."""
     for reason in summary["verdict"]["reasons"]:
-        yield _mark("✗", f"verdict withheld: {reason}", "bold red")
+        yield mark("✗", f"verdict withheld: {reason}", "bold red")
     if not summary["complete"]:
-        yield _mark("✗", "the session did not end in order; what was written is shown", "red")
+        yield mark("✗", "the session did not end in order; what was written is shown", "red")
     yield from _mark_counts(summary)
     failed, held, unknown = _sorted_checks(summary)
-    yield from (_mark("✗", line, "red") for line in failed)
-    yield from (_mark("✓", line, "green") for line in held)
-    yield from (_mark("?", f"not checked: {line}", "yellow") for line in unknown)
+    yield from (mark("✗", line, "red") for line in failed)
+    yield from (mark("✓", line, "green") for line in held)
+    yield from (mark("?", f"not checked: {line}", "yellow") for line in unknown)
     if summary["environment"].get("virtual"):
         text = "virtual machine: interrupts include the hypervisor; trust ratios, not times"
-        yield _mark("!", text, "yellow")
+        yield mark("!", text, "yellow")
 
 
 def _mark_counts(summary: Json) -> Iterator[RenderableType]:
     arms = summary["arms"].values()
     if all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
         calls = sum(arm["calls"] for arm in arms)
-        yield _mark("✓", f"{calls:,} calls recorded, 0 lost, every one accounted for", "green")
+        yield mark("✓", f"{calls:,} calls recorded, 0 lost, every one accounted for", "green")
 
 
 def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
@@ -101,7 +102,7 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
         zero = [name for name, check in checks.items() if check["expected"] is not None]
         events = [name for name in zero if name.endswith("_per_call")]
         failed += [
-            f"{arm}: {_words(name)} {_number(checks[name]['value'])}, expected 0"
+            f"{arm}: {_words(name)} {number(checks[name]['value'])}, expected 0"
             + (f" ({checks[name]['reason']})" if checks[name]["reason"] else "")
             for name in zero
             if checks[name]["held"] is False and name not in ("lost", "counted")
@@ -127,7 +128,7 @@ def _measured(arm: str, checks: Json) -> list[str]:
         for name, check in checks.items()
         if check["expected"] is None and check["value"]
     }
-    shown = [f"{_number(value)} {_words(name)}" for name, value in found.items() if value >= 0.01]
+    shown = [f"{number(value)} {_words(name)}" for name, value in found.items() if value >= 0.01]
     return [f"{arm}: per call {', '.join(shown)}"] if shown else []
 
 
@@ -137,7 +138,8 @@ def _words(name: str) -> str:
     )
 
 
-def _mark(sign: str, text: str, style: str) -> RenderableType:
+def mark(sign: str, text: str, style: str) -> RenderableType:
+    """A line of the checks."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=3, justify="right")
     grid.add_column()
@@ -159,14 +161,14 @@ def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
     note = f"ns, means and percentiles of the total · {rounds} round{'s' if rounds > 1 else ''}"
     if late:
         note = "ns · posted ahead: complete includes the time spent elsewhere"
-    yield _heading(f"Where the time goes: {case}", note)
-    table = _table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
+    yield heading(f"Where the time goes: {case}", note)
+    grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
     for name, row in rows.items():
-        table.add_row(name, *_stage_cells(row["stages"]))
+        grid.add_row(name, *_stage_cells(row["stages"]))
         if len(row["syscalls"]) > 1:
             for call, content in _biggest(row):
-                table.add_row(f"  {call}", *_stage_cells(content["stages"]), style="dim")
-    yield table
+                grid.add_row(f"  {call}", *_stage_cells(content["stages"]), style="dim")
+    yield grid
 
 
 def _biggest(row: Json) -> list[tuple[str, Json]]:
@@ -184,10 +186,10 @@ def _stage_cells(stages: Json) -> list[str]:
     half = (total["mean_high_ns"] - total["mean_low_ns"]) / 2 if known else None
     sign = "" if total["interval"] == "rounds" or half is None else "*"
     return [
-        *(_number(stages[stage]["mean_ns"]) for stage in STAGES),
-        _number(total["mean_ns"]),
-        _number(half) + sign,
-        *(_number(total[f"{p}_ns"]) for p in ("p50", "p99", "p999")),
+        *(number(stages[stage]["mean_ns"]) for stage in STAGES),
+        number(total["mean_ns"]),
+        number(half) + sign,
+        *(number(total[f"{p}_ns"]) for p in ("p50", "p99", "p999")),
     ]
 
 
@@ -197,15 +199,15 @@ def _outside(summary: Json) -> Iterator[RenderableType]:
     cases = dict.fromkeys(row["case"] for row in times if row["case"] != "line")
     if not cases:
         return
-    yield _heading("Timed from outside, not recorded", "mean ns per call")
-    table = _table("", *arms, *(["ipi ÷ memsc"] if {"ipi", "memsc"} <= set(arms) else []))
+    yield heading("Timed from outside, not recorded", "mean ns per call")
+    grid = table("", *arms, *(["ipi ÷ memsc"] if {"ipi", "memsc"} <= set(arms) else []))
     found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
     for case in cases:
         ratio = [(found.get((case, "ipi")) or 0) / (found.get((case, "memsc")) or 1)]
         known = (case, "ipi") in found and (case, "memsc") in found
         last = [f"{ratio[0]:,.1f}" if known else "–"] if "ipi" in arms and "memsc" in arms else []
-        table.add_row(case, *(_number(found.get((case, arm))) for arm in arms), *last)
-    yield table
+        grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
+    yield grid
 
 
 def _ratios(summary: Json) -> Iterator[RenderableType]:
@@ -213,8 +215,8 @@ def _ratios(summary: Json) -> Iterator[RenderableType]:
     wanted = [row for row in rows if row["arm"].startswith("memsc") or row["arm"] == "ipi"]
     if not wanted:
         return
-    yield _heading("Against each other", "synchronous calls, one run; low–high at 95 %")
-    table = _table("", "p50", "low–high", "mean", "low–high")
+    yield heading("Against each other", "synchronous calls, one run; low–high at 95 %")
+    grid = table("", "p50", "low–high", "mean", "low–high")
     pairs = dict.fromkeys((row["arm"], row["base"]) for row in wanted)
     by_name = {(row["arm"], row["base"], row["metric"]): row for row in wanted}
     for arm, base in pairs:
@@ -224,8 +226,8 @@ def _ratios(summary: Json) -> Iterator[RenderableType]:
         flip = base == "ipi"
         for metric in ("p50", "mean"):
             cells += _ratio_cells(by_name.get((arm, base, metric)), flip)
-        table.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
-    yield table
+        grid.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
+    yield grid
     line = next((row for row in summary["timings"] if row["case"] == "line"), None)
     if line:
         yield Text(
@@ -247,24 +249,26 @@ def _recording(summary: Json) -> Iterator[RenderableType]:
     rows = summary["perturbation"]
     if not rows:
         return
-    yield _heading("What recording costs", "ns per call, recorded minus not recorded")
-    table = _table("", "case", "adds", "low to high", "p50 ÷ p50")
+    yield heading("What recording costs", "ns per call, recorded minus not recorded")
+    grid = table("", "case", "adds", "low to high", "p50 ÷ p50")
     for row in rows:
-        low, high = _number(row["added_low_ns"]), _number(row["added_high_ns"])
-        cells = (_number(row["added_ns"]), f"{low} to {high}", _ratio(row["p50_ratio"]))
-        table.add_row(row["arm"], row["case"], *cells)
-    yield table
+        low, high = number(row["added_low_ns"]), number(row["added_high_ns"])
+        cells = (number(row["added_ns"]), f"{low} to {high}", _ratio(row["p50_ratio"]))
+        grid.add_row(row["arm"], row["case"], *cells)
+    yield grid
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+def table(*names: str) -> Table:
+    """An empty table without lines: names to the left, figures to the right."""
+    grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     for i, name in enumerate(names):
         width = 14 if i == 0 else 6
-        table.add_column(name, justify="right" if i else "left", no_wrap=True, min_width=width)
-    return table
+        grid.add_column(name, justify="right" if i else "left", no_wrap=True, min_width=width)
+    return grid
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """A figure in few characters; a dash if it is not known."""
     if value is None:
         return "–"
     # Ten thousand and more in thousands: a column keeps its width, whatever the transport.

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.stages import natural
-from memsc.analysis.statistics import UNKNOWN, Resampling, quantiles, ratio
+from memsc.analysis.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
 from memsc.tracer.format import TIMINGS, RoundKey, TraceFolder
 
 LINE = "line"
@@ -121,9 +121,9 @@ class Timings:
                 ("mean", found.mean, found.means),
                 ("p50", found.p50, found.p50s),
             ):
-                interval = found.resampling.interval(values).scaled(ns)
-                row |= {f"{name}_ns": value * ns, f"{name}_low_ns": interval.low}
-                row |= {f"{name}_high_ns": interval.high}
+                bounds = found.resampling.interval(values).scaled(ns)
+                row |= {f"{name}_ns": value * ns, f"{name}_low_ns": bounds.low}
+                row |= {f"{name}_high_ns": bounds.high}
             rows.append(row | {"interval": found.resampling.basis})
         return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -142,7 +142,7 @@ class Timings:
             if not key.recording or off is None:
                 continue
             both = [on.resampling, off.resampling]
-            added = min(both, key=lambda r: r.units).interval(on.means - off.means).scaled(ns)
+            added = interval(on.means - off.means, both).scaled(ns)
             means, p50s = ratio(on.means, off.means, both), ratio(on.p50s, off.p50s, both)
             rows.append(
                 {

@@ -16,9 +16,10 @@ FORMATS = ("hgrm", "csv", "arrow", "parquet")
 class Command:
     """Write a trace in another tool's format.
 
-    hgrm is HdrHistogram's percentile distribution of one stage; csv, arrow and parquet hold one
-    table: stages, ratios, perturbation, checks, or one of the trace's own (calls, timings,
-    events/PROBE). Times are nanoseconds, stamps of calls are cycles.
+    hgrm is HdrHistogram's percentile distribution of one stage; csv, arrow and
+    parquet hold one table: stages, ratios, perturbation, checks, or one of the
+    trace's own (calls, timings, events/PROBE). Times are nanoseconds, stamps of
+    calls are cycles.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

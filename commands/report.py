@@ -15,9 +15,10 @@ from memsc.runtime.errors import WITHHELD
 class Command:
     """Show where the time of each call went.
 
-    Environment and checks come first: a figure is worth as much as they are. Each arm's mean time
-    per stage adds up to its total; percentiles do not add and are given of the total. Times are
-    nanoseconds. Status 4 says that calls were lost and no verdict is given.
+    Environment and checks come first: a figure is worth as much as they are. Each
+    arm's mean time per stage adds up to its total; percentiles do not add and are
+    given of the total. Times are nanoseconds. Status 4 says that calls were lost
+    and no verdict is given.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

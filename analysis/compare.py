@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""NEW against BASE: the relative change of every figure, with its interval and a verdict.
+
+A change is called real when its interval leaves out zero, and worth an alarm when it is also as
+large as was asked for. Two recordings of the same thing differ too; how often that raises a false
+alarm is what `LEVEL` says, and a test counts it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from memsc.analysis.scan import ALL, Cell
+from memsc.analysis.sketch import QUANTITIES
+from memsc.analysis.stages import natural
+from memsc.analysis.statistics import PERCENTILES, Resampled, insufficient, ratio
+from memsc.analysis.trace import Trace
+from memsc.runtime.errors import USAGE, MemscError
+
+METRICS = ("mean", *PERCENTILES)
+COLUMNS = [
+    *("arm", "case", "syscall", "mode", "stage", "metric"),
+    *("base_ns", "new_ns", "change", "low", "high", "interval", "verdict", "reason"),
+]
+"""Columns of `df_compare`; changes are relative, 0.05 is 5 % more."""
+
+_TERM = re.compile(
+    r"\s*(?P<arm>[\w-]+)(?:/(?P<case>[\w-]+))?\.(?P<stage>\w+)\.(?P<metric>\w+)"
+    r"\s*(?P<sign>[<>])\s*(?P<bound>[+-]?\d+(?:\.\d+)?)\s*(?P<unit>%|ns)\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One term of `--fail-if`: `ARM[/CASE].STAGE.METRIC > +5%` (or `< -5%`, or `> 300ns`).
+
+    A percentage is about the change against BASE and also needs an interval without zero; an
+    absolute bound is about NEW and also needs its interval beyond the bound.
+    """
+
+    text: str
+    arm: str
+    case: str | None
+    stage: str
+    metric: str
+    above: bool
+    bound: float
+    relative: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Whether a condition is met, with what was found; `met` is None if it cannot be told."""
+
+    condition: Condition
+    met: bool | None
+    found: str
+
+
+def parse(expression: str) -> list[Condition]:
+    """Reads a `--fail-if` expression: terms joined by `or`.
+
+    Raises:
+        MemscError: a term that cannot be read, or names no stage or metric.
+
+    Example:
+        >>> parse("memsc.total.p99 > +5%")[0].bound
+        0.05
+    """
+    found: list[Condition] = []
+    for term in re.split(r"\bor\b|,", expression):
+        match = _TERM.fullmatch(term)
+        what = f"cannot read --fail-if '{term.strip()}'"
+        if not match:
+            remedy = "write it as ARM[/CASE].STAGE.METRIC > +5%"
+            raise MemscError(what, "it is no condition", remedy, USAGE)
+        stage, metric = match["stage"], match["metric"].replace("p99_9", "p999")
+        if stage not in QUANTITIES:
+            remedy = f"it is one of {', '.join(QUANTITIES)}"
+            raise MemscError(what, f"there is no stage {stage}", remedy, USAGE)
+        if metric not in METRICS:
+            remedy = f"it is one of {', '.join(METRICS)}"
+            raise MemscError(what, f"there is no metric {metric}", remedy, USAGE)
+        relative = match["unit"] == "%"
+        bound = float(match["bound"]) / (100 if relative else 1)
+        above = match["sign"] == ">"
+        found.append(
+            Condition(
+                term.strip(), match["arm"], match["case"], stage, metric, above, bound, relative
+            )
+        )
+    return found
+
+
+class Comparison:
+    """Two traces of the same arms and cases.
+
+    Args:
+        base: what it was.
+        new: what it is now.
+    """
+
+    def __init__(self, base: Trace, new: Trace) -> None:
+        self.base = base
+        self.new = new
+
+    def withheld(self) -> list[str]:
+        """Why no verdict may be given on either trace."""
+        sides = (("BASE", self.base), ("NEW", self.new))
+        return [f"{name}: {why}" for name, side in sides for why in side.checks.withheld()]
+
+    def df_compare(self, syscalls: bool = False) -> pd.DataFrame:
+        """The relative change of mean and percentiles, per stage.
+
+        Args:
+            syscalls: per system call too.
+
+        Returns:
+            One row per arm, case, system call, mode, stage and metric that both traces have, with
+            the columns `COLUMNS`. The verdict is "slower", "faster", "no change seen" or
+            "insufficient", the latter with its reason; `change` is then NaN.
+        """
+        rows: list[dict[str, Any]] = []
+        theirs = set(self.new.stages.cells())
+        for cell in self.base.stages.cells():
+            if cell in theirs and (syscalls or cell.syscall == ALL):
+                rows += self._cell(cell)
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def judge(self, conditions: list[Condition]) -> list[Outcome]:
+        """Whether each condition is met.
+
+        Raises:
+            MemscError: a condition names an arm or case that the traces do not share.
+        """
+        frame = self.df_compare()
+        return [self._judge(condition, frame) for condition in conditions]
+
+    def _judge(self, condition: Condition, frame: pd.DataFrame) -> Outcome:
+        fits = frame[
+            (frame["arm"] == condition.arm)
+            & (frame["stage"] == condition.stage)
+            & (frame["metric"] == condition.metric)
+        ]
+        cases = sorted(set(fits["case"]), key=natural)
+        case = condition.case or (cases[0] if cases else None)
+        fits = fits[fits["case"] == case]
+        if fits.empty:
+            shared = sorted({f"{c.arm}/{c.case}" for c in self.base.stages.cells()})
+            raise MemscError(
+                f"cannot judge '{condition.text}'",
+                f"the traces do not share {condition.arm}/{case or 'any case'}",
+                f"BASE has {', '.join(shared) or 'no calls'}",
+                USAGE,
+            )
+        row = fits.iloc[0].to_dict()
+        if row["verdict"] == "insufficient":
+            return Outcome(condition, None, f"{condition.text}: {row['reason']}")
+        change, low, high = row["change"], row["low"], row["high"]
+        value, beyond = (change, 0.0) if condition.relative else (row["new_ns"], condition.bound)
+        if not condition.relative:
+            low, high = (1 + low) * row["base_ns"], (1 + high) * row["base_ns"]
+        if condition.above:
+            met = value > condition.bound and low > beyond
+        else:
+            met = value < condition.bound and high < beyond
+        found = f"{change:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})"
+        return Outcome(condition, bool(met), f"{condition.text}: {found}")
+
+    def _cell(self, cell: Cell) -> Iterator[dict[str, Any]]:
+        base = self._side(self.base, cell, "base")
+        new = self._side(self.new, cell, "new")
+        for quantity, stage in enumerate(QUANTITIES):
+            names = {**cell._asdict(), "stage": stage}
+            b, n = _figures(base, quantity), _figures(new, quantity)
+            for metric in METRICS:
+                why = _why_not(base, new, quantity, metric)
+                row = {**names, "metric": metric, "reason": why, "verdict": "insufficient"}
+                if why is None:
+                    row |= self._change(b[metric], n[metric], base, new)
+                yield row
+
+    def _change(self, b: _Figure, n: _Figure, base: Resampled, new: Resampled) -> dict[str, Any]:
+        scales = [side.session.clock.ns_per_cycle for side in (self.base, self.new)]
+        was, now = b.value * scales[0], n.value * scales[1]
+        interval = ratio(
+            n.values * scales[1], b.values * scales[0], [base.resampling, new.resampling]
+        )
+        low, high = interval.low - 1, interval.high - 1
+        row: dict[str, Any] = {"base_ns": was, "new_ns": now, "low": low, "high": high}
+        row["change"] = now / was - 1 if was else float("nan")
+        row["interval"] = interval.basis
+        if not was or not np.isfinite([low, high]).all():
+            return row | {"reason": "insufficient: too few rounds or times of zero"}
+        verdict = "slower" if low > 0 else "faster" if high < 0 else "no change seen"
+        return row | {"verdict": verdict}
+
+    @staticmethod
+    def _side(trace: Trace, cell: Cell, name: str) -> Resampled:
+        # Other draws than in the other trace: the two were recorded apart.
+        return Resampled(trace.cells.sketches[cell], "/".join((name, *cell)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    value: float
+    values: NDArray[np.float64]
+
+
+def _figures(side: Resampled, quantity: int) -> dict[str, _Figure]:
+    whole = side.whole
+    rows = side.quantiles(quantity, list(PERCENTILES.values()))
+    quantiles = {
+        name: _Figure(whole.histograms[quantity].quantile(q), row)
+        for (name, q), row in zip(PERCENTILES.items(), rows, strict=True)
+    }
+    mean = _Figure(int(whole.sums[quantity]) / whole.n, side.means(quantity))
+    return {"mean": mean, **quantiles}
+
+
+def _why_not(base: Resampled, new: Resampled, quantity: int, metric: str) -> str | None:
+    if metric == "mean":
+        return None
+    reasons = [insufficient(side.whole, quantity, PERCENTILES[metric]) for side in (base, new)]
+    return next((reason for reason in reasons if reason), None)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""A comparison for a terminal and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from memsc.analysis.compare import Comparison, Outcome
+from memsc.analysis.sketch import TOTAL
+from memsc.analysis.summary import SCHEMA, Json, records
+from memsc.analysis.text import heading, mark, number, table
+
+_SHOWN = ("mean", "p50", "p99", "p999")
+
+
+def compare_json(comparison: Comparison, outcomes: list[Outcome]) -> Json:
+    """`schema`, `base`, `new`, `verdict`, `rows` (see `Comparison.df_compare`), `fail_if`."""
+    reasons = comparison.withheld()
+    return {
+        "schema": SCHEMA,
+        "base": comparison.base.name,
+        "new": comparison.new.name,
+        "verdict": {"withheld": bool(reasons), "reasons": reasons},
+        "differences": differences(comparison),
+        "rows": records(comparison.df_compare(syscalls=True)),
+        "fail_if": [
+            {"condition": o.condition.text, "met": o.met, "found": o.found} for o in outcomes
+        ],
+    }
+
+
+def differences(comparison: Comparison) -> list[str]:
+    """In what the two machines differ: a change may be theirs, not the program's."""
+    base, new = (side.session.environment for side in (comparison.base, comparison.new))
+    names = ("cpu_model", "kernel", "virtual", "cpus_online", "isolated_cpus", "idle_driver")
+    return [
+        f"{name}: {base.get(name)} → {new.get(name)}"
+        for name in names
+        if base.get(name) != new.get(name)
+    ]
+
+
+def render(comparison: Comparison, outcomes: list[Outcome]) -> RenderableType:
+    """The comparison as a rich renderable, 80 columns."""
+    return Group(*_parts(comparison, outcomes))
+
+
+def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[RenderableType]:
+    title = f"{comparison.base.name} → {comparison.new.name}"
+    yield Text.assemble((title, "bold"), "  change, with 95 % interval")
+    for reason in comparison.withheld():
+        yield mark("✗", f"verdict withheld: {reason}", "bold red")
+    for line in differences(comparison):
+        yield mark("!", f"the machines differ in {line}", "yellow")
+    rows = records(comparison.df_compare())
+    for case in dict.fromkeys(row["case"] for row in rows):
+        yield heading(case, "total time of a call")
+        yield from _totals([row for row in rows if row["case"] == case])
+    for outcome in outcomes:
+        sign, style = {True: ("✗", "red"), False: ("✓", "green"), None: ("?", "yellow")}[
+            outcome.met
+        ]
+        yield mark(sign, f"--fail-if {outcome.found}", style)
+
+
+def _totals(rows: list[Json]) -> Iterator[RenderableType]:
+    grid = table("", "", "base ns", "new ns", "change", "low to high", "verdict")
+    for row in rows:
+        if row["stage"] != TOTAL or row["metric"] not in _SHOWN:
+            continue
+        first = row["arm"] if row["metric"] == "mean" else ""
+        if row["verdict"] == "insufficient":
+            grid.add_row(first, row["metric"], "–", "–", "–", "–", "insufficient")
+            continue
+        interval = f"{row['low']:+.1%} to {row['high']:+.1%}"
+        style = {"slower": "red", "faster": "green"}.get(row["verdict"], "")
+        cells = (number(row["base_ns"]), number(row["new_ns"]), f"{row['change']:+.1%}", interval)
+        within = "" if row["interval"] == "rounds" else "*"
+        grid.add_row(first, row["metric"], *cells, Text(row["verdict"] + within, style))
+    yield grid
+    if any(row["interval"] == "blocks" for row in rows):
+        yield Text("  * within one run each: says nothing about other runs", "dim")
