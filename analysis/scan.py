@@ -151,7 +151,7 @@ def sketch_table(table: pa.Table, rounds: Collection[RoundKey] | None = None) ->
         return cells
     stages = stages_of(table)
     flags = table["flags"].to_numpy()
-    for key, rows in _rounds(table):
+    for key, rows in rounds_in(table):
         if rounds is not None and key not in rounds:
             continue
         count = _length(rows, table.num_rows)
@@ -183,7 +183,8 @@ def _length(rows: Rows, total: int) -> int:
     return total if isinstance(rows, slice) else len(rows)
 
 
-def _rounds(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
+def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
+    """The rows of each round in a table; a slice where it is all of them."""
     arm, arms = coded(table, "arm")
     case, cases = coded(table, "case")
     number = table["round"].to_numpy()

@@ -17,7 +17,9 @@ from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
 from memsc.analysis.selection import Selection, names
 from memsc.analysis.stages import Stages
+from memsc.analysis.tail import Tail
 from memsc.analysis.timings import Timings
+from memsc.analysis.worst import df_worst
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
@@ -79,6 +81,12 @@ class Trace:
     def stages(self) -> Stages:
         """Where the time of a call goes."""
         return Stages(lambda: self.cells, self.session.clock.ns_per_cycle, self.arms)
+
+    @cached_property
+    def tail(self) -> Tail:
+        """What slow calls are made of."""
+        folder, chosen, start = self.folder, self.selection, self.start_cycles
+        return Tail(self.stages, lambda calls: df_worst(folder, chosen, start, calls))
 
     @cached_property
     def timings(self) -> Timings:

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""What slow calls are made of. Percentiles do not add, so bands of totals are taken apart instead.
+
+Between two percentiles of the total lie whole calls, and the means of their stages add up to the
+mean of their totals, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from memsc.analysis.scan import Cell
+from memsc.analysis.sketch import QUANTITIES, TOTAL, Sketch
+from memsc.analysis.stages import Stages
+from memsc.analysis.statistics import SAMPLES_ABOVE
+from memsc.tracer.format import STAGES
+
+BANDS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
+BODY = 0.9
+"""Calls up to this percentile are the body that the tail is compared with."""
+TAIL = 0.99
+
+_TOTAL = QUANTITIES.index(TOTAL)
+_NAMES = [*Cell._fields]
+
+
+class Tail:
+    """Bands of the total latency, the tail's excess over the body, and the worst calls.
+
+    Args:
+        stages: the trace's stages.
+        worst: reads the worst calls of the trace (see `memsc.analysis.worst`).
+    """
+
+    def __init__(self, stages: Stages, worst: Callable[[int], pd.DataFrame]) -> None:
+        self._stages = stages
+        self._worst = worst
+
+    def df_bands(self) -> pd.DataFrame:
+        """Mean stages of the calls in each band of total-latency percentiles.
+
+        Returns:
+            One row per cell and band that has calls: arm, case, syscall, mode, band ("p50–p90"),
+            low, high (percentiles, 0 to 1), n, sufficient (at least 20 calls), total_ns, and per
+            stage STAGE_ns and STAGE_share. A band ends where the histogram's bin of its percentile
+            ends, so n may differ from the nominal number by the calls of one bin.
+        """
+        rows: list[dict[str, Any]] = []
+        for cell in self._stages.cells():
+            sketch = self._stages.resampled(cell).whole
+            edges = [_calls_up_to(sketch, q) for q in BANDS]
+            for low, high, start, end in zip(
+                BANDS[:-1], BANDS[1:], edges[:-1], edges[1:], strict=True
+            ):
+                row = self._row(cell, sketch, slice(start, end))
+                if row is not None:
+                    rows.append(row | {"band": _band(low, high), "low": low, "high": high})
+        columns = [*_NAMES, "band", "low", "high", "n", "sufficient", "total_ns", *_STAGE_COLUMNS]
+        return pd.DataFrame(rows, columns=columns)
+
+    def df_excess(self) -> pd.DataFrame:
+        """Which stage makes the slowest one percent slow: mean of the tail minus mean of the body.
+
+        Returns:
+            One row per cell and stage with at least 20 calls above p99: arm, case, syscall, mode,
+            stage, body_ns (mean up to p90), tail_ns (mean above p99), excess_ns, and excess_share,
+            the stage's part of the total's excess; shares add up to 1.
+        """
+        rows: list[dict[str, Any]] = []
+        for cell in self._stages.cells():
+            sketch = self._stages.resampled(cell).whole
+            body = self._row(cell, sketch, slice(0, _calls_up_to(sketch, BODY)))
+            tail = self._row(cell, sketch, slice(_calls_up_to(sketch, TAIL), None))
+            if body is None or tail is None or tail["n"] < SAMPLES_ABOVE:
+                continue
+            excess = tail["total_ns"] - body["total_ns"]
+            for stage in STAGES:
+                means = body[f"{stage}_ns"], tail[f"{stage}_ns"]
+                share = (means[1] - means[0]) / excess if excess else float("nan")
+                figures = (stage, *means, means[1] - means[0], share)
+                rows.append(dict(zip(_EXCESS, (*cell, *figures), strict=True)))
+        return pd.DataFrame(rows, columns=_EXCESS)
+
+    def df_worst(self, calls: int = 10) -> pd.DataFrame:
+        """The slowest calls of each arm and case, stage by stage, with a named cause.
+
+        Args:
+            calls: how many of each arm and case.
+
+        Returns:
+            One row per call, slowest first: arm, case, round, pid, tid, syscall, result, start_s
+            (since the trace's start), the four stages and the total in ns, app_cpu, service_cpu,
+            cause. The cause is what the probes saw during the call: "preempted", "slept",
+            "migrated", "service preempted", "interrupted", several joined by " + ",
+            "unexplained", or "no probes".
+        """
+        return self._worst(calls)
+
+    def _row(self, cell: Cell, sketch: Sketch, bins: slice) -> dict[str, Any] | None:
+        n = int(sketch.histograms[_TOTAL].counts[bins].sum())
+        if not n:
+            return None
+        ns = self._stages.ns_per_cycle
+        sums: NDArray[np.int64] = sketch.bands[:, bins].sum(axis=1)
+        total = int(sums.sum())
+        row: dict[str, Any] = {**cell._asdict(), "n": n, "sufficient": n >= SAMPLES_ABOVE}
+        row["total_ns"] = total / n * ns
+        for stage, spent in zip(STAGES, sums.tolist(), strict=True):
+            row[f"{stage}_ns"] = spent / n * ns
+            row[f"{stage}_share"] = spent / total if total else float("nan")
+        return row
+
+
+def _calls_up_to(sketch: Sketch, q: float) -> int:
+    """The number of bins that hold the calls up to a percentile."""
+    histogram = sketch.histograms[_TOTAL]
+    if q <= 0:
+        return 0
+    rank = int(np.ceil(q * histogram.n))
+    return int(np.searchsorted(np.cumsum(histogram.counts), rank)) + 1
+
+
+def _band(low: float, high: float) -> str:
+    first = f"p{100 * low:g}" if low else "min"
+    return f"{first}–{'max' if high == 1 else f'p{100 * high:g}'}"
+
+
+_STAGE_COLUMNS = [f"{stage}_{unit}" for stage in STAGES for unit in ("ns", "share")]
+_EXCESS = [*_NAMES, "stage", "body_ns", "tail_ns", "excess_ns", "excess_share"]
