@@ -17,10 +17,12 @@ import pytest
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, wait_until
 
+from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import tracefs, wire
 from memsc.tracer.attach import BOOT, PYTHON, Helper
 from memsc.tracer.boot import unsafe
+from memsc.tracer.helper import LoadedProbe
 
 BPF = pytest.mark.bpf
 
@@ -132,13 +134,20 @@ def test_what_makes_no_sense_is_refused_and_survived(raw: Wire, request_: wire.M
     reply = raw.ask(**request_)
     assert reply["ok"] is False
     assert all(reply[part] for part in ("what", "why", "remedy"))
+    assert raw.ask(op="misses") == {"ok": True, "misses": {}}
+
+
+@BPF
+def test_probes_are_loaded_once(raw: Wire) -> None:
     assert raw.ask(op="load", probes=["syscalls"])["ok"] is True
-    assert raw.ask(op="load", probes=["syscalls"])["ok"] is False
+    assert raw.ask(op="load", probes=["sched"])["ok"] is False
+    assert raw.ask(op="attach", probes=["sched"])["ok"] is False
+    assert raw.ask(op="attach", probes=["syscalls"])["ok"] is True
 
 
 @BPF
 def test_what_is_no_message_is_refused_and_survived(raw: Wire) -> None:
-    for line in (b"\n", b"[]", b"{", b"\xff\xfe", b"9" * (2 * wire.MAX_BYTES)):
+    for line in (b"\n", b"[]", b"{", b"[" * 9999, b"\xff\xfe", b"9" * (2 * wire.MAX_BYTES)):
         raw.ours.send(line)
         assert raw.receive()["ok"] is False
     with tempfile.TemporaryFile() as file:
@@ -155,6 +164,25 @@ def test_a_process_that_is_not_there_is_not_tracked() -> None:
         helper.load(["syscalls"])
         with pytest.raises(MemscError, match="no process"):
             helper.track(child.pid)
+
+
+def test_a_probe_without_an_optional_tracepoint_says_what_it_cannot_show() -> None:
+    state = LoadedProbe(find("ipi"), {"ipi_on_send": "not here"}).state()
+    assert state["usable"] is True
+    assert state["absent"] == {"send": "not here"}
+
+
+def test_a_probe_without_a_required_tracepoint_is_refused_with_its_remedy() -> None:
+    state = LoadedProbe(find("sched"), {"sched_on_switch": "not here"}).state()
+    assert (state["usable"], state["reason"]) == (False, "not here")
+    assert state["remedy"]
+
+
+def test_a_probe_without_any_tracepoint_is_refused() -> None:
+    declared = find("ipi")
+    state = LoadedProbe(declared, {hook.program: "not here" for hook in declared.hooks}).state()
+    assert state["usable"] is False
+    assert "Linux 6.4" in str(state["remedy"])
 
 
 def test_without_a_session_the_helper_says_so() -> None:

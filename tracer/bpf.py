@@ -145,8 +145,16 @@ class Compiled:
         return self._bpf[table.encode()].get_fd()
 
     def put(self, table: str, key: int, value: int) -> None:
-        """Set an element of a map of u32 to a 64-bit value."""
-        self._bpf[table.encode()][ctypes.c_uint32(key)] = ctypes.c_int64(value)
+        """Set an element of a map of u32 to a 64-bit value.
+
+        Raises:
+            MemscError: the map is full.
+        """
+        try:
+            self._bpf[table.encode()][ctypes.c_uint32(key)] = ctypes.c_int64(value)
+        # BCC raises nothing more precise.
+        except Exception as error:
+            raise MemscError("telling a probe", str(error), "track fewer tasks") from error
 
     def remove(self, table: str, key: int) -> None:
         """Delete an element, if it is there."""

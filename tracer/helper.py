@@ -29,6 +29,7 @@ MAX_RING_BYTES = 1 << 30
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode, fixed by the kernel
 
 _RESTART = "reinstall memsc: its parts are of different versions"
+_REPORT = "report this as a fault of memsc"
 
 
 def _refuse(why: str) -> MemscError:
@@ -53,20 +54,32 @@ def possible_cpus() -> int:
     return max(int(number) for number in re.findall(r"\d+", text)) + 1
 
 
+def default_ring_bytes(probe: Probe) -> int:
+    """The declared size, or less on a machine where that were more than 1/32 of its memory."""
+    share = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // 32
+    return min(probe.ring_bytes, 1 << (share.bit_length() - 1))
+
+
 def _threads(pid: int) -> set[int]:
     return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
 
 
-class _Loaded:
-    """One probe's programs, and their attachments while attached."""
+class LoadedProbe:
+    """One probe's programs, and their attachments while attached.
+
+    Args:
+        probe: its declaration.
+        absent: programs that cannot be had, and why.
+    """
 
     def __init__(self, probe: Probe, absent: dict[str, str]) -> None:
         self.probe = probe
-        self.absent = absent  # program: why not
+        self.absent = absent
         self.programs: dict[str, Program] = {}
         self.attachments: list[Attachment] = []
 
     def load(self, compiled: Compiled) -> None:
+        """Have the kernel verify its programs; what it refuses is absent."""
         for hook in self.probe.hooks:
             if hook.program in self.absent:
                 continue
@@ -76,6 +89,7 @@ class _Loaded:
                 self.absent[hook.program] = f"the kernel refused {hook.program}: {error.strerror}"
 
     def attach(self) -> None:
+        """Attach what was loaded, unless it is; what the kernel refuses is absent."""
         if self.attachments:
             return
         for hook in self.probe.hooks:
@@ -88,6 +102,7 @@ class _Loaded:
                 self.absent[hook.program] = f"{hook.tracepoint} refused: {error.strerror}"
 
     def detach(self) -> None:
+        """Detach; can be attached again."""
         # Each close waits for the kernel's grace period; together they wait for one.
         with ThreadPoolExecutor(max(len(self.attachments), 1)) as pool:
             list(pool.map(Attachment.close, self.attachments))
@@ -104,6 +119,7 @@ class _Loaded:
         return self.absent[first.program], first.remedy
 
     def state(self) -> wire.Message:
+        """What `memsc.tracer.attach.Loaded` says of it, but for the name."""
         problem = self.problem()
         absent = {
             kind: self.absent[hook.program]
@@ -119,6 +135,7 @@ class _Loaded:
         }
 
     def misses(self) -> int | None:
+        """Hits the kernel skipped, of all its programs; None if it does not say of each."""
         counts = [program.misses() for program in self.programs.values()]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
@@ -136,8 +153,8 @@ class Server:
         self._connection = connection
         self._user = user
         self._compiled: Compiled | None = None
-        self._loaded: dict[str, _Loaded] = {}
-        self._tracking: _Loaded | None = None
+        self._loaded: dict[str, LoadedProbe] = {}
+        self._tracking: LoadedProbe | None = None
         self._watched: set[int] = set()
         self._cpus = possible_cpus()
         self._operations: dict[str, Callable[[wire.Message], tuple[wire.Message, list[int]]]] = {
@@ -176,6 +193,8 @@ class Server:
             reply, descriptors = operation(request)
         except MemscError as error:
             return wire.failure(error), []
+        except OSError as error:
+            return wire.failure(MemscError("asking the helper", str(error), _REPORT)), []
         return {"ok": True, **reply}, descriptors
 
     def _chosen(self, request: wire.Message, known: tuple[str, ...]) -> list[str]:
@@ -197,9 +216,8 @@ class Server:
         given = cast("dict[str, object]", value)
         sizes: dict[str, int] = {}
         for probe in probes:
-            (size,) = _integers(
-                [given.get(probe.name, probe.ring_bytes)], mmap.PAGESIZE, MAX_RING_BYTES
-            )
+            size = given.get(probe.name, default_ring_bytes(probe))
+            (size,) = _integers([size], mmap.PAGESIZE, MAX_RING_BYTES)
             if size & (size - 1):
                 raise MemscError(
                     "sizing a ring buffer", f"{size} is no power of two", "choose one that is"
@@ -217,11 +235,11 @@ class Server:
                 "run memsc outside of it, or with the host's process ids (--pid=host)",
             )
         place = tracefs.mount()
-        candidates: dict[str, _Loaded] = {}
+        candidates: dict[str, LoadedProbe] = {}
         for name in ("tracking", *self._chosen(request, names())):
             probe = find(name)
             reasons = {hook.program: tracefs.absence(place, hook) for hook in probe.hooks}
-            candidates[name] = _Loaded(probe, {p: why for p, why in reasons.items() if why})
+            candidates[name] = LoadedProbe(probe, {p: why for p, why in reasons.items() if why})
         tracking = candidates.pop("tracking")
         problem = tracking.problem()
         if problem:

@@ -49,10 +49,10 @@ def receive(connection: socket.socket) -> tuple[Message, list[int]] | None:
         message: object = json.loads(line)
         if not isinstance(message, dict):
             raise ValueError("the message is not a JSON object")
-    except ValueError:
+    except (ValueError, RecursionError) as error:
         for descriptor in descriptors:
             os.close(descriptor)
-        raise
+        raise ValueError(str(error)) from error
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return cast("Message", message), descriptors
