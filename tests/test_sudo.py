@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -60,23 +61,25 @@ class User:
         ids = (f"--reuid={self.id}", f"--regid={self.id}")
         self.prefix = ("setpriv", *ids, "--clear-groups", "--")
 
-    def allow(self) -> None:
-        """Let this user start the helper, and nothing else, without a password."""
+    def allow(self, tag: str = "NOPASSWD") -> None:
+        """Let this user start the helper, and nothing else; without a password by default."""
         boot = str(self.package / "tracer/boot.py")
         program, *arguments = (*COMMAND[:-1], boot)
         command = " ".join((program, *map(escaped, arguments)))
-        self.rule.write_text(f"{self.name} ALL=(root) NOPASSWD: {command}\n")
+        self.rule.write_text(f"{self.name} ALL=(root) {tag}: {command}\n")
         self.rule.chmod(0o440)
         subprocess.run(["visudo", "-cqf", self.rule], check=True)
 
-    def session(self) -> Session:
-        """A session of this user. His Python sees the copy, and the packages installed here."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """His Python sees the copy, and the packages installed here."""
         paths = [str(self.package.parent), sysconfig.get_path("purelib")]
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(paths)}
+
+    def session(self) -> Session:
+        """A session of this user."""
         return Session(
-            GETPPID,
-            self.prefix,
-            python="/usr/bin/python3",
-            environment={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(paths)},
+            GETPPID, self.prefix, python="/usr/bin/python3", environment=self.environment
         )
 
     def remove(self) -> None:
@@ -152,6 +155,35 @@ def test_without_a_rule_or_a_terminal_there_is_a_remedy(user: User) -> None:
         assert "sudo -v" in session.hello["error"]
     finally:
         session.end()
+
+
+def test_on_a_terminal_sudo_asks_for_the_password(user: User) -> None:
+    user.allow("PASSWD")
+    password = secrets.token_hex(8)
+    subprocess.run(["chpasswd"], input=f"{user.name}:{password}\n", text=True, check=True)
+    code = (
+        "from memsc.tracer.attach import Helper\n"
+        "with Helper() as helper:\n"
+        "    print('usable', helper.load(['syscalls'])['syscalls'].usable)\n"
+    )
+    child, terminal = os.forkpty()
+    if child == 0:
+        command = [*user.prefix, "/usr/bin/python3", "-c", code]
+        os.execvpe(command[0], command, user.environment)
+    said = b""
+    asked = False
+    try:
+        while True:
+            said += os.read(terminal, 4096)
+            if not asked and b"memsc needs root" in said:
+                asked = True
+                os.write(terminal, password.encode() + b"\n")
+    except OSError:  # how a terminal says that nobody is there any more
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, said
+    assert asked
+    assert b"usable True" in said
 
 
 def test_code_that_others_may_write_is_not_run_as_root(user: User) -> None:
