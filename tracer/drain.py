@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Drains the regions of one round while its processes come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from memsc.runtime.errors import MemscError
+from memsc.runtime.library import syscall_name
+from memsc.runtime.region import Counts, Region, regions
+from memsc.tracer import folders
+from memsc.tracer.format import RoundKey
+from memsc.tracer.writer import TraceWriter
+
+# Encoding costs the service's CPU more than copying does: it waits until the round is over, or until
+# so many calls (64 bytes each) are held.
+_HELD = 4_000_000
+_FULL_ENOUGH = 0.25
+
+
+class Drain:
+    """The regions of one round.
+
+    Args:
+        writer: where the calls go.
+        key: the round.
+        folder: where its processes make their region files.
+    """
+
+    interval_ms = 20
+
+    def __init__(self, writer: TraceWriter, key: RoundKey, folder: Path) -> None:
+        self._writer = writer
+        self._key = key
+        self._folder = folder
+        self._open: dict[Path, Region] = {}
+        self._held: list[tuple[int, NDArray[Any]]] = []
+        self._made = self._local = self._dropped = 0
+        self.calls = 0
+        self.pids: set[int] = set()
+
+    @property
+    def counts(self) -> Counts:
+        """Of all processes of the round that have been drained to their end."""
+        return Counts(self._made, self._local, self._dropped)
+
+    def step(self) -> None:
+        """Look once: take what is full enough, and close the regions of processes that ended."""
+        self._discover()
+        for path, region in list(self._open.items()):
+            if region.finished or not _alive(region):
+                self._close(path, region)
+            elif region.fill > _FULL_ENOUGH:
+                self._take(region)
+
+    def finish(self) -> None:
+        """Take everything and write it: the processes have ended."""
+        self._discover()
+        for path, region in list(self._open.items()):
+            self._close(path, region)
+        self._write()
+
+    def _discover(self) -> None:
+        for path in regions(self._folder):
+            if path in self._open:
+                continue
+            try:
+                region = Region(path)
+            except MemscError:
+                continue  # being made; if it is never finished, it holds nothing
+            self._open[path] = region
+            self.pids.add(region.pid)
+
+    def _take(self, region: Region) -> None:
+        records = region.drain()
+        if not len(records):
+            return
+        self._held.append((region.pid, records))
+        self.calls += len(records)
+        if sum(len(held) for _, held in self._held) > _HELD:
+            self._write()
+
+    def _close(self, path: Path, region: Region) -> None:
+        self._take(region)
+        counts = region.counts()
+        self._made += counts.made
+        self._local += counts.local
+        self._dropped += counts.dropped
+        del self._open[path]
+        region.close()
+        path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        held, self._held = self._held, []
+        for pid, records in held:
+            self._writer.calls(self._key, pid, records, syscall_name)
+
+
+def _alive(region: Region) -> bool:
+    return folders.start_time(region.pid) == int(region["start_time"])

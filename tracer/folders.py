@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Where the region files of a session lie: in memory, this user's alone, named after the session."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from memsc.runtime.errors import MemscError
+
+MEMORY = Path("/dev/shm")
+
+
+def base(uid: int | None = None) -> Path:
+    """The folder of all sessions of a user."""
+    return MEMORY / f"memsc-{os.getuid() if uid is None else uid}"
+
+
+def start_time(pid: int) -> int | None:
+    """Field 22 of a process's stat, which tells a reused number apart; None if there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def session_folder() -> Path:
+    """Make this session's folder.
+
+    Raises:
+        MemscError: another user's file stands in its place, or memory cannot be written to.
+    """
+    top = base()
+    what = f"making the session's folder in {MEMORY}"
+    try:
+        top.mkdir(mode=0o700, exist_ok=True)
+        # Anybody may write beside it: what stands there must be a folder, ours, and closed.
+        status = top.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise MemscError(what, f"{top} is not yours", "have it removed")
+        top.chmod(0o700)
+        folder = top / f"session-{os.getpid()}-{start_time(os.getpid())}"
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "mount a tmpfs there") from error
+    return folder
+
+
+def owner_is_alive(folder: Path) -> bool:
+    """Whether the session that made a folder still runs."""
+    _, pid, started = folder.name.split("-")
+    return start_time(int(pid)) == int(started)

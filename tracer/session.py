@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: MIT
+"""A session: runs each round of each arm, drains what it leaves, and writes the trace."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from memsc.probes.declaration import find
+from memsc.runtime import library, topology
+from memsc.runtime.errors import MemscError
+from memsc.runtime.launch import Launch, Target
+from memsc.tracer import environment, folders
+from memsc.tracer.attach import Helper
+from memsc.tracer.clock import ClockTrack
+from memsc.tracer.drain import Drain
+from memsc.tracer.format import Arm, ProbeStatus, Round, RoundKey, Session
+from memsc.tracer.writer import TraceWriter
+
+DISTURBING = ("syscalls",)  # attached in check rounds alone
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a round runs.
+
+    Args:
+        case: its name in the trace.
+        command: program and arguments.
+        layered: the program knows nothing of memsc and is given the C-library layer; without, it
+            brings libmemsc itself.
+        timings: file it writes its intervals to, as 64-bit cycle counts; None if it does not.
+        per_interval: calls that one interval covers.
+        timed: time the program as a whole, as one interval over all its calls.
+        quiet: throw its output away.
+        ring_records: records of each call ring; None leaves the launch's.
+    """
+
+    case: str
+    command: tuple[str, ...]
+    layered: bool = True
+    timings: Path | None = None
+    per_interval: int = 1
+    timed: bool = False
+    quiet: bool = False
+    ring_records: int | None = None
+
+
+class TraceSession:
+    """Runs rounds and keeps the trace whole. A context manager; leaving it completes the trace.
+
+    Args:
+        writer: where to.
+        command: what the user asked for, for the record.
+        arms: the launch of each arm, in the order of the report.
+        probes: names of the probes to use.
+
+    Raises:
+        MemscError: the session's folder cannot be made. Probes that cannot be used are no error:
+            the trace says why.
+    """
+
+    def __init__(
+        self,
+        writer: TraceWriter,
+        command: Sequence[str],
+        arms: Sequence[Launch],
+        probes: Sequence[str] = (),
+    ) -> None:
+        self._writer = writer
+        self._arms = {arm.arm: arm for arm in arms}
+        self._wanted = tuple(probes)
+        self._helper: Helper | None = None
+        self._usable: set[str] = set()
+        self._seen = dict.fromkeys(probes, 0)
+        self._rounds: list[Round] = []
+        self._folder = folders.session_folder()
+        self.notes: list[str] = []
+        self._session = Session(
+            memsc=library.version(),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=list(command),
+            clock=ClockTrack().fit(),
+        )
+
+    def __enter__(self) -> Self:
+        machine = topology.read()
+        self._clock = ClockTrack()
+        application, service = self._cpus()
+        self._before = os.sched_getaffinity(0)
+        # The session works beside the service, never on the application's CPUs.
+        os.sched_setaffinity(0, (machine.reachable - application) or machine.reachable)
+        self._clock.measure_skew(sorted(application), sorted(service))
+        self._session = msgspec.structs.replace(
+            self._session,
+            environment=environment.describe(topology=machine),
+            clock=self._clock.fit(),
+            arms={name: _arm(launch) for name, launch in self._arms.items()},
+        )
+        self._load_probes(application | service)
+        self._save(complete=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._close_probes()
+            # After a failed write, or a fault of ours, what was written is readable as it is.
+            if kind is None or issubclass(kind, KeyboardInterrupt):
+                self._writer.flush()
+                self._save(complete=True)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os.sched_setaffinity(0, self._before)
+
+    # ---- probes ----
+
+    def _load_probes(self, cpus: set[int]) -> None:
+        status = {name: ProbeStatus(attached=False) for name in self._wanted}
+        if self._wanted:
+            try:
+                self._helper = Helper()
+                loaded = self._helper.load(self._wanted)
+                self._helper.watch(cpus)
+                steady = [
+                    name for name in self._wanted if loaded[name].usable and name not in DISTURBING
+                ]
+                loaded |= self._helper.attach(*steady)
+            except MemscError as error:
+                if self._helper is not None:
+                    self._helper.close()
+                    self._helper = None
+                status = {
+                    name: ProbeStatus(attached=False, reason=f"{error.why}; {error.remedy}")
+                    for name in self._wanted
+                }
+                self.notes.append(f"no probes: {error}")
+            else:
+                if self._helper.warning:
+                    self.notes.append(self._helper.warning)
+                self._usable = {name for name in self._wanted if loaded[name].usable}
+                status = {
+                    name: ProbeStatus(
+                        attached=loaded[name].usable,
+                        reason=None
+                        if loaded[name].usable
+                        else f"{loaded[name].reason}; {loaded[name].remedy}",
+                        seen=0 if loaded[name].usable else None,
+                        lost=0 if loaded[name].usable else None,
+                    )
+                    for name in self._wanted
+                }
+        self._session = msgspec.structs.replace(self._session, probes=status)
+
+    def _probes_of(self, check: bool) -> list[str]:
+        return [
+            name
+            for name in self._wanted
+            if name in self._usable and (check or name not in DISTURBING)
+        ]
+
+    def _drain_events(self, probes: Sequence[str], above: float = 0.0) -> None:
+        if self._helper is None:
+            return
+        for name in probes:
+            if above and self._helper.fill(name) < above:
+                continue
+            events = self._helper.drain(name)
+            probe = find(name)
+            units = {column.name: column.unit for column in probe.columns}
+            kinds = {"kind": [kind.name for kind in probe.kinds]}
+            self._writer.events(name, events, kinds, units)
+            self._seen[name] += len(events)
+
+    def _close_probes(self) -> None:
+        if self._helper is None:
+            return
+        try:
+            losses = self._helper.losses()
+        except MemscError as error:
+            # A dead helper takes its counts along: not known is not zero.
+            status = {
+                name: msgspec.structs.replace(probe, lost=None, reason=error.why)
+                for name, probe in self._session.probes.items()
+            }
+        else:
+            status = {
+                name: msgspec.structs.replace(probe, seen=self._seen[name], lost=losses[name].total)
+                if probe.attached
+                else probe
+                for name, probe in self._session.probes.items()
+            }
+            self._helper.close()
+        self._helper = None
+        self._session = msgspec.structs.replace(self._session, probes=status)
+
+    # ---- rounds ----
+
+    def round(
+        self,
+        arm: str,
+        work: Work,
+        number: int,
+        check: bool = False,
+        recording: bool = True,
+        interactive: bool = False,
+    ) -> Round:
+        """Run one round and write what it left.
+
+        Args:
+            arm: name of one of the arms.
+            work: what to run.
+            number: of the round among those of its arm and case.
+            check: attach the probes that disturb the calls, for the invariants.
+            recording: record calls; without, only the work's own timings are kept.
+            interactive: the program gets this process's standard input and output.
+
+        Raises:
+            MemscError: the disk is full, a probe's helper died.
+            KeyboardInterrupt: after the program was ended and what it left was written.
+        """
+        folder = self._folder / f"round-{len(self._rounds)}"
+        folder.mkdir(mode=0o700)
+        launch = replace(
+            self._arms[arm],
+            directory=folder,
+            recording=recording,
+            keep=True,
+            ring_records=work.ring_records or self._arms[arm].ring_records,
+        )
+        key = RoundKey(arm, work.case, number)
+        probes = self._probes_of(check) if recording else []
+        drain = Drain(self._writer, key, folder)
+        started = self._clock.sample()
+        interrupted = False
+        with open(os.devnull, "r+b") as null:
+            target = Target(
+                launch,
+                work.command,
+                layered=work.layered,
+                stdin=None if interactive else null,
+                stdout=null if work.quiet else None,
+            )
+            try:
+                self._run(target, drain, probes, check)
+            except KeyboardInterrupt:
+                interrupted = True
+                target.end()
+            except BaseException:
+                target.end()
+                raise
+        ended = self._clock.sample()
+        drain.finish()
+        self._drain_events(probes)
+        if check and self._helper is not None:
+            self._helper.detach(*(name for name in DISTURBING if name in probes))
+        made = drain.counts
+        self._write_timings(key, work, recording, ended[0] - started[0], made.made)
+        self._writer.flush()
+        done = Round(
+            arm=arm,
+            case=work.case,
+            round=number,
+            check=check,
+            recording=recording,
+            probes=probes,
+            start_ns=started[1],
+            end_ns=ended[1],
+            start_cycles=started[0],
+            end_cycles=ended[0],
+            pids=sorted(drain.pids),
+            exit_status=target.process.returncode,
+            calls=drain.calls if recording else None,
+            lost=made.dropped if recording else None,
+            made=made.made,
+            local=made.local,
+        )
+        self._rounds.append(done)
+        self._save(complete=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        if interrupted:
+            raise KeyboardInterrupt
+        return done
+
+    def _run(self, target: Target, drain: Drain, probes: Sequence[str], check: bool) -> None:
+        if self._helper is not None and probes:
+            self._helper.track(target.pid)
+            if check:
+                self._helper.attach(*(name for name in DISTURBING if name in probes))
+            self._helper.recording = True
+        watched = os.pidfd_open(target.pid)
+        try:
+            target.go()
+            poll = select.poll()
+            poll.register(watched, select.POLLIN)
+            while not poll.poll(drain.interval_ms):
+                drain.step()
+                self._drain_events(probes, above=0.25)
+            target.process.wait()
+        finally:
+            os.close(watched)
+            if self._helper is not None and probes and self._helper.alive():
+                self._helper.recording = False
+
+    def _write_timings(
+        self, key: RoundKey, work: Work, recording: bool, cycles: int, made: int
+    ) -> None:
+        if work.timed:
+            self._writer.timings(key, recording, max(made, 1), np.array([cycles], np.int64))
+        elif work.timings is not None and work.timings.exists():
+            intervals = np.fromfile(work.timings, np.int64)
+            self._writer.timings(key, recording, work.per_interval, intervals)
+            work.timings.unlink()
+
+    # ---- the record ----
+
+    def _cpus(self) -> tuple[set[int], set[int]]:
+        application = {cpu for arm in self._arms.values() for cpu in arm.app_cpus}
+        service = {cpu for arm in self._arms.values() for cpu in arm.service_cpus}
+        return application, service
+
+    def _save(self, complete: bool) -> None:
+        arms = {
+            name: msgspec.structs.replace(arm, **_sums(name, self._rounds))
+            for name, arm in self._session.arms.items()
+        }
+        self._session = msgspec.structs.replace(
+            self._session,
+            arms=arms,
+            clock=self._clock.fit(),
+            rounds=list(self._rounds),
+            complete=complete,
+        )
+        self._writer.session(self._session)
+
+
+def _arm(launch: Launch) -> Arm:
+    return Arm(
+        transport=launch.transport,
+        service=None if launch.transport == "direct" else launch.service,
+        app_cpus=list(launch.app_cpus),
+        service_cpus=list(launch.service_cpus),
+    )
+
+
+def _sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
+    mine = [r for r in rounds if r.arm == arm and r.recording]
+    return {name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")}
+
+
+def interleaved(arms: Sequence[str], rounds: int) -> list[tuple[str, int]]:
+    """The order of rounds: A B C, C B A, A B C, …; drift of the machine falls on all alike."""
+    order: list[tuple[str, int]] = []
+    for number in range(rounds):
+        turn = list(arms) if number % 2 == 0 else list(reversed(arms))
+        order += [(arm, number) for arm in turn]
+    return order
