@@ -37,7 +37,7 @@ def plot_overview(trace: Trace, case: str | None = None) -> Figure:
     Raises:
         MemscError: no such case was recorded.
     """
-    cells = _cells(trace, case)
+    cells = cells_of(trace, case)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     with styled():
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
@@ -63,7 +63,7 @@ def plot_shares(trace: Trace, cells: list[Cell], axes: Axes) -> None:
             axes.barh(row, share, left=start, color=STAGE_COLOURS[stage], height=0.62)
             if share > 0.07:
                 place = start + share / 2
-                axes.text(place, row, f"{share:.0%}", ha="center", va="center", size=8)
+                axes.text(place, row, f"{share:.0%}", ha="center", va="center", size=8, color="k")
             start += share
         mean = short_ns(int(whole.sums[_TOTAL]) / whole.n * ns)
         axes.text(1.02, row, mean, va="center", size=9, clip_on=False)
@@ -123,7 +123,8 @@ def _short_ns(value: float, _: int | None) -> str:
     return short_ns(value)
 
 
-def _cells(trace: Trace, case: str | None) -> list[Cell]:
+def cells_of(trace: Trace, case: str | None) -> list[Cell]:
+    """The cells of every system call together in one case, one per arm and mode."""
     cells = [cell for cell in trace.stages.cells() if cell.syscall == ALL]
     cases = sorted({cell.case for cell in cells}, key=natural)
     wanted = case or (cases[0] if cases else None)

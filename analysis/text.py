@@ -37,8 +37,8 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     yield Text.assemble((f"{summary['trace']}", "bold"), f" · {summary['created'][:16]}")
     yield from (Text(f"  {line}") for line in _machine(summary))
     yield heading("Can it be believed?")
-    yield from trust(summary)
-    for case in _cases(summary):
+    yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(summary))
+    for case in cases_of(summary):
         yield from _stage_table(summary, case)
     yield from _outside(summary)
     if not summary["verdict"]["withheld"]:
@@ -70,27 +70,25 @@ def _machine(summary: Json) -> Iterator[str]:
     yield f"clock {clock['counter']} {clock['hz'] / 1e9:.3f} GHz, {known}, {agree}"
 
 
-def trust(summary: Json) -> Iterator[RenderableType]:
-    """The checks, one line each: what failed first, what could not be checked last."""
+_STYLES = {"✗": "red", "✓": "green", "?": "yellow", "!": "yellow"}
+
+
+def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
+    """The checks, one line each, with a sign: what failed first, what was not checked last."""
     for reason in summary["verdict"]["reasons"]:
-        yield mark("✗", f"verdict withheld: {reason}", "bold red")
+        yield "✗", f"verdict withheld: {reason}"
     if not summary["complete"]:
-        yield mark("✗", "the session did not end in order; what was written is shown", "red")
-    yield from _mark_counts(summary)
-    failed, held, unknown = _sorted_checks(summary)
-    yield from (mark("✗", line, "red") for line in failed)
-    yield from (mark("✓", line, "green") for line in held)
-    yield from (mark("?", f"not checked: {line}", "yellow") for line in unknown)
-    if summary["environment"].get("virtual"):
-        text = "virtual machine: interrupts include the hypervisor; trust ratios, not times"
-        yield mark("!", text, "yellow")
-
-
-def _mark_counts(summary: Json) -> Iterator[RenderableType]:
+        yield "✗", "the session did not end in order; what was written is shown"
     arms = summary["arms"].values()
-    if all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
+    if arms and all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
         calls = sum(arm["calls"] for arm in arms)
-        yield mark("✓", f"{calls:,} calls recorded, 0 lost, every one accounted for", "green")
+        yield "✓", f"{calls:,} calls recorded, 0 lost, every one accounted for"
+    failed, held, unknown = _sorted_checks(summary)
+    yield from (("✗", line) for line in failed)
+    yield from (("✓", line) for line in held)
+    yield from (("?", f"not checked: {line}") for line in unknown)
+    if summary["environment"].get("virtual"):
+        yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
 
 
 def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
@@ -147,7 +145,8 @@ def mark(sign: str, text: str, style: str) -> RenderableType:
     return grid
 
 
-def _cases(summary: Json) -> list[str]:
+def cases_of(summary: Json) -> list[str]:
+    """The cases of any arm, in the order they are shown."""
     found = {case: None for arm in summary["arms"].values() for case in arm["cases"]}
     return sorted(found, key=natural)
 
@@ -166,12 +165,13 @@ def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
     for name, row in rows.items():
         grid.add_row(name, *_stage_cells(row["stages"]))
         if len(row["syscalls"]) > 1:
-            for call, content in _biggest(row):
+            for call, content in biggest(row):
                 grid.add_row(f"  {call}", *_stage_cells(content["stages"]), style="dim")
     yield grid
 
 
-def _biggest(row: Json) -> list[tuple[str, Json]]:
+def biggest(row: Json) -> list[tuple[str, Json]]:
+    """The system calls of a case that took most of its time."""
     spent = {
         call: content["calls"] * content["stages"]["total"]["mean_ns"]
         for call, content in row["syscalls"].items()
@@ -225,7 +225,7 @@ def _ratios(summary: Json) -> Iterator[RenderableType]:
         cells: list[str] = []
         flip = base == "ipi"
         for metric in ("p50", "mean"):
-            cells += _ratio_cells(by_name.get((arm, base, metric)), flip)
+            cells += ratio_cells(by_name.get((arm, base, metric)), flip)
         grid.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
     yield grid
     line = next((row for row in summary["timings"] if row["case"] == "line"), None)
@@ -235,7 +235,8 @@ def _ratios(summary: Json) -> Iterator[RenderableType]:
         )
 
 
-def _ratio_cells(row: Json | None, flip: bool) -> list[str]:
+def ratio_cells(row: Json | None, flip: bool) -> list[str]:
+    """A ratio and its interval, turned over if asked for."""
     if row is None:
         return ["–", "–"]
     value = 1 / row["ratio"] if flip else row["ratio"]

@@ -25,6 +25,7 @@ class Command:
         """Declare the arguments."""
         parser.add_argument("trace", nargs="+", metavar="TRACE", help="folder NAME.memsc")
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+        parser.add_argument("--html", metavar="FILE", help="write a page that needs no network")
         parser.add_argument(
             "--figure", metavar="FILE", help="draw the overview: .svg, .png or .pdf"
         )
@@ -41,7 +42,11 @@ class Command:
             if args.figure:
                 from memsc.analysis.overview import save_overview
 
-                save_overview(trace, figure_name(args.figure, trace.name, len(args.trace)))
+                save_overview(trace, file_name(args.figure, trace.name, len(args.trace)))
+            if args.html:
+                from memsc.analysis.html import save_html
+
+                save_html(trace, summary, file_name(args.html, trace.name, len(args.trace)))
             if args.json:
                 print(json.dumps(summary, indent=1, allow_nan=False))
             else:
@@ -59,7 +64,7 @@ def show(renderable: object) -> None:
     Console(width=width, highlight=False).print(renderable)
 
 
-def figure_name(name: str, trace: str, traces: int) -> Path:
-    """Several traces get a figure each."""
+def file_name(name: str, trace: str, traces: int) -> Path:
+    """Several traces get a file each."""
     path = Path(name)
     return path if traces == 1 else path.with_stem(f"{path.stem}-{trace}")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+# matplotlib and seaborn are loosely typed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""The tail's figure: which stage takes over as calls get slower."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from memsc.analysis.overview import cells_of, short_ns
+from memsc.analysis.scan import ALL
+from memsc.analysis.style import STAGE_COLOURS, styled
+from memsc.analysis.trace import Trace
+from memsc.tracer.format import STAGES
+
+_COLUMNS = 2
+
+
+def plot_bands(trace: Trace, case: str | None = None) -> Figure:
+    """Mean stage shares by band of the total latency, one panel per arm.
+
+    Args:
+        trace: the trace.
+        case: which case; by default `sync`, or else the first.
+
+    Raises:
+        MemscError: no such case was recorded.
+    """
+    cells = cells_of(trace, case)
+    frame = trace.tail.df_bands()
+    frame = frame[(frame["syscall"] == ALL) & frame["sufficient"]]
+    lines = -(-len(cells) // _COLUMNS)
+    figure = Figure(figsize=(9, 0.8 + 2.1 * lines), layout="constrained")
+    with styled():
+        grid = figure.subplots(lines, _COLUMNS, sharex=True, squeeze=False)
+        for axes, cell in zip(grid.flat, cells, strict=False):
+            mine = frame[(frame["arm"] == cell.arm) & (frame["case"] == cell.case)]
+            _panel(axes, mine[mine["mode"] == cell.mode].to_dict("records"))
+            axes.set_title(cell.arm)
+        for axes in list(grid.flat)[len(cells) :]:
+            axes.set_visible(False)
+        handles = [grid.flat[0].barh(0, 0, color=STAGE_COLOURS[stage]) for stage in STAGES]
+        figure.legend(handles, STAGES, ncols=4, loc="outside lower center", handlelength=1)
+        sns.despine(figure)
+    return figure
+
+
+def _panel(axes: Axes, rows: list[dict[Any, Any]]) -> None:
+    for place, row in enumerate(rows):
+        start = 0.0
+        for stage in STAGES:
+            share = row[f"{stage}_share"]
+            axes.barh(place, share, left=start, color=STAGE_COLOURS[stage], height=0.72)
+            start += share
+        axes.text(1.02, place, short_ns(row["total_ns"]), va="center", size=8.5, clip_on=False)
+    axes.set_yticks(range(len(rows)), [str(row["band"]) for row in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))

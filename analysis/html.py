@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""One offline HTML file: no network, no script, light and dark, readable on a telephone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from memsc.analysis.bands import plot_bands
+from memsc.analysis.overview import plot_overview, short_ns
+from memsc.analysis.scan import ALL
+from memsc.analysis.summary import Json
+from memsc.analysis.tables import DERIVED
+from memsc.analysis.text import biggest, cases_of, number, ratio_cells, trust_lines
+from memsc.analysis.trace import Trace
+from memsc.runtime.errors import MemscError
+from memsc.tracer.format import STAGES
+
+WORST = 6
+"""Calls shown one by one, of each arm."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SHOWN = (
+    *("cpu_model", "hypervisor", "kernel", "distribution", "cpus_online", "isolated_cpus"),
+    *("nohz_full_cpus", "idle_driver", "cpufreq_governor", "smt", "load_1m", "clocksource"),
+)
+_KINDS = {"✗": "bad", "✓": "good", "?": "doubt", "!": "doubt"}
+
+
+def to_html(trace: Trace, summary: Json) -> str:
+    """The report as a page; the same trace gives the same bytes.
+
+    Args:
+        trace: the trace, for its figures and worst calls.
+        summary: see `memsc.analysis.summary`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html").render(
+        s=summary,
+        stages=STAGES,
+        trust=[(sign, _KINDS[sign], text) for sign, text in trust_lines(summary)],
+        environment=list(_environment(summary)),
+        overview=_figure(lambda: plot_overview(trace)),
+        bands=_figure(lambda: plot_bands(trace)),
+        cases=[_case(summary, name) for name in cases_of(summary)],
+        ratios=[] if summary["verdict"]["withheld"] else list(_ratios(summary)),
+        worst=list(_worst(trace)),
+        perturbation=list(_perturbation(summary)),
+        downloads=list(_downloads(trace)),
+    )
+
+
+def save_html(trace: Trace, summary: Json, path: Path) -> None:
+    """Writes the page, whole or not at all.
+
+    Raises:
+        MemscError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_text(to_html(trace, summary))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise MemscError(f"cannot write {path}", why, "choose another place") from error
+
+
+def inline_svg(figure: Figure) -> str:
+    """A figure to stand in a page: it takes the page's colours, and its ids clash with none."""
+    file = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "memsc"}):
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", bbox_inches="tight", transparent=True, metadata=metadata)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    # Seaborn's ink, and black where matplotlib says nothing.
+    text = text.replace("#262626", "currentColor").replace("#dddddd", "var(--line)")
+    text = re.sub(r"(<text\b)(?![^>]*fill)", r'\1 fill="currentColor"', text)
+    return text.replace("#6e6e6e", "var(--dim)")
+
+
+def _figure(draw: Callable[[], Figure]) -> str:
+    try:
+        return inline_svg(draw())
+    except MemscError:
+        # Nothing was recorded: the checks above say so.
+        return ""
+
+
+def _environment(summary: Json) -> Iterator[tuple[str, str]]:
+    found, clock = summary["environment"], summary["clock"]
+    for name in _SHOWN:
+        value = found.get(name)
+        if value is None and f"{name}_reason" in found:
+            yield name.replace("_", " "), f"unknown: {found[f'{name}_reason']}"
+        elif value not in (None, ""):
+            yield name.replace("_", " "), str(value)
+    skew = clock["skew_bound_ns"]
+    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew unknown"
+    yield "clock", f"{clock['counter']}, {clock['hz'] / 1e9:.4f} GHz, {agree}"
+    for name, arm in summary["arms"].items():
+        cpus = f"application CPU {arm['app_cpus']}, service CPU {arm['service_cpus']}"
+        yield f"arm {name}", f"{arm['transport']}, {arm['service'] or 'no service'}; {cpus}"
+
+
+def _case(summary: Json, case: str) -> Json:
+    found = {n: a["cases"][case] for n, a in summary["arms"].items() if case in a["cases"]}
+    rows: list[Json] = []
+    for name, content in found.items():
+        rows.append(_row(name, content, sub=False))
+        if len(content["syscalls"]) > 1:
+            rows += [_row(call, mine, sub=True) for call, mine in biggest(content)]
+    return {
+        "name": case,
+        "rounds": max(content["rounds"] for content in found.values()),
+        "late": any(content["mode"] == "async" for content in found.values()),
+        "rows": rows,
+    }
+
+
+def _row(name: str, content: Json, sub: bool) -> Json:
+    total = content["stages"]["total"]
+    bounds = f"{number(total['mean_low_ns'])} to {number(total['mean_high_ns'])}"
+    if total["interval"] == "blocks":
+        bounds += " (within one run)"
+    cells = [_cell(content["stages"][stage]["mean_ns"]) for stage in STAGES]
+    cells += [_cell(total["mean_ns"]), {"text": bounds, "why": None}]
+    cells += [
+        _cell(total[f"{p}_ns"], total.get(f"{p}_reason")) for p in ("p50", "p90", "p99", "p999")
+    ]
+    cells.append(_cell(total["max_ns"]))
+    return {"name": name, "calls": f"{content['calls']:,}", "cells": cells, "sub": sub}
+
+
+def _cell(value: float | None, why: str | None = None) -> Json:
+    return {"text": number(value), "why": why}
+
+
+def _ratios(summary: Json) -> Iterator[Json]:
+    found: dict[tuple[str, str, str, bool], dict[str, Json]] = {}
+    for row in summary["ratios"]:
+        if row["arm"] == "direct" or (row["arm"] == "ipi" and row["base"] == "limit"):
+            continue
+        flip = row["base"] == "ipi"
+        pair = (row["base"], row["arm"]) if flip else (row["arm"], row["base"])
+        source = {"stamps": "stamps", "timings": "workload"}[row["source"]]
+        found.setdefault((row["case"], " ÷ ".join(pair), source, flip), {})[row["metric"]] = row
+    for (case, name, source, flip), metrics in found.items():
+        both = [ratio_cells(metrics.get(metric), flip) for metric in ("p50", "mean")]
+        cells = [*both[0], *both[1]]
+        yield {"case": case, "name": name, "source": source, "cells": cells}
+
+
+def _worst(trace: Trace) -> Iterator[Json]:
+    for row in trace.tail.df_worst(WORST).to_dict("records"):
+        total = max(row["total_ns"], 1e-9)
+        parts = [(stage, row[f"{stage}_ns"]) for stage in STAGES]
+        yield {
+            "arm": f"{row['arm']} {row['case']}",
+            "syscall": row["syscall"],
+            "at": f"{row['start_s']:.3f} s",
+            "total": short_ns(row["total_ns"]),
+            "cause": row["cause"],
+            "title": ", ".join(f"{stage} {short_ns(ns)}" for stage, ns in parts),
+            "parts": [(stage, f"{max(100 * ns / total, 0):.1f}") for stage, ns in parts],
+        }
+
+
+def _perturbation(summary: Json) -> Iterator[Json]:
+    for row in summary["perturbation"]:
+        bounds = f"{number(row['added_low_ns'])} to {number(row['added_high_ns'])}"
+        ratio: Any = row["p50_ratio"]
+        shown = {"adds": number(row["added_ns"]), "interval": bounds}
+        names = {"arm": row["arm"], "case": row["case"]}
+        yield names | shown | {"ratio": f"{ratio:.3f}" if ratio is not None else "–"}
+
+
+def _downloads(trace: Trace) -> Iterator[tuple[str, str]]:
+    for name, make in DERIVED.items():
+        frame = make(trace)
+        if name == "stages":
+            # Every system call of a large program would outgrow the page.
+            frame = frame[frame["syscall"] == ALL]
+        yield name, base64.b64encode(frame.to_csv(index=False).encode()).decode()

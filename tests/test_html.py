@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The page: whole, offline, without script, the same every time, and drawn by a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from tests import traces
+
+from memsc import analysis as ma
+from memsc.analysis.html import to_html
+from memsc.analysis.summary import summarise
+from memsc.commands.__main__ import main
+from memsc.runtime.errors import WITHHELD
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+VOID = {"meta", "br", "img", "hr", "link", "input"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("t") / "demo.memsc"
+    arms = ("direct", "ipi", "memsc", "memsc-scanner")
+    return traces.fabricate(path, arms=arms, rounds=4, calls=3000)
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    trace = ma.open(folder)
+    return to_html(trace, summarise(trace))
+
+
+class Whole(HTMLParser):
+    """Notes tags that are not closed, and ids that come twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_offline(page: str) -> None:
+    reader = Whole()
+    reader.feed(page)
+    assert not reader.open
+    assert len(page.encode()) < 5_000_000
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert "<script" not in page
+    assert not re.search(r"@import|url\(http", page)
+
+
+def test_the_page_is_the_same_every_time(folder: Path, page: str) -> None:
+    trace = ma.open(folder)
+    assert to_html(trace, summarise(trace)) == page
+
+
+def test_the_small_tables_can_be_downloaded(page: str) -> None:
+    found = dict(
+        re.findall(r'download="demo-(\w+)\.csv" href="data:text/csv;base64,([^"]+)"', page)
+    )
+    assert set(found) == {"stages", "ratios", "perturbation", "checks"}
+    stages = pd.read_csv(io.BytesIO(base64.b64decode(found["stages"])))
+    assert len(stages) == 4 * 5
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    trace = ma.open(traces.fabricate(tmp_path / "<b>.memsc", rounds=1, calls=50, case="<i>"))
+    text = to_html(trace, summarise(trace))
+    assert "<b>.memsc" not in text
+    assert "<h2>&lt;i&gt;</h2>" in text
+
+
+def test_a_withheld_verdict_shows_no_ratio(tmp_path: Path) -> None:
+    folder = traces.fabricate(tmp_path / "a.memsc", rounds=2, calls=200, lost=1)
+    file = tmp_path / "a.html"
+    assert main(["report", str(folder), "--html", str(file)]) == WITHHELD
+    assert "verdict withheld" in file.read_text()
+    assert "Against each other" not in file.read_text()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.parametrize("width", [1100, 400])
+def test_a_browser_draws_it(page: str, tmp_path: Path, width: int) -> None:
+    (tmp_path / "a.html").write_text(page)
+    shot = tmp_path / "a.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    size = f"--window-size={width},2400"
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [str(BROWSER), *flags, size, profile, f"--screenshot={shot}"]
+    subprocess.run([*command, f"file://{tmp_path / 'a.html'}"], check=True, capture_output=True)
+    with Image.open(shot) as image:
+        colours = image.convert("RGB").getcolors(1 << 24) or []
+        assert image.width == width
+    # The four stages, as the figures and the bars of the slowest calls have them.
+    found = {colour for _, colour in colours}
+    assert {(0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0xCC, 0x79, 0xA7)} <= found
