@@ -82,6 +82,29 @@ MEMSC_API int memsc_record(int on);
 /* Name of the region's file, "" if anonymous or not started. */
 MEMSC_API const char *memsc_region_path(void);
 
+/* One reading of CLOCK_MONOTONIC between two of the cycle counter. */
+struct memsc_clock_sample {
+    uint64_t cycles; /* middle of the bracket */
+    int64_t ns;
+    uint64_t width; /* cycles the bracket took: the reading is that uncertain */
+};
+
+/* The narrowest of many brackets. */
+MEMSC_API int memsc_clock_sample(struct memsc_clock_sample *sample);
+
+/* Bounds of (counter of CPU `there`) - (counter of CPU `here`) in cycles, by passing a cache line to
+ * and fro. Moves the calling thread for its duration. -EINVAL: it may not run on one of them. */
+MEMSC_API int memsc_clock_skew(uint32_t here, uint32_t there, uint32_t trips, int64_t *low,
+                               int64_t *high);
+
+/* The cycle counter. */
+MEMSC_API uint64_t memsc_clock_cycles(void);
+
+/* Name of a system call, NULL if this build does not know the number; why it is executed by the
+ * caller, NULL if it is forwarded. */
+MEMSC_API const char *memsc_name_of(long number);
+MEMSC_API const char *memsc_reason_of(long number);
+
 /* Version of the library, as in pyproject.toml. */
 MEMSC_API const char *memsc_version(void);
 

@@ -8,6 +8,7 @@
 
 #include "memsc.h"
 #include "process.h"
+#include "table.h"
 
 static pthread_key_t at_thread_end;
 static pthread_once_t key_made = PTHREAD_ONCE_INIT;
@@ -76,6 +77,16 @@ int memsc_record(int on)
 const char *memsc_region_path(void)
 {
     return memsc_running() ? memsc_process->path : "";
+}
+
+const char *memsc_name_of(long number)
+{
+    return memsc_call_name(number);
+}
+
+const char *memsc_reason_of(long number)
+{
+    return memsc_local_reason(number);
 }
 
 const char *memsc_version(void)

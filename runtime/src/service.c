@@ -154,7 +154,9 @@ static void serve(struct memsc_worker *worker, struct memsc_slot *slot, struct m
     const struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
     struct memsc_service_line *line = service->line;
-    uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
+    /* Ordered behind the load that found the entry: an early stamp would be speculation. */
+    uint32_t cpu;
+    uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_cpu(&cpu) : 0;
     uint32_t flags = 0;
     long number = entry->number;
     uint64_t args[6];

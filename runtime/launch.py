@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""How a program is started under a transport: environment, CPUs, and the library it is given."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, NoReturn
+
+from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.library import LAUNCH, LAYER
+from memsc.runtime.topology import format_cpus
+
+TRANSPORTS = ("direct", "ipi", "memsc")
+MODES = ("inline", "scanner")
+NEVER = "never"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything that steers a forwarded program; see docs/design.md for the variables.
+
+    Args:
+        transport: one of TRANSPORTS.
+        service: one of MODES.
+        app_cpus: where the program's threads run; empty leaves them where they are.
+        service_cpus: where the service runs; empty for `direct`.
+        idle_us: the service parks after so long without a call; None for never.
+        spin_us: a caller sleeps after polling so long; None for never.
+        directory: folder for region files; None makes regions anonymous.
+        recording: record calls from the start.
+        ring_records: records per call ring.
+        ring_policy: `drop` or `wait`.
+        keep: leave the region file when the program ends, for a reader.
+    """
+
+    transport: str = "memsc"
+    service: str = "inline"
+    app_cpus: tuple[int, ...] = ()
+    service_cpus: tuple[int, ...] = ()
+    idle_us: int | None = 1000
+    spin_us: int | None = 200
+    directory: Path | None = None
+    recording: bool = False
+    ring_records: int = 1 << 17
+    ring_policy: str = "drop"
+    keep: bool = False
+    stats: Path | None = None
+
+    @property
+    def arm(self) -> str:
+        """Name of the arm: the transport, with `-scanner` behind it in that service mode."""
+        scanner = self.service == "scanner" and self.transport != "direct"
+        return f"{self.transport}-scanner" if scanner else self.transport
+
+    @property
+    def inert(self) -> bool:
+        """Whether nothing of memsc is needed in the program."""
+        return self.transport == "direct" and not self.recording and self.stats is None
+
+    def environment(self) -> dict[str, str]:
+        """The MEMSC_* variables."""
+        variables = {
+            "MEMSC_TRANSPORT": self.transport,
+            "MEMSC_SERVICE": self.service,
+            "MEMSC_IDLE_US": NEVER if self.idle_us is None else str(self.idle_us),
+            "MEMSC_SPIN_US": NEVER if self.spin_us is None else str(self.spin_us),
+            "MEMSC_RECORD": str(int(self.recording)),
+            "MEMSC_RING": str(self.ring_records),
+            "MEMSC_RING_POLICY": self.ring_policy,
+            "MEMSC_KEEP": str(int(self.keep)),
+        }
+        if self.service_cpus:
+            variables["MEMSC_SERVICE_CPUS"] = format_cpus(self.service_cpus)
+        if self.directory is not None:
+            variables["MEMSC_DIRECTORY"] = str(self.directory)
+        if self.stats is not None:
+            variables["MEMSC_STATS"] = str(self.stats)
+        return variables
+
+
+def parse_arm(transport: str, service: str, launch: Launch) -> Launch:
+    """The launch of one arm.
+
+    Raises:
+        MemscError: no such transport or service mode; status 2.
+    """
+    for value, known, option in (
+        (transport, TRANSPORTS, "--transport"),
+        (service, MODES, "--service"),
+    ):
+        if value not in known:
+            raise MemscError(
+                f"{option} {value}",
+                "there is none of that name",
+                f"one of {', '.join(known)}",
+                USAGE,
+            )
+    return replace(launch, transport=transport, service=service)
+
+
+@contextmanager
+def running_on(cpus: Sequence[int]) -> Generator[None]:
+    """Move the calling thread to CPUs, so that what it starts begins there."""
+    before = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def clean_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """An environment without MEMSC_* variables: what steers us must not steer the program twice."""
+    return {name: value for name, value in base.items() if not name.startswith("MEMSC_")}
+
+
+def execute(launch: Launch, program: Path, arguments: Sequence[str]) -> NoReturn:
+    """Become the program: its exit status and signals are its own.
+
+    Args:
+        launch: how.
+        program: the file to execute.
+        arguments: argv, the program's name first.
+
+    Raises:
+        MemscError: it cannot be executed.
+    """
+    environment = clean_environment(os.environ)
+    if not launch.inert:
+        environment |= launch.environment()
+        environment["LD_PRELOAD"] = _preload(environment)
+        if launch.app_cpus:
+            os.sched_setaffinity(0, launch.app_cpus)
+    try:
+        os.execve(program, list(arguments), environment)
+    except OSError as error:
+        raise MemscError(
+            str(program), error.strerror or "it cannot be executed", "check the file"
+        ) from error
+
+
+def _preload(environment: Mapping[str, str]) -> str:
+    if not LAYER.exists():
+        raise MemscError(
+            "carrying an unmodified program",
+            "this build has no C-library layer (it exists for x86-64 glibc)",
+            "use the direct API of libmemsc, or `--transport direct`",
+        )
+    others = environment.get("LD_PRELOAD")
+    return f"{LAYER}:{others}" if others else str(LAYER)
+
+
+class Target:
+    """A program started on hold: it becomes itself when `go` is called.
+
+    In between it has its process number and its CPUs, so that probes can be told about it. If the
+    session dies before `go`, the program is never executed.
+
+    Args:
+        launch: how.
+        command: the program and its arguments.
+        layered: give it the C-library layer; without, it brings libmemsc itself.
+        stdin, stdout, stderr: as for `subprocess.Popen`.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        command: Sequence[str],
+        layered: bool = True,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+    ) -> None:
+        environment = clean_environment(os.environ) | launch.environment()
+        library = ""
+        if layered and not launch.inert:
+            _preload({})
+            library = str(LAYER)
+        reading, self._go = os.pipe()
+        try:
+            with running_on(launch.app_cpus):
+                self.process = subprocess.Popen(
+                    [str(LAUNCH), str(reading), library, *command],
+                    env=environment,
+                    pass_fds=(reading,),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                )
+        finally:
+            os.close(reading)
+
+    @property
+    def pid(self) -> int:
+        """Its process number, before and after `go`."""
+        return self.process.pid
+
+    def go(self) -> None:
+        """Let it become the program."""
+        # A broken pipe: it was killed while on hold, and its exit status will tell.
+        with suppress(BrokenPipeError):
+            os.write(self._go, b"g")
+        os.close(self._go)
+        self._go = -1
+
+    def end(self, grace_s: float = 2.0) -> int:
+        """End it: asked at first, killed after a while; returns its exit status."""
+        if self._go >= 0:
+            os.close(self._go)
+            self._go = -1
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()

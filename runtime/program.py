@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Whether a program can be carried, found out before it is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import struct
+from pathlib import Path
+
+from memsc.runtime.errors import MemscError
+
+_ELF64_LITTLE = b"\x7fELF\x02\x01"
+_ELF32 = b"\x7fELF\x01"
+_INTERPRETER = 3  # PT_INTERP
+_MACHINES = {62: "x86_64", 183: "aarch64"}
+_DEPTH = 5  # the kernel's limit of interpreters that are scripts themselves
+
+_DIRECTLY = "run it directly, or with `--transport direct`"
+
+
+def resolve(name: str) -> Path:
+    """Find a program as the shell would.
+
+    Raises:
+        MemscError: there is none, or it may not be executed.
+    """
+    found = shutil.which(name)
+    if found is not None:
+        return Path(found)
+    path = Path(name)
+    if "/" not in name:
+        raise MemscError(
+            name, "there is no such program on PATH", "check its name, or give its path"
+        )
+    if not path.exists():
+        raise MemscError(name, "there is no such file", "check its path")
+    if path.is_dir():
+        raise MemscError(name, "it is a folder", "name the program in it")
+    raise MemscError(name, "it may not be executed", f"`chmod +x {name}` if it is a program")
+
+
+def check(name: str) -> Path:
+    """Find a program and make sure that the C-library layer can carry it.
+
+    Scripts are judged by their interpreter.
+
+    Returns:
+        Path of the program.
+
+    Raises:
+        MemscError: it cannot be found, executed or carried; the reason and what to do.
+    """
+    path = resolve(name)
+    _check(name, path, _DEPTH)
+    return path
+
+
+def _check(name: str, path: Path, depth: int) -> None:
+    status = path.stat()
+    if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
+        raise MemscError(name, "it is set-uid, and may not be given a library", _DIRECTLY)
+    if status.st_mode & stat.S_ISGID and status.st_gid != os.getegid():
+        raise MemscError(name, "it is set-gid, and may not be given a library", _DIRECTLY)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except PermissionError:
+        return  # executable but not readable: the kernel will tell
+    if head.startswith(b"#!"):
+        _check_script(name, head, depth)
+    elif head.startswith(_ELF32):
+        raise MemscError(name, "it is a 32-bit program", _DIRECTLY)
+    elif head.startswith(_ELF64_LITTLE):
+        _check_elf(name, path, head)
+    elif not head:
+        raise MemscError(name, "the file is empty", "check its path")
+    else:
+        raise MemscError(name, "it is neither a program nor a script", "check its path")
+
+
+def _check_script(name: str, head: bytes, depth: int) -> None:
+    words = head[2:].split(b"\n", 1)[0].split()
+    if not words:
+        raise MemscError(name, "its first line names no interpreter", "write one behind #!")
+    interpreter = os.fsdecode(words[0])
+    if not Path(interpreter).exists():
+        raise MemscError(name, f"its interpreter {interpreter} is missing", "install it")
+    if depth == 0:
+        raise MemscError(name, "its interpreters are scripts without end", "check its first line")
+    target = interpreter
+    if Path(interpreter).name == "env":
+        operands = [os.fsdecode(word) for word in words[1:] if not word.startswith(b"-")]
+        target = next((word for word in operands if "=" not in word), interpreter)
+    _check(name, resolve(target), depth - 1)
+
+
+def _check_elf(name: str, path: Path, head: bytes) -> None:
+    machine = _MACHINES.get(struct.unpack_from("<H", head, 18)[0], "another machine")
+    if machine != os.uname().machine:
+        raise MemscError(name, f"it is a program for {machine}", "run it where it belongs")
+    loader = _loader(path, head)
+    if loader is None:
+        raise MemscError(name, "it is linked statically, and loads no library", _DIRECTLY)
+    if "ld-linux" not in loader:
+        raise MemscError(name, f"its C library is not glibc ({loader})", _DIRECTLY)
+
+
+def _loader(path: Path, head: bytes) -> str | None:
+    offset, size, count = (
+        struct.unpack_from(kind, head, at)[0] for kind, at in (("<Q", 32), ("<H", 54), ("<H", 56))
+    )
+    with path.open("rb") as file:
+        file.seek(offset)
+        table = file.read(size * count)
+        for start in range(0, len(table) - 55, size or 56):
+            kind, _, at, _, _, length = struct.unpack_from("<IIQQQQ", table, start)
+            if kind == _INTERPRETER:
+                file.seek(at)
+                return file.read(min(length, 4096)).rstrip(b"\0").decode(errors="replace")
+    return None
