@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from memsc.analysis.folded import write_folded, write_speedscope
 from memsc.analysis.hgrm import deviation, to_hgrm
+from memsc.analysis.hlog import write_hlog
+from memsc.analysis.openmetrics import write_openmetrics
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import natural
@@ -114,6 +117,10 @@ def _table(kind: str) -> Export:
 
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
+    "hlog": lambda trace, path, _: write_hlog(trace, path),
+    "folded": lambda trace, path, _: write_folded(trace, path),
+    "speedscope": lambda trace, path, _: write_speedscope(trace, path),
+    "openmetrics": lambda trace, path, _: write_openmetrics(trace, path),
     "csv": _table("csv"),
     "arrow": _table("arrow"),
     "parquet": _table("parquet"),

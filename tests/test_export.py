@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,16 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests import traces
 
 from memsc import analysis as ma
 from memsc.analysis.exports import Options, export
+from memsc.analysis.histogram import Histogram
+from memsc.analysis.hlog import encode
 from memsc.commands import export as command
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import MemscError
@@ -69,6 +76,65 @@ def test_tables_are_read_by_pandas_and_pyarrow(trace: ma.Trace, tmp_path: Path, 
         assert csv["called"].tolist() == arrow["called"].to_pylist()
         assert arrow.schema.field("called").metadata == {b"unit": b"cycles"}
         assert csv["syscall"].unique().tolist() == ["getppid"]
+
+
+def test_hlog_is_read_by_hdrhistogram(trace: ma.Trace, tmp_path: Path) -> None:
+    path = tmp_path / "a.hlog"
+    assert export(trace, "hlog", path) == "12 rounds, nanoseconds"
+    reader = HistogramLogReader(str(path), HdrHistogram(1, 1 << 62, 3))
+    calls = trace.folder.read("calls").to_pandas()
+    found = 0
+    while (histogram := reader.get_next_interval_histogram()) is not None:
+        arm = str(histogram.get_tag()).split(".")[0]
+        mine = calls[calls["arm"] == arm]
+        total = np.sort((mine["completed"] - mine["called"]).to_numpy()) * 0.5
+        assert histogram.get_total_count() == 500
+        assert total[0] * 0.99 <= histogram.get_value_at_percentile(50) <= total[-1] * 1.01
+        found += 1
+    reader.close()
+    assert found == 12
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=100))
+def test_hlog_keeps_every_count(values: list[int]) -> None:
+    theirs = HdrHistogram.decode(encode(Histogram.of(np.array(values)), 1.0))
+    assert theirs.get_total_count() == len(values)
+    exact = sorted(values)
+    for q in (1, 50, 90, 100):
+        mine = exact[max(int(q * len(values) / 100 + 0.5), 1) - 1]
+        assert theirs.get_value_at_percentile(q) == pytest.approx(mine, rel=4e-3)
+
+
+def test_folded_and_speedscope_hold_all_time(trace: ma.Trace, tmp_path: Path) -> None:
+    export(trace, "folded", tmp_path / "a.folded")
+    lines = [line.rsplit(" ", 1) for line in (tmp_path / "a.folded").read_text().splitlines()]
+    weights = {tuple(stack.split(";")): int(weight) for stack, weight in lines}
+    calls = trace.folder.read("calls").to_pandas()
+    spent = (calls["completed"] - calls["called"]).sum() * 0.5
+    assert sum(weights.values()) == pytest.approx(spent, abs=len(weights))
+    export(trace, "speedscope", tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    frames = [frame["name"] for frame in content["shared"]["frames"]]
+    read = {
+        (profile["name"], *(frames[i] for i in sample)): weight
+        for profile in content["profiles"]
+        for sample, weight in zip(profile["samples"], profile["weights"], strict=True)
+    }
+    assert read == weights
+    for profile in content["profiles"]:
+        assert profile["endValue"] == sum(profile["weights"])
+
+
+def test_openmetrics_is_read_by_prometheus(trace: ma.Trace, tmp_path: Path) -> None:
+    path = tmp_path / "a.prom"
+    export(trace, "openmetrics", path)
+    families = {f.name: f for f in text_string_to_metric_families(path.read_text())}
+    means = families["memsc_stage_mean_seconds"]
+    assert means.unit == "seconds"
+    assert len(means.samples) == 3 * 5
+    quantiles = families["memsc_stage_quantile_seconds"].samples
+    # Two calls lie above p99.9 in 2 000: it is left out.
+    assert {sample.labels["quantile"] for sample in quantiles} == {"0.5", "0.9", "0.99"}
 
 
 def test_what_is_not_there_is_named(trace: ma.Trace, tmp_path: Path) -> None:
