@@ -15,8 +15,8 @@ from memsc.tracer import folders
 from memsc.tracer.format import RoundKey
 from memsc.tracer.writer import TraceWriter
 
-# Encoding costs the service's CPU more than copying does: it waits until the round is over, or until
-# so many calls (64 bytes each) are held.
+# Encoding costs the service's CPU more than copying does: it waits until the round is over, or
+# until so many calls (64 bytes each) are held.
 _HELD = 4_000_000
 _FULL_ENOUGH = 0.25
 

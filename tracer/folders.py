@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the region files of a session lie: in memory, this user's alone, named after the session."""
+"""Where a session's region files lie: in memory, this user's alone, named after the session."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import select
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,14 +81,16 @@ class TraceSession:
         self._arms = {arm.arm: arm for arm in arms}
         self._wanted = tuple(probes)
         self._helper: Helper | None = None
-        self._usable: set[str] = set()
+        self.usable: set[str] = set()
         self._seen = dict.fromkeys(probes, 0)
         self._rounds: list[Round] = []
         self._folder = folders.session_folder()
+        self.scratch = self._folder / "scratch"  # for files of the work, in memory
+        self.scratch.mkdir()
         self.notes: list[str] = []
         self._session = Session(
             memsc=library.version(),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=list(command),
             clock=ClockTrack().fit(),
         )
@@ -152,7 +154,7 @@ class TraceSession:
             else:
                 if self._helper.warning:
                     self.notes.append(self._helper.warning)
-                self._usable = {name for name in self._wanted if loaded[name].usable}
+                self.usable = {name for name in self._wanted if loaded[name].usable}
                 status = {
                     name: ProbeStatus(
                         attached=loaded[name].usable,
@@ -170,7 +172,7 @@ class TraceSession:
         return [
             name
             for name in self._wanted
-            if name in self._usable and (check or name not in DISTURBING)
+            if name in self.usable and (check or name not in DISTURBING)
         ]
 
     def _drain_events(self, probes: Sequence[str], above: float = 0.0) -> None:
@@ -215,6 +217,7 @@ class TraceSession:
         arm: str,
         work: Work,
         number: int,
+        *,
         check: bool = False,
         recording: bool = True,
         interactive: bool = False,
@@ -247,7 +250,7 @@ class TraceSession:
         drain = Drain(self._writer, key, folder)
         started = self._clock.sample()
         interrupted = False
-        with open(os.devnull, "r+b") as null:
+        with Path(os.devnull).open("r+b") as null:
             target = Target(
                 launch,
                 work.command,
@@ -363,7 +366,7 @@ def _sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def interleaved(arms: Sequence[str], rounds: int) -> list[tuple[str, int]]:
-    """The order of rounds: A B C, C B A, A B C, …; drift of the machine falls on all alike."""
+    """Arm and number of each round: A B C, C B A, A B C, …; drift falls on all arms alike."""
     order: list[tuple[str, int]] = []
     for number in range(rounds):
         turn = list(arms) if number % 2 == 0 else list(reversed(arms))

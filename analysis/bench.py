@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""What `memsc bench` prints: every figure of its trace as a row, and the targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from memsc.analysis.targets import Target, targets
+from memsc.analysis.trace import Trace
+
+SCHEMA = 1
+SUITES = {"line": "limit", "sync": "sync", "dd": "files", "ls": "files"}
+
+
+def benchmark(trace: Trace) -> dict[str, Any]:
+    """The benchmark as plain data.
+
+    Returns:
+        `schema`, `rows` (suite, case, arm, metric, value, low, high, n; times in nanoseconds per
+        call, bounds at 95 %, null where one round gives none), `targets` (name, value, bound,
+        held, reason), `environment`.
+    """
+    return {
+        "schema": SCHEMA,
+        "rows": list(_rows(trace)),
+        "targets": [dataclasses.asdict(target) for target in targets(trace)],
+        "environment": trace.session.environment,
+    }
+
+
+def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    for found in trace.timings.df_timings().to_dict("records"):
+        suffix = "_recorded" if found["recording"] else ""
+        for metric in ("mean", "p50"):
+            low, high = found[f"{metric}_low_ns"], found[f"{metric}_high_ns"]
+            yield {
+                "suite": SUITES.get(found["case"], "batch"),
+                "case": found["case"],
+                "arm": found["arm"],
+                "metric": f"{metric}_ns{suffix}",
+                "value": found[f"{metric}_ns"],
+                "low": None if math.isnan(low) else low,
+                "high": None if math.isnan(high) else high,
+                "n": int(found["calls"]),
+            }
+
+
+def render(trace: Trace) -> RenderableType:
+    """The targets for people, 80 columns wide."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("target", ratio=1)
+    for name in ("value", "bound"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    found = targets(trace)
+    for target in found:
+        value = "–" if target.value is None else f"{target.value:.3g}"
+        table.add_row(target.name, value, target.bound, _verdict(target))
+    held = sum(target.held is True for target in found)
+    missed = sum(target.held is False for target in found)
+    unknown = len(found) - held - missed
+    summary = f"{held} held, {missed} missed" + (f", {unknown} not measured" if unknown else "")
+    return Group(Text("Targets", style="bold"), table, Text(summary))
+
+
+def _verdict(target: Target) -> Text:
+    if target.held is None:
+        return Text(f"? {target.reason or ''}", style="yellow")
+    return Text("✓ held", style="green") if target.held else Text("✗ missed", style="red")

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""What a benchmark must reach, judged from its trace: held, missed, or not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from memsc.analysis.checks import NEGLIGIBLE
+from memsc.analysis.timings import PerCall, Timed
+from memsc.analysis.trace import Trace
+
+ENOUGH_CALLS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One figure and its bound.
+
+    Attributes:
+        name: what is judged.
+        value: the figure; None if the trace does not hold what it is made from.
+        bound: `<= 1.15` or `>= 20`.
+        held: None if the figure is not known.
+        reason: why it is not known.
+    """
+
+    name: str
+    value: float | None
+    bound: str
+    held: bool | None
+    reason: str | None = None
+
+
+def targets(trace: Trace) -> list[Target]:
+    """All targets, in the order they are printed."""
+    return list(_targets(trace))
+
+
+def _targets(trace: Trace) -> Iterator[Target]:
+    timed = trace.timings.per_call()
+
+    def off(arm: str, case: str) -> PerCall:
+        return timed[Timed(arm, case, recording=False)]
+
+    def limit() -> float:
+        line = trace.timings.line()
+        if line is None:
+            raise KeyError("line")
+        return off("memsc", "sync").p50 / (off("direct", "sync").p50 + line.p50)
+
+    def batch() -> float:
+        return off("memsc", "batch-64").mean / off("direct", "batch-64").mean
+
+    def against(arm: str, case: str = "sync") -> Callable[[], float]:
+        return lambda: off("ipi", case).mean / off(arm, case).mean
+
+    def recording() -> float:
+        return timed[Timed("memsc", "sync", recording=True)].p50 / off("memsc", "sync").p50
+
+    yield _at_most("memsc sync p50 ÷ (direct p50 + cache-line round trip p50)", limit, 1.15)
+    yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.10)
+    yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 20)
+    yield _at_least("ipi ÷ memsc-scanner, sync, mean", against("memsc-scanner"), 2.3)
+    yield _at_least("ipi ÷ memsc, dd bs=512, mean per call", against("memsc", "dd"), 1.76)
+    yield _at_least("ipi ÷ memsc, ls -l of 5000 files", against("memsc", "ls"), 1.44)
+    yield _at_most("memsc sync p50, recording on ÷ off", recording, 1.10)
+    yield _lost(trace)
+    yield from _invariants(trace)
+
+
+def _at_most(name: str, figure: Callable[[], float], bound: float) -> Target:
+    return _judged(name, figure, f"<= {bound:g}", lambda value: value <= bound)
+
+
+def _at_least(name: str, figure: Callable[[], float], bound: float) -> Target:
+    return _judged(name, figure, f">= {bound:g}", lambda value: value >= bound)
+
+
+def _judged(
+    name: str, figure: Callable[[], float], bound: str, holds: Callable[[float], bool]
+) -> Target:
+    try:
+        value = figure()
+    except KeyError as missing:
+        return Target(name, None, bound, None, f"not measured: {_said(missing.args[0])}")
+    return Target(name, value, bound, holds(value))
+
+
+def _said(missing: object) -> str:
+    if isinstance(missing, Timed):
+        return (
+            f"{missing.case} under {missing.arm}, recording {'on' if missing.recording else 'off'}"
+        )
+    return str(missing)
+
+
+def _lost(trace: Trace) -> Target:
+    name, bound = f"calls lost, of at least {ENOUGH_CALLS / 1e6:g} million", "<= 0"
+    arm = trace.session.arms.get("memsc")
+    if arm is None or arm.lost is None or arm.calls is None:
+        return Target(name, None, bound, None, "not measured: memsc, recorded")
+    if arm.calls + arm.lost < ENOUGH_CALLS:
+        return Target(name, None, bound, None, f"only {arm.calls} calls were made")
+    return Target(name, arm.lost, bound, arm.lost == 0)
+
+
+def _invariants(trace: Trace) -> Iterator[Target]:
+    for check in trace.checks.all():
+        if check.name == "stages_sum":
+            name = f"{check.arm}: rows whose stages do not sum to the total"
+            yield Target(name, check.value, "<= 0", check.held, check.reason)
+        elif check.arm == "memsc" and check.name in _PER_CALL:
+            name, bound = f"memsc: {_PER_CALL[check.name]} per call", f"<= {NEGLIGIBLE:g}"
+            why = check.reason if check.value is None else None
+            yield Target(name, check.value, bound, check.held, why)
+
+
+_PER_CALL = {
+    "app_syscalls_per_call": "system calls by the application's threads",
+    "ipis_to_app_cpu_per_call": "IPIs to the application CPU",
+    "ipis_to_service_cpu_per_call": "IPIs to the service CPU",
+    "app_cpu_switches_per_call": "context switches on the application CPU",
+}

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""`memsc bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memsc.commands.options import add_cpus, announce, say
+from memsc.commands.report import show
+from memsc.commands.trace import INTERRUPTED, known_probes
+from memsc.runtime.errors import WITHHELD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memsc.runtime.launch import Launch
+    from memsc.tracer.cases import Case
+
+
+class Command:
+    """Measure this machine: every arm on the same work, interleaved.
+
+    Suites: limit (one cache-line round trip), sync (getppid, one by one), batch (1
+    to 64 at once), files (dd and ls, unmodified). The result is a trace like any
+    other, for report, compare and export; the targets are printed with it.
+    """
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("suite", nargs="*", metavar="SUITE", help="default: all")
+        parser.add_argument("-o", "--output", required=True, metavar="DIR", help="trace folder")
+        parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
+        parser.add_argument("--quick", action="store_true", help="few rounds: under three minutes")
+        parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+        add_cpus(parser)
+        parser.add_argument(
+            "--probes",
+            default="sched,ipi,syscalls",
+            metavar="P,…",
+            help="for the check rounds: sched, ipi, syscalls (all by default), or none",
+        )
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Run the suites and print what they show."""
+        from memsc.runtime.launch import Launch
+        from memsc.tracer.arms import ALL, place
+        from memsc.tracer.cases import choose, suites
+        from memsc.tracer.writer import prepare_output
+
+        probes = known_probes(args.probes)
+        arms, notes = place(ALL, Launch(), args.app_cpus, args.service_cpus)
+        cases = choose(args.suite, suites([arm.arm for arm in arms], args.quick))
+        folder = prepare_output(args.output, args.force)
+        announce(arms, notes)
+        command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
+        try:
+            _measure(folder, command, arms, cases, probes)
+        except KeyboardInterrupt:
+            say(f"interrupted; what was measured is in {folder}")
+            return INTERRUPTED
+        return _print(folder, args.json)
+
+
+def _measure(
+    folder: Path,
+    command: Sequence[str],
+    arms: Sequence[Launch],
+    cases: Sequence[tuple[str, Case]],
+    probes: Sequence[str],
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from memsc.tracer.bench import count, run
+    from memsc.tracer.session import TraceSession
+    from memsc.tracer.writer import TraceWriter
+
+    # Redrawn seldom: drawing takes time from the service CPU.
+    bar = Progress(
+        console=Console(stderr=True),
+        transient=True,
+        refresh_per_second=1,
+        disable=not sys.stderr.isatty(),
+    )
+    with TraceWriter(folder) as writer, TraceSession(writer, command, arms, probes) as session:
+        for note in session.notes:
+            say(f"note: {note}")
+        with bar:
+            task = bar.add_task("", total=count(cases, [arm.arm for arm in arms]))
+            run(session, cases, arms, lambda what: bar.update(task, advance=1, description=what))
+
+
+def _print(folder: Path, as_json: bool) -> int:
+    from memsc.analysis.bench import benchmark, render
+    from memsc.commands.progress import opened
+
+    with opened(str(folder)) as trace:
+        withheld = trace.checks.withheld()
+        if as_json:
+            print(json.dumps(benchmark(trace), indent=1, allow_nan=False))
+        else:
+            show(render(trace))
+    for reason in withheld:
+        say(f"the verdict is withheld: {reason}")
+    say(f"recorded in {folder}; see `memsc report {folder}`")
+    return WITHHELD if withheld else 0

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""A benchmark is a session of many cases; its trace is all that its verdict is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from memsc.runtime.errors import MemscError
+from memsc.runtime.launch import Launch
+from memsc.tracer.cases import Case, rounds
+from memsc.tracer.session import TraceSession
+
+Progress = Callable[[str], None]
+
+
+def count(cases: Sequence[tuple[str, Case]], arms: Sequence[str]) -> int:
+    """Rounds that `run` will make."""
+    return sum(len(list(rounds(case, arms))) for _, case in cases) + len(arms)
+
+
+def run(
+    session: TraceSession,
+    cases: Sequence[tuple[str, Case]],
+    arms: Sequence[Launch],
+    progress: Progress,
+) -> None:
+    """Run all rounds of all cases, then one check round of each arm.
+
+    Args:
+        session: an entered one.
+        cases: pairs of suite and case.
+        arms: the launches.
+        progress: told before each round what it is.
+
+    Raises:
+        MemscError: a program of the benchmark failed.
+    """
+    by_name = {arm.arm: arm for arm in arms}
+    for suite, case in cases:
+        if case.prepare is not None:
+            case.prepare(session.scratch)
+        for arm, number, recording in rounds(case, list(by_name)):
+            progress(f"{suite}: {case.name}, {arm}")
+            launch = replace(by_name[arm], recording=recording)
+            work = case.work(launch, session.scratch)
+            done = session.round(arm, work, number, recording=recording)
+            if done.exit_status:
+                raise MemscError(
+                    f"{case.name} under {arm}",
+                    f"its program ended with status {done.exit_status}",
+                    "see its message above; the rounds before it are kept",
+                )
+    for suite, case in cases:
+        if suite != "sync":
+            continue
+        for arm, launch in by_name.items():
+            progress(f"checks: {arm}")
+            work = case.work(launch, session.scratch)
+            session.round(arm, work, CHECK_ROUND, check=True)
+
+
+CHECK_ROUND = 1_000_000  # far from the numbers of measured rounds

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The reference work: what each case of a benchmark runs, and how much of it under each arm."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.launch import Launch
+from memsc.runtime.files import WORK
+from memsc.tracer.session import Work, interleaved
+
+BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
+_BLOCK = 512
+_MEBI = 1 << 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a suite.
+
+    Args:
+        name: in the trace.
+        work: what a launch runs, given the folder for its files.
+        prepare: makes the files the work needs, once.
+        rounds: rounds with recording off, by arm; arms not named run none.
+        recorded: rounds with recording on, likewise.
+    """
+
+    name: str
+    work: Callable[[Launch, Path], Work]
+    rounds: Mapping[str, int]
+    recorded: Mapping[str, int] = field(default_factory=dict[str, int])
+    prepare: Callable[[Path], None] | None = None
+
+
+def suites(arms: Sequence[str], quick: bool) -> dict[str, list[Case]]:
+    """The suites by name.
+
+    Args:
+        arms: names of the arms that take part.
+        quick: few rounds, for a first look.
+    """
+    scale = 1 if quick else 4
+    every = dict.fromkeys(arms, 5 * scale)
+    few = dict.fromkeys(arms, 3 * scale)
+    once = dict.fromkeys(arms, 1 * scale)
+    many = dict.fromkeys(arms, 10 * scale)
+    line = {"memsc" if "memsc" in arms else arms[-1]: 5 * scale}
+    return {
+        "limit": [Case("line", _line, line)],
+        "sync": [Case("sync", _sync, many, many)],
+        "batch": [
+            Case(f"batch-{size}", _batch(size), every, once if size == BATCHES[-1] else {})
+            for size in BATCHES
+        ],
+        "files": [
+            Case("dd", _dd(10), few, once),
+            Case("ls", _ls(5000), few, once, _make_files(5000)),
+        ],
+    }
+
+
+def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> list[tuple[str, Case]]:
+    """Cases of the suites asked for, all of them if none is named.
+
+    Raises:
+        MemscError: there is no suite of that name.
+    """
+    for name in names:
+        if name not in available:
+            known = ", ".join(available)
+            raise MemscError(
+                f"suite {name}", "there is none of that name", f"one of {known}", USAGE
+            )
+    return [(name, case) for name in (names or available) for case in available[name]]
+
+
+def rounds(case: Case, arms: Sequence[str]) -> Iterator[tuple[str, int, bool]]:
+    """Arm, number and recording of each round of a case, interleaved (A B, B A, …).
+
+    Recorded rounds stand between the others, so that what recording costs is measured under the
+    same conditions; numbers go on through both.
+    """
+    most = max([*case.rounds.values(), *case.recorded.values()], default=0)
+    for arm, number in interleaved(arms, most):
+        both = [(False, case.rounds), (True, case.recorded)]
+        for recording, wanted in both if number % 2 == 0 else reversed(both):
+            if number < wanted.get(arm, 0):
+                yield arm, 2 * number + recording, recording
+
+
+# ---- getppid through the direct API ----
+
+# As many calls as take a comparable time: a hand-off by interrupt costs a hundred times as much.
+_SYNC = {"ipi": 5_000, "memsc-scanner": 20_000}
+_BATCHED = {"ipi": 6_400, "memsc-scanner": 25_600}
+_SYNC_CALLS = 100_000
+_RECORDED_CALLS = 500_000
+_RING = 1 << 20
+
+
+def _sync(launch: Launch, folder: Path) -> Work:
+    calls = _SYNC.get(launch.arm, _RECORDED_CALLS if launch.recording else _SYNC_CALLS)
+    file = folder / "timings"
+    return Work(
+        "sync",
+        (str(WORK), "sync", str(calls), str(file)),
+        layered=False,
+        timings=file,
+        ring_records=_RING,
+    )
+
+
+def _batch(size: int) -> Callable[[Launch, Path], Work]:
+    def work(launch: Launch, folder: Path) -> Work:
+        calls = _BATCHED.get(launch.arm, _SYNC_CALLS)
+        file = folder / "timings"
+        return Work(
+            f"batch-{size}",
+            (str(WORK), "batch", str(size), str(calls), str(file)),
+            layered=False,
+            timings=file,
+            per_interval=size,
+        )
+
+    return work
+
+
+def _line(launch: Launch, folder: Path) -> Work:
+    file = folder / "timings"
+    here, there = str(launch.app_cpus[0]), str((*launch.service_cpus, *launch.app_cpus)[0])
+    return Work(
+        "line",
+        (str(WORK), "line", here, there, "100000", str(file)),
+        layered=False,
+        timings=file,
+    )
+
+
+# ---- unmodified programs ----
+
+
+def _dd(mebibytes: int) -> Callable[[Launch, Path], Work]:
+    def work(_: Launch, folder: Path) -> Work:
+        count = mebibytes * _MEBI // _BLOCK
+        output = f"of={folder / 'dd.out'}"
+        command = ("dd", "if=/dev/zero", output, f"bs={_BLOCK}", f"count={count}", "status=none")
+        return Work("dd", command, timed=True, quiet=True)
+
+    return work
+
+
+def _ls(files: int) -> Callable[[Launch, Path], Work]:
+    def work(_: Launch, folder: Path) -> Work:
+        return Work("ls", ("ls", "-l", str(folder / f"files-{files}")), timed=True, quiet=True)
+
+    return work
+
+
+def _make_files(count: int) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        target = folder / f"files-{count}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for number in range(count):
+            (target / f"file-{number:05d}").touch()
+
+    return make
