@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.runtime.library import LAUNCH, LAYER
+from memsc.runtime.files import LAUNCH, LAYER
 from memsc.runtime.topology import format_cpus
 
 TRANSPORTS = ("direct", "ipi", "memsc")
@@ -36,6 +36,7 @@ class Launch:
         ring_records: records per call ring.
         ring_policy: `drop` or `wait`.
         keep: leave the region file when the program ends, for a reader.
+        stats: file that the layer appends its statistics to; None for none.
     """
 
     transport: str = "memsc"
@@ -116,8 +117,30 @@ def running_on(cpus: Sequence[int]) -> Generator[None]:
 
 
 def clean_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """An environment without MEMSC_* variables: what steers us must not steer the program twice."""
-    return {name: value for name, value in base.items() if not name.startswith("MEMSC_")}
+    """An environment for a program: base, without what steers memsc and what Python added.
+
+    In the C locale Python sets LC_CTYPE for itself, which would change what the program prints.
+    """
+    added = () if _given("LC_CTYPE") else ("LC_CTYPE",)
+    return {
+        name: value
+        for name, value in base.items()
+        if not name.startswith("MEMSC_") and name not in added
+    }
+
+
+def _given(name: str) -> bool:
+    """Whether this process was started with a variable; true if that cannot be told."""
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return True
+    return any(entry.startswith(os.fsencode(f"{name}=")) for entry in block.split(b"\0"))
+
+
+# Python ignores these for itself, and what is ignored stays so across exec. Whoever started memsc
+# with them ignored meant it for a program that dies of them by default: nearly nobody.
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def execute(launch: Launch, program: Path, arguments: Sequence[str]) -> NoReturn:
@@ -131,14 +154,51 @@ def execute(launch: Launch, program: Path, arguments: Sequence[str]) -> NoReturn
     Raises:
         MemscError: it cannot be executed.
     """
-    environment = clean_environment(os.environ)
-    if not launch.inert:
-        environment |= launch.environment()
-        environment["LD_PRELOAD"] = _preload(environment)
-        if launch.app_cpus:
-            os.sched_setaffinity(0, launch.app_cpus)
+    environment = program_environment(launch)
+    if launch.app_cpus:
+        os.sched_setaffinity(0, launch.app_cpus)
+    for number in _RESTORED:
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(program, list(arguments), environment)
+    except OSError as error:
+        raise MemscError(
+            str(program), error.strerror or "it cannot be executed", "check the file"
+        ) from error
+
+
+def program_environment(launch: Launch) -> dict[str, str]:
+    """The environment of a program that is carried.
+
+    Raises:
+        MemscError: there is no layer to carry it.
+    """
+    environment = clean_environment(os.environ)
+    if launch.inert:
+        return environment
+    return environment | launch.environment() | {"LD_PRELOAD": _preload(environment)}
+
+
+def spawn(
+    launch: Launch, program: Path, arguments: Sequence[str], mask: set[signal.Signals]
+) -> int:
+    """Start a program as a child, as `execute` would become it; returns its process number.
+
+    Args:
+        launch: how.
+        program: the file to execute.
+        arguments: argv, the program's name first.
+        mask: signals that it finds blocked; the caller may have blocked more for itself.
+
+    Raises:
+        MemscError: it cannot be executed.
+    """
+    environment = program_environment(launch)
+    try:
+        with running_on(launch.app_cpus):
+            return os.posix_spawn(
+                program, list(arguments), environment, setsigmask=mask, setsigdef=_RESTORED
+            )
     except OSError as error:
         raise MemscError(
             str(program), error.strerror or "it cannot be executed", "check the file"
@@ -151,6 +211,12 @@ def _preload(environment: Mapping[str, str]) -> str:
             "carrying an unmodified program",
             "this build has no C-library layer (it exists for x86-64 glibc)",
             "use the direct API of libmemsc, or `--transport direct`",
+        )
+    if set(" :$") & set(str(LAYER)):
+        raise MemscError(
+            "carrying an unmodified program",
+            f"the loader cannot take a path like '{LAYER}'",
+            "install memsc in a folder whose path has no space, colon or dollar",
         )
     others = environment.get("LD_PRELOAD")
     return f"{LAYER}:{others}" if others else str(LAYER)
@@ -179,11 +245,14 @@ class Target:
         stdout: int | IO[bytes] | None = None,
         stderr: int | IO[bytes] | None = None,
     ) -> None:
+        import subprocess  # noqa: PLC0415 - slow to import, and `memsc run` does without
+
         environment = clean_environment(os.environ) | launch.environment()
         library = ""
         if layered and not launch.inert:
-            _preload({})
-            library = str(LAYER)
+            library = _preload({})
+        if not LAUNCH.exists():
+            raise MemscError("starting a program", f"{LAUNCH} is missing", "run `make setup`")
         reading, self._go = os.pipe()
         try:
             with running_on(launch.app_cpus):
@@ -195,6 +264,9 @@ class Target:
                     stdout=stdout,
                     stderr=stderr,
                 )
+        except OSError:
+            os.close(self._go)
+            raise
         finally:
             os.close(reading)
 
@@ -216,6 +288,8 @@ class Target:
         if self._go >= 0:
             os.close(self._go)
             self._go = -1
+        import subprocess  # noqa: PLC0415
+
         if self.process.poll() is None:
             self.process.terminate()
             try:

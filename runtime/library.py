@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from memsc.runtime.errors import MemscError
+from memsc.runtime.files import LAUNCH, LAYER, LIBRARY, NATIVE, WORK
 
-NATIVE = Path(__file__).resolve().parent / "native"
-LIBRARY = NATIVE / "libmemsc.so"
-LAYER = NATIVE / "libmemsc-layer.so"
-WORK = NATIVE / "memsc-work"
-LAUNCH = NATIVE / "memsc-launch"
+__all__ = ["LAUNCH", "LAYER", "LIBRARY", "NATIVE", "WORK"]
 
 _Args = ctypes.c_long * 6
 

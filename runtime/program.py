@@ -13,6 +13,8 @@ from memsc.runtime.errors import MemscError
 
 _ELF64_LITTLE = b"\x7fELF\x02\x01"
 _ELF32 = b"\x7fELF\x01"
+_ELF = b"\x7fELF"
+_ELF_HEADER = 64  # bytes
 _INTERPRETER = 3  # PT_INTERP
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 _DEPTH = 5  # the kernel's limit of interpreters that are scripts themselves
@@ -29,14 +31,16 @@ def resolve(name: str) -> Path:
     found = shutil.which(name)
     if found is not None:
         return Path(found)
-    path = Path(name)
     if "/" not in name:
         raise MemscError(
-            name, "there is no such program on PATH", "check its name, or give its path"
+            name or "''", "there is no such program on PATH", "check its name, or give its path"
         )
-    if not path.exists():
-        raise MemscError(name, "there is no such file", "check its path")
-    if path.is_dir():
+    try:
+        status = Path(name).stat()
+    except OSError as error:
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise MemscError(name, why or "it cannot be reached", "check its path") from error
+    if stat.S_ISDIR(status.st_mode):
         raise MemscError(name, "it is a folder", "name the program in it")
     raise MemscError(name, "it may not be executed", f"`chmod +x {name}` if it is a program")
 
@@ -58,26 +62,40 @@ def check(name: str) -> Path:
 
 
 def _check(name: str, path: Path, depth: int) -> None:
-    status = path.stat()
-    if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
-        raise MemscError(name, "it is set-uid, and may not be given a library", _DIRECTLY)
-    if status.st_mode & stat.S_ISGID and status.st_gid != os.getegid():
-        raise MemscError(name, "it is set-gid, and may not be given a library", _DIRECTLY)
+    _check_privileges(name, path)
     try:
         with path.open("rb") as file:
             head = file.read(4096)
     except PermissionError:
-        return  # executable but not readable: the kernel will tell
+        return  # it may be executed but not read: carried, if it is a program like others
     if head.startswith(b"#!"):
         _check_script(name, head, depth)
     elif head.startswith(_ELF32):
         raise MemscError(name, "it is a 32-bit program", _DIRECTLY)
     elif head.startswith(_ELF64_LITTLE):
         _check_elf(name, path, head)
+    elif head.startswith(_ELF):
+        raise MemscError(name, "it is a program for another machine", "run it where it belongs")
     elif not head:
         raise MemscError(name, "the file is empty", "check its path")
     else:
-        raise MemscError(name, "it is neither a program nor a script", "check its path")
+        remedy = "check its path; a script names its interpreter on its first line, as in #!/bin/sh"
+        raise MemscError(name, "it is neither a program nor a script", remedy)
+
+
+def _check_privileges(name: str, path: Path) -> None:
+    """A program that gains privileges is given no library by the loader."""
+    status = path.stat()
+    if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
+        raise MemscError(name, "it is set-uid, and may not be given a library", _DIRECTLY)
+    if status.st_mode & stat.S_ISGID and status.st_gid != os.getegid():
+        raise MemscError(name, "it is set-gid, and may not be given a library", _DIRECTLY)
+    if os.geteuid() != 0:  # root gains nothing by them
+        try:
+            os.getxattr(path, "security.capability")
+        except OSError:
+            return
+        raise MemscError(name, "it has capabilities, and may not be given a library", _DIRECTLY)
 
 
 def _check_script(name: str, head: bytes, depth: int) -> None:
@@ -97,14 +115,21 @@ def _check_script(name: str, head: bytes, depth: int) -> None:
 
 
 def _check_elf(name: str, path: Path, head: bytes) -> None:
+    if len(head) < _ELF_HEADER:
+        raise MemscError(name, "it is a damaged program", "build or install it again")
     machine = _MACHINES.get(struct.unpack_from("<H", head, 18)[0], "another machine")
     if machine != os.uname().machine:
         raise MemscError(name, f"it is a program for {machine}", "run it where it belongs")
-    loader = _loader(path, head)
+    try:
+        loader = _loader(path, head)
+    except (OSError, OverflowError) as error:  # offsets that no file has
+        raise MemscError(name, "it is a damaged program", "build or install it again") from error
     if loader is None:
         raise MemscError(name, "it is linked statically, and loads no library", _DIRECTLY)
     if "ld-linux" not in loader:
         raise MemscError(name, f"its C library is not glibc ({loader})", _DIRECTLY)
+    if not Path(loader).exists():
+        raise MemscError(name, f"its loader {loader} is missing", "install its C library")
 
 
 def _loader(path: Path, head: bytes) -> str | None:

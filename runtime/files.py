@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""What the native build made, and where it lies.
+
+A module of its own, so that `memsc run` finds the layer without loading the library.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+NATIVE = Path(__file__).resolve().parent / "native"
+LIBRARY = NATIVE / "libmemsc.so"
+LAYER = NATIVE / "libmemsc-layer.so"
+WORK = NATIVE / "memsc-work"
+LAUNCH = NATIVE / "memsc-launch"
