@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.runtime.launch import Launch
 from memsc.runtime.files import WORK
+from memsc.runtime.launch import Launch
 from memsc.tracer.session import Work, interleaved
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
