@@ -20,6 +20,7 @@
 #include "local.h"
 #include "lost_signals.h"
 #include "stub.h"
+#include "thread_self.h"
 
 enum { REFUSALS = 16 /* then the thread asks for a page no more */, ON_STACK = 1 /* SS_ONSTACK */ };
 
@@ -118,6 +119,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         if (__builtin_expect(answer.result == -EPIPE || answer.result == -EFBIG, 0) &&
             memsc_layer.options.transport != MEMSC_DIRECT)
             memsc_raise_lost_signal(number, args, answer.result);
+        if (__builtin_expect(memsc_met_wrong_thread(number, args, answer.result), 0))
+            return run_here;
         return answer;
     }
     memsc_count_local(number);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A program of features: the first argument chooses one, what it prints must not depend on how its
+ * system calls are carried.
+ */
+#ifndef FEATURE_H
+#define FEATURE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct feature {
+    const char *name;
+    void (*run)(void);
+};
+
+/* Prints what was expected and is not so, with the line it stands at. */
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            printf("line %d: not so: %s (errno %s)\n", __LINE__, #condition,                       \
+                   strerrorname_np(errno));                                                        \
+    } while (0)
+
+static int run_feature(const struct feature *features, int argc, char **argv)
+{
+    for (; features->name; features++)
+        if (argc < 2)
+            puts(features->name);
+        else if (strcmp(features->name, argv[1]) == 0) {
+            features->run();
+            puts("done");
+            return 0;
+        }
+    return argc < 2 ? 0 : 2;
+}
+
+#endif
