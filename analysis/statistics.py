@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from memsc.analysis.histogram import middle
+from memsc.analysis.histogram import Histogram, middle
 from memsc.analysis.scan import BlockKey
 from memsc.analysis.sketch import Sketch
 
@@ -148,12 +148,8 @@ class Resampled:
 
     def quantiles(self, quantity: int, qs: Sequence[float]) -> NDArray[np.float64]:
         """Resampled quantiles of a quantity, cycles: shape (len(qs), RESAMPLES)."""
-        whole = self.whole.histograms[quantity]
-        counts = np.zeros((len(self._sketches), len(whole.bins)), np.float32)
-        for row, sketch in enumerate(self._sketches):
-            part = sketch.histograms[quantity]
-            counts[row, np.searchsorted(whole.bins, part.bins)] = part.counts
-        return quantiles(self.resampling, middle(whole.bins), counts, qs)
+        histograms = [sketch.histograms[quantity] for sketch in self._sketches]
+        return quantiles(self.resampling, histograms, qs)
 
     def mean_interval(self, quantity: int) -> Interval:
         """Interval of a mean, cycles."""
@@ -165,22 +161,23 @@ class Resampled:
 
 
 def quantiles(
-    resampling: Resampling,
-    values: NDArray[np.float64],
-    counts: NDArray[np.float32],
-    qs: Sequence[float],
+    resampling: Resampling, histograms: Sequence[Histogram], qs: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Resampled quantiles of counted values.
+    """Resampled quantiles.
 
     Args:
         resampling: of the blocks.
-        values: shape (k,), ascending.
-        counts: shape (blocks, k), how often each block has each value; overwritten.
+        histograms: one per block.
         qs: shape (m,), between 0 and 1.
 
     Returns:
         Shape (m, RESAMPLES).
     """
+    whole = Histogram.merge(histograms)
+    values = middle(whole.bins)
+    counts = np.zeros((len(histograms), len(whole.bins)), np.float32)
+    for row, part in enumerate(histograms):
+        counts[row, np.searchsorted(whole.bins, part.bins)] = part.counts
     np.cumsum(counts, axis=1, out=counts)
     below = resampling.weights @ counts
     found = np.empty((len(qs), RESAMPLES))

@@ -17,7 +17,7 @@ from memsc.tracer.format import STAGES
 
 WIDTH = 80
 # System calls named one by one: those that took most of the time.
-_NAMED = 8
+_NAMED = 5
 
 
 def render(summary: Json) -> RenderableType:
@@ -275,7 +275,8 @@ def number(value: Any) -> str:
     # Ten thousand and more in thousands: a column keeps its width, whatever the transport.
     for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
-            return f"{value / size:.1f}{letter}"
+            scaled = value / size
+            return f"{scaled:.0f}{letter}" if abs(scaled) >= 100 else f"{scaled:.1f}{letter}"
     return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.2g}"
 
 

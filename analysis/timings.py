@@ -6,22 +6,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from memsc.analysis.histogram import Histogram
+from memsc.analysis.scan import rounds_in
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
-from memsc.tracer.format import TIMINGS, RoundKey, TraceFolder
+from memsc.tracer.format import TIMINGS, TraceFolder
 
 LINE = "line"
 """The case that measures one cache-line round trip between the CPUs."""
 # A round is cut into blocks too, or one round would have no interval at all.
 _BLOCKS = 8
+_MOST_BLOCKS = 16
+# Cycles per call are binned in sixteenths: an interval may cover calls shorter than a cycle each.
+_FINE = 16
 
 
 class Timed(NamedTuple):
@@ -39,7 +44,8 @@ class PerCall:
     Attributes:
         intervals: how many intervals were timed.
         calls: how many calls they cover.
-        mean, p50: cycles per call; p50 is over intervals, so only of single calls if they are.
+        mean, p50: cycles per call; p50 is over intervals, so only of single calls if they are,
+            and within the histogram's relative error.
         means, p50s: shape (RESAMPLES,).
     """
 
@@ -53,30 +59,46 @@ class PerCall:
     resampling: Resampling
 
     @staticmethod
-    def of(frame: pd.DataFrame, seed: str) -> PerCall:
+    def of(rounds: Mapping[int, Sequence[_Block]], seed: str) -> PerCall:
         """Resamples rounds, then blocks of intervals within."""
-        calls, cycles = (frame[name].to_numpy(np.int64) for name in ("calls", "cycles"))
-        number = frame["round"].to_numpy(np.int64)
-        # The place within the round, so that blocks are neighbours in time.
-        place = frame.groupby("round").cumcount().to_numpy(np.int64)
-        size = frame.groupby("round")["calls"].transform("size").to_numpy(np.int64)
-        keys = number * _BLOCKS + place * np.minimum(size, _BLOCKS) // size
-        found, block = np.unique(keys, return_inverse=True)
-        resampling = Resampling.of((found // _BLOCKS).tolist(), seed)
-        weights = resampling.weights
-        sums = [np.bincount(block, some, len(found)) for some in (cycles, calls)]
-        values, at = np.unique(cycles / calls, return_inverse=True)
-        counts = np.zeros((len(found), len(values)), np.float32)
-        np.add.at(counts, (block, at), 1)
+        blocks = [block for index in sorted(rounds) for block in rounds[index]]
+        labels = [index for index in sorted(rounds) for _ in rounds[index]]
+        resampling = Resampling.of(labels, seed)
+        calls = np.array([block.calls for block in blocks], np.float64)
+        cycles = np.array([block.cycles for block in blocks], np.float64)
+        histograms = [block.histogram for block in blocks]
+        whole = _Block.merge(blocks)
         return PerCall(
-            len(frame),
-            int(calls.sum()),
-            len(np.unique(number)),
-            float(cycles.sum() / calls.sum()),
-            float(values[np.searchsorted(np.cumsum(np.bincount(at)), (len(frame) + 1) // 2)]),
-            (weights @ sums[0]) / (weights @ sums[1]),
-            quantiles(resampling, values, counts, [0.5])[0],
+            whole.histogram.n,
+            whole.calls,
+            len(rounds),
+            whole.cycles / whole.calls,
+            whole.histogram.quantile(0.5) / _FINE,
+            (resampling.weights @ cycles) / (resampling.weights @ calls),
+            quantiles(resampling, histograms, [0.5])[0] / _FINE,
             resampling,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Neighbouring intervals of one round; mergeable, like a sketch of calls."""
+
+    calls: int
+    cycles: int
+    histogram: Histogram
+
+    @staticmethod
+    def of(calls: NDArray[np.int64], cycles: NDArray[np.int64]) -> _Block:
+        fine = Histogram.of(cycles * _FINE // calls)
+        return _Block(int(calls.sum()), int(cycles.sum()), fine)
+
+    @staticmethod
+    def merge(blocks: Sequence[_Block]) -> _Block:
+        return _Block(
+            sum(block.calls for block in blocks),
+            sum(block.cycles for block in blocks),
+            Histogram.merge([block.histogram for block in blocks]),
         )
 
 
@@ -84,7 +106,7 @@ class Timings:
     """Times per call from outside, and what recording costs.
 
     Args:
-        trace: the opened folder. The table is small and read whole.
+        trace: the opened folder; the table is streamed, since it may hold every call.
         order: arms in the order they are shown.
     """
 
@@ -165,22 +187,36 @@ class Timings:
         return pd.DataFrame(rows, columns=_PERTURBATION)
 
     def _read(self, into: dict[Timed, PerCall]) -> None:
-        frame: pd.DataFrame = self._trace.read(TIMINGS).to_pandas()
-        frame = frame.astype({"arm": object, "case": object})
         checks = {r.key for r in self._trace.session.rounds if r.check}
-        keys = zip(frame["arm"], frame["case"], frame["round"], strict=True)
-        measured = np.array([RoundKey(*key) not in checks for key in keys], np.bool_)
-        kept = frame[measured & (frame["calls"].to_numpy() > 0)]
-        groups: dict[Timed, pd.DataFrame] = {}
-        for key, rows in kept.groupby(["arm", "case", "recording"]):
-            arm, case, recording = cast("tuple[str, str, int]", key)
-            groups[Timed(arm, case, bool(recording))] = rows
-        for key in sorted(groups, key=self._rank):
-            into[key] = PerCall.of(groups[key], "/".join(map(str, key)))
+        found: dict[Timed, dict[int, list[_Block]]] = {}
+        for table in self._trace.batches(TIMINGS):
+            calls, cycles = (table[name].to_numpy() for name in ("calls", "cycles"))
+            recording = table["recording"].to_numpy()
+            for key, rows in rounds_in(table):
+                at = np.arange(table.num_rows)[rows]
+                for flag in (0, 1):
+                    mine = at[(recording[at] == flag) & (calls[at] > 0)]
+                    if len(mine) and key not in checks:
+                        rounds = found.setdefault(Timed(key.arm, key.case, bool(flag)), {})
+                        blocks = rounds.setdefault(key.round, [])
+                        pieces = np.array_split(mine, min(len(mine), _BLOCKS))
+                        blocks += [_Block.of(calls[piece], cycles[piece]) for piece in pieces]
+                        while len(blocks) > _MOST_BLOCKS:
+                            pairs = range(0, len(blocks), 2)
+                            blocks[:] = [_Block.merge(blocks[i : i + 2]) for i in pairs]
+        for key in sorted(found, key=self._rank):
+            known = {i: some for i, some in found[key].items() if not _unknown(some)}
+            if known:
+                into[key] = PerCall.of(known, "/".join(map(str, key)))
 
     def _rank(self, key: Timed) -> tuple[Any, ...]:
         arm = self._order.index(key.arm) if key.arm in self._order else len(self._order)
         return (natural(key.case), arm, key.arm, key.recording)
+
+
+def _unknown(blocks: Sequence[_Block]) -> bool:
+    """Whether nobody counted the calls: a whole program timed as if it were one call."""
+    return len(blocks) == 1 and blocks[0].calls == 1
 
 
 _COLUMNS = [

@@ -135,3 +135,29 @@ def test_the_figure_is_the_same_every_time(folder: Path, tmp_path: Path) -> None
 def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path / "none.memsc")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_program_whose_calls_nobody_counted_has_no_time_per_call(tmp_path: Path) -> None:
+    folder = prepare_output(tmp_path / "a.memsc")
+    with TraceWriter(folder) as writer:
+        for index in range(3):
+            key = RoundKey("direct", "dd", index)
+            writer.timings(key, False, 1, np.array([9_000_000]))
+            writer.timings(key._replace(arm="ipi"), False, 1000, np.array([9_000_000]))
+        writer.session(traces.session([], {"direct": Arm("direct"), "ipi": Arm("ipi")}))
+    frame = ma.open(folder).timings.df_timings()
+    assert frame["arm"].tolist() == ["ipi"]
+    assert frame["mean_ns"].tolist() == [4500]
+
+
+def test_timings_are_streamed_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memsc.tracer.format.PART_ROWS", 1000)
+    folder = prepare_output(tmp_path / "a.memsc")
+    cycles = np.random.default_rng(1).integers(100, 400, 7000)
+    with TraceWriter(folder) as writer:
+        writer.timings(RoundKey("memsc", "sync", 0), False, 1, cycles)
+        writer.session(traces.session([], {"memsc": Arm("memsc")}))
+    row = ma.open(folder).timings.df_timings().iloc[0]
+    assert (row["calls"], row["intervals"], row["interval"]) == (7000, 7000, "blocks")
+    assert row["mean_ns"] == pytest.approx(cycles.mean() * 0.5)
+    assert row["p50_ns"] == pytest.approx(np.median(cycles) * 0.5, rel=4e-3)
