@@ -18,6 +18,7 @@ from memsc.runtime.topology import format_cpus
 TRANSPORTS = ("direct", "ipi", "memsc")
 MODES = ("inline", "scanner")
 NEVER = "never"
+LONGEST_US = (1 << 32) - 2  # the library's 32 bits, less the value for never
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,7 @@ def program_environment(launch: Launch) -> dict[str, str]:
     return environment | launch.environment() | {"LD_PRELOAD": _preload(environment)}
 
 
-def spawn(
-    launch: Launch, program: Path, arguments: Sequence[str], mask: set[signal.Signals]
-) -> int:
+def spawn(launch: Launch, program: Path, arguments: Sequence[str], mask: set[int]) -> int:
     """Start a program as a child, as `execute` would become it; returns its process number.
 
     Args:

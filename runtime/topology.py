@@ -17,6 +17,7 @@ from memsc.runtime.errors import USAGE, MemscError
 SYSFS = Path("/sys/devices/system")
 CPU_LIMIT = 8192  # the largest CONFIG_NR_CPUS there is
 NEAREST = (0, 0, 0)  # see _distance
+MOST_SERVICES = 16  # MEMSC_MAX_SERVICES
 SPINNING = frozenset({"memsc"})  # transports whose two sides poll, and so need a CPU each
 
 
@@ -210,6 +211,12 @@ def place(
         return Placement(apps, ())
     if services is None:
         services = _choose_service(topology, apps, transport)
+    if len(services) > MOST_SERVICES:
+        raise MemscError(
+            f"--service-cpus {format_cpus(services)}",
+            f"a process has at most {MOST_SERVICES} service CPUs",
+            "name fewer",
+        )
     shared = set(apps) & set(services)
     if shared and (transport in SPINNING or len(topology.reachable) > 1):
         raise MemscError(

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""`memsc clean`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from memsc.runtime.errors import FAILURE
+
+if TYPE_CHECKING:
+    from memsc.tracer.leftovers import Cleaned
+
+
+class Command:
+    """Remove what killed sessions left behind.
+
+    That is their region files in memory and, as root, uprobe entries of tracers
+    that are gone. Nothing of what still runs is touched, and no trace.
+    """
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments."""
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Remove, and say what was removed."""
+        from memsc.tracer.leftovers import clean
+
+        done = clean()
+        if args.json:
+            print(json.dumps(done.as_json(), indent=2))
+        else:
+            _print(done)
+        return FAILURE if done.failed else 0
+
+
+def _print(done: Cleaned) -> None:
+    from memsc.tracer.leftovers import AS_ROOT
+
+    for item in done.removed:
+        print(f"removed {item.kind} {item.name}")
+    for item in done.in_use:
+        print(f"left {item.kind} {item.name}: {item.reason}")
+    if not done.removed and not done.failed:
+        print("nothing to remove")
+    for item in done.failed:
+        remedy = "look at its owner and mode"
+        print(f"memsc: removing {item.name}: {item.reason}; {remedy}", file=sys.stderr)
+    for item in done.unseen:
+        remedy = f"; {AS_ROOT}" if item.reason == "that needs root" else ""
+        print(f"memsc: not looked at: {item.name}: {item.reason}{remedy}", file=sys.stderr)

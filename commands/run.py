@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""`memsc run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from memsc.commands.options import add_cpus
+from memsc.runtime.errors import USAGE, MemscError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memsc.runtime.launch import Launch
+
+
+class Command:
+    """Run an unmodified program, its system calls executed on another CPU.
+
+    memsc becomes the program: its exit status, signals and terminal are its own.
+    With --stats it runs as a child instead, and ends as that does. A dynamically
+    linked glibc program is carried, and so is a script by its interpreter.
+    """
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument(
+            "--transport", default="memsc", metavar="T", help="direct, ipi, memsc (default)"
+        )
+        parser.add_argument(
+            "--service", default="inline", metavar="MODE", help="inline (default), scanner"
+        )
+        add_cpus(parser)
+        parser.add_argument(
+            "--idle", metavar="US", help="microseconds until the service sleeps (1000), or never"
+        )
+        parser.add_argument(
+            "--spin", action="store_true", help="service and callers poll and never sleep"
+        )
+        parser.add_argument(
+            "--stats", action="store_true", help="print on stderr how often each call was made"
+        )
+        parser.add_argument("-q", "--quiet", action="store_true", help="do not say which CPUs")
+        parser.add_argument("program", nargs=argparse.REMAINDER, metavar="-- PROGRAM …")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Become the program, or wait for it."""
+        from memsc.runtime import program
+        from memsc.runtime.launch import execute
+
+        command: list[str] = args.program[1:] if args.program[:1] == ["--"] else args.program
+        if not command:
+            raise MemscError("memsc run", "no program is named", "put it behind --", USAGE)
+        launch, notes = launch_of(args)
+        direct = launch.transport == "direct"
+        if direct and args.stats:
+            remedy = "leave --stats out, or choose another transport"
+            raise MemscError("--stats", "the transport direct counts nothing", remedy, USAGE)
+        path = program.resolve(command[0]) if direct else program.check(command[0])
+        if not args.quiet:
+            _tell(launch, notes)
+        if not args.stats:
+            execute(launch, path, command)
+        return _with_statistics(launch, path, command)
+
+
+def launch_of(args: argparse.Namespace) -> tuple[Launch, list[str]]:
+    """The launch that the options ask for, and what is less than ideal about its CPUs."""
+    from memsc.runtime.launch import Launch
+    from memsc.tracer.arms import place
+
+    template = Launch()
+    if args.spin and args.idle is not None:
+        raise MemscError("--spin --idle", "--spin never sleeps", "give one of them", USAGE)
+    if args.spin:
+        template = Launch(idle_us=None, spin_us=None)
+    elif args.idle is not None:
+        template = Launch(idle_us=_idle(args.idle))
+    arm = (args.transport, args.service)
+    (launch,), notes = place([arm], template, args.app_cpus, args.service_cpus)
+    return launch, notes
+
+
+def _idle(text: str) -> int | None:
+    from memsc.runtime.launch import LONGEST_US, NEVER
+
+    if text == NEVER:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LONGEST_US):
+        why = f"it is no number of microseconds up to {LONGEST_US}"
+        raise MemscError(f"--idle {text}", why, f"write it like 1000, or {NEVER}", USAGE)
+    return int(text)
+
+
+def _tell(launch: Launch, notes: list[str]) -> None:
+    from memsc.runtime.topology import format_cpus
+
+    direct = launch.transport == "direct"
+    what = launch.transport if direct else f"{launch.transport} {launch.service}"
+    where = [f"application {_cpus(launch.app_cpus)} {format_cpus(launch.app_cpus)}"]
+    if launch.service_cpus:
+        where.append(f"service {_cpus(launch.service_cpus)} {format_cpus(launch.service_cpus)}")
+    _print(f"memsc: {what}, {', '.join(where)}", *(f"memsc: note: {note}" for note in notes))
+
+
+def _cpus(cpus: tuple[int, ...]) -> str:
+    return "CPU" if len(cpus) == 1 else "CPUs"
+
+
+def _print(*lines: str) -> None:
+    """Print on stderr, if there is one: the program must run all the same."""
+    stream = sys.stderr
+    if stream is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        with suppress(OSError):
+            print(*lines, sep="\n", file=stream, flush=True)
+
+
+def _with_statistics(launch: Launch, path: Path, command: list[str]) -> int:
+    from dataclasses import replace
+    from shutil import rmtree
+
+    from memsc.runtime.supervise import ended_as, supervise
+    from memsc.runtime.tally import read, table
+    from memsc.tracer.folders import session_folder
+
+    folder = session_folder()  # where `memsc clean` finds it, should this process be killed
+    try:
+        file = folder / "stats"
+        status = supervise(replace(launch, stats=file), path, command)
+        _print(*table(read(file)))
+    finally:
+        rmtree(folder, ignore_errors=True)
+    return ended_as(status)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Runs a program as a child that is to be seen as little of as possible: signals, exit status."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from memsc.runtime.launch import Launch, spawn
+
+# Job control stops this process together with its child, by the terminal; faults are its own.
+_OURS = {
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGCONT,
+    signal.SIGCHLD,
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+    signal.SIGABRT,
+}
+
+
+def supervise(launch: Launch, program: Path, arguments: Sequence[str]) -> int:
+    """Run a program and pass signals on to it.
+
+    Args:
+        launch: how.
+        program: the file to execute.
+        arguments: argv, the program's name first.
+
+    Returns:
+        Its wait status.
+
+    Raises:
+        MemscError: it cannot be executed.
+    """
+    passed = {number for number in signal.valid_signals() if number not in _OURS}
+    awaited = passed | {signal.SIGCHLD}
+    before = _blocked(signal.pthread_sigmask(signal.SIG_BLOCK, awaited))
+    try:
+        child = spawn(launch, program, arguments, before)
+        while True:
+            found = signal.sigwaitinfo(awaited)
+            if found.si_signo == signal.SIGCHLD:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended == child:
+                    return status
+            elif found.si_code <= 0:
+                # Somebody sent it to this process. What the kernel sends (Ctrl-C on the terminal)
+                # goes to the whole group, and the child has it already.
+                os.kill(child, found.si_signo)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _blocked(mask: set[int] | set[signal.Signals] | set[int | signal.Signals]) -> set[int]:
+    return {int(number) for number in mask}
+
+
+def ended_as(status: int) -> int:
+    """Exit status for a wait status; a signal that ended the child ends this process, too.
+
+    Returns:
+        The exit status; 128 + the signal if that signal does not end us.
+    """
+    if not os.WIFSIGNALED(status):
+        return os.waitstatus_to_exitcode(status)
+    number = os.WTERMSIG(status)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    return 128 + number

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""What sessions left behind that could not clean up after themselves, and its removal.
+
+A session that ends in order leaves nothing. One that was killed leaves its folder of region files
+in memory; a BCC program that attached through tracefs leaves an entry there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from memsc.runtime.errors import MemscError
+from memsc.tracer import folders, tracefs
+
+AS_ROOT = "run `sudo memsc clean` for them"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing found.
+
+    Args:
+        kind: `session` or `uprobe`, or what was not looked at.
+        name: path of the folder, name of the entry.
+        reason: why it is still there; None for what was removed.
+    """
+
+    kind: str
+    name: str
+    reason: str | None = None
+
+
+@dataclass
+class Cleaned:
+    """What was removed, what is left on purpose, what failed, and what was not looked at."""
+
+    removed: list[Item] = field(default_factory=list[Item])
+    in_use: list[Item] = field(default_factory=list[Item])
+    failed: list[Item] = field(default_factory=list[Item])
+    unseen: list[Item] = field(default_factory=list[Item])
+
+    def as_json(self) -> dict[str, object]:
+        """The whole as plain values."""
+        return {"schema": 1, **asdict(self)}
+
+
+def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
+    """Remove what dead sessions left: this user's, or everybody's as root.
+
+    Args:
+        memory: where session folders lie.
+        uprobes: look at tracefs, too, which needs root; may mount it for this process alone.
+    """
+    done = Cleaned()
+    for top in _tops(memory):
+        for folder in sorted(top.glob("session-*-*")):
+            _remove_session(folder, done)
+        if done.removed:
+            with suppress(OSError):  # there are sessions in it
+                top.rmdir()
+    if os.geteuid() != 0:
+        done.unseen.append(Item("sessions", "those of other users", "that needs root"))
+        done.unseen.append(Item("uprobes", "entries in tracefs", "that needs root"))
+    elif uprobes:
+        try:
+            done.removed += [Item("uprobe", name) for name in tracefs.sweep()]
+        except MemscError as error:
+            done.unseen.append(Item("uprobes", "entries in tracefs", error.why))
+    return done
+
+
+def _tops(memory: Path) -> Iterator[Path]:
+    """Users' folders that are what they seem: anybody may write beside them."""
+    for top in sorted(memory.glob("memsc-*")):
+        owner = top.name.removeprefix("memsc-")
+        status = top.lstat()
+        if not owner.isdecimal() or not stat.S_ISDIR(status.st_mode):
+            continue
+        if status.st_uid == int(owner) and os.geteuid() in (0, status.st_uid):
+            yield top
+
+
+def _remove_session(folder: Path, done: Cleaned) -> None:
+    owner = _process(folder.name)
+    if owner is None or folder.is_symlink() or not folder.is_dir():
+        return
+    if _alive(*owner):
+        done.in_use.append(Item("session", str(folder), f"process {owner[0]} runs"))
+        return
+    # The session is dead, but a program of it may go on: it opens its region again for each thread.
+    for region in folder.rglob("*.region"):
+        program = _process(f"-{region.name.removesuffix('.region')}")
+        if program is not None and _alive(*program):
+            reason = f"its program, process {program[0]}, runs on"
+            done.in_use.append(Item("session", str(folder), reason))
+            return
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        done.failed.append(Item("session", str(folder), error.strerror))
+    else:
+        done.removed.append(Item("session", str(folder)))
+
+
+def _process(name: str) -> tuple[int, int] | None:
+    """Process number and start time of a name `…-PID-START…`, None if it has none."""
+    _, *words = name.split("-")
+    if len(words) < 2 or not all(word.isascii() and word.isdigit() for word in words[:2]):
+        return None
+    return int(words[0]), int(words[1])
+
+
+def _alive(pid: int, started: int) -> bool:
+    if folders.start_time(pid) != started:
+        return False
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return not text.rpartition(")")[2].startswith(" Z")  # dead, and nobody has asked how it ended
