@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""`memsc trace` and `memsc bench` on real programs: what is recorded, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.workload import gone, wait_until
+
+from memsc.runtime.files import LAYER, WORK
+from memsc.tracer import folders
+from memsc.tracer.cases import Case, rounds, suites
+from memsc.tracer.format import STAMPS, Round, TraceFolder, open_trace
+from memsc.tracer.session import interleaved
+
+ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
+ALL = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")
+
+two_cpus = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="polling on both sides needs two CPUs"
+)
+layered = pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+pytestmark = [two_cpus, layered]
+
+
+def start(*args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "memsc.commands", *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+    )
+
+
+def memsc(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+def trace(folder: Path, program: Sequence[str], *options: str) -> TraceFolder:
+    done = memsc("trace", "-o", str(folder), "--probes", "none", *options, "--", *program)
+    assert done.returncode == 0, done.stderr
+    return open_trace(folder)
+
+
+def check_counts(found: TraceFolder) -> None:
+    """Recorded + lost = made in each round, and the stages of every row sum to its total."""
+    assert found.session.complete
+    for r in found.session.rounds:
+        assert r.calls is not None and r.made is not None and r.lost is not None
+        assert r.calls + r.lost == r.made
+        assert r.exit_status == 0
+    recorded = sum(r.calls or 0 for r in found.session.rounds)
+    assert found.rows("calls") == recorded
+    stamps = found.read("calls", STAMPS).to_pandas()
+    stages = np.diff(stamps.to_numpy(), axis=1)
+    total = stamps["completed"] - stamps["called"]
+    assert (stages.sum(axis=1) == total).all()
+
+
+def test_each_arm_records_each_call_of_an_unmodified_program(tmp_path: Path) -> None:
+    output = tmp_path / "copy"
+    program = ("dd", "if=/dev/zero", f"of={output}", "bs=512", "count=211", "status=none")
+    found = trace(tmp_path / "dd.memsc", program, *ALL)
+    check_counts(found)
+    assert output.stat().st_size == 211 * 512
+    calls = found.read("calls", ["arm", "syscall", "result"]).to_pandas()
+    for arm in (*ARMS, "ipi-scanner"):
+        mine = calls[calls["arm"] == arm]
+        blocks = mine[(mine["syscall"] == "write") & (mine["result"] == 512)]
+        assert len(blocks) == 211, arm
+
+
+def test_batches_are_recorded_as_asynchronous(tmp_path: Path) -> None:
+    program = (str(WORK), "batch", "16", "4096", str(tmp_path / "timings"))
+    found = trace(tmp_path / "batch.memsc", program)
+    check_counts(found)
+    calls = found.read("calls", ["syscall", "flags"]).to_pandas()
+    assert (calls["syscall"] == "getppid").sum() >= 4096
+    assert (calls[calls["syscall"] == "getppid"]["flags"] & 1).all()
+
+
+def test_the_clock_has_a_fit_and_a_skew_bound(tmp_path: Path) -> None:
+    clock = trace(tmp_path / "t.memsc", ["true"]).session.clock
+    assert clock.points >= 4
+    assert clock.hz == pytest.approx(1e9 / clock.ns_per_cycle)
+    assert clock.residual_ns is not None
+    assert clock.skew_bound_ns is not None
+
+
+def test_children_and_programs_executed_in_turn_are_recorded(tmp_path: Path) -> None:
+    script = "stat / >/dev/null; (exec stat /etc >/dev/null); exec stat /usr >/dev/null"
+    found = trace(tmp_path / "sh.memsc", ["sh", "-c", script])
+    check_counts(found)
+    assert len(found.session.rounds[0].pids) == 3
+    calls = found.read("calls", ["syscall"]).to_pandas()
+    assert (calls["syscall"] == "statx").sum() >= 3
+
+
+def test_a_small_ring_drops_and_counts_or_waits(tmp_path: Path) -> None:
+    program = (str(WORK), "sync", "50000", str(tmp_path / "timings"))
+    waits = trace(tmp_path / "wait.memsc", program, "--ring", "64")
+    check_counts(waits)
+    assert waits.session.rounds[0].lost == 0
+    drops = trace(tmp_path / "drop.memsc", program, "--ring", "64", "--when-full", "drop")
+    check_counts(drops)
+    assert (drops.session.rounds[0].lost or 0) > 0
+    report = memsc("report", str(tmp_path / "drop.memsc"))
+    assert report.returncode == 4
+    assert "lost" in report.stdout
+
+
+@pytest.mark.bpf
+def test_probes_see_the_rounds(tmp_path: Path) -> None:
+    folder = tmp_path / "probed.memsc"
+    program = (str(WORK), "sync", "997", str(tmp_path / "timings"))
+    probes = ("--probes", "sched,ipi,syscalls")
+    done = memsc("trace", "-o", str(folder), "--transport", "ipi,memsc", *probes, "--", *program)
+    assert done.returncode == 0, done.stderr
+    found = open_trace(folder)
+    check_counts(found)
+    assert all(found.session.probes[name].attached for name in ("sched", "ipi", "syscalls"))
+    by_check: dict[bool, list[Round]] = {True: [], False: []}
+    for r in found.session.rounds:
+        by_check[r.check].append(r)
+    # Calls are slowed by `syscalls`, so it is attached in rounds of its own alone.
+    assert all(r.probes == ["sched", "ipi"] for r in by_check[False])
+    assert all(r.probes == ["sched", "ipi", "syscalls"] for r in by_check[True])
+    events = found.read("events/syscalls", ["kind", "number"]).to_pandas()
+    getppid = events[(events["number"] == 110) & (events["kind"] == "enter")]
+    made = 2 * (997 + 2000)  # two arms, and the work's warm-up
+    lost = found.session.probes["syscalls"].lost
+    assert lost is not None
+    assert made - lost <= len(getppid) <= made
+    switches = found.read("events/sched", ["kind"]).to_pandas()
+    assert (switches["kind"] == "switch").sum() >= 997
+
+
+def test_the_exit_status_is_the_programs(tmp_path: Path) -> None:
+    for script, status in (("exit 7", 7), ("kill -9 $$", 137)):
+        done = memsc(
+            "trace", "-fo", str(tmp_path / "t.memsc"), "--probes=none", "--", "sh", "-c", script
+        )
+        assert done.returncode == status, done.stderr
+        assert open_trace(tmp_path / "t.memsc").session.complete
+
+
+def test_ctrl_c_ends_in_order_and_keeps_what_was_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    script = f"{WORK} sync 5000 {tmp_path / 'timings'}; echo; exec sleep 600"
+    process = start("trace", "-o", str(folder), "--probes", "none", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was recorded is in" in err
+    found = open_trace(folder)
+    assert found.session.complete
+    calls = found.read("calls", ["syscall"]).to_pandas()
+    assert (calls["syscall"] == "getppid").sum() >= 7000  # the shell makes one of its own
+    for pid in found.session.rounds[0].pids:
+        wait_until(lambda pid=pid: gone(pid), "the program's end")
+    assert not list(folders.base().glob(f"session-{process.pid}-*"))
+
+
+def test_a_killed_session_leaves_a_trace_that_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    program = "echo; exec sleep 600"
+    options = ("--rounds", "3", "--probes", "none", "--transport", "direct,memsc")
+    process = start("trace", "-o", str(folder), *options, "--", "sh", "-c", program)
+    assert process.stdout is not None
+    process.stdout.readline()
+    session = next(folders.base().glob(f"session-{process.pid}-*"))
+    process.kill()
+    # The program goes on, as under any tracer that dies, and holds the pipes open.
+    for region in session.glob("round-*/*.region"):
+        os.kill(int(region.name.split("-")[0]), signal.SIGKILL)
+    process.communicate(timeout=60)
+    found = open_trace(folder)
+    assert not found.session.complete
+    assert not folders.owner_is_alive(session)
+    shutil.rmtree(session)
+
+
+BAD = {
+    "no program": (["trace", "-o", "x.memsc"], 2, "no program is named"),
+    "unknown program": (["trace", "-o", "x.memsc", "--", "no-such-program"], 1, "no such program"),
+    "unknown probe": (["trace", "-o", "x.memsc", "--probes", "magic", "--", "ls"], 2, "one of"),
+    "unknown transport": (
+        ["trace", "-o", "x.memsc", "--transport", "tcp", "--", "ls"],
+        2,
+        "one of",
+    ),
+    "unknown service": (["trace", "-o", "x.memsc", "--service", "none", "--", "ls"], 2, "one of"),
+    "same CPU": (
+        ["trace", "-o", "x.memsc", "--app-cpus", "0", "--service-cpus", "0", "--", "ls"],
+        1,
+        ";",
+    ),
+    "no such CPU": (["trace", "-o", "x.memsc", "--app-cpus", "4000", "--", "ls"], 1, "no CPU"),
+    "no rounds": (["trace", "-o", "x.memsc", "--rounds", "0", "--", "ls"], 2, "positive"),
+    "no such folder": (["trace", "-o", "missing/x.memsc", "--", "ls"], 1, "another place"),
+    "unknown suite": (["bench", "-o", "x.memsc", "music"], 2, "one of"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_with_a_remedy(name: str, tmp_path: Path) -> None:
+    args, status, words = BAD[name]
+    done = memsc(*args, cwd=tmp_path)
+    assert done.returncode in ({status, 2} if "CPU" in name else {status}), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("memsc: ")
+    assert words in done.stderr
+    assert not (tmp_path / "x.memsc").exists()
+
+
+def test_existing_output_is_kept_unless_forced(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    trace(folder, ["true"])
+    before = (folder / "session.json").read_bytes()
+    again = memsc("trace", "-o", str(folder), "--probes", "none", "--", "true")
+    assert again.returncode == 2
+    assert "-f" in again.stderr
+    assert (folder / "session.json").read_bytes() == before
+    trace(folder, ["true"], "-f")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "thesis.tex").write_text("years of work")
+    refused = memsc("trace", "-fo", str(notes), "--probes", "none", "--", "true")
+    assert refused.returncode == 2
+    assert (notes / "thesis.tex").exists()
+
+
+def test_a_small_benchmark_prints_rows_and_targets(tmp_path: Path) -> None:
+    folder = tmp_path / "b.memsc"
+    done = memsc("bench", "limit", "--quick", "--json", "--probes", "none", "-o", str(folder))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["schema"] == 1
+    row = next(row for row in said["rows"] if row["metric"] == "p50_ns")
+    assert (row["suite"], row["case"], row["arm"]) == ("limit", "line", "memsc")
+    assert row["n"] == 500_000
+    assert {"name", "value", "bound", "held"} <= set(said["targets"][0])
+    assert all(target["held"] is None for target in said["targets"])
+    assert said["environment"]["kernel"]
+
+
+def test_rounds_of_arms_are_interleaved() -> None:
+    assert interleaved(["a", "b"], 3) == [
+        ("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2),
+    ]  # fmt: skip
+
+
+def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
+    for cases in suites(ARMS, quick=True).values():
+        for case in cases:
+            keys = [(arm, number) for arm, number, _ in rounds(case, ARMS)]
+            assert len(keys) == len(set(keys)), case.name
+            assert len(keys) == _wanted(case)
+
+
+def _wanted(case: Case) -> int:
+    return sum(case.rounds.values()) + sum(case.recorded.values())
