@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from memsc.analysis.chrome import write_chrome
 from memsc.analysis.folded import write_folded, write_speedscope
 from memsc.analysis.hgrm import deviation, to_hgrm
 from memsc.analysis.hlog import write_hlog
@@ -120,6 +121,7 @@ FORMATS: dict[str, Export] = {
     "hlog": lambda trace, path, _: write_hlog(trace, path),
     "folded": lambda trace, path, _: write_folded(trace, path),
     "speedscope": lambda trace, path, _: write_speedscope(trace, path),
+    "chrome": lambda trace, path, _: write_chrome(trace, path),
     "openmetrics": lambda trace, path, _: write_openmetrics(trace, path),
     "csv": _table("csv"),
     "arrow": _table("arrow"),

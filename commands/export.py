@@ -10,7 +10,10 @@ from pathlib import Path
 from memsc.commands.progress import opened
 from memsc.runtime.errors import USAGE, MemscError
 
-FORMATS = ("hgrm", "hlog", "folded", "speedscope", "openmetrics", "csv", "arrow", "parquet")
+FORMATS = (
+    *("hgrm", "hlog", "folded", "speedscope", "chrome", "openmetrics"),
+    *("csv", "arrow", "parquet"),
+)
 
 
 class Command:
@@ -18,10 +21,11 @@ class Command:
 
     hgrm is HdrHistogram's percentile distribution of one stage, hlog its log of
     every round; folded and speedscope show the time of every stage as a flame
-    graph; openmetrics is the report for Prometheus; csv, arrow and parquet hold
-    one table: stages, ratios, perturbation, checks, or one of the trace's own
-    (calls, timings, events/PROBE). Times are nanoseconds, stamps of calls are
-    cycles.
+    graph; chrome is a timeline of the first calls of each arm for
+    ui.perfetto.dev; openmetrics is the report for Prometheus; csv, arrow and
+    parquet hold one table: stages, ratios, perturbation, checks, or one of the
+    trace's own (calls, timings, events/PROBE). Times are nanoseconds, stamps of
+    calls are cycles.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

@@ -125,6 +125,24 @@ def test_folded_and_speedscope_hold_all_time(trace: ma.Trace, tmp_path: Path) ->
         assert profile["endValue"] == sum(profile["weights"])
 
 
+def test_the_timeline_holds_each_call_with_its_stages_inside(
+    trace: ma.Trace, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    assert export(trace, "chrome", path).startswith("6000 calls")
+    content = json.loads(path.read_text())
+    assert content["otherData"]["clock"] == "CLOCK_MONOTONIC"
+    events = pd.DataFrame(content["traceEvents"])
+    assert (events["ph"] == "f").sum() == (events["ph"] == "s").sum() == 6000
+    slices = events[(events["ph"] == "X") & (events["cat"] == "call")]
+    whole, stages = slices[slices["name"] == "getppid"], slices[slices["name"] != "getppid"]
+    assert len(stages) == 4 * len(whole) == 4 * 6000
+    assert stages["dur"].sum() == pytest.approx(whole["dur"].sum())
+    calls = trace.folder.read("calls").to_pandas()
+    spent = (calls["completed"] - calls["called"]).sum() * 0.5
+    assert whole["dur"].sum() * 1000 == pytest.approx(spent, rel=1e-3)
+
+
 def test_openmetrics_is_read_by_prometheus(trace: ma.Trace, tmp_path: Path) -> None:
     path = tmp_path / "a.prom"
     export(trace, "openmetrics", path)
