@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
 from memsc.runtime.errors import MemscError
@@ -60,8 +61,13 @@ def layout(path: Path = LIBRARY) -> Layout:
             f"reading {path.name}", error.strerror or "unreadable", "build it with `make setup`"
         ) from error
     with file:
-        elf: Any = ELFFile(file)
-        top = _find(elf) if elf.has_dwarf_info() else None
+        try:
+            elf: Any = ELFFile(file)
+            top = _find(elf) if elf.has_dwarf_info() else None
+        except (ELFError, DWARFError) as error:
+            raise MemscError(
+                f"reading {path.name}", f"it is no library: {error}", "build it with `make setup`"
+            ) from error
         if top is None:
             raise MemscError(
                 f"reading {path.name}",

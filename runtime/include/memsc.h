@@ -54,11 +54,12 @@ MEMSC_API int memsc_register(void);
 MEMSC_API int memsc_unregister(void);
 
 /* Executes one system call and waits for it; *result is the kernel's value or -errno.
- * -ENOTCONN: not registered. -EAGAIN: 64 calls are in flight. */
+ * -ENOTCONN: not registered. -EAGAIN: 64 calls are in flight, and the transport is not direct. */
 MEMSC_API int memsc_call(long number, const long args[6], long *result);
 
 /* Posts a system call and returns its index at once. What the arguments point to must stay
- * until the result is there. -EAGAIN: the page is full. -ENOTCONN: not registered. */
+ * until the result is there. -EAGAIN: the page is full. -ENOTCONN: not registered. -EOPNOTSUPP:
+ * this call can only be made by its caller (memsc_reason_of says why). */
 MEMSC_API int memsc_add(long number, const long args[6]);
 
 /* 1: the result is there; 0: not yet. -EINVAL: no such index. -ENOENT: nothing in flight there.

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""The shared format: what Python derives is what C laid out, and nothing moves unnoticed."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memsc.runtime import topology
+from memsc.runtime.errors import MemscError
+from memsc.runtime.launch import MODES, TRANSPORTS
+from memsc.runtime.layout import VERSION, CallFlag, layout
+from memsc.runtime.library import LIBRARY, library
+from memsc.tracer.format import FLAGS
+
+GOLDEN = Path(__file__).with_name("golden") / f"layout-{VERSION}.json"
+HEADER = Path(__file__).parent.parent / "runtime" / "src" / "layout.h"
+
+
+def described(dtype: np.dtype[Any]) -> Any:
+    """A dtype as plain values: fields with offset, size and type, at any depth."""
+    if dtype.subdtype is not None:
+        element, shape = dtype.subdtype
+        return {"shape": list(shape), "of": described(element)}
+    if dtype.fields is None:
+        return dtype.str
+    fields = {name: (found[0], int(found[1])) for name, found in dtype.fields.items()}
+    return {
+        "size": dtype.itemsize,
+        "fields": {name: [offset, described(kind)] for name, (kind, offset) in fields.items()},
+    }
+
+
+def test_no_field_moves_without_a_new_version() -> None:
+    """If this fails, step MEMSC_LAYOUT_VERSION, layout.VERSION and the golden file together."""
+    found = layout()
+    parts = {"region": found.region, "slot": found.slot, "call": found.call}
+    now = {
+        **{name: described(dtype) for name, dtype in parts.items()},
+        "enums": {name: dict(values) for name, values in found.enums.items()},
+    }
+    assert now == json.loads(GOLDEN.read_text())
+
+
+def test_library_header_and_python_agree_on_the_version() -> None:
+    assert ctypes.c_uint32.in_dll(library(), "memsc_layout_version").value == VERSION
+    assert f"#define MEMSC_LAYOUT_VERSION {VERSION}u" in HEADER.read_text()
+
+
+def test_sizes_are_what_the_format_promises() -> None:
+    found = layout()
+    assert found.call.itemsize == 64
+    assert found.slot["page"].itemsize == 4096
+    assert found.region.itemsize <= 4096
+    assert found.slot.itemsize % 4096 == 0
+
+
+def test_flags_have_one_meaning_everywhere() -> None:
+    flags = layout().enums["call_flags"]
+    prefix = "CALL_"
+    assert {name.removeprefix(prefix): value for name, value in flags.items()} == {
+        flag.name: flag.value for flag in CallFlag
+    }
+    assert {name.upper(): value for name, value in FLAGS.items()} == {
+        flag.name: flag.value for flag in CallFlag
+    }
+
+
+def test_names_of_transports_and_modes_are_those_of_the_library() -> None:
+    enums = layout().enums
+    assert [name.lower() for name in enums["transport"]] == list(TRANSPORTS)
+    assert [name.lower() for name in enums["service_mode"]] == list(MODES)
+    assert layout().region["service"].shape == (topology.MOST_SERVICES,)
+
+
+def test_a_stripped_library_is_refused(tmp_path: Path) -> None:
+    stripped = tmp_path / "libmemsc.so"
+    shutil.copy(LIBRARY, stripped)
+    subprocess.run(["strip", "--strip-debug", stripped], check=True)
+    with pytest.raises(MemscError, match="no debug information.*make setup"):
+        layout(stripped)
+
+
+@pytest.mark.parametrize("content", [b"", b"no ELF", b"\x7fELF", LIBRARY.read_bytes()[:5000]])
+def test_what_is_no_library_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "libmemsc.so"
+    file.write_bytes(content)
+    with pytest.raises(MemscError, match="make setup"):
+        layout(file)
+
+
+def test_a_missing_library_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MemscError, match="make setup"):
+        layout(tmp_path / "libmemsc.so")
