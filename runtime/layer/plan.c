@@ -178,8 +178,8 @@ static void plan_site(void *context, uint8_t *address)
     if (!decoded || memsc_view_targeted(&planner.view, address + 1, address + SYSCALL_BYTES))
         return;
     site->missed = MEMSC_MISSED_NO_ROOM;
-    if (!plan_hop(site) && !plan_after(site))
-        plan_before(site);
+    if (!plan_after(site) && !plan_before(site))
+        plan_hop(site);
 }
 
 static void cover(const struct memsc_site *site, const uint8_t **from, const uint8_t **to)

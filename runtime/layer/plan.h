@@ -4,12 +4,14 @@
  *
  * The instruction has two bytes, a jump that reaches a stub has five. In order of preference:
  *
+ *   after   the jump covers the `syscall` and what stands behind it, which the stub repeats.
+ *   before  the same with what stands in front of it.
  *   hop     the two bytes become a short jump to alignment padding close by, which no execution
  *           reaches, and the padding holds the long jump. Nothing moves.
- *   after   the long jump covers the `syscall` and what stands behind it, which the stub repeats.
- *   before  the same with what stands in front of it.
  *
- * The latter two need that no jump leads between the first and the last byte they cover.
+ * The first two need that no jump leads between the first and the last byte they cover. The last
+ * does not, but unwinders know no function in the padding: a cancellation that arrives on that one
+ * instruction would skip destructors.
  */
 #ifndef MEMSC_LAYER_PLAN_H
 #define MEMSC_LAYER_PLAN_H

@@ -129,7 +129,7 @@ static void main_exits_first(void)
 }
 
 static int pipe_ends[2];
-static _Atomic int cleaned;
+static _Atomic int cleaned, begun;
 
 static void clean_up(void *what)
 {
@@ -142,6 +142,7 @@ static void *waits(void *unused)
     char byte;
     (void)unused;
     pthread_cleanup_push(clean_up, &one);
+    begun++;
     read(pipe_ends[0], &byte, 1);
     pthread_cleanup_pop(0);
     return NULL;
@@ -152,6 +153,7 @@ static void *writes(void *unused)
     int hundred = 100, fd = open("/dev/null", O_WRONLY);
     (void)unused;
     pthread_cleanup_push(clean_up, &hundred);
+    begun++;
     for (;;)
         write(fd, "x", 1);
     pthread_cleanup_pop(0);
@@ -166,7 +168,9 @@ static void cancelled(void)
         void *result;
         pthread_create(&waiting, NULL, waits, NULL);
         pthread_create(&writing, NULL, writes, NULL);
-        usleep(3000);
+        while (begun < 2 * i + 2)
+            usleep(500);
+        usleep(i * 100);
         EXPECT(pthread_cancel(waiting) == 0 && pthread_cancel(writing) == 0);
         EXPECT(pthread_join(waiting, &result) == 0 && result == PTHREAD_CANCELED);
         EXPECT(pthread_join(writing, &result) == 0 && result == PTHREAD_CANCELED);
