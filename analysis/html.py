@@ -118,8 +118,10 @@ def _environment(summary: Json) -> Iterator[tuple[str, str]]:
     agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew unknown"
     yield "clock", f"{clock['counter']}, {clock['hz'] / 1e9:.4f} GHz, {agree}"
     for name, arm in summary["arms"].items():
-        cpus = f"application CPU {arm['app_cpus']}, service CPU {arm['service_cpus']}"
-        yield f"arm {name}", f"{arm['transport']}, {arm['service'] or 'no service'}; {cpus}"
+        sides = {"application": arm["app_cpus"], "service": arm["service_cpus"]}
+        cpus = [f"{side} CPU {', '.join(map(str, some))}" for side, some in sides.items() if some]
+        service = f"{arm['service']} service" if arm["service"] else "no service"
+        yield f"arm {name}", "; ".join([f"{arm['transport']}, {service}", *cpus])
 
 
 def _case(summary: Json, case: str) -> Json:
@@ -134,14 +136,17 @@ def _case(summary: Json, case: str) -> Json:
         "rounds": max(content["rounds"] for content in found.values()),
         "late": any(content["mode"] == "async" for content in found.values()),
         "rows": rows,
+        "starred": any(
+            content["stages"]["total"]["interval"] == "blocks" for content in found.values()
+        ),
     }
 
 
 def _row(name: str, content: Json, sub: bool) -> Json:
     total = content["stages"]["total"]
-    bounds = f"{number(total['mean_low_ns'])} to {number(total['mean_high_ns'])}"
+    bounds = _bounds(total["mean_low_ns"], total["mean_high_ns"])
     if total["interval"] == "blocks":
-        bounds += " (within one run)"
+        bounds += "*"
     cells = [_cell(content["stages"][stage]["mean_ns"]) for stage in STAGES]
     cells += [_cell(total["mean_ns"]), {"text": bounds, "why": None}]
     cells += [
@@ -149,6 +154,10 @@ def _row(name: str, content: Json, sub: bool) -> Json:
     ]
     cells.append(_cell(total["max_ns"]))
     return {"name": name, "calls": f"{content['calls']:,}", "cells": cells, "sub": sub}
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "–" if low is None else f"{number(low)} to {number(high)}"
 
 
 def _cell(value: float | None, why: str | None = None) -> Json:
@@ -187,7 +196,7 @@ def _worst(trace: Trace) -> Iterator[Json]:
 
 def _perturbation(summary: Json) -> Iterator[Json]:
     for row in summary["perturbation"]:
-        bounds = f"{number(row['added_low_ns'])} to {number(row['added_high_ns'])}"
+        bounds = _bounds(row["added_low_ns"], row["added_high_ns"])
         ratio: Any = row["p50_ratio"]
         shown = {"adds": number(row["added_ns"]), "interval": bounds}
         names = {"arm": row["arm"], "case": row["case"]}

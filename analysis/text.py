@@ -168,6 +168,8 @@ def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
             for call, content in biggest(row):
                 grid.add_row(f"  {call}", *_stage_cells(content["stages"]), style="dim")
     yield grid
+    if any(row["stages"]["total"]["interval"] == "blocks" for row in rows.values()):
+        yield Text("  * within one run: says nothing about other runs", "dim")
 
 
 def biggest(row: Json) -> list[tuple[str, Json]]:
@@ -254,7 +256,8 @@ def _recording(summary: Json) -> Iterator[RenderableType]:
     grid = table("", "case", "adds", "low to high", "p50 ÷ p50")
     for row in rows:
         low, high = number(row["added_low_ns"]), number(row["added_high_ns"])
-        cells = (number(row["added_ns"]), f"{low} to {high}", _ratio(row["p50_ratio"]))
+        bounds = f"{low} to {high}" if row["added_low_ns"] is not None else "–"
+        cells = (number(row["added_ns"]), bounds, _ratio(row["p50_ratio"]))
         grid.add_row(row["arm"], row["case"], *cells)
     yield grid
 
