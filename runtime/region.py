@@ -83,7 +83,8 @@ class Region:
         end_of_slots = slots_at + count * shapes.slot.itemsize
         end = rings_at + count * records * shapes.call.itemsize
         power = records > 0 and records & (records - 1) == 0
-        if not power or slots_at % 8 or rings_at % 64 or end_of_slots > rings_at or end > size:
+        ordered = shapes.region.itemsize <= slots_at <= end_of_slots <= rings_at <= end <= size
+        if not power or slots_at % 8 or rings_at % 64 or not ordered:
             raise MemscError(what, "its header contradicts its size", "run the program again")
         self._slots: NDArray[np.void] = np.frombuffer(self._map, shapes.slot, count, slots_at)
         rings = np.frombuffer(self._map, shapes.call, count * records, rings_at)
