@@ -12,6 +12,8 @@ enum {
     SHORT_BACK = 128,
     SHORT_FORTH = 127,
     LONGEST_PADDING = 63, /* a longer gap is something else */
+    LINE = 64,
+    LARGEST_TEXT = 8 << 20, /* of a C library or its loader; today's have 1.4 MB */
 };
 
 struct planner {
@@ -21,6 +23,7 @@ struct planner {
     const uint8_t *changed; /* everything before it is settled: later sites must not cover it */
     uint8_t *padding;       /* all padding before it is used, or out of reach for later sites */
     struct memsc_view view, neighbour;
+    uint64_t covered[LARGEST_TEXT / LINE / 64]; /* bit per line: a site covers bytes of it */
 };
 
 /* One per process, too large for a stack. */
@@ -188,9 +191,22 @@ static void cover(const struct memsc_site *site, const uint8_t **from, const uin
     *to = site->address + SYSCALL_BYTES + (site->kind == MEMSC_SITE_AFTER ? site->moved : 0);
 }
 
+static void mark_covered(const struct memsc_site *site)
+{
+    const uint8_t *from, *to;
+    cover(site, &from, &to);
+    for (size_t line = (size_t)(from - planner.object->text) / LINE;
+         line <= (size_t)(to - planner.object->text) / LINE; line++)
+        planner.covered[line / 64] |= 1ull << line % 64;
+}
+
 static void check_jump(void *context, const uint8_t *target)
 {
     (void)context;
+    /* Nearly all lead elsewhere. A distance that is none wraps to beyond the text. */
+    size_t line = (size_t)(target - planner.object->text) / LINE;
+    if (line >= LARGEST_TEXT / LINE || !(planner.covered[line / 64] >> line % 64 & 1))
+        return;
     uint32_t low = 0, high = planner.count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -218,7 +234,12 @@ uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites,
     planner.changed = object->text;
     planner.padding = object->text;
     planner.view.function.begin = planner.neighbour.function.begin = NULL;
+    __builtin_memset(planner.covered, 0, sizeof planner.covered);
+    if (object->text_end - object->text >= LARGEST_TEXT)
+        return 0;
     memsc_scan_syscalls(object->text, object->text_end, plan_site, NULL);
+    for (uint32_t i = 0; i < planner.count; i++)
+        mark_covered(&planner.sites[i]);
     memsc_scan_jumps(object->text, object->text_end, check_jump, NULL);
     return planner.count;
 }
