@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +178,33 @@ def test_a_full_disk_keeps_what_was_written(
             writer.flush()
     assert fmt.open_trace(folder).rows(fmt.CALLS) == 10
     assert not list(folder.glob("**/.*"))
+
+
+def test_flags_are_those_of_the_shared_layout() -> None:
+    header = Path(__file__).parent.parent / "runtime/src/layout.h"
+    found = re.findall(r"MEMSC_CALL_(\w+) = (\d+)", header.read_text())
+    assert {name.lower(): int(bit) for name, bit in found} == fmt.FLAGS
+
+
+def test_a_killed_writer_leaves_what_was_flushed(tmp_path: Path) -> None:
+    script = f"""
+import os, signal, numpy as np
+from pathlib import Path
+from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format import RoundKey
+from tests import traces
+writer = TraceWriter(prepare_output(Path({str(tmp_path / "a.memsc")!r})))
+writer.session(traces.session([], {{}}, complete=False))
+for index in range(3):
+    rows = traces.records(np.ones((100, 4), np.int64))
+    writer.calls(RoundKey("memsc", "sync", index), 7, rows, traces.NAMES)
+    if index < 2:
+        writer.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = Path(__file__).parent.parent
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    trace = fmt.open_trace(tmp_path / "a.memsc")
+    assert not trace.session.complete
+    assert trace.rows(fmt.CALLS) == 200
