@@ -122,7 +122,7 @@ def _check_elf(name: str, path: Path, head: bytes) -> None:
         raise MemscError(name, f"it is a program for {machine}", "run it where it belongs")
     try:
         loader = _loader(path, head)
-    except (OSError, OverflowError) as error:  # offsets that no file has
+    except (OSError, OverflowError, ValueError) as error:  # offsets that no file has
         raise MemscError(name, "it is a damaged program", "build or install it again") from error
     if loader is None:
         raise MemscError(name, "it is linked statically, and loads no library", _DIRECTLY)

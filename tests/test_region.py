@@ -230,12 +230,12 @@ def test_the_made_up_region_is_sound(copy: Path) -> None:
 
 
 def patched(path: Path, **fields: int) -> None:
-    shape = layout().region
+    shape = dict(layout().region.fields or {})
     with path.open("r+b") as file:
         for name, value in fields.items():
-            offset = dict(shape.fields or {})[name][1]
+            kind, offset = shape[name][:2]
             file.seek(offset)
-            file.write(struct.pack("<Q" if shape[name].itemsize == 8 else "<I", value))
+            file.write(struct.pack("<Q" if kind.itemsize == 8 else "<I", value))
 
 
 @pytest.mark.parametrize(
