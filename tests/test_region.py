@@ -230,7 +230,7 @@ def test_the_made_up_region_is_sound(copy: Path) -> None:
 
 
 def patched(path: Path, **fields: int) -> None:
-    shape = dict(layout().region.fields or {})
+    shape = {str(name): found for name, found in (layout().region.fields or {}).items()}
     with path.open("r+b") as file:
         for name, value in fields.items():
             kind, offset = shape[name][:2]

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""`memsc clean`: what dead sessions left goes, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memsc.commands.clean import Command
+from memsc.tracer import folders, leftovers, tracefs
+from memsc.tracer.leftovers import clean
+
+MEMSC = (sys.executable, "-m", "memsc.commands")
+DEAD = 1 << 22  # pids end one below
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    """A folder like /dev/shm, with this user's folder in it."""
+    (tmp_path / f"memsc-{os.getuid()}").mkdir(mode=0o700)
+    return tmp_path
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "1000"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def session(memory: Path, pid: int, started: int | None, region: str = "7-8-0.region") -> Path:
+    folder = memory / f"memsc-{os.getuid()}" / f"session-{pid}-{started}"
+    (folder / "round-0").mkdir(parents=True)
+    (folder / "round-0" / region).write_bytes(b"x")
+    return folder
+
+
+def test_a_dead_sessions_folder_goes_and_a_live_ones_stays(memory: Path) -> None:
+    dead = session(memory, DEAD, 5)
+    reused = session(memory, os.getpid(), 1)  # our number, but another's start
+    alive = session(memory, os.getpid(), folders.start_time(os.getpid()))
+    done = clean(memory, uprobes=False)
+    assert {item.name for item in done.removed} == {str(dead), str(reused)}
+    assert [item.name for item in done.in_use] == [str(alive)]
+    assert not dead.exists()
+    assert not reused.exists()
+    assert alive.exists()
+    assert not done.failed
+    assert not clean(memory, uprobes=False).removed
+
+
+def test_the_users_folder_goes_with_its_last_session(memory: Path) -> None:
+    top = session(memory, DEAD, 5).parent
+    clean(memory, uprobes=False)
+    assert not top.exists()
+    clean(memory, uprobes=False)
+
+
+def test_a_program_that_outlives_its_session_keeps_its_region(
+    memory: Path, program: subprocess.Popen[bytes]
+) -> None:
+    for name in ("{}-{}.region", "{}-{}-3.region"):
+        region = name.format(program.pid, folders.start_time(program.pid))
+        folder = session(memory, DEAD, 5, region)
+        (item,) = clean(memory, uprobes=False).in_use
+        assert item.reason == f"its program, process {program.pid}, runs on"
+        shutil.rmtree(folder)
+
+
+def test_a_program_that_nobody_waited_for_is_dead(
+    memory: Path, program: subprocess.Popen[bytes]
+) -> None:
+    folder = session(memory, DEAD, 5, f"{program.pid}-{folders.start_time(program.pid)}-0.region")
+    program.kill()
+    os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+    clean(memory, uprobes=False)
+    assert not folder.exists()
+
+
+def test_what_is_not_ours_is_not_touched(memory: Path, tmp_path: Path) -> None:
+    top = memory / f"memsc-{os.getuid()}"
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    (top / f"session-{DEAD}-6").symlink_to(precious)
+    (top / "session-x-y").mkdir()
+    (top / "session-1").mkdir()
+    (top / "other").mkdir()
+    (memory / "memsc-notes").mkdir()
+    (memory / "memsc-4242").symlink_to(precious)
+    dead = session(memory, DEAD, 7)
+    (dead / "link").symlink_to(precious)
+    done = clean(memory, uprobes=False)
+    assert [item.name for item in done.removed] == [str(dead)]
+    assert (precious / "file").exists()
+    assert {path.name for path in top.iterdir()} == {
+        f"session-{DEAD}-6", "session-x-y", "session-1", "other"
+    }  # fmt: skip
+    assert (memory / "memsc-notes").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+def test_root_cleans_everybodys_and_trusts_no_name(memory: Path) -> None:
+    for owner, name in ((12345, 12345), (12345, 12346)):
+        folder = memory / f"memsc-{name}" / f"session-{DEAD}-5"
+        folder.mkdir(parents=True)
+        for path in (folder, folder.parent):
+            os.chown(path, owner, owner)
+    clean(memory, uprobes=False)
+    assert not (memory / "memsc-12345").exists()
+    assert (memory / "memsc-12346" / f"session-{DEAD}-5").exists()
+
+
+def test_an_ordinary_user_hears_what_was_not_looked_at(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uid = os.getuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid or 12345)
+    monkeypatch.setattr(folders, "MEMORY", memory)
+    monkeypatch.setattr(leftovers.clean, "__defaults__", (memory, True))
+    assert Command().run(_args()) == 0
+    said = capsys.readouterr()
+    assert said.out == "nothing to remove\n"
+    assert said.err.count("memsc: not looked at: ") == 2
+    assert "sudo memsc clean" in said.err
+
+
+def _args(*more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    Command().configure(parser)
+    return parser.parse_args(more)
+
+
+def test_what_cannot_be_removed_is_a_failure(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = session(memory, DEAD, 5)
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    monkeypatch.setattr(leftovers.clean, "__defaults__", (memory, False))
+    assert Command().run(_args()) == 1
+    assert f"memsc: removing {folder}: Operation not permitted; " in capsys.readouterr().err
+
+
+def test_stale_uprobe_entries_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        f"p:uprobes/p__bin_true_0x10_bcc_{DEAD} /bin/true:0x10",
+        f"r:uprobes/r__bin_true_0x10_bcc_{os.getpid()} /bin/true:0x10",
+        "p:uprobes/somebody_elses /bin/true:0x10",
+    ]
+    assert tracefs.stale(lines) == [f"uprobes/p__bin_true_0x10_bcc_{DEAD}"]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(tracefs, "sweep", lambda: tracefs.stale(lines))
+    done = clean(Path("/nonexistent"))
+    assert [(item.kind, item.name) for item in done.removed] == [
+        ("uprobe", f"uprobes/p__bin_true_0x10_bcc_{DEAD}")
+    ]
+
+
+def test_a_killed_run_is_cleaned_up_after() -> None:
+    """The real thing: a session of `memsc run --stats`, killed together with its program."""
+    process = subprocess.Popen(
+        [
+            *MEMSC,
+            "run",
+            "-q",
+            "--transport",
+            "ipi",
+            "--stats",
+            "--",
+            "sh",
+            "-c",
+            "echo; sleep 1000",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    (folder,) = folders.base().glob(f"session-{process.pid}-*")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    done = subprocess.run(
+        [*MEMSC, "clean", "--json"], capture_output=True, text=True, check=True, timeout=60
+    )
+    report = json.loads(done.stdout)
+    assert report["schema"] == 1
+    assert str(folder) in {item["name"] for item in report["removed"]}
+    assert not folder.exists()
