@@ -84,7 +84,7 @@ def test_a_stripped_library_is_refused(tmp_path: Path) -> None:
     stripped = tmp_path / "libmemsc.so"
     shutil.copy(LIBRARY, stripped)
     subprocess.run(["strip", "--strip-debug", stripped], check=True)
-    with pytest.raises(MemscError, match="no debug information.*make setup"):
+    with pytest.raises(MemscError, match=r"no debug information.*make setup"):
         layout(stripped)
 
 
