@@ -20,7 +20,8 @@ enum {
     ASLEEP_US = 1000,     /* between a sleeping caller's looks at the service's progress */
 };
 
-_Thread_local struct memsc_self *memsc_self;
+/* The attribute again: GCC drops that of the declaration. */
+_Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
 
 static int never_blocks(uint64_t descriptor)
 {
@@ -31,8 +32,10 @@ static int never_blocks(uint64_t descriptor)
 /* Where it runs is the caller's to decide; whether it may block the service decides. */
 static bool is_local(long number, const uint64_t args[6])
 {
-    enum memsc_class class = memsc_class(number);
-    return class == MEMSC_LOCAL || memsc_class_of(number, args, never_blocks) == MEMSC_LOCAL;
+    const struct memsc_row *row = memsc_row_of(number);
+    if (!row->conditional || row->class == MEMSC_FD)
+        return row->class == MEMSC_LOCAL;
+    return memsc_class_of(number, args, never_blocks) == MEMSC_LOCAL;
 }
 
 static struct memsc_self *registered(void)
@@ -48,59 +51,59 @@ static uint32_t count_index(long number)
 
 /* ---- record ---- */
 
-static struct memsc_call *next_record(struct memsc_self *self)
-{
-    return &self->ring[self->written & (memsc_process->region->ring_records - 1)];
-}
-
 static bool room(struct memsc_self *self)
 {
-    const struct memsc_region *region = memsc_process->region;
-    if (self->written - self->drained < region->ring_records)
+    if (self->written - self->drained <= self->ring_mask)
         return true;
     for (;;) {
         /* Acquire: the reader has copied what it says is drained. */
         self->drained = atomic_load_explicit(&self->slot->drained, memory_order_acquire);
-        if (self->written - self->drained < region->ring_records)
+        if (self->written - self->drained <= self->ring_mask)
             return true;
-        if (atomic_load_explicit(&region->ring_policy, memory_order_relaxed) == MEMSC_RING_DROP)
+        if (atomic_load_explicit(&memsc_process->region->ring_policy, memory_order_relaxed) ==
+            MEMSC_RING_DROP)
             return false;
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     }
 }
 
-static void record(struct memsc_self *self, const struct memsc_call *call)
+/* The next record with what the caller knows before the result: done while a synchronous call is
+ * under way, which costs nothing. NULL: the call is not recorded. */
+static struct memsc_call *begin_record(struct memsc_self *self, uint32_t index)
 {
+    if (!self->calls[index].stamped)
+        return NULL;
     if (!self->ring || !room(self)) {
         uint64_t dropped = atomic_load_explicit(&self->slot->dropped, memory_order_relaxed);
         atomic_store_explicit(&self->slot->dropped, dropped + 1, memory_order_relaxed);
-        return;
+        return NULL;
     }
-    *next_record(self) = *call;
-    /* Release: the record before the position that says it is there. */
-    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
+    struct memsc_call *call = &self->ring[self->written & self->ring_mask];
+    call->called = self->calls[index].called;
+    call->posted = self->calls[index].posted;
+    call->number = self->slot->page.entries[index].number;
+    call->tid = self->tid;
+    return call;
 }
 
-/* Notes that the caller has seen an entry done; the result stays in the entry. */
-static void complete(struct memsc_self *self, uint32_t index, uint32_t flags)
+/* Completes the record of a call whose result has been seen. */
+static void end_record(struct memsc_self *self, uint32_t index, struct memsc_call *call,
+                       uint32_t flags)
 {
-    const struct memsc_entry *entry = &self->slot->page.entries[index];
-    if (self->calls[index].stamped) {
-        struct memsc_call call;
-        uint32_t cpu;
-        call.completed = memsc_cycles_cpu(&cpu);
-        call.called = self->calls[index].called;
-        call.posted = self->calls[index].posted;
-        call.picked = entry->reply.picked;
-        call.executed = entry->reply.executed;
-        call.result = entry->result;
-        call.number = entry->number;
-        call.tid = self->tid;
-        call.app_cpu = (uint16_t)cpu;
-        call.service_cpu = (uint16_t)entry->reply.service_cpu;
-        call.flags = flags | self->calls[index].flags | entry->reply.flags;
-        record(self, &call);
-    }
+    const struct memsc_reply *reply = &self->slot->page.entries[index].reply;
+    call->completed = memsc_cycles_ordered(); /* behind the load that saw the result */
+    call->picked = reply->picked;
+    call->executed = reply->executed;
+    /* Read after publishing, so an interrupt in between makes `posted` late; but the entry had been
+     * published before it was picked. */
+    if (call->posted > call->picked)
+        call->posted = call->picked;
+    call->result = self->slot->page.entries[index].result;
+    call->app_cpu = (uint16_t)*self->cpu;
+    call->service_cpu = (uint16_t)reply->service_cpu;
+    call->flags = flags | self->calls[index].flags | reply->flags;
+    /* Release: the record before the position that says it is there. */
+    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
 }
 
 /* ---- post ---- */
@@ -134,11 +137,8 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
                           MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) | next << MEMSC_NEXT_SHIFT,
                           memory_order_release);
     self->next = next;
-    if (stamped) {
+    if (stamped)
         self->calls[index].posted = memsc_cycles();
-        if (self->ring)
-            __builtin_prefetch(next_record(self), 1);
-    }
     self->calls[index].flags = ring_door(self);
     slot->forwarded[count_index(number)]++;
 }
@@ -269,16 +269,21 @@ static uint32_t wait_for(struct memsc_self *self, uint32_t index)
 static long call_directly(struct memsc_self *self, long number, const uint64_t args[6])
 {
     self->slot->forwarded[count_index(number)]++;
-    if (!atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed))
+    struct memsc_entry *entry = &self->slot->page.entries[0];
+    self->calls[0].stamped =
+        atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
+    entry->number = (uint32_t)number;
+    struct memsc_call *call = begin_record(self, 0);
+    if (!call)
         return memsc_raw(number, args);
-    struct memsc_call call = {.number = (uint32_t)number, .tid = self->tid};
-    call.called = call.posted = call.picked = memsc_cycles();
-    call.result = memsc_raw(number, args);
-    uint32_t cpu;
-    call.executed = call.completed = memsc_cycles_cpu(&cpu);
-    call.app_cpu = call.service_cpu = (uint16_t)cpu;
-    record(self, &call);
-    return call.result;
+    call->called = call->posted = call->picked = memsc_cycles();
+    call->result = memsc_raw(number, args);
+    call->executed = call->completed = memsc_cycles();
+    call->app_cpu = call->service_cpu = (uint16_t)*self->cpu;
+    call->flags = 0;
+    /* Release: as in end_record. */
+    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
+    return call->result;
 }
 
 static int call_and_wait(struct memsc_self *self, long number, const uint64_t args[6], long *result)
@@ -287,13 +292,18 @@ static int call_and_wait(struct memsc_self *self, long number, const uint64_t ar
         *result = call_directly(self, number, args);
         return 0;
     }
-    int index = free_entry(self, self->next);
-    if (index < 0)
+    int free = free_entry(self, self->next);
+    if (free < 0)
         return -EAGAIN;
-    post(self, (uint32_t)index, (uint32_t)index, number, args);
-    uint32_t flags = wait_for(self, (uint32_t)index);
+    uint32_t index = (uint32_t)free;
+    /* Both CPUs share the line since the last call; asking for it now hides the first stamp. */
+    __builtin_prefetch(&self->slot->page.entries[index], 1);
+    post(self, index, index, number, args);
+    struct memsc_call *record = begin_record(self, index);
+    uint32_t flags = wait_for(self, index);
     *result = self->slot->page.entries[index].result;
-    complete(self, (uint32_t)index, flags);
+    if (record)
+        end_record(self, index, record, flags);
     return 0;
 }
 
@@ -361,7 +371,9 @@ static void note_ready(struct memsc_self *self, uint32_t index, uint32_t flags)
 {
     if (self->ready & 1ull << index)
         return;
-    complete(self, index, flags);
+    struct memsc_call *record = begin_record(self, index);
+    if (record)
+        end_record(self, index, record, flags);
     self->ready |= 1ull << index;
 }
 

@@ -62,8 +62,7 @@ static void *echo_main(void *argument)
         /* Acquire and release: each stamp lies between the ball's coming and its going. */
         while (atomic_load_explicit(&echo->ball, memory_order_acquire) != 2 * i - 1)
             memsc_pause();
-        uint32_t cpu;
-        echo->stamp = memsc_cycles_cpu(&cpu); /* after the ball has come, not speculated before */
+        echo->stamp = memsc_cycles_ordered(); /* after the ball has come, not speculated before */
         atomic_store_explicit(&echo->ball, 2 * i, memory_order_release);
     }
     return NULL;
@@ -91,8 +90,7 @@ int memsc_clock_skew(uint32_t here, uint32_t there, uint32_t trips, int64_t *low
             atomic_store_explicit(&echo.ball, 2 * i - 1, memory_order_release);
             while (atomic_load_explicit(&echo.ball, memory_order_acquire) != 2 * i)
                 memsc_pause();
-            uint32_t cpu;
-            uint64_t back = memsc_cycles_cpu(&cpu);
+            uint64_t back = memsc_cycles_ordered();
             /* The other CPU's stamp was taken between these two, whatever its counter says. */
             int64_t least = (int64_t)(echo.stamp - back), most = (int64_t)(echo.stamp - sent);
             *low = least > *low ? least : *low;

@@ -37,14 +37,11 @@ static inline uint64_t memsc_cycles(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* The same with the CPU it was read on; waits until the loads before it have their values, which is
- * what `completed` means. */
-static inline uint64_t memsc_cycles_cpu(uint32_t *cpu)
+/* The same, after the loads before it have their values. */
+static inline uint64_t memsc_cycles_ordered(void)
 {
-    uint32_t low, high, aux;
-    __asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(aux));
-    *cpu = aux & 0xfff; /* Linux keeps node << 12 | cpu there */
-    return (uint64_t)high << 32 | low;
+    __asm__ volatile("lfence" ::: "memory");
+    return memsc_cycles();
 }
 
 /* Fewer polls of a line mean fewer times the writer must fetch it back. */
@@ -79,9 +76,8 @@ static inline uint64_t memsc_cycles(void)
     return value;
 }
 
-static inline uint64_t memsc_cycles_cpu(uint32_t *cpu)
+static inline uint64_t memsc_cycles_ordered(void)
 {
-    *cpu = 0xffff; /* the counter does not tell; the reader shows it as unknown */
     __asm__ volatile("isb" ::: "memory");
     return memsc_cycles();
 }

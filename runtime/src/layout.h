@@ -108,7 +108,7 @@ struct memsc_call {
     int64_t result;                     /* value or -errno */
     uint32_t number;                    /* system call number */
     uint32_t tid;                       /* calling thread */
-    uint16_t app_cpu;                   /* CPU of the caller when it completed */
+    uint16_t app_cpu;                   /* CPU of the caller when it completed; 65535: unknown */
     uint16_t service_cpu;               /* CPU that executed it */
     uint32_t flags;                     /* enum memsc_call_flags */
 };

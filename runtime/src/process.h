@@ -40,7 +40,8 @@ struct memsc_self {
     struct memsc_service_line *line;
     uint64_t in_flight; /* bit per entry: posted and not yet taken by retval */
     uint64_t ready;     /* bit per entry: seen done, and recorded */
-    uint64_t written, drained;
+    uint64_t written, drained, ring_mask;
+    const volatile uint32_t *cpu; /* where the C library keeps the number of this thread's CPU */
     uint32_t next; /* entry the service looks at next, as announced with the last post */
     uint32_t tid;
     uint32_t busy; /* inside the runtime: a signal handler that calls now must not re-enter */

@@ -12,7 +12,10 @@
 #include "process.h"
 #include "text.h"
 
-enum { MAP_POPULATE_WRITE = 23 /* MADV_POPULATE_WRITE, Linux 5.14 */ };
+enum {
+    MAP_POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE, Linux 5.14 */
+    PROGRAMS = 10000,        /* programs that one process may execute in turn */
+};
 
 static uint64_t page_up(uint64_t bytes)
 {
@@ -58,13 +61,19 @@ static int open_file(struct memsc_process *process, const char *directory, uint3
     at = memsc_put_number(at, end, pid);
     at = memsc_put(at, end, "-");
     at = memsc_put_number(at, end, started);
-    at = memsc_put(at, end, ".region");
-    if (at >= end)
-        return -ENAMETOOLONG;
-    /* An exec in the same process leaves the previous program's region under the same name. */
-    MEMSC_SYS(SYS_unlinkat, AT_FDCWD, process->path, 0, 0, 0, 0);
-    return (int)MEMSC_SYS(SYS_openat, AT_FDCWD, process->path,
-                          O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600, 0, 0);
+    /* A process that executes one program after another makes a region for each. */
+    for (uint32_t program = 0; program < PROGRAMS; program++) {
+        char *tail = memsc_put(at, end, "-");
+        tail = memsc_put_number(tail, end, program);
+        tail = memsc_put(tail, end, ".region");
+        if (tail >= end)
+            return -ENAMETOOLONG;
+        long fd = MEMSC_SYS(SYS_openat, AT_FDCWD, process->path,
+                            O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600, 0, 0);
+        if (fd != -EEXIST)
+            return (int)fd;
+    }
+    return -EEXIST;
 }
 
 int memsc_region_create(struct memsc_process *process, const struct memsc_options *options)

@@ -29,6 +29,11 @@ enum {
     POLLS_PER_PAGE = 64,        /* … and between looks at whole pages */
 };
 
+/* From the return of one system call to the pick of the next there must be no function return: the
+ * kernel has overwritten the processor's return predictions, and each wrong one costs as much as
+ * the publishing of a result (docs/decisions/0005-runtime.md has the figures). */
+#define HOT __attribute__((always_inline)) inline
+
 struct memsc_worker {
     struct memsc_process *process;
     struct memsc_service *service;
@@ -64,9 +69,9 @@ static int worker_start(struct memsc_process *process, struct memsc_service *ser
 
 /* ---- one call ---- */
 
-static void publish(const struct memsc_process *process, struct memsc_slot *slot,
-                    struct memsc_entry *entry, long result, uint64_t picked, uint32_t status,
-                    uint32_t flags, uint32_t cpu)
+HOT static void publish(const struct memsc_process *process, struct memsc_slot *slot,
+                        struct memsc_entry *entry, long result, uint64_t picked, uint32_t status,
+                        uint32_t flags, uint32_t cpu)
 {
     entry->result = result;
     if (status & MEMSC_STAMP) {
@@ -148,27 +153,29 @@ static bool still_poller(struct memsc_worker *worker)
 }
 
 /* Executes one submitted entry. */
-static void serve(struct memsc_worker *worker, struct memsc_slot *slot, struct memsc_entry *entry,
-                  uint32_t status)
+HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
+                      struct memsc_entry *entry, uint32_t status)
 {
     const struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
     struct memsc_service_line *line = service->line;
-    /* Ordered behind the load that found the entry: an early stamp would be speculation. */
-    uint32_t cpu;
-    uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_cpu(&cpu) : 0;
+    /* Ordered behind the load that found the entry: branches here are predicted well enough for an
+     * unordered stamp to come before the call was even posted. */
+    uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_ordered() : 0;
     uint32_t flags = 0;
     long number = entry->number;
-    uint64_t args[6];
-    for (int i = 0; i < 6; i++)
-        args[i] = entry->args[i];
-
-    enum memsc_class class = memsc_class_of(number, args, memsc_fd_may_block);
-    if (class == MEMSC_FAST) {
-        long result = memsc_raw(number, args);
+    const struct memsc_row *row = memsc_row_of(number);
+    if (row->class == MEMSC_FAST && !row->conditional) {
+        long result = memsc_raw(number, entry->args);
         publish(process, slot, entry, result, picked, status, flags, line->cpu);
         return;
     }
+    /* A copy: what was looked at must be what is executed. */
+    uint64_t args[6];
+    for (int i = 0; i < 6; i++)
+        args[i] = entry->args[i];
+    enum memsc_class class =
+        row->conditional ? memsc_class_of(number, args, memsc_fd_may_block) : row->class;
     if (class == MEMSC_POOL) {
         hand_over(worker, slot, entry, status);
         return;
@@ -205,7 +212,7 @@ static uint32_t words_used(const struct memsc_process *process)
 
 /* Status of the entry at the head; if it is not submitted and `thorough`, of the next one of the
  * page that is, and the head moves there. */
-static uint32_t look(struct memsc_slot *slot, bool thorough, uint32_t *head)
+HOT static uint32_t look(struct memsc_slot *slot, bool thorough, uint32_t *head)
 {
     uint32_t first = atomic_load_explicit(&slot->head, memory_order_relaxed);
     for (uint32_t i = 0; i < (thorough ? MEMSC_PAGE_ENTRIES : 1); i++) {
@@ -220,7 +227,7 @@ static uint32_t look(struct memsc_slot *slot, bool thorough, uint32_t *head)
 }
 
 /* Drains one page; true if it found something. */
-static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool thorough)
+HOT static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool thorough)
 {
     struct memsc_service_line *line = worker->service->line;
     bool found = false;
@@ -233,7 +240,8 @@ static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool tho
         if (next != head)
             __builtin_prefetch(&slot->page.entries[next]);
         /* Before the call: whoever takes over during it starts behind it. */
-        atomic_store_explicit(&slot->head, next, memory_order_relaxed);
+        if (next != atomic_load_explicit(&slot->head, memory_order_relaxed))
+            atomic_store_explicit(&slot->head, next, memory_order_relaxed);
         serve(worker, slot, &slot->page.entries[head], status);
         found = true;
         if (worker->serving)
@@ -244,7 +252,7 @@ static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool tho
     return found;
 }
 
-static bool scan(struct memsc_worker *worker, bool thorough)
+HOT static bool scan(struct memsc_worker *worker, bool thorough)
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
@@ -269,7 +277,9 @@ static void park(struct memsc_worker *worker)
     if (process->service_mode == MEMSC_INLINE)
         memsc_heavy_barrier(process->symmetric);
     if (scan(worker, true) || atomic_load(&process->state) != MEMSC_RUNNING) {
-        atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+        /* Deposed during the scan: the word is the successor's, who may sleep on it already. */
+        if (worker->serving)
+            atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
         return;
     }
     line->parks++;

@@ -173,6 +173,20 @@ int memsc_process_stop(void)
 
 /* ---- threads ---- */
 
+/* Since 2.35 the C library registers each thread with the kernel for restartable sequences, and the
+ * kernel keeps the thread's CPU there. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+static const volatile uint32_t *own_cpu(void)
+{
+    static const uint32_t unknown = UINT16_MAX;
+    enum { CPU_ID = 4 /* offset in struct rseq */ };
+    if (!&__rseq_offset || !&__rseq_size || __rseq_size == 0)
+        return &unknown;
+    return (const volatile uint32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + CPU_ID);
+}
+
 static int claim(struct memsc_process *process)
 {
     for (uint32_t i = 0; i < MEMSC_MAX_SLOTS; i++) {
@@ -221,6 +235,8 @@ int memsc_thread_register(void)
     slot->generation++;
     if (!self->ring)
         self->ring = memsc_region_map_ring(process, (uint32_t)index);
+    self->ring_mask = process->region->ring_records - 1;
+    self->cpu = own_cpu();
     if (process->transport != MEMSC_DIRECT)
         watch(process, (uint32_t)index);
     atomic_fetch_add(&process->region->active, 1);

@@ -7,8 +7,6 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
-enum { KNOWN = 512 };
-
 static const char THREAD[] = "creates, ends or replaces the calling thread";
 static const char SIGNAL[] = "signal state of the calling thread";
 static const char SELF[] = "names or changes the calling thread";
@@ -19,26 +17,24 @@ static const char TRACE[] = "the kernel ties it to the calling thread";
 static const char ADMIN[] = "administrative and rare";
 static const char UNKNOWN[] = "not in memsc's table";
 
-struct row {
-    uint8_t class;
-    uint8_t effect;
-    const char *reason;
-};
-
-#define FORWARD(name, class_, effect_) [SYS_##name] = {class_, effect_, NULL},
+#define FORWARD(name, class_, effect_) [SYS_##name] = {class_, effect_, false, NULL},
+#define DEPENDS(name, class_, effect_) [SYS_##name] = {class_, effect_, true, NULL},
 #define FAST(name) FORWARD(name, MEMSC_FAST, MEMSC_FD_NONE)
 #define PLAIN(name) FORWARD(name, MEMSC_PLAIN, MEMSC_FD_NONE)
 #define OPENS(name) FORWARD(name, MEMSC_PLAIN, MEMSC_FD_RESULT)
-#define BY_FD(name) FORWARD(name, MEMSC_FD, MEMSC_FD_NONE)
-#define POOL(name) FORWARD(name, MEMSC_POOL, MEMSC_FD_NONE)
-#define LOCAL(name, why) [SYS_##name] = {MEMSC_LOCAL, MEMSC_FD_NONE, why},
+#define BY_FD(name) DEPENDS(name, MEMSC_FD, MEMSC_FD_NONE)
+#define POOL(name) DEPENDS(name, MEMSC_POOL, MEMSC_FD_NONE)
+#define LOCAL(name, why) [SYS_##name] = {MEMSC_LOCAL, MEMSC_FD_NONE, false, why},
 
 /* clang-format off */
-static const struct row table[KNOWN] = {
+const struct memsc_row memsc_table[MEMSC_KNOWN] = {
     FAST(getpid) FAST(getppid) FAST(getuid) FAST(geteuid) FAST(getgid) FAST(getegid) FAST(getpgid)
     FAST(getsid) FAST(getresuid) FAST(getresgid) FAST(getgroups) FAST(times) FAST(uname)
-    FAST(sysinfo) FAST(gettimeofday) FAST(clock_gettime) FAST(clock_getres) FAST(lseek) FAST(umask)
-    FAST(getrlimit) FAST(getrusage) FAST(timerfd_gettime) FAST(getitimer)
+    FAST(sysinfo) FAST(gettimeofday) FAST(lseek) FAST(umask)
+    FAST(getrlimit) FAST(timerfd_gettime) FAST(getitimer)
+    DEPENDS(clock_gettime, MEMSC_FAST, MEMSC_FD_NONE)
+    DEPENDS(clock_getres, MEMSC_FAST, MEMSC_FD_NONE)
+    DEPENDS(getrusage, MEMSC_FAST, MEMSC_FD_NONE)
 
     PLAIN(prlimit64) PLAIN(setrlimit) PLAIN(fstat) PLAIN(newfstatat) PLAIN(statx) PLAIN(faccessat)
     PLAIN(faccessat2) PLAIN(readlinkat) PLAIN(getcwd) PLAIN(chdir) PLAIN(fchdir) PLAIN(mkdirat)
@@ -66,7 +62,7 @@ static const struct row table[KNOWN] = {
     FORWARD(pipe2, MEMSC_PLAIN, MEMSC_FD_ALL)
     FORWARD(socketpair, MEMSC_PLAIN, MEMSC_FD_ALL)
     FORWARD(close_range, MEMSC_PLAIN, MEMSC_FD_ALL)
-    FORWARD(fcntl, MEMSC_PLAIN, MEMSC_FD_RESULT)
+    DEPENDS(fcntl, MEMSC_PLAIN, MEMSC_FD_RESULT)
 
     BY_FD(read) BY_FD(write) BY_FD(pread64) BY_FD(pwrite64) BY_FD(readv) BY_FD(writev)
     BY_FD(preadv) BY_FD(pwritev) BY_FD(preadv2) BY_FD(pwritev2) BY_FD(ioctl) BY_FD(sendfile)
@@ -75,9 +71,9 @@ static const struct row table[KNOWN] = {
     POOL(sendmsg) POOL(sendmmsg) POOL(recvmmsg) POOL(ppoll) POOL(pselect6) POOL(epoll_pwait)
     POOL(nanosleep) POOL(clock_nanosleep) POOL(wait4) POOL(waitid) POOL(semop) POOL(semtimedop)
     POOL(msgsnd) POOL(msgrcv) POOL(mq_timedsend) POOL(mq_timedreceive)
-    FORWARD(recvmsg, MEMSC_POOL, MEMSC_FD_ALL)
-    FORWARD(accept, MEMSC_POOL, MEMSC_FD_RESULT)
-    FORWARD(accept4, MEMSC_POOL, MEMSC_FD_RESULT)
+    DEPENDS(recvmsg, MEMSC_POOL, MEMSC_FD_ALL)
+    DEPENDS(accept, MEMSC_POOL, MEMSC_FD_RESULT)
+    DEPENDS(accept4, MEMSC_POOL, MEMSC_FD_RESULT)
 
 #if defined(__x86_64__)
     FAST(getpgrp) FAST(time)
@@ -132,38 +128,22 @@ static const struct row table[KNOWN] = {
     LOCAL(fanotify_mark, ADMIN)
 };
 
-static const char *const names[KNOWN] = {
+static const char *const names[MEMSC_KNOWN] = {
 #include "names.inc"
 };
 /* clang-format on */
 
-static const struct row *row_of(long number)
-{
-    static const struct row none = {MEMSC_LOCAL, MEMSC_FD_NONE, UNKNOWN};
-    if (number < 0 || number >= KNOWN)
-        return &none;
-    const struct row *row = &table[number];
-    return row->class == MEMSC_LOCAL && !row->reason ? &none : row;
-}
-
-enum memsc_class memsc_class(long number)
-{
-    return (enum memsc_class)row_of(number)->class;
-}
-
-enum memsc_fd_effect memsc_fd_effect(long number)
-{
-    return (enum memsc_fd_effect)row_of(number)->effect;
-}
+const struct memsc_row memsc_unknown = {MEMSC_LOCAL, MEMSC_FD_NONE, false, UNKNOWN};
 
 const char *memsc_local_reason(long number)
 {
-    return row_of(number)->reason;
+    const struct memsc_row *row = memsc_row_of(number);
+    return row->class == MEMSC_LOCAL && !row->reason ? UNKNOWN : row->reason;
 }
 
 const char *memsc_call_name(long number)
 {
-    return number < 0 || number >= KNOWN ? NULL : names[number];
+    return number < 0 || number >= MEMSC_KNOWN ? NULL : names[number];
 }
 
 /* Values of the kernel's interface that its headers offer only together with libc's own types. */

@@ -5,7 +5,10 @@
 #ifndef MEMSC_TABLE_H
 #define MEMSC_TABLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+enum { MEMSC_KNOWN = 512 /* system call numbers the table has room for */ };
 
 enum memsc_class {
     MEMSC_LOCAL =
@@ -25,15 +28,37 @@ enum memsc_fd_effect {
     MEMSC_FD_ALL,    /* some descriptors appear or end */
 };
 
+struct memsc_row {
+    uint8_t class;      /* enum memsc_class */
+    uint8_t effect;     /* enum memsc_fd_effect */
+    bool conditional;   /* its arguments may decide otherwise: ask memsc_class_of */
+    const char *reason; /* why it is local; NULL: forwarded, or not in the table */
+};
+
+extern const struct memsc_row memsc_table[MEMSC_KNOWN];
+
+/* The row of a number; of one that the table does not know, a local one. */
+static inline const struct memsc_row *memsc_row_of(long number)
+{
+    extern const struct memsc_row memsc_unknown;
+    return (unsigned long)number < MEMSC_KNOWN ? &memsc_table[number] : &memsc_unknown;
+}
+
 /* Class by number alone. Numbers the table does not know are MEMSC_LOCAL. */
-enum memsc_class memsc_class(long number);
+static inline enum memsc_class memsc_class(long number)
+{
+    return (enum memsc_class)memsc_row_of(number)->class;
+}
+
+static inline enum memsc_fd_effect memsc_fd_effect(long number)
+{
+    return (enum memsc_fd_effect)memsc_row_of(number)->effect;
+}
 
 /* Class with the arguments looked at: calls whose flags say that they do not wait, clocks of the
  * calling thread, and so on. Never MEMSC_FD: `fd_may_block` decides those. */
 enum memsc_class memsc_class_of(long number, const uint64_t args[6],
                                 int (*fd_may_block)(uint64_t descriptor));
-
-enum memsc_fd_effect memsc_fd_effect(long number);
 
 /* Why the number stays on the caller; NULL if it is forwarded. */
 const char *memsc_local_reason(long number);
