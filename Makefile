@@ -44,8 +44,16 @@ native: python
 	@ninja -C build/native --quiet | { grep -v "no work to do" || true; }
 	@cmake --install build/native >/dev/null
 
-demo: setup ## what this machine can do, then a short comparison of the transports
-	@$(BIN)/memsc doctor
+DEMO := build/demo
+
+demo: setup ## measure this machine: every arm interleaved, and where the time goes
+	@mkdir -p $(DEMO)
+	@status=0; $(BIN)/memsc bench --quick -f -o $(DEMO)/demo.memsc || status=$$?; \
+		test $$status -eq 0 -o $$status -eq 4
+	@$(BIN)/memsc report $(DEMO)/demo.memsc --figure $(DEMO)/demo.svg --html $(DEMO)/demo.html \
+		|| test $$? -eq 4
+	@$(BIN)/memsc export $(DEMO)/demo.memsc --format hgrm -f -o $(DEMO)/demo.hgrm || test $$? -eq 4
+	@echo "See $(DEMO)/demo.html, demo.svg and demo.hgrm beside it."
 
 test: test-native test-sanitizers test-python ## every test: native, sanitizers, Python
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false
 """`memsc trace` and `memsc bench` on real programs: what is recorded, and how it ends."""
 
 from __future__ import annotations
