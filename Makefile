@@ -26,6 +26,10 @@ build/stamps/system: requirements-debian.txt tools/debian-packages
 	@tools/debian-packages requirements-debian.txt
 	@mkdir -p $(@D) && touch $@
 
+build/stamps/system-test: requirements-debian-test.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages requirements-debian-test.txt
+	@mkdir -p $(@D) && touch $@
+
 python: build/stamps/house
 
 .venv/stamp-pip: requirements.txt requirements-dev.txt | build/stamps/system
@@ -72,7 +76,7 @@ test-sanitizers: setup ## the native tests under address+undefined and thread sa
 		$$fixed ctest --test-dir $$b --output-on-failure; \
 	done
 
-test-python: setup
+test-python: setup build/stamps/system-test
 	@$(BIN)/python -m pytest
 
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing

@@ -22,7 +22,10 @@ from memsc.analysis.summary import summarise
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-headless-shell", "chromium-browser"))),
+    None,
+)
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
@@ -99,7 +102,9 @@ def test_a_withheld_verdict_shows_no_ratio(tmp_path: Path) -> None:
     assert "Against each other" not in file.read_text()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium here: apt-get install chromium-headless-shell"
+)
 @pytest.mark.parametrize("width", [1100, 400])
 def test_a_browser_draws_it(page: str, tmp_path: Path, width: int) -> None:
     (tmp_path / "a.html").write_text(page)
