@@ -113,7 +113,10 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     parser = build(names)
     if argv and argv[0] not in names and not argv[0].startswith("-"):
         parser.error(f"there is no command '{argv[0]}' (there are: {', '.join(names)})")
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        at = f"{parser.prog} {args.command}" if args.command else parser.prog
+        parser.exit(USAGE, f"memsc: unknown: {' '.join(unknown)}; see '{at} --help'\n")
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(USAGE)

@@ -31,7 +31,9 @@ class Command:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("trace", metavar="TRACE", help="folder NAME.memsc")
-        parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
+        parser.add_argument(
+            "--format", required=True, choices=FORMATS, metavar="F", help=", ".join(FORMATS)
+        )
         parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to")
         parser.add_argument("-f", "--force", action="store_true", help="replace FILE")
         parser.add_argument("--table", metavar="NAME", help="table to write (stages)")

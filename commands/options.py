@@ -28,7 +28,7 @@ def announce(arms: list[Launch], notes: list[str]) -> None:
     where = f"application on CPU {format_cpus(placed.app_cpus)}"
     if placed.service_cpus:
         where += f", service on CPU {format_cpus(placed.service_cpus)}"
-    say(f"{names}: {where}")
+    say(f"arms {names}: {where}" if len(arms) > 1 else f"arm {names}: {where}")
     for note in notes:
         say(f"note: {note}")
 

@@ -27,6 +27,7 @@ class Command:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
+        parser.usage = "%(prog)s [OPTION …] [--] PROGRAM [ARGUMENT …]"
         parser.add_argument(
             "--transport", default="memsc", metavar="T", help="direct, ipi, memsc (default)"
         )
@@ -44,7 +45,9 @@ class Command:
             "--stats", action="store_true", help="print on stderr how often each call was made"
         )
         parser.add_argument("-q", "--quiet", action="store_true", help="do not say which CPUs")
-        parser.add_argument("program", nargs=argparse.REMAINDER, metavar="-- PROGRAM …")
+        parser.add_argument(
+            "program", nargs=argparse.REMAINDER, metavar="PROGRAM …", help="what to run"
+        )
 
     def run(self, args: argparse.Namespace) -> int:
         """Become the program, or wait for it."""

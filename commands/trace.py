@@ -27,6 +27,7 @@ class Command:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
+        parser.usage = "%(prog)s -o DIR [OPTION …] [--] PROGRAM [ARGUMENT …]"
         parser.add_argument("-o", "--output", required=True, metavar="DIR", help="trace folder")
         parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
         parser.add_argument(
@@ -42,9 +43,11 @@ class Command:
             metavar="P,…",
             help="sched, ipi (both by default), syscalls (in a check round of its own), or none",
         )
-        parser.add_argument("--rounds", type=int, default=1, metavar="N", help="of each arm")
         parser.add_argument(
-            "--ring", type=int, default=1 << 18, metavar="N", help="records per call ring"
+            "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
+        )
+        parser.add_argument(
+            "--ring", type=int, default=1 << 18, metavar="N", help="records per call ring (262144)"
         )
         parser.add_argument(
             "--when-full",
@@ -52,7 +55,9 @@ class Command:
             default="wait",
             help="a full call ring makes the caller wait (default), or drops and counts",
         )
-        parser.add_argument("program", nargs=argparse.REMAINDER, metavar="-- PROGRAM …")
+        parser.add_argument(
+            "program", nargs=argparse.REMAINDER, metavar="PROGRAM …", help="what to run"
+        )
 
     def run(self, args: argparse.Namespace) -> int:
         """Run every round and write the trace."""
