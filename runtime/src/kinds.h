@@ -2,7 +2,7 @@
  *
  * Which descriptors may make a call wait for ever. Remembered per descriptor, and forgotten by the
  * calls that change descriptors. A stale answer costs time, never correctness: a service stuck in
- * an unforeseen wait is replaced (see service.c).
+ * an unforeseen wait is replaced (see service.h).
  */
 #ifndef MEMSC_KINDS_H
 #define MEMSC_KINDS_H

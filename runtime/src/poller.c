@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The poller: looks at the heads of its pages, executes what is submitted, parks when nothing is.
+ *
+ * While it is inside a call, its `in_call` names the entry. A takeover raises `reign` and then reads
+ * in_call; the poller clears in_call and then reads reign. Either the one sees that the call has
+ * ended, or the other sees that it was deposed: the handshake of handshake.h, with the takeover as
+ * the rare side.
+ */
+#include <errno.h>
+
+#include "handshake.h"
+#include "kinds.h"
+#include "service.h"
+#include "table.h"
+
+enum {
+    DRAIN = MEMSC_PAGE_ENTRIES /* calls of one page in a row before the others get their turn */
+};
+
+/* ---- one call ---- */
+
+HOT static void publish(const struct memsc_process *process, struct memsc_slot *slot,
+                        struct memsc_entry *entry, long result, uint64_t picked, uint32_t status,
+                        uint32_t flags, uint32_t cpu)
+{
+    entry->result = result;
+    if (status & MEMSC_STAMP) {
+        entry->reply.picked = picked;
+        entry->reply.service_cpu = cpu;
+        entry->reply.flags = flags;
+        entry->reply.executed = memsc_cycles();
+    }
+    /* Release: result and stamps before the state that says they are there. */
+    atomic_store_explicit(&entry->status, MEMSC_DONE, memory_order_release);
+
+    memsc_light_barrier(process->symmetric);
+    uint32_t sleeping = atomic_load_explicit(&slot->sleeping, memory_order_relaxed);
+    if (sleeping != MEMSC_AWAKE) {
+        uint32_t index = (uint32_t)(entry - slot->page.entries);
+        if (sleeping == MEMSC_SLEEPING_ANY || sleeping == index + 1) {
+            atomic_store_explicit(&slot->sleeping, MEMSC_AWAKE, memory_order_relaxed);
+            memsc_futex_wake(&slot->sleeping, 1);
+        }
+    }
+}
+
+void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
+                          struct memsc_entry *entry, long result, uint64_t picked, uint32_t status)
+{
+    publish(worker->process, slot, entry, result, picked, status, MEMSC_CALL_POOLED,
+            worker->service->line->cpu);
+}
+
+/* Executes one submitted entry. */
+HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
+                      struct memsc_entry *entry, uint32_t status)
+{
+    const struct memsc_process *process = worker->process;
+    struct memsc_service *service = worker->service;
+    struct memsc_service_line *line = service->line;
+    /* Ordered behind the load that found the entry: branches here are predicted well enough for an
+     * unordered stamp to come before the call was even posted. */
+    uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_ordered() : 0;
+    uint32_t flags = 0;
+    long number = entry->number;
+    const struct memsc_row *row = memsc_row_of(number);
+    if (row->class == MEMSC_FAST && !row->conditional) {
+        long result = memsc_raw(number, entry->args);
+        publish(process, slot, entry, result, picked, status, flags, line->cpu);
+        return;
+    }
+    /* A copy: what was looked at must be what is executed. */
+    uint64_t args[6];
+    for (int i = 0; i < 6; i++)
+        args[i] = entry->args[i];
+    enum memsc_class class =
+        row->conditional ? memsc_class_of(number, args, memsc_fd_may_block) : row->class;
+    if (class == MEMSC_POOL) {
+        memsc_hand_over(worker, slot, entry, status);
+        return;
+    }
+    if (class == MEMSC_LOCAL) { /* a caller that does not keep to the interface */
+        publish(process, slot, entry, -ENOSYS, picked, status, flags, line->cpu);
+        return;
+    }
+    uint32_t name =
+        (uint32_t)((slot - process->slots) * MEMSC_PAGE_ENTRIES + (entry - slot->page.entries) + 1);
+    memsc_kinds_before(number, args);
+    /* Release: a successor that sees it sees everything this poller did before. */
+    atomic_store_explicit(&worker->in_call, name, memory_order_release);
+    long result = memsc_raw(number, args);
+    atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
+    memsc_light_barrier(process->symmetric);
+    if (atomic_load_explicit(&service->reign, memory_order_relaxed) != worker->reign &&
+        !memsc_still_poller(worker)) {
+        worker->serving = false;
+        flags |= MEMSC_CALL_TAKEOVER;
+    }
+    memsc_kinds_update(number, args, result);
+    publish(process, slot, entry, result, picked, status, flags, line->cpu);
+}
+
+/* ---- many ---- */
+
+/* Drains one page; true if it found something. */
+HOT static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool thorough)
+{
+    struct memsc_service_line *line = worker->service->line;
+    bool found = false;
+    for (int i = 0; i < DRAIN && worker->serving; i++) {
+        uint32_t head;
+        uint32_t status = memsc_look(slot, thorough, &head);
+        if (status == MEMSC_FREE)
+            break;
+        uint32_t next = status >> MEMSC_NEXT_SHIFT & (MEMSC_PAGE_ENTRIES - 1);
+        if (next != head)
+            __builtin_prefetch(&slot->page.entries[next]);
+        /* Before the call: whoever takes over during it starts behind it. */
+        if (next != atomic_load_explicit(&slot->head, memory_order_relaxed))
+            atomic_store_explicit(&slot->head, next, memory_order_relaxed);
+        serve(worker, slot, &slot->page.entries[head], status);
+        found = true;
+        if (worker->serving)
+            atomic_store_explicit(&line->calls,
+                                  atomic_load_explicit(&line->calls, memory_order_relaxed) + 1,
+                                  memory_order_relaxed);
+    }
+    return found;
+}
+
+HOT static bool scan(struct memsc_worker *worker, bool thorough)
+{
+    struct memsc_process *process = worker->process;
+    struct memsc_service *service = worker->service;
+    uint32_t words = memsc_words_used(process);
+    bool found = false;
+    for (uint32_t word = 0; word < words; word++) {
+        uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
+        for (; bits && worker->serving; bits &= bits - 1)
+            found |= drain(worker, &process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)],
+                           thorough);
+    }
+    return found;
+}
+
+/* Sleeps until a call is posted. Announces, lets the posters see it, looks once more. */
+static void park(struct memsc_worker *worker)
+{
+    struct memsc_process *process = worker->process;
+    struct memsc_service_line *line = worker->service->line;
+    atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
+    /* A worker is woken by the scanner, which looks again and again: nothing can be missed. */
+    if (process->service_mode == MEMSC_INLINE)
+        memsc_heavy_barrier(process->symmetric);
+    if (scan(worker, true) || atomic_load(&process->state) != MEMSC_RUNNING) {
+        /* Deposed during the scan: the word is the successor's, who may sleep on it already. */
+        if (worker->serving)
+            atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+        return;
+    }
+    line->parks++;
+    while (atomic_load_explicit(&line->parked, memory_order_relaxed) &&
+           atomic_load(&process->state) == MEMSC_RUNNING)
+        memsc_futex_wait(&line->parked, 1, 0);
+    atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+}
+
+void memsc_poll(struct memsc_worker *worker)
+{
+    struct memsc_process *process = worker->process;
+    struct memsc_service *service = worker->service;
+    /* Of a scanner's worker, and of `ipi`, nobody wants to poll memory. */
+    bool sleeps_at_once = process->transport == MEMSC_IPI || process->service_mode == MEMSC_SCANNER;
+    uint64_t idle_since = 0;
+    for (uint32_t polls = 0; worker->serving; polls++) {
+        if (scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1)) {
+            idle_since = 0;
+            polls = 0;
+            continue;
+        }
+        if (sleeps_at_once) {
+            if (atomic_load(&process->state) != MEMSC_RUNNING)
+                return;
+            park(worker);
+            continue;
+        }
+        memsc_pause();
+        if (polls % MEMSC_POLLS_PER_CLOCK)
+            continue;
+        if (atomic_load_explicit(&process->state, memory_order_relaxed) != MEMSC_RUNNING)
+            return;
+        /* Pool threads share this CPU. */
+        if (atomic_load_explicit(&service->pooled, memory_order_relaxed))
+            MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+        uint64_t now = memsc_cycles();
+        if (!idle_since)
+            idle_since = now;
+        else if (now - idle_since > process->idle_cycles) {
+            park(worker);
+            idle_since = 0;
+        }
+    }
+}

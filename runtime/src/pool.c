@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pool: threads for calls that may wait, and stand-bys for a poller that does.
+ */
+#include <errno.h>
+#include <stddef.h>
+
+#include "handshake.h"
+#include "kinds.h"
+#include "service.h"
+#include "thread.h"
+
+/* Workers are few and live as long as the service; taken from a table, never given back. */
+static struct memsc_worker workers[MEMSC_MAX_WORKERS];
+static _Atomic uint32_t workers_used;
+
+static void worker_main(void *argument);
+
+int memsc_worker_start(struct memsc_process *process, struct memsc_service *service)
+{
+    uint32_t at = atomic_fetch_add_explicit(&workers_used, 1, memory_order_relaxed);
+    if (at >= MEMSC_MAX_WORKERS) {
+        atomic_fetch_sub_explicit(&workers_used, 1, memory_order_relaxed);
+        return -EAGAIN;
+    }
+    struct memsc_worker *worker = &workers[at];
+    worker->process = process;
+    worker->service = service;
+    worker->serving = false;
+    atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
+    int error = memsc_thread_start(worker_main, worker, service->line->cpu, "memsc-service");
+    if (!error)
+        service->free++;
+    return error;
+}
+
+void memsc_workers_reset(void)
+{
+    atomic_store_explicit(&workers_used, 0, memory_order_relaxed);
+}
+
+void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
+                     struct memsc_entry *entry, uint32_t status)
+{
+    struct memsc_process *process = worker->process;
+    struct memsc_service *service = worker->service;
+    struct memsc_job *job = &process->jobs[slot - process->slots][entry - slot->page.entries];
+    job->slot = slot;
+    job->entry = entry;
+    job->status = status;
+    job->next = NULL;
+    atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
+    atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
+
+    memsc_lock(&service->lock);
+    if (service->last)
+        service->last->next = job;
+    else
+        service->first = job;
+    service->last = job;
+    /* A thread for each job, for any may wait for another, and one as stand-by for a takeover. */
+    if (service->free < ++service->queued + 1)
+        memsc_worker_start(process, service);
+    atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);
+    memsc_unlock(&service->lock);
+    memsc_futex_wake(&service->work, 1);
+    /* It runs on this CPU: let it try now, most such calls return at once. */
+    MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
+{
+    struct memsc_entry *entry = job->entry;
+    uint32_t status = job->status;
+    uint64_t args[6];
+    for (int i = 0; i < 6; i++)
+        args[i] = entry->args[i];
+    long number = entry->number;
+    uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
+    long result = memsc_raw(number, args);
+    memsc_kinds_update(number, args, result);
+    memsc_publish_pooled(worker, job->slot, entry, result, picked, status);
+    atomic_fetch_sub_explicit(&worker->service->pooled, 1, memory_order_relaxed);
+}
+
+bool memsc_still_poller(struct memsc_worker *worker)
+{
+    struct memsc_service *service = worker->service;
+    memsc_lock(&service->lock);
+    bool ours = service->poller == worker;
+    if (ours)
+        worker->reign = atomic_load_explicit(&service->reign, memory_order_relaxed);
+    memsc_unlock(&service->lock);
+    return ours;
+}
+
+/* Makes `worker` the poller if the present one is inside a call; called with the lock held. */
+static bool depose(struct memsc_worker *worker)
+{
+    struct memsc_process *process = worker->process;
+    struct memsc_service *service = worker->service;
+    service->takeover = false;
+    uint32_t reign = atomic_load_explicit(&service->reign, memory_order_relaxed) + 1;
+    atomic_store_explicit(&service->reign, reign, memory_order_relaxed);
+    memsc_heavy_barrier(process->symmetric);
+    uint32_t name = atomic_load_explicit(&service->poller->in_call, memory_order_acquire);
+    if (!name)
+        return false;
+    /* The stuck poller cannot publish before it gets the lock, so the entry is still its own; it
+     * must not look submitted to the new poller. */
+    struct memsc_entry *entry = &process->slots[(name - 1) / MEMSC_PAGE_ENTRIES]
+                                     .page.entries[(name - 1) % MEMSC_PAGE_ENTRIES];
+    atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
+    service->poller = worker;
+    worker->reign = reign;
+    worker->serving = true;
+    return true;
+}
+
+static void worker_main(void *argument)
+{
+    struct memsc_worker *worker = argument;
+    struct memsc_process *process = worker->process;
+    struct memsc_service *service = worker->service;
+    memsc_lock(&service->lock);
+    while (atomic_load(&process->state) == MEMSC_RUNNING) {
+        struct memsc_job *job = service->first;
+        bool first = !service->poller;
+        if (first) {
+            service->poller = worker;
+            worker->reign = atomic_load_explicit(&service->reign, memory_order_relaxed);
+            worker->serving = true;
+        }
+        if (first || (service->takeover && depose(worker))) {
+            service->free--;
+            if (service->free < service->queued + 1)
+                memsc_worker_start(process, service);
+            memsc_unlock(&service->lock);
+            memsc_poll(worker);
+            memsc_lock(&service->lock);
+            service->free++;
+        } else if (job) {
+            service->first = job->next;
+            if (!service->first)
+                service->last = NULL;
+            service->queued--;
+            service->free--;
+            memsc_unlock(&service->lock);
+            run_job(worker, job);
+            memsc_lock(&service->lock);
+            service->free++;
+        } else {
+            uint32_t seen = atomic_load_explicit(&service->work, memory_order_relaxed);
+            memsc_unlock(&service->lock);
+            memsc_futex_wait(&service->work, seen, 0);
+            memsc_lock(&service->lock);
+        }
+    }
+    memsc_unlock(&service->lock);
+    memsc_thread_exit();
+}
+
+void memsc_service_ask_takeover(struct memsc_service *service)
+{
+    memsc_lock(&service->lock);
+    service->takeover = true;
+    atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);
+    memsc_unlock(&service->lock);
+    memsc_futex_wake(&service->work, INT32_MAX);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The service, by its parts: the threads of this process on the service CPUs that execute what the
+ * application posts.
+ *
+ * Per service CPU there is one *poller* and a pool, and they are the same threads in turn. The
+ * poller (poller.c) executes what it finds (inline), or drains what the scanner (scanner.c) found. A
+ * call that may wait for ever goes to a thread of the pool (pool.c). Should a call that was not
+ * expected to wait keep the poller nevertheless, a caller who has waited long enough asks for a
+ * takeover: an idle pool thread becomes the poller, and the stuck one, when its call returns,
+ * finishes that call and joins the pool. So no call ever stalls another, whatever the table believed.
+ */
+#ifndef MEMSC_SERVICE_H
+#define MEMSC_SERVICE_H
+
+#include "process.h"
+
+/* From the return of one system call to the pick of the next there must be no function return: the
+ * kernel has overwritten the processor's return predictions, and each wrong one costs as much as
+ * the publishing of a result (docs/decisions/0005-runtime.md has the figures). */
+#define HOT __attribute__((always_inline)) inline
+
+enum {
+    MEMSC_POLLS_PER_CLOCK = 64, /* fruitless scans between looks at the clock */
+    MEMSC_POLLS_PER_PAGE = 64,  /* … and between looks at whole pages */
+};
+
+struct memsc_worker {
+    struct memsc_process *process;
+    struct memsc_service *service;
+    uint32_t reign;           /* as poller: the reign it believes to be its own */
+    bool serving;             /* has the poller's part */
+    _Atomic uint32_t in_call; /* 1 + number of the entry whose call may sleep, 0: none */
+};
+
+/* poller.c: polls and executes until another thread takes the part over or the process stops. */
+void memsc_poll(struct memsc_worker *worker);
+
+/* poller.c: publishes the result of a pooled call. */
+void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
+                          struct memsc_entry *entry, long result, uint64_t picked, uint32_t status);
+
+/* pool.c: one more free thread; called with the service's lock held. 0 or -errno. */
+int memsc_worker_start(struct memsc_process *process, struct memsc_service *service);
+
+/* pool.c: passes a submitted entry on to a pool thread. */
+void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
+                     struct memsc_entry *entry, uint32_t status);
+
+/* pool.c: after a call during which another thread may have taken the poller's part: whether it is
+ * still this one's. */
+bool memsc_still_poller(struct memsc_worker *worker);
+
+/* pool.c: forgets all workers, which have ended. */
+void memsc_workers_reset(void);
+
+/* scanner.c: the scanner's thread. */
+void memsc_scanner_main(void *process);
+
+/* Words of a service's `active` that may have a bit set. */
+static inline uint32_t memsc_words_used(const struct memsc_process *process)
+{
+    uint32_t slots = atomic_load_explicit(&process->region->slots_used, memory_order_relaxed);
+    return slots > MEMSC_MAX_SLOTS ? MEMSC_ACTIVE_WORDS : (slots + 63) / 64;
+}
+
+/* Status of the entry at the head; if it is not submitted and `thorough`, of the next one of the
+ * page that is, and the head moves there. */
+HOT static uint32_t memsc_look(struct memsc_slot *slot, bool thorough, uint32_t *head)
+{
+    uint32_t first = atomic_load_explicit(&slot->head, memory_order_relaxed);
+    for (uint32_t i = 0; i < (thorough ? MEMSC_PAGE_ENTRIES : 1); i++) {
+        *head = (first + i) % MEMSC_PAGE_ENTRIES;
+        /* Acquire: number and arguments after the state that says they are there. */
+        uint32_t status =
+            atomic_load_explicit(&slot->page.entries[*head].status, memory_order_acquire);
+        if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
+            return status;
+    }
+    return MEMSC_FREE;
+}
+
+#endif
