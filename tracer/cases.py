@@ -87,7 +87,7 @@ def rounds(case: Case, arms: Sequence[str]) -> Iterator[tuple[str, int, bool]]:
     """
     most = max([*case.rounds.values(), *case.recorded.values()], default=0)
     for arm, number in interleaved(arms, most):
-        both = [(False, case.rounds), (True, case.recorded)]
+        both = [(True, case.recorded), (False, case.rounds)]
         for recording, wanted in both if number % 2 == 0 else reversed(both):
             if number < wanted.get(arm, 0):
                 yield arm, 2 * number + recording, recording
@@ -112,6 +112,7 @@ def _sync(launch: Launch, folder: Path) -> Work:
         layered=False,
         timings=file,
         ring_records=_RING,
+        ring_holds_all=True,
     )
 
 
@@ -125,6 +126,7 @@ def _batch(size: int) -> Callable[[Launch, Path], Work]:
             layered=False,
             timings=file,
             per_interval=size,
+            ring_holds_all=True,
         )
 
     return work
@@ -138,6 +140,7 @@ def _line(launch: Launch, folder: Path) -> Work:
         (str(WORK), "line", here, there, "100000", str(file)),
         layered=False,
         timings=file,
+        ring_holds_all=True,
     )
 
 

@@ -19,6 +19,7 @@ from memsc.tracer.writer import TraceWriter
 # until so many calls (64 bytes each) are held.
 _HELD = 4_000_000
 _FULL_ENOUGH = 0.25
+_SHORTEST_MS, _LONGEST_MS = 10, 500
 
 
 class Drain:
@@ -28,9 +29,11 @@ class Drain:
         writer: where the calls go.
         key: the round.
         folder: where its processes make their region files.
-    """
 
-    interval_ms = 20
+    Attributes:
+        interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
+            is as rare as the rings' filling allows.
+    """
 
     def __init__(self, writer: TraceWriter, key: RoundKey, folder: Path) -> None:
         self._writer = writer
@@ -39,6 +42,7 @@ class Drain:
         self._open: dict[Path, Region] = {}
         self._held: list[tuple[int, NDArray[Any]]] = []
         self._made = self._local = self._dropped = 0
+        self.interval_ms = 50
         self.calls = 0
         self.pids: set[int] = set()
 
@@ -50,11 +54,16 @@ class Drain:
     def step(self) -> None:
         """Look once: take what is full enough, and close the regions of processes that ended."""
         self._discover()
+        fullest = 0.0
         for path, region in list(self._open.items()):
+            fullest = max(fullest, region.fill)
             if region.finished or not _alive(region):
                 self._close(path, region)
             elif region.fill > _FULL_ENOUGH:
                 self._take(region)
+        # At the rate seen, the next look finds the fullest ring just full enough.
+        next_ms = self.interval_ms * _FULL_ENOUGH / max(fullest, 0.1)
+        self.interval_ms = int(min(max(next_ms, _SHORTEST_MS), _LONGEST_MS))
 
     def finish(self) -> None:
         """Take everything and write it: the processes have ended."""

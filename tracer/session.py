@@ -44,6 +44,7 @@ class Work:
         timed: time the program as a whole, as one interval over all its calls.
         quiet: throw its output away.
         ring_records: records of each call ring; None leaves the launch's.
+        ring_holds_all: nothing needs draining before it has ended, so nothing disturbs it.
     """
 
     case: str
@@ -54,6 +55,7 @@ class Work:
     timed: bool = False
     quiet: bool = False
     ring_records: int | None = None
+    ring_holds_all: bool = False
 
 
 class TraceSession:
@@ -84,6 +86,7 @@ class TraceSession:
         self.usable: set[str] = set()
         self._seen = dict.fromkeys(probes, 0)
         self._rounds: list[Round] = []
+        self._made: dict[str, int] = {}
         self._folder = folders.session_folder()
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
         self.scratch.mkdir()
@@ -259,7 +262,7 @@ class TraceSession:
                 stdout=null if work.quiet else None,
             )
             try:
-                self._run(target, drain, probes, check)
+                self._run(target, None if work.ring_holds_all else drain, probes, check)
             except KeyboardInterrupt:
                 interrupted = True
                 target.end()
@@ -299,7 +302,7 @@ class TraceSession:
             raise KeyboardInterrupt
         return done
 
-    def _run(self, target: Target, drain: Drain, probes: Sequence[str], check: bool) -> None:
+    def _run(self, target: Target, drain: Drain | None, probes: Sequence[str], check: bool) -> None:
         if self._helper is not None and probes:
             self._helper.track(target.pid)
             if check:
@@ -310,9 +313,10 @@ class TraceSession:
             target.go()
             poll = select.poll()
             poll.register(watched, select.POLLIN)
-            while not poll.poll(drain.interval_ms):
-                drain.step()
-                self._drain_events(probes, above=0.25)
+            while not poll.poll(None if drain is None else drain.interval_ms):
+                if drain is not None:
+                    drain.step()
+                    self._drain_events(probes, above=0.25)
             target.process.wait()
         finally:
             os.close(watched)
@@ -323,7 +327,12 @@ class TraceSession:
         self, key: RoundKey, work: Work, recording: bool, cycles: int, made: int
     ) -> None:
         if work.timed:
-            self._writer.timings(key, recording, max(made, 1), np.array([cycles], np.int64))
+            # A program that runs directly, unrecorded, has nobody who counts its calls; any other
+            # round of the same work tells.
+            if made:
+                self._made[work.case] = made
+            calls = made or self._made.get(work.case, 0)
+            self._writer.timings(key, recording, calls, np.array([cycles], np.int64))
         elif work.timings is not None and work.timings.exists():
             intervals = np.fromfile(work.timings, np.int64)
             self._writer.timings(key, recording, work.per_interval, intervals)
