@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import add_cpus, announce, say
@@ -53,12 +53,12 @@ class Command:
 
         probes = known_probes(args.probes)
         arms, notes = place(ALL, Launch(), args.app_cpus, args.service_cpus)
-        cases = choose(args.suite, suites([arm.arm for arm in arms], args.quick))
+        chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick))
         folder = prepare_output(args.output, args.force)
         announce(arms, notes)
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         try:
-            _measure(folder, command, arms, cases, probes)
+            _measure(folder, command, arms, chosen, probes)
         except KeyboardInterrupt:
             say(f"interrupted; what was measured is in {folder}")
             return INTERRUPTED
@@ -69,7 +69,7 @@ def _measure(
     folder: Path,
     command: Sequence[str],
     arms: Sequence[Launch],
-    cases: Sequence[tuple[str, Case]],
+    chosen: Mapping[str, Sequence[Case]],
     probes: Sequence[str],
 ) -> None:
     from rich.console import Console
@@ -90,8 +90,8 @@ def _measure(
         for note in session.notes:
             say(f"note: {note}")
         with bar:
-            task = bar.add_task("", total=count(cases, [arm.arm for arm in arms]))
-            run(session, cases, arms, lambda what: bar.update(task, advance=1, description=what))
+            task = bar.add_task("", total=count(chosen, [arm.arm for arm in arms]))
+            run(session, chosen, arms, lambda what: bar.update(task, advance=1, description=what))
 
 
 def _print(folder: Path, as_json: bool) -> int:

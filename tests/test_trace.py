@@ -20,7 +20,7 @@ from tests.workload import gone, wait_until
 
 from memsc.runtime.files import LAYER, WORK
 from memsc.tracer import folders
-from memsc.tracer.cases import Case, rounds, suites
+from memsc.tracer.cases import Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, TraceFolder, open_trace
 from memsc.tracer.session import interleaved
 
@@ -255,7 +255,7 @@ def test_a_small_benchmark_prints_rows_and_targets(tmp_path: Path) -> None:
     assert said["schema"] == 1
     row = next(row for row in said["rows"] if row["metric"] == "p50_ns")
     assert (row["suite"], row["case"], row["arm"]) == ("limit", "line", "memsc")
-    assert row["n"] == 500_000
+    assert row["n"] == 1_000_000
     assert {"name", "value", "bound", "held"} <= set(said["targets"][0])
     assert all(target["held"] is None for target in said["targets"])
     assert said["environment"]["kernel"]
@@ -269,10 +269,16 @@ def test_rounds_of_arms_are_interleaved() -> None:
 
 def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
     for cases in suites(ARMS, quick=True).values():
-        for case in cases:
-            keys = [(arm, number) for arm, number, _ in rounds(case, ARMS)]
-            assert len(keys) == len(set(keys)), case.name
-            assert len(keys) == _wanted(case)
+        keys = [(case.name, arm, number) for case, arm, number, _ in rounds(cases, ARMS)]
+        assert len(keys) == len(set(keys))
+        assert len(keys) == sum(_wanted(case) for case in cases)
+
+
+def test_a_case_that_two_suites_share_runs_once_beside_the_larger_one() -> None:
+    available = suites(ARMS, quick=True)
+    assert set(choose([], available)) == {"sync", "batch", "files"}
+    assert [case.name for case in choose([], available)["sync"]] == ["line", "sync"]
+    assert [case.name for case in choose(["limit"], available)["limit"]] == ["line"]
 
 
 def _wanted(case: Case) -> int:

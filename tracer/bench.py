@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from memsc.runtime.errors import MemscError
@@ -14,22 +14,22 @@ from memsc.tracer.session import TraceSession
 Progress = Callable[[str], None]
 
 
-def count(cases: Sequence[tuple[str, Case]], arms: Sequence[str]) -> int:
+def count(suites: Mapping[str, Sequence[Case]], arms: Sequence[str]) -> int:
     """Rounds that `run` will make."""
-    return sum(len(list(rounds(case, arms))) for _, case in cases) + len(arms)
+    return sum(len(list(rounds(cases, arms))) for cases in suites.values()) + len(arms)
 
 
 def run(
     session: TraceSession,
-    cases: Sequence[tuple[str, Case]],
+    suites: Mapping[str, Sequence[Case]],
     arms: Sequence[Launch],
     progress: Progress,
 ) -> None:
-    """Run all rounds of all cases, then one check round of each arm.
+    """Run all rounds of all suites, then one check round of each arm.
 
     Args:
         session: an entered one.
-        cases: pairs of suite and case.
+        suites: cases by suite.
         arms: the launches.
         progress: told before each round what it is.
 
@@ -37,10 +37,11 @@ def run(
         MemscError: a program of the benchmark failed.
     """
     by_name = {arm.arm: arm for arm in arms}
-    for suite, case in cases:
-        if case.prepare is not None:
-            case.prepare(session.scratch)
-        for arm, number, recording in rounds(case, list(by_name)):
+    for suite, cases in suites.items():
+        for case in cases:
+            if case.prepare is not None:
+                case.prepare(session.scratch)
+        for case, arm, number, recording in rounds(cases, list(by_name)):
             progress(f"{suite}: {case.name}, {arm}")
             launch = replace(by_name[arm], recording=recording)
             work = case.work(launch, session.scratch)
@@ -51,12 +52,10 @@ def run(
                     f"its program ended with status {done.exit_status}",
                     "see its message above; the rounds before it are kept",
                 )
-    for suite, case in cases:
-        if suite != "sync":
-            continue
-        for arm, launch in by_name.items():
+    for case in suites.get("sync", ()):
+        for arm in case.recorded:
             progress(f"checks: {arm}")
-            work = case.work(launch, session.scratch)
+            work = case.work(by_name[arm], session.scratch)
             session.round(arm, work, CHECK_ROUND, check=True)
 
 

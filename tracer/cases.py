@@ -11,7 +11,7 @@ from pathlib import Path
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.session import Work, interleaved
+from memsc.tracer.session import Work
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
 _BLOCK = 512
@@ -49,10 +49,11 @@ def suites(arms: Sequence[str], quick: bool) -> dict[str, list[Case]]:
     few = dict.fromkeys(arms, 3 * scale)
     once = dict.fromkeys(arms, 1 * scale)
     many = dict.fromkeys(arms, 10 * scale)
-    line = {"memsc" if "memsc" in arms else arms[-1]: 5 * scale}
+    # The limit is direct plus a line's round trip: measured in turn with what is held against it.
+    line = Case("line", _line, {"memsc" if "memsc" in arms else arms[-1]: 10 * scale})
     return {
-        "limit": [Case("line", _line, line)],
-        "sync": [Case("sync", _sync, many, many)],
+        "limit": [line],
+        "sync": [line, Case("sync", _sync, many, many)],
         "batch": [
             Case(f"batch-{size}", _batch(size), every, once if size == BATCHES[-1] else {})
             for size in BATCHES
@@ -64,33 +65,41 @@ def suites(arms: Sequence[str], quick: bool) -> dict[str, list[Case]]:
     }
 
 
-def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> list[tuple[str, Case]]:
-    """Cases of the suites asked for, all of them if none is named.
+def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> dict[str, list[Case]]:
+    """The suites asked for, all of them if none is named; a case that two of them share runs once.
 
     Raises:
         MemscError: there is no suite of that name.
     """
-    for name in names:
+    chosen: dict[str, list[Case]] = {}
+    seen: set[str] = set()
+    # The larger first: what a case is measured beside matters.
+    for name in sorted(names or available, key=lambda name: -len(available.get(name, ()))):
         if name not in available:
             known = ", ".join(available)
-            raise MemscError(
-                f"suite {name}", "there is none of that name", f"one of {known}", USAGE
-            )
-    return [(name, case) for name in (names or available) for case in available[name]]
+            why = "there is none of that name"
+            raise MemscError(f"suite {name}", why, f"one of {known}", USAGE)
+        chosen[name] = [case for case in available[name] if case.name not in seen]
+        seen |= {case.name for case in chosen[name]}
+    return {name: cases for name in available if (cases := chosen.get(name))}
 
 
-def rounds(case: Case, arms: Sequence[str]) -> Iterator[tuple[str, int, bool]]:
-    """Arm, number and recording of each round of a case, interleaved (A B, B A, …).
+def rounds(cases: Sequence[Case], arms: Sequence[str]) -> Iterator[tuple[Case, str, int, bool]]:
+    """Case, arm, number and recording of each round of a suite, interleaved (A B, B A, …).
 
-    Recorded rounds stand between the others, so that what recording costs is measured under the
-    same conditions; numbers go on through both.
+    All cases of a suite take turns, for they are held against each other, and recorded rounds stand
+    between the others, so that what recording costs is measured under the same conditions. Numbers
+    go on through both.
     """
-    most = max([*case.rounds.values(), *case.recorded.values()], default=0)
-    for arm, number in interleaved(arms, most):
-        both = [(True, case.recorded), (False, case.rounds)]
-        for recording, wanted in both if number % 2 == 0 else reversed(both):
-            if number < wanted.get(arm, 0):
-                yield arm, 2 * number + recording, recording
+    most = max(max([*case.rounds.values(), *case.recorded.values()], default=0) for case in cases)
+    for number in range(most):
+        turn = list(arms) if number % 2 == 0 else list(reversed(arms))
+        for case in cases:
+            both = [(True, case.recorded), (False, case.rounds)]
+            for arm in turn:
+                for recording, wanted in both if number % 2 == 0 else reversed(both):
+                    if number < wanted.get(arm, 0):
+                        yield case, arm, 2 * number + recording, recording
 
 
 # ---- getppid through the direct API ----
