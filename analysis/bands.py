@@ -38,7 +38,9 @@ def plot_bands(trace: Trace, case: str | None = None) -> Figure:
     lines = -(-len(cells) // _COLUMNS)
     figure = Figure(figsize=(9, 0.8 + 2.1 * lines), layout="constrained")
     with styled():
-        grid = figure.subplots(lines, _COLUMNS, sharex=True, squeeze=False)
+        grid = figure.subplots(
+            lines, _COLUMNS, sharex=True, squeeze=False, gridspec_kw={"wspace": 0.1}
+        )
         for axes, cell in zip(grid.flat, cells, strict=False):
             mine = frame[(frame["arm"] == cell.arm) & (frame["case"] == cell.case)]
             _panel(axes, mine[mine["mode"] == cell.mode].to_dict("records"))
@@ -62,4 +64,4 @@ def _panel(axes: Axes, rows: list[dict[Any, Any]]) -> None:
     axes.set_yticks(range(len(rows)), [str(row["band"]) for row in rows])
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES
-from memsc.analysis.stages import natural
+from memsc.analysis.stages import few, natural
 from memsc.analysis.statistics import PERCENTILES, Resampled, insufficient, ratio
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
@@ -112,9 +112,17 @@ class Comparison:
         self.new = new
 
     def withheld(self) -> list[str]:
-        """Why no verdict may be given on either trace."""
+        """Why no verdict may be given: calls are missing, or the traces have nothing in common."""
         sides = (("BASE", self.base), ("NEW", self.new))
-        return [f"{name}: {why}" for name, side in sides for why in side.checks.withheld()]
+        found = [f"{name}: {why}" for name, side in sides for why in side.checks.withheld()]
+        if not self.shared():
+            has = [f"{name} has {_has(side)}" for name, side in sides]
+            found.append(f"no arm and case is in both traces: {', '.join(has)}")
+        return found
+
+    def shared(self) -> set[Cell]:
+        """What can be compared: the cells that both traces have."""
+        return set(self.base.stages.cells()) & set(self.new.stages.cells())
 
     def df_compare(self, syscalls: bool = False) -> pd.DataFrame:
         """The relative change of mean and percentiles, per stage.
@@ -128,9 +136,9 @@ class Comparison:
             "insufficient", the latter with its reason; `change` is then NaN.
         """
         rows: list[dict[str, Any]] = []
-        theirs = set(self.new.stages.cells())
+        shared = self.shared()
         for cell in self.base.stages.cells():
-            if cell in theirs and (syscalls or cell.syscall == ALL):
+            if cell in shared and (syscalls or cell.syscall == ALL):
                 rows += self._cell(cell)
         return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -153,11 +161,10 @@ class Comparison:
         case = condition.case or (cases[0] if cases else None)
         fits = fits[fits["case"] == case]
         if fits.empty:
-            shared = sorted({f"{c.arm}/{c.case}" for c in self.base.stages.cells()})
             raise MemscError(
                 f"cannot judge '{condition.text}'",
                 f"the traces do not share {condition.arm}/{case or 'any case'}",
-                f"BASE has {', '.join(shared) or 'no calls'}",
+                f"BASE has {_has(self.base)}",
                 USAGE,
             )
         row = fits.iloc[0].to_dict()
@@ -206,6 +213,12 @@ class Comparison:
     def _side(trace: Trace, cell: Cell, name: str) -> Resampled:
         # Other draws than in the other trace: the two were recorded apart.
         return Resampled(trace.cells.sketches[cell], "/".join((name, *cell)))
+
+
+def _has(trace: Trace) -> str:
+    """The arms and cases of a trace, a few of them named."""
+    names = dict.fromkeys(f"{cell.arm}/{cell.case}" for cell in trace.stages.cells())
+    return few(list(names)) or "no calls"
 
 
 @dataclass(frozen=True, slots=True)

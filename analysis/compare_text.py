@@ -56,8 +56,6 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
     for line in differences(comparison):
         yield mark("!", f"the machines differ in {line}", "yellow")
     rows = records(comparison.df_compare())
-    if not rows:
-        yield mark("?", "nothing to compare: no arm and case is in both", "yellow")
     for case in dict.fromkeys(row["case"] for row in rows):
         yield heading(case, "total time of a call")
         yield from _totals([row for row in rows if row["case"] == case])

@@ -14,7 +14,7 @@ from memsc.analysis.hlog import write_hlog
 from memsc.analysis.openmetrics import write_openmetrics
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
-from memsc.analysis.stages import natural
+from memsc.analysis.stages import few, natural
 from memsc.analysis.tables import write_table
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
@@ -80,16 +80,22 @@ def chosen(trace: Trace, options: Options) -> Cell:
     ]
     if not fits:
         wanted = f"{options.arm or 'any arm'}/{options.case or 'any case'}/{options.syscall}"
-        known = sorted({f"{cell.arm}/{cell.case}/{cell.syscall}" for cell in cells})
         raise MemscError(
-            f"cannot export {trace.name}",
-            f"no calls of {wanted}",
-            f"it has {', '.join(known[:12]) or 'no calls'}",
-            USAGE,
+            f"cannot export {trace.name}", f"no calls of {wanted}", _known(cells, options), USAGE
         )
     first = min((cell.case for cell in fits), key=natural)
     fits = [cell for cell in fits if cell.case == first]
     return next((cell for cell in fits if cell.arm == "memsc"), fits[0])
+
+
+def _known(cells: list[Cell], options: Options) -> str:
+    """What could have been asked for in place of the first name that is not there."""
+    for name, asked in (("arm", options.arm), ("case", options.case), ("syscall", options.syscall)):
+        found = list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
+        if asked is not None and asked not in found:
+            return f"its {name}s are {few(found)}" if found else "it has no calls"
+        cells = [cell for cell in cells if asked in (None, getattr(cell, name))]
+    return "choose another arm or case"
 
 
 def _hgrm(trace: Trace, path: Path, options: Options) -> str:

@@ -59,7 +59,8 @@ def to_html(trace: Trace, summary: Json) -> str:
         overview=_figure(lambda: plot_overview(trace)),
         bands=_figure(lambda: plot_bands(trace)),
         cases=[_case(summary, name) for name in cases_of(summary)],
-        ratios=[] if summary["verdict"]["withheld"] else list(_ratios(summary)),
+        **_against(summary),
+        machine=_machine(summary),
         worst=list(_worst(trace)),
         perturbation=list(_perturbation(summary)),
         downloads=list(_downloads(trace)),
@@ -95,6 +96,8 @@ def inline_svg(figure: Figure) -> str:
     # Seaborn's ink, and black where matplotlib says nothing.
     text = text.replace("#262626", "currentColor").replace("#dddddd", "var(--line)")
     text = re.sub(r"(<text\b)(?![^>]*fill)", r'\1 fill="currentColor"', text)
+    # The edges between stages are the paper showing through.
+    text = re.sub(r"stroke: (?:#ffffff|white)", "stroke: var(--paper)", text)
     return text.replace("#6e6e6e", "var(--dim)")
 
 
@@ -164,6 +167,40 @@ def _cell(value: float | None, why: str | None = None) -> Json:
     return {"text": number(value), "why": why}
 
 
+def _machine(summary: Json) -> str:
+    found = summary["environment"]
+    names = [found.get(name) for name in ("cpu_model", "hypervisor", "kernel")]
+    return " · ".join(str(name) for name in names if name)
+
+
+def _against(summary: Json) -> Json:
+    """The first case's ratios as `ratios`, all others folded: `folded`, a title and rows each."""
+    rows = [] if summary["verdict"]["withheld"] else list(_ratios(summary))
+    first = (rows[0]["case"], rows[0]["source"]) if rows else None
+    folded: dict[str, list[Json]] = {}
+    for row in rows:
+        if (row["case"], row["source"]) != first:
+            # All batches are one story: what waiting costs, shared by more and more calls.
+            family = re.sub(r"-\d+$", "", row["case"])
+            title = "batches" if family == "batch" else family
+            folded.setdefault(f"{title}, measured by {row['source']}", []).append(row)
+    return {
+        "ratios": [row for row in rows if (row["case"], row["source"]) == first],
+        "folded": [
+            {"title": title, "rows": mine, "gist": _gist(mine)} for title, mine in folded.items()
+        ],
+    }
+
+
+def _gist(rows: list[Json]) -> str:
+    """What a folded table says in a few words: the ratio this is all about, first to last."""
+    found = [row["cells"][2] for row in rows if row["name"] == "ipi ÷ memsc"]
+    if not found:
+        return ""
+    ends = found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    return f"ipi ÷ memsc, mean {ends}"
+
+
 def _ratios(summary: Json) -> Iterator[Json]:
     found: dict[tuple[str, str, str, bool], dict[str, Json]] = {}
     for row in summary["ratios"]:
@@ -171,7 +208,7 @@ def _ratios(summary: Json) -> Iterator[Json]:
             continue
         flip = row["base"] == "ipi"
         pair = (row["base"], row["arm"]) if flip else (row["arm"], row["base"])
-        source = {"stamps": "stamps", "timings": "workload"}[row["source"]]
+        source = {"stamps": "stamps", "timings": "the workload's clock"}[row["source"]]
         found.setdefault((row["case"], " ÷ ".join(pair), source, flip), {})[row["metric"]] = row
     for (case, name, source, flip), metrics in found.items():
         both = [ratio_cells(metrics.get(metric), flip) for metric in ("p50", "mean")]

@@ -19,7 +19,7 @@ from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import SAMPLES_ABOVE
-from memsc.analysis.style import ARM_LINES, STAGE_COLOURS, colour, save, styled
+from memsc.analysis.style import ARM_LINES, ON_COLOUR, STAGE_COLOURS, colour, save, styled
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
@@ -40,7 +40,7 @@ def plot_overview(trace: Trace, case: str | None = None) -> Figure:
     cells = cells_of(trace, case)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     with styled():
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.15), gridspec_kw={"wspace": 0.12})
         plot_shares(trace, cells, left)
         plot_tail(trace, cells, right)
         sns.despine(figure)
@@ -63,7 +63,8 @@ def plot_shares(trace: Trace, cells: list[Cell], axes: Axes) -> None:
             axes.barh(row, share, left=start, color=STAGE_COLOURS[stage], height=0.62)
             if share > 0.07:
                 place = start + share / 2
-                axes.text(place, row, f"{share:.0%}", ha="center", va="center", size=8, color="k")
+                says = f"{100 * share:.0f} %"
+                axes.text(place, row, says, ha="center", va="center", size=8, color=ON_COLOUR)
             start += share
         mean = short_ns(int(whole.sums[_TOTAL]) / whole.n * ns)
         axes.text(1.02, row, mean, va="center", size=9, clip_on=False)

@@ -113,3 +113,9 @@ def natural(name: str) -> tuple[int, str, int]:
     head, _, tail = name.rpartition("-")
     number = int(tail) if head and tail.isdigit() else 0
     return (name != "sync", head if number else name, number)
+
+
+def few(names: Sequence[str], most: int = 4) -> str:
+    """Names for a sentence: a handful, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

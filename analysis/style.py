@@ -24,6 +24,8 @@ STAGE_COLOURS = {
     "execute": "#009E73",
     "complete": "#CC79A7",
 }
+# Not black: a page gives black text its own colour, which is white in the dark.
+ON_COLOUR = "#101010"
 ARM_COLOURS = {
     "direct": "#6E6E6E",
     "ipi": "#D55E00",

@@ -86,7 +86,7 @@ def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
     failed, held, unknown = _sorted_checks(summary)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)
-    yield from (("?", f"not checked: {line}") for line in unknown)
+    yield from (("?", line) for line in unknown)
     if summary["environment"].get("virtual"):
         yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
 
@@ -94,6 +94,7 @@ def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
 def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
     failed: list[str] = []
     held: list[str] = []
+    few: list[str] = []
     unknown: dict[str, dict[str, None]] = {}
     for arm, content in summary["arms"].items():
         checks: Json = content["checks"]
@@ -110,14 +111,20 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
             held.append(f"{arm}: 0 per call: {', '.join(kept)}")
         if checks.get("stages_sum", {}).get("held"):
             held.append(f"{arm}: stages sum to the total in every row")
+        # What was counted on too few calls: names that share their counts share a line.
+        counted: dict[str, list[str]] = {}
         for name in events:
-            if checks[name]["held"] is None:
+            if checks[name]["held"] is None and checks[name]["value"] is not None:
+                counted.setdefault(checks[name]["reason"], []).append(_words(name))
+            elif checks[name]["held"] is None:
                 unknown.setdefault(checks[name]["reason"], {})[_words(name)] = None
+        few += [f"{arm}: {', '.join(names)}: {reason}" for reason, names in counted.items()]
         held += _measured(arm, checks)
     sums = [line for line in held if line.endswith("every row")]
     if len(sums) == len(summary["arms"]):
         held = ["stages sum to the total in every row"] + [x for x in held if x not in sums]
-    return failed, held, [f"{', '.join(names)}: {reason}" for reason, names in unknown.items()]
+    missing = [f"not checked: {', '.join(names)}: {why}" for why, names in unknown.items()]
+    return failed, held, few + missing
 
 
 def _measured(arm: str, checks: Json) -> list[str]:

@@ -17,8 +17,8 @@ class Command:
     A --fail-if condition reads ARM[/CASE].STAGE.METRIC > +5%: it is met (status 3)
     when the change is that large and its 95 % interval leaves out zero. Join
     several by "or". Stages are post, poll, execute, complete and total; metrics
-    mean, p50, p90, p99 and p999. Status 4 says that calls were lost, or that too
-    few were recorded to tell.
+    mean, p50, p90, p99 and p999. Status 4 says that calls were lost, that too few
+    were recorded to tell, or that the traces share no arm and case.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,8 @@ class Command:
         conditions = [condition for text in args.fail_if for condition in parse(text)]
         with opened(args.base) as base, opened(args.new) as new:
             comparison = Comparison(base, new)
-            outcomes = comparison.judge(conditions)
+            # Where nothing is shared no condition can be judged: that is said instead.
+            outcomes = comparison.judge(conditions) if comparison.shared() else []
         if args.json:
             print(json.dumps(compare_json(comparison, outcomes), indent=1, allow_nan=False))
         else:

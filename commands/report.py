@@ -60,8 +60,14 @@ def show(renderable: object) -> None:
     """Prints for people: in the terminal's width, or 80 columns into a file."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 80
-    Console(width=width, highlight=False).print(renderable)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(renderable)
+        return
+    console = Console(width=80, highlight=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    # Tables are padded to their width: blanks that nobody needs in a file.
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def file_name(name: str, trace: str, traces: int) -> Path:

@@ -11,6 +11,8 @@ from tests import traces
 
 from memsc import analysis as ma
 from memsc.analysis.checks import Check
+from memsc.analysis.summary import summarise
+from memsc.analysis.text import trust_lines
 from memsc.tracer import format as fmt
 from memsc.tracer.writer import TraceWriter, prepare_output
 
@@ -18,7 +20,7 @@ EVENT = [("time", "u8"), ("cpu", "u4"), ("kind", "u4"), ("pid", "u4"), ("tid", "
 IPI = np.dtype([*EVENT, ("target_cpu", "i4"), ("vector", "i4")])
 SCHED = np.dtype([*EVENT, ("target_tid", "u4"), ("target_cpu", "i4"), ("state", "i4")])
 SYSCALLS = np.dtype([*EVENT, ("number", "i8"), ("result", "i8")])
-CALLS = 101
+CALLS = 1009
 TID = 7
 
 
@@ -54,24 +56,33 @@ def test_a_session_that_did_not_end_withholds_the_verdict(tmp_path: Path) -> Non
     assert trace.checks.withheld() == ["memsc: the session did not end in order"]
 
 
-def probed(tmp_path: Path, local: int = 0, lost: int = 0, transport: str = "memsc") -> ma.Trace:
-    """One check round of 101 calls on CPU 1, served on CPU 0, with a prime count of each event."""
+def probed(
+    tmp_path: Path,
+    *,
+    local: int = 0,
+    lost: int = 0,
+    transport: str = "memsc",
+    calls_made: int = CALLS,
+    flags: int = 0,
+) -> ma.Trace:
+    """One round on CPU 1, served on CPU 0, with a prime count of each event; probed throughout."""
     folder = prepare_output(tmp_path / f"{transport}-{local}-{lost}.memsc")
-    rows = traces.records(np.full((CALLS, 4), 1000), tid=TID)
+    rows = traces.records(np.full((calls_made, 4), 1000), tid=TID)
+    rows["flags"][:2] = flags
     stamps = np.array([int(rows["called"][0]), int(rows["completed"][-1])], np.int64)
     start, end = traces.CLOCK.ns(stamps).tolist()
     shown = fmt.Round(
         transport,
         "sync",
         0,
-        check=True,
+        check=not flags,
         probes=["ipi", "sched", "syscalls"],
-        calls=CALLS,
+        calls=calls_made,
         lost=0,
-        made=CALLS,
+        made=calls_made,
         local=local,
     )
-    arms = {transport: fmt.Arm(transport, "inline", [1], [0], CALLS, 0, CALLS)}
+    arms = {transport: fmt.Arm(transport, "inline", [1], [0], calls_made, 0, calls_made)}
     probes = {name: fmt.ProbeStatus(True, seen=9, lost=lost) for name in shown.probes}
     with TraceWriter(folder) as writer:
         writer.calls(shown.key, 7, rows, traces.NAMES)
@@ -132,7 +143,7 @@ def test_events_are_counted_where_and_when_they_belong(tmp_path: Path) -> None:
     assert row["calls"] == CALLS
 
 
-@pytest.mark.parametrize("name", ["ipis_to_app_cpu", "app_cpu_switches", "app_syscalls"])
+@pytest.mark.parametrize("name", ["ipis_taken_by_app_cpu", "app_cpu_switches", "app_syscalls"])
 def test_memsc_must_have_none_and_ipi_may(tmp_path: Path, name: str) -> None:
     check = find(probed(tmp_path), f"{name}_per_call")
     assert (check.value, check.expected, check.held) == (EXPECTED[name] / CALLS, 0, False)
@@ -140,10 +151,47 @@ def test_memsc_must_have_none_and_ipi_may(tmp_path: Path, name: str) -> None:
     assert (check.value, check.expected, check.held) == (EXPECTED[name] / CALLS, None, None)
 
 
+@pytest.mark.parametrize(
+    ("calls", "name", "held"),
+    [
+        (999, "ipis_taken_by_service_cpu", None),
+        (999, "app_cpu_switches", None),
+        (1009, "ipis_taken_by_service_cpu", True),
+        (1009, "ipis_to_app_cpu", None),
+        (1009, "app_cpu_switches", False),
+    ],
+)
+def test_a_handful_of_events_or_calls_judges_nothing(
+    tmp_path: Path, calls: int, name: str, held: bool | None
+) -> None:
+    trace = probed(tmp_path, calls_made=calls)
+    check = find(trace, f"{name}_per_call")
+    says = f"{EXPECTED[name]} in {calls} calls"
+    assert check.held is held
+    assert check.value == EXPECTED[name] / calls
+    assert check.reason == (f"insufficient: {says}" if held is None else says)
+
+
+def test_what_is_insufficient_is_a_question_mark(tmp_path: Path) -> None:
+    lines = list(trust_lines(summarise(probed(tmp_path, calls_made=101))))
+    assert not [line for sign, line in lines if sign == "✗"]
+    shown = "memsc: app syscalls: insufficient: 43 in 101 calls"
+    assert ("?", shown) in lines
+    assert not [line for _, line in lines if line.startswith("memsc: 0 per call")]
+
+
+def test_calls_that_involved_a_wake_up_are_named(tmp_path: Path) -> None:
+    trace = probed(tmp_path, flags=fmt.FLAGS["woke"] | fmt.FLAGS["slept"])
+    check = find(trace, "app_cpu_switches_per_call")
+    assert check.held is False
+    assert check.value == 60 / CALLS
+    assert check.reason == "60 in 1009 calls; wake-ups are part of it: 2 calls woke, 2 slept"
+
+
 def test_calls_that_are_local_on_purpose_are_the_callers_own(tmp_path: Path) -> None:
     check = find(probed(tmp_path, local=43), "app_syscalls_per_call")
     assert (check.value, check.held) == (0, True)
-    assert check.reason == "43 in 101 calls, 43 of them local on purpose"
+    assert check.reason == "43 in 1009 calls, 43 of them local on purpose"
 
 
 def test_lost_events_are_no_zero(tmp_path: Path) -> None:

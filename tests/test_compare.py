@@ -97,6 +97,19 @@ def test_traces_that_share_nothing_have_nothing_to_judge(make: Make) -> None:
         Comparison(ma.open(base), ma.open(new)).judge(parse("memsc.total.p50 > +5%"))
 
 
+def test_traces_that_share_nothing_withhold_the_verdict(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = make("base", case="a"), make("new", case="b")
+    says = "no arm and case is in both traces: BASE has direct/a, memsc/a, NEW has direct/b"
+    assert main(["compare", *pair, "--fail-if", "memsc.total.p50 > +5%"]) == WITHHELD
+    assert says[:50] in capsys.readouterr().out
+    assert main(["compare", *pair, "--json"]) == WITHHELD
+    content = json.loads(capsys.readouterr().out)
+    assert content["verdict"]["reasons"][0].startswith(says)
+    assert (content["rows"], content["fail_if"]) == ([], [])
+
+
 def side(generator: np.random.Generator, name: str, jitter: float) -> Resampled:
     blocks: dict[BlockKey, Sketch] = {}
     for index in range(6):

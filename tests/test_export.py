@@ -25,6 +25,7 @@ from memsc import analysis as ma
 from memsc.analysis.exports import Options, export
 from memsc.analysis.histogram import Histogram
 from memsc.analysis.hlog import encode
+from memsc.analysis.stages import few
 from memsc.commands import export as command
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import MemscError
@@ -158,8 +159,12 @@ def test_openmetrics_is_read_by_prometheus(trace: ma.Trace, tmp_path: Path) -> N
 def test_what_is_not_there_is_named(trace: ma.Trace, tmp_path: Path) -> None:
     with pytest.raises(MemscError, match="no such table; it has stages"):
         export(trace, "csv", tmp_path / "a", Options(table="events/sched"))
-    with pytest.raises(MemscError, match="memsc/sync/getppid"):
+    with pytest.raises(MemscError, match="its arms are direct, ipi, memsc"):
         export(trace, "hgrm", tmp_path / "a", Options(arm="uring"))
+    with pytest.raises(MemscError, match="its cases are sync"):
+        export(trace, "hgrm", tmp_path / "a", Options(case="unknown"))
+    with pytest.raises(MemscError, match="its syscalls are all, getppid"):
+        export(trace, "hgrm", tmp_path / "a", Options(arm="memsc", syscall="read"))
     with pytest.raises(MemscError, match="post, poll, execute"):
         export(trace, "hgrm", tmp_path / "a", Options(stage="wait"))
     assert not list(tmp_path.iterdir())
@@ -174,6 +179,11 @@ def test_the_command_replaces_a_file_only_by_force(
     assert "total of 2000 calls of memsc/sync/all/sync" in capsys.readouterr().err
     assert main(args) == 2
     assert main([*args, "-f", "--arm", "ipi", "--stage", "poll"]) == 0
+
+
+def test_few_names_stand_for_many() -> None:
+    assert few(["a", "b"]) == "a, b"
+    assert few(list("abcdef")) == "a, b, c, d and 2 more"
 
 
 def test_the_command_knows_every_format() -> None:

@@ -73,6 +73,12 @@ def test_the_page_is_whole_and_offline(page: str) -> None:
     assert not re.search(r"@import|url\(http", page)
 
 
+def test_only_the_first_case_s_ratios_are_unfolded(page: str) -> None:
+    shown = page[page.index("<h2>Against each other: sync</h2>") :]
+    assert shown.index("memsc ÷ direct") < shown.index("<details>")
+    assert "<summary>sync, measured by the workload&#39;s clock" in shown
+
+
 def test_the_page_is_the_same_every_time(folder: Path, page: str) -> None:
     trace = ma.open(folder)
     assert to_html(trace, summarise(trace)) == page

@@ -94,6 +94,7 @@ def test_a_withheld_verdict_shows_no_ratio(
     assert main(["report", str(path)]) == WITHHELD
     text = capsys.readouterr().out
     assert "✗ verdict withheld: memsc: 4 calls lost" in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
     assert "Against each other" not in text
 
 
