@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import add_cpus, announce, say
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from memsc.tracer.session import TraceSession
 
 INTERRUPTED = 130
+LARGEST_RING = 1 << 30  # what the library takes
 SIGNALLED = 128
 
 
@@ -64,7 +66,8 @@ class Command:
         from memsc.runtime.launch import Launch
         from memsc.runtime.program import check
         from memsc.tracer.arms import place, product
-        from memsc.tracer.session import TraceSession
+        from memsc.tracer.format import SESSION
+        from memsc.tracer.session import Ended, TraceSession
         from memsc.tracer.writer import TraceWriter, prepare_output
 
         command = args.program[1:] if args.program[:1] == ["--"] else args.program
@@ -72,6 +75,9 @@ class Command:
             raise MemscError("memsc trace", "no program is named", "put it behind --", USAGE)
         if args.rounds < 1 or args.ring < 1:
             raise MemscError("--rounds, --ring", "less than one", "give a positive number", USAGE)
+        if args.ring > LARGEST_RING:
+            why = f"a call ring holds {LARGEST_RING} records at most"
+            raise MemscError(f"--ring {args.ring}", why, "give a smaller number", USAGE)
         check(command[0])
         template = Launch(ring_records=args.ring, ring_policy=args.when_full)
         asked = product(args.transport.split(","), args.service.split(","))
@@ -85,12 +91,18 @@ class Command:
                 TraceWriter(folder) as writer,
                 TraceSession(writer, command, arms, probes) as session,
             ):
+                said = len(session.notes)
                 for note in session.notes:
                     say(f"note: {note}")
                 status = _rounds(session, [arm.arm for arm in arms], command, args.rounds)
-        except KeyboardInterrupt:
-            say(f"interrupted; what was recorded is in {folder}")
-            return INTERRUPTED
+        except KeyboardInterrupt as error:
+            if (folder / SESSION).exists():
+                say(f"interrupted; what was recorded is in {folder}")
+            else:
+                say("interrupted before anything was recorded")
+            return SIGNALLED + (error.number if isinstance(error, Ended) else signal.SIGINT)
+        for note in session.notes[said:]:
+            say(f"note: {note}")
         say(f"recorded in {folder}; see `memsc report {folder}`")
         return status
 

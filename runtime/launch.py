@@ -225,7 +225,9 @@ class Target:
     """A program started on hold: it becomes itself when `go` is called.
 
     In between it has its process number and its CPUs, so that probes can be told about it. If the
-    session dies before `go`, the program is never executed.
+    session dies before `go`, the program is never executed; if it dies later, the program is
+    killed, since nobody reads its rings any more. To the kernel the end of the thread that started
+    it is that death: start it from one that lasts.
 
     Args:
         launch: how.

@@ -19,10 +19,12 @@ import pytest
 from tests.workload import gone, wait_until
 
 from memsc.runtime.files import LAYER, WORK
-from memsc.tracer import folders
+from memsc.runtime.launch import Launch
+from memsc.tracer import environment, folders
 from memsc.tracer.cases import Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, TraceFolder, open_trace
-from memsc.tracer.session import interleaved
+from memsc.tracer.session import TraceSession, interleaved
+from memsc.tracer.writer import TraceWriter
 
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
 ALL = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")
@@ -178,6 +180,39 @@ def test_ctrl_c_ends_in_order_and_keeps_what_was_recorded(tmp_path: Path) -> Non
     assert not list(folders.base().glob(f"session-{process.pid}-*"))
 
 
+def test_a_request_to_end_is_treated_as_ctrl_c(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    program = "echo; exec sleep 600"
+    process = start("trace", "-o", str(folder), "--probes", "none", "--", "sh", "-c", program)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "what was recorded is in" in err
+    assert open_trace(folder).session.complete
+    assert not list(folders.base().glob(f"session-{process.pid}-*"))
+
+
+def test_an_interrupted_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment, "describe", interrupt)
+    before, handler = os.sched_getaffinity(0), signal.getsignal(signal.SIGTERM)
+    launch = Launch(app_cpus=(max(before),), service_cpus=(min(before),))
+    with (
+        pytest.raises(KeyboardInterrupt),
+        TraceSession(TraceWriter(tmp_path), ["true"], [launch]),
+    ):
+        pass
+    assert os.sched_getaffinity(0) == before
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert not list(folders.base().glob(f"session-{os.getpid()}-*"))
+
+
 def test_a_killed_session_leaves_a_trace_that_opens(tmp_path: Path) -> None:
     folder = tmp_path / "t.memsc"
     program = "echo; exec sleep 600"
@@ -187,9 +222,7 @@ def test_a_killed_session_leaves_a_trace_that_opens(tmp_path: Path) -> None:
     process.stdout.readline()
     session = next(folders.base().glob(f"session-{process.pid}-*"))
     process.kill()
-    # The program goes on, as under any tracer that dies, and holds the pipes open.
-    for region in session.glob("round-*/*.region"):
-        os.kill(int(region.name.split("-")[0]), signal.SIGKILL)
+    # Its program goes with it (nobody would drain its rings), and lets go of the pipes.
     process.communicate(timeout=60)
     found = open_trace(folder)
     assert not found.session.complete
@@ -214,6 +247,11 @@ BAD = {
     ),
     "no such CPU": (["trace", "-o", "x.memsc", "--app-cpus", "4000", "--", "ls"], 1, "no CPU"),
     "no rounds": (["trace", "-o", "x.memsc", "--rounds", "0", "--", "ls"], 2, "positive"),
+    "too large a ring": (
+        ["trace", "-o", "x.memsc", "--ring", "99999999999", "--", "ls"],
+        2,
+        "smaller",
+    ),
     "no such folder": (["trace", "-o", "missing/x.memsc", "--", "ls"], 1, "another place"),
     "unknown suite": (["bench", "-o", "x.memsc", "music"], 2, "one of"),
 }

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -28,6 +30,26 @@ from memsc.tracer.format import Arm, ProbeStatus, Round, RoundKey, Session
 from memsc.tracer.writer import TraceWriter
 
 DISTURBING = ("syscalls",)  # attached in check rounds alone
+
+
+# By default these end a process at once; a session ends its program, probes and trace first.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(KeyboardInterrupt):
+    """One of the signals that ask a session to end, treated as Ctrl-C is.
+
+    Args:
+        number: which.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise Ended(number)
 
 
 @dataclass(frozen=True)
@@ -99,10 +121,29 @@ class TraceSession:
         )
 
     def __enter__(self) -> Self:
+        self._before = os.sched_getaffinity(0)
+        self._handlers: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in _ENDING:
+                if signal.getsignal(number) is signal.SIG_DFL:  # not ignored, as by nohup
+                    self._handlers[number] = signal.signal(number, _end)
+        try:
+            self._begin()
+        except BaseException:
+            # Whoever fails to enter is not asked to leave.
+            try:
+                if self._helper is not None:
+                    self._helper.close()
+                    self._helper = None
+            finally:
+                self._restore()
+            raise
+        return self
+
+    def _begin(self) -> None:
         machine = topology.read()
         self._clock = ClockTrack()
         application, service = self._cpus()
-        self._before = os.sched_getaffinity(0)
         # The session works beside the service, never on the application's CPUs.
         os.sched_setaffinity(0, (machine.reachable - application) or machine.reachable)
         self._clock.measure_skew(sorted(application), sorted(service))
@@ -114,7 +155,12 @@ class TraceSession:
         )
         self._load_probes(application | service)
         self._save(complete=False)
-        return self
+
+    def _restore(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.sched_setaffinity(0, self._before)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def __exit__(
         self,
@@ -129,8 +175,7 @@ class TraceSession:
                 self._writer.flush()
                 self._save(complete=True)
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.sched_setaffinity(0, self._before)
+            self._restore()
 
     # ---- probes ----
 
@@ -198,6 +243,7 @@ class TraceSession:
             losses = self._helper.losses()
         except MemscError as error:
             # A dead helper takes its counts along: not known is not zero.
+            self.notes.append(f"no probes from some point on: {error}")
             status = {
                 name: msgspec.structs.replace(probe, lost=None, reason=error.why)
                 for name, probe in self._session.probes.items()
@@ -252,7 +298,7 @@ class TraceSession:
         probes = self._probes_of(check) if recording else []
         drain = Drain(self._writer, key, folder)
         started = self._clock.sample()
-        interrupted = False
+        interrupted: KeyboardInterrupt | None = None
         with Path(os.devnull).open("r+b") as null:
             target = Target(
                 launch,
@@ -263,8 +309,8 @@ class TraceSession:
             )
             try:
                 self._run(target, None if work.ring_holds_all else drain, probes, check)
-            except KeyboardInterrupt:
-                interrupted = True
+            except KeyboardInterrupt as error:
+                interrupted = error
                 target.end()
             except BaseException:
                 target.end()
@@ -298,8 +344,8 @@ class TraceSession:
         self._rounds.append(done)
         self._save(complete=False)
         shutil.rmtree(folder, ignore_errors=True)
-        if interrupted:
-            raise KeyboardInterrupt
+        if interrupted is not None:
+            raise interrupted
         return done
 
     def _run(self, target: Target, drain: Drain | None, probes: Sequence[str], check: bool) -> None:

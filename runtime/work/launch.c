@@ -5,11 +5,16 @@
  * Waits for one byte on descriptor FD, so that probes are attached to this process before it
  * becomes the program; then executes PROGRAM with LIBRARY preloaded ("" for none). The end of FD
  * without a byte means that the session is gone: nothing is executed.
+ *
+ * The program is killed when the session dies. Nobody would read its call rings any more, and with
+ * a full one it would wait for ever.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { NOT_STARTED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
@@ -20,6 +25,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: memsc-launch FD LIBRARY PROGRAM ARGUMENT…\n");
         return NOT_STARTED;
     }
+    /* Before the wait: a session that dies earlier than this has closed FD. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        return NOT_STARTED;
     int fd = atoi(argv[1]);
     char go;
     ssize_t got;
