@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
     from memsc.runtime.launch import Launch
@@ -17,6 +20,40 @@ def add_cpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--service-cpus", metavar="LIST", help="CPUs of the service; default: near the program's"
     )
+
+
+def add_patience(parser: argparse.ArgumentParser) -> None:
+    """Declare how long service and callers poll before they sleep."""
+    parser.add_argument(
+        "--idle", metavar="US", help="microseconds until the service sleeps (1000), or never"
+    )
+    parser.add_argument(
+        "--spin", action="store_true", help="service and callers poll and never sleep"
+    )
+
+
+def patient(args: argparse.Namespace, template: Launch) -> Launch:
+    """The launch with the patience that was asked for.
+
+    Raises:
+        MemscError: a time that is none, or two wishes at once.
+    """
+    if args.spin and args.idle is not None:
+        raise MemscError("--spin --idle", "--spin never sleeps", "give one of them", USAGE)
+    if args.spin:
+        return replace(template, idle_us=None, spin_us=None)
+    return template if args.idle is None else replace(template, idle_us=_idle(args.idle))
+
+
+def _idle(text: str) -> int | None:
+    from memsc.runtime.launch import LONGEST_US, NEVER
+
+    if text == NEVER:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LONGEST_US):
+        why = f"it is no number of microseconds up to {LONGEST_US}"
+        raise MemscError(f"--idle {text}", why, f"write it like 1000, or {NEVER}", USAGE)
+    return int(text)
 
 
 def announce(arms: list[Launch], notes: list[str]) -> None:

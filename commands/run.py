@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus
+from memsc.commands.options import add_cpus, add_patience, patient
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
@@ -35,12 +35,7 @@ class Command:
             "--service", default="inline", metavar="MODE", help="inline (default), scanner"
         )
         add_cpus(parser)
-        parser.add_argument(
-            "--idle", metavar="US", help="microseconds until the service sleeps (1000), or never"
-        )
-        parser.add_argument(
-            "--spin", action="store_true", help="service and callers poll and never sleep"
-        )
+        add_patience(parser)
         parser.add_argument(
             "--stats", action="store_true", help="print on stderr how often each call was made"
         )
@@ -75,27 +70,9 @@ def launch_of(args: argparse.Namespace) -> tuple[Launch, list[str]]:
     from memsc.runtime.launch import Launch
     from memsc.tracer.arms import place
 
-    template = Launch()
-    if args.spin and args.idle is not None:
-        raise MemscError("--spin --idle", "--spin never sleeps", "give one of them", USAGE)
-    if args.spin:
-        template = Launch(idle_us=None, spin_us=None)
-    elif args.idle is not None:
-        template = Launch(idle_us=_idle(args.idle))
     arm = (args.transport, args.service)
-    (launch,), notes = place([arm], template, args.app_cpus, args.service_cpus)
+    (launch,), notes = place([arm], patient(args, Launch()), args.app_cpus, args.service_cpus)
     return launch, notes
-
-
-def _idle(text: str) -> int | None:
-    from memsc.runtime.launch import LONGEST_US, NEVER
-
-    if text == NEVER:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LONGEST_US):
-        why = f"it is no number of microseconds up to {LONGEST_US}"
-        raise MemscError(f"--idle {text}", why, f"write it like 1000, or {NEVER}", USAGE)
-    return int(text)
 
 
 def _tell(launch: Launch, notes: list[str]) -> None:

@@ -7,7 +7,7 @@ import argparse
 import signal
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus, announce, say
+from memsc.commands.options import add_cpus, add_patience, announce, patient, say
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Command:
             "--service", default="inline", metavar="MODE,…", help="inline (default), scanner"
         )
         add_cpus(parser)
+        add_patience(parser)
         parser.add_argument(
             "--probes",
             default="sched,ipi",
@@ -79,7 +80,7 @@ class Command:
             why = f"a call ring holds {LARGEST_RING} records at most"
             raise MemscError(f"--ring {args.ring}", why, "give a smaller number", USAGE)
         check(command[0])
-        template = Launch(ring_records=args.ring, ring_policy=args.when_full)
+        template = patient(args, Launch(ring_records=args.ring, ring_policy=args.when_full))
         asked = product(args.transport.split(","), args.service.split(","))
         arms, notes = place(asked, template, args.app_cpus, args.service_cpus)
         probes = known_probes(args.probes)

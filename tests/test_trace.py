@@ -96,6 +96,12 @@ def test_batches_are_recorded_as_asynchronous(tmp_path: Path) -> None:
     assert (calls[calls["syscall"] == "getppid"]["flags"] & 1).all()
 
 
+def test_a_hot_service_records_as_well(tmp_path: Path) -> None:
+    program = (str(WORK), "sync", "2000", str(tmp_path / "timings"))
+    check_counts(trace(tmp_path / "hot.memsc", program, "--spin"))
+    check_counts(trace(tmp_path / "cold.memsc", program, "--idle", "0"))
+
+
 def test_the_clock_has_a_fit_and_a_skew_bound(tmp_path: Path) -> None:
     clock = trace(tmp_path / "t.memsc", ["true"]).session.clock
     assert clock.points >= 4
@@ -253,6 +259,7 @@ BAD = {
         "smaller",
     ),
     "no such folder": (["trace", "-o", "missing/x.memsc", "--", "ls"], 1, "another place"),
+    "no idle time": (["trace", "-o", "x.memsc", "--idle", "soon", "--", "ls"], 2, "write it like"),
     "unknown suite": (["bench", "-o", "x.memsc", "music"], 2, "one of"),
 }
 
