@@ -111,7 +111,10 @@ class Checks:
             found.append(Check(arm, "counted", None, 0, None, why))
         else:
             # Round by round: a call too many in one must not pay for one too few in another.
-            off = sum(abs(_zero(r.calls) + _zero(r.lost) - _zero(r.made)) for r in recorded)
+            off = sum(
+                abs(_zero(r.calls) + _zero(r.lost) + _zero(r.unfinished) - _zero(r.made))
+                for r in recorded
+            )
             says = None if off == 0 else f"{off} calls are neither recorded nor counted as lost"
             found.append(Check(arm, "counted", off, 0, off == 0, says, withholds=True))
         failed = [r for r in rounds if r.exit_status not in (0, None)]

@@ -22,6 +22,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.layout import MAGIC, VERSION, layout
 
 SUFFIX = ".region"
+ENTRIES = 64  # MEMSC_PAGE_ENTRIES: calls a thread can have in flight
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,14 @@ class Counts:
         made: calls forwarded (or, under `direct`, executed in their place).
         local: calls executed by the caller on purpose.
         dropped: records that found the call ring full.
+        unfinished: calls made that are neither recorded nor dropped: where a recording process was
+            killed, those it did not live to see the end of, at most 64 a thread.
     """
 
     made: int
     local: int
     dropped: int
+    unfinished: int
 
 
 class Region:
@@ -152,10 +156,16 @@ class Region:
         return min(max(float(pending.max()) / self._records, 0.0), 1.0)
 
     def counts(self) -> Counts:
-        """Calls made, local and dropped, of all its threads since it started."""
+        """Calls made, local, dropped and unfinished, of all its threads since it started."""
         slots = self.slots
+        made = slots["forwarded"].sum(axis=1, dtype=np.int64)
+        dropped = slots["dropped"].astype(np.int64)
+        unfinished = np.clip(made - slots["written"].astype(np.int64) - dropped, 0, ENTRIES)
         return Counts(
-            int(slots["forwarded"].sum()), int(slots["local"].sum()), int(slots["dropped"].sum())
+            int(made.sum()),
+            int(slots["local"].sum()),
+            int(dropped.sum()),
+            int(unfinished.sum()),
         )
 
     def forwarded(self) -> NDArray[np.int64]:

@@ -158,6 +158,20 @@ def test_probes_see_the_rounds(tmp_path: Path) -> None:
     assert (switches["kind"] == "switch").sum() >= 997
 
 
+def test_a_program_killed_in_mid_call_is_accounted_for(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    work = f"{WORK} sync 100000000 {tmp_path / 'timings'}"
+    script = f"{work} & sleep 0.5; kill -9 $!; wait"
+    options = ("--probes", "none", "--transport", "memsc", "--when-full", "drop")
+    done = memsc("trace", "-o", str(folder), *options, "--", "sh", "-c", script)
+    assert done.returncode in (0, 137), done.stderr
+    found = open_trace(folder).session.rounds[0]
+    assert found.calls and found.made and found.lost is not None
+    assert found.calls + found.lost + (found.unfinished or 0) == found.made
+    assert (found.unfinished or 0) <= 1
+    assert memsc("report", str(folder)).returncode in (0, 4)
+
+
 def test_the_exit_status_is_the_programs(tmp_path: Path) -> None:
     for script, status in (("exit 7", 7), ("kill -9 $$", 137)):
         done = memsc(

@@ -41,7 +41,7 @@ class Drain:
         self._folder = folder
         self._open: dict[Path, Region] = {}
         self._held: list[tuple[int, NDArray[Any]]] = []
-        self._made = self._local = self._dropped = 0
+        self._made = self._local = self._dropped = self._unfinished = 0
         self.interval_ms = 50
         self.calls = 0
         self.pids: set[int] = set()
@@ -49,7 +49,7 @@ class Drain:
     @property
     def counts(self) -> Counts:
         """Of all processes of the round that have been drained to their end."""
-        return Counts(self._made, self._local, self._dropped)
+        return Counts(self._made, self._local, self._dropped, self._unfinished)
 
     def step(self) -> None:
         """Look once: take what is full enough, and close the regions of processes that ended."""
@@ -98,6 +98,8 @@ class Drain:
         self._made += counts.made
         self._local += counts.local
         self._dropped += counts.dropped
+        if not region.finished:
+            self._unfinished += counts.unfinished
         del self._open[path]
         region.close()
         path.unlink(missing_ok=True)

@@ -149,6 +149,7 @@ class Round(msgspec.Struct, frozen=True):
     calls: int | None = None
     lost: int | None = None
     made: int | None = None
+    unfinished: int | None = None  # made by processes that were killed before they saw the end
     local: int | None = None
 
     @property

@@ -339,6 +339,7 @@ class TraceSession:
             calls=drain.calls if recording else None,
             lost=made.dropped if recording else None,
             made=made.made,
+            unfinished=made.unfinished if recording else None,
             local=made.local,
         )
         self._rounds.append(done)
