@@ -87,7 +87,7 @@ def _measure(
         disable=not sys.stderr.isatty(),
     )
     with TraceWriter(folder) as writer, TraceSession(writer, command, arms, probes) as session:
-        for note in session.notes:
+        for note in session.probing.notes:
             say(f"note: {note}")
         with bar:
             task = bar.add_task("", total=count(chosen, [arm.arm for arm in arms]))

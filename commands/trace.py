@@ -92,8 +92,8 @@ class Command:
                 TraceWriter(folder) as writer,
                 TraceSession(writer, command, arms, probes) as session,
             ):
-                said = len(session.notes)
-                for note in session.notes:
+                said = len(session.probing.notes)
+                for note in session.probing.notes:
                     say(f"note: {note}")
                 status = _rounds(session, [arm.arm for arm in arms], command, args.rounds)
         except KeyboardInterrupt as error:
@@ -102,7 +102,7 @@ class Command:
             else:
                 say("interrupted before anything was recorded")
             return SIGNALLED + (error.number if isinstance(error, Ended) else signal.SIGINT)
-        for note in session.notes[said:]:
+        for note in session.probing.notes[said:]:
             say(f"note: {note}")
         say(f"recorded in {folder}; see `memsc report {folder}`")
         return status
@@ -127,11 +127,12 @@ def known_probes(text: str) -> tuple[str, ...]:
 
 def _rounds(session: TraceSession, arms: list[str], command: list[str], rounds: int) -> int:
     """Run all rounds; the exit status of the first that failed."""
-    from memsc.tracer.session import DISTURBING, Work, interleaved
+    from memsc.tracer.probing import DISTURBING
+    from memsc.tracer.session import Work, interleaved
 
     status = 0
     plan = [(arm, number, False) for arm, number in interleaved(arms, rounds)]
-    if session.usable & set(DISTURBING):
+    if session.probing.usable & set(DISTURBING):
         plan += [(arm, rounds, True) for arm in arms]
     for position, (arm, number, check) in enumerate(plan):
         first = position == 0

@@ -18,19 +18,14 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
-from memsc.probes.declaration import find
 from memsc.runtime import library, topology
-from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch, Target
 from memsc.tracer import environment, folders
-from memsc.tracer.attach import Helper
 from memsc.tracer.clock import ClockTrack
 from memsc.tracer.drain import Drain
-from memsc.tracer.format import Arm, ProbeStatus, Round, RoundKey, Session
+from memsc.tracer.format import Arm, Round, RoundKey, Session
+from memsc.tracer.probing import Probing
 from memsc.tracer.writer import TraceWriter
-
-DISTURBING = ("syscalls",)  # attached in check rounds alone
-
 
 # By default these end a process at once; a session ends its program, probes and trace first.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -103,16 +98,12 @@ class TraceSession:
     ) -> None:
         self._writer = writer
         self._arms = {arm.arm: arm for arm in arms}
-        self._wanted = tuple(probes)
-        self._helper: Helper | None = None
-        self.usable: set[str] = set()
-        self._seen = dict.fromkeys(probes, 0)
+        self.probing = Probing(writer, probes)
         self._rounds: list[Round] = []
         self._made: dict[str, int] = {}
         self._folder = folders.session_folder()
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
         self.scratch.mkdir()
-        self.notes: list[str] = []
         self._session = Session(
             memsc=library.version(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,9 +123,7 @@ class TraceSession:
         except BaseException:
             # Whoever fails to enter is not asked to leave.
             try:
-                if self._helper is not None:
-                    self._helper.close()
-                    self._helper = None
+                self.probing.abandon()
             finally:
                 self._restore()
             raise
@@ -153,7 +142,7 @@ class TraceSession:
             clock=self._clock.fit(),
             arms={name: _arm(launch) for name, launch in self._arms.items()},
         )
-        self._load_probes(application | service)
+        self.probing.load(application | service)
         self._save(complete=False)
 
     def _restore(self) -> None:
@@ -169,95 +158,13 @@ class TraceSession:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._close_probes()
+            self.probing.close()
             # After a failed write, or a fault of ours, what was written is readable as it is.
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._writer.flush()
                 self._save(complete=True)
         finally:
             self._restore()
-
-    # ---- probes ----
-
-    def _load_probes(self, cpus: set[int]) -> None:
-        status = {name: ProbeStatus(attached=False) for name in self._wanted}
-        if self._wanted:
-            try:
-                self._helper = Helper()
-                loaded = self._helper.load(self._wanted)
-                self._helper.watch(cpus)
-                steady = [
-                    name for name in self._wanted if loaded[name].usable and name not in DISTURBING
-                ]
-                loaded |= self._helper.attach(*steady)
-            except MemscError as error:
-                if self._helper is not None:
-                    self._helper.close()
-                    self._helper = None
-                status = {
-                    name: ProbeStatus(attached=False, reason=f"{error.why}; {error.remedy}")
-                    for name in self._wanted
-                }
-                self.notes.append(f"no probes: {error}")
-            else:
-                if self._helper.warning:
-                    self.notes.append(self._helper.warning)
-                self.usable = {name for name in self._wanted if loaded[name].usable}
-                status = {
-                    name: ProbeStatus(
-                        attached=loaded[name].usable,
-                        reason=None
-                        if loaded[name].usable
-                        else f"{loaded[name].reason}; {loaded[name].remedy}",
-                        seen=0 if loaded[name].usable else None,
-                        lost=0 if loaded[name].usable else None,
-                    )
-                    for name in self._wanted
-                }
-        self._session = msgspec.structs.replace(self._session, probes=status)
-
-    def _probes_of(self, check: bool) -> list[str]:
-        return [
-            name
-            for name in self._wanted
-            if name in self.usable and (check or name not in DISTURBING)
-        ]
-
-    def _drain_events(self, probes: Sequence[str], above: float = 0.0) -> None:
-        if self._helper is None:
-            return
-        for name in probes:
-            if above and self._helper.fill(name) < above:
-                continue
-            events = self._helper.drain(name)
-            probe = find(name)
-            units = {column.name: column.unit for column in probe.columns}
-            kinds = {"kind": [kind.name for kind in probe.kinds]}
-            self._writer.events(name, events, kinds, units)
-            self._seen[name] += len(events)
-
-    def _close_probes(self) -> None:
-        if self._helper is None:
-            return
-        try:
-            losses = self._helper.losses()
-        except MemscError as error:
-            # A dead helper takes its counts along: not known is not zero.
-            self.notes.append(f"no probes from some point on: {error}")
-            status = {
-                name: msgspec.structs.replace(probe, lost=None, reason=error.why)
-                for name, probe in self._session.probes.items()
-            }
-        else:
-            status = {
-                name: msgspec.structs.replace(probe, seen=self._seen[name], lost=losses[name].total)
-                if probe.attached
-                else probe
-                for name, probe in self._session.probes.items()
-            }
-            self._helper.close()
-        self._helper = None
-        self._session = msgspec.structs.replace(self._session, probes=status)
 
     # ---- rounds ----
 
@@ -295,7 +202,7 @@ class TraceSession:
             ring_records=work.ring_records or self._arms[arm].ring_records,
         )
         key = RoundKey(arm, work.case, number)
-        probes = self._probes_of(check) if recording else []
+        probes = self.probing.of_round(check) if recording else []
         drain = Drain(self._writer, key, folder)
         started = self._clock.sample()
         interrupted: KeyboardInterrupt | None = None
@@ -308,7 +215,7 @@ class TraceSession:
                 stdout=null if work.quiet else None,
             )
             try:
-                self._run(target, None if work.ring_holds_all else drain, probes, check)
+                self._run(target, None if work.ring_holds_all else drain, probes)
             except KeyboardInterrupt as error:
                 interrupted = error
                 target.end()
@@ -317,9 +224,7 @@ class TraceSession:
                 raise
         ended = self._clock.sample()
         drain.finish()
-        self._drain_events(probes)
-        if check and self._helper is not None:
-            self._helper.detach(*(name for name in DISTURBING if name in probes))
+        self.probing.finish_round(probes)
         made = drain.counts
         self._write_timings(key, work, recording, ended[0] - started[0], made.made)
         self._writer.flush()
@@ -349,12 +254,8 @@ class TraceSession:
             raise interrupted
         return done
 
-    def _run(self, target: Target, drain: Drain | None, probes: Sequence[str], check: bool) -> None:
-        if self._helper is not None and probes:
-            self._helper.track(target.pid)
-            if check:
-                self._helper.attach(*(name for name in DISTURBING if name in probes))
-            self._helper.recording = True
+    def _run(self, target: Target, drain: Drain | None, probes: Sequence[str]) -> None:
+        self.probing.begin(probes, target.pid)
         watched = os.pidfd_open(target.pid)
         try:
             target.go()
@@ -363,12 +264,11 @@ class TraceSession:
             while not poll.poll(None if drain is None else drain.interval_ms):
                 if drain is not None:
                     drain.step()
-                    self._drain_events(probes, above=0.25)
+                    self.probing.drain(probes, everything=False)
             target.process.wait()
         finally:
             os.close(watched)
-            if self._helper is not None and probes and self._helper.alive():
-                self._helper.recording = False
+            self.probing.end(probes)
 
     def _write_timings(
         self, key: RoundKey, work: Work, recording: bool, cycles: int, made: int
@@ -402,6 +302,7 @@ class TraceSession:
             arms=arms,
             clock=self._clock.fit(),
             rounds=list(self._rounds),
+            probes=dict(self.probing.status),
             complete=complete,
         )
         self._writer.session(self._session)

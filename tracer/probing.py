@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""The probes of a session: which of them can be used, what they saw, what they lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from memsc.probes.declaration import find
+from memsc.runtime.errors import MemscError
+from memsc.tracer.attach import Helper, Loaded
+from memsc.tracer.format import ProbeStatus
+from memsc.tracer.writer import TraceWriter
+
+DISTURBING = ("syscalls",)  # attached in check rounds alone
+_FULL_ENOUGH = 0.25
+
+
+class Probing:
+    """Probes from their loading to their last count. Those that cannot be used say why.
+
+    Args:
+        writer: where events go.
+        wanted: names of the probes.
+
+    Attributes:
+        status: what the trace says of each.
+        usable: names of those that can be attached.
+        notes: what the user should be told.
+    """
+
+    def __init__(self, writer: TraceWriter, wanted: Sequence[str]) -> None:
+        self._writer = writer
+        self._wanted = tuple(wanted)
+        self._helper: Helper | None = None
+        self._seen = dict.fromkeys(wanted, 0)
+        self.status = {name: ProbeStatus(attached=False) for name in wanted}
+        self.usable: set[str] = set()
+        self.notes: list[str] = []
+
+    def load(self, cpus: Collection[int]) -> None:
+        """Start the helper, compile, and attach what disturbs nothing."""
+        if not self._wanted:
+            return
+        try:
+            self._helper = Helper()
+            loaded = self._helper.load(self._wanted)
+            self._helper.watch(cpus)
+            steady = [name for name in self._wanted if loaded[name].usable]
+            loaded |= self._helper.attach(*(name for name in steady if name not in DISTURBING))
+        except MemscError as error:
+            self.abandon()
+            reason = f"{error.why}; {error.remedy}"
+            self.status = {
+                name: ProbeStatus(attached=False, reason=reason) for name in self._wanted
+            }
+            self.notes.append(f"no probes: {error}")
+            return
+        if self._helper.warning:
+            self.notes.append(self._helper.warning)
+        self.usable = {name for name in self._wanted if loaded[name].usable}
+        self.status = {name: _status(loaded[name]) for name in self._wanted}
+
+    def of_round(self, check: bool) -> list[str]:
+        """The probes a round has."""
+        chosen = [name for name in self._wanted if name in self.usable]
+        return [name for name in chosen if check or name not in DISTURBING]
+
+    def begin(self, probes: Sequence[str], pid: int) -> None:
+        """Track a process, and see what it does from here on.
+
+        Raises:
+            MemscError: the helper has died.
+        """
+        if self._helper is None or not probes:
+            return
+        self._helper.track(pid)
+        disturbing = [name for name in DISTURBING if name in probes]
+        if disturbing:
+            self._helper.attach(*disturbing)
+        self._helper.recording = True
+
+    def end(self, probes: Sequence[str]) -> None:
+        """See nothing more; never fails, for the program's end must be dealt with."""
+        if self._helper is not None and probes and self._helper.alive():
+            self._helper.recording = False
+
+    def drain(self, probes: Sequence[str], *, everything: bool) -> None:
+        """Write what probes saw: everything, or only from rings that fill up."""
+        if self._helper is None:
+            return
+        for name in probes:
+            if not everything and self._helper.fill(name) < _FULL_ENOUGH:
+                continue
+            events = self._helper.drain(name)
+            probe = find(name)
+            units = {column.name: column.unit for column in probe.columns}
+            self._writer.events(name, events, {"kind": probe.kind_names}, units)
+            self._seen[name] += len(events)
+
+    def finish_round(self, probes: Sequence[str]) -> None:
+        """Write everything a round's probes saw, and detach those that disturb."""
+        self.drain(probes, everything=True)
+        disturbing = [name for name in DISTURBING if name in probes]
+        if self._helper is not None and disturbing:
+            self._helper.detach(*disturbing)
+
+    def close(self) -> None:
+        """Detach all, and take the last counts."""
+        if self._helper is None:
+            return
+        try:
+            losses = self._helper.losses()
+        except MemscError as error:
+            # A dead helper takes its counts along: not known is not zero.
+            self.notes.append(f"no probes from some point on: {error}")
+            for name, probe in self.status.items():
+                self.status[name] = msgspec.structs.replace(probe, lost=None, reason=error.why)
+            self._helper = None
+            return
+        for name, probe in self.status.items():
+            if probe.attached:
+                self.status[name] = msgspec.structs.replace(
+                    probe, seen=self._seen[name], lost=losses[name].total
+                )
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Detach all, without counts."""
+        if self._helper is not None:
+            self._helper.close()
+            self._helper = None
+
+
+def _status(loaded: Loaded) -> ProbeStatus:
+    if loaded.usable:
+        return ProbeStatus(attached=True, seen=0, lost=0)
+    return ProbeStatus(attached=False, reason=f"{loaded.reason}; {loaded.remedy}")
