@@ -13,6 +13,7 @@
 #include "handshake.h"
 #include "memsc.h"
 #include "process.h"
+#include "record.h"
 #include "table.h"
 
 enum {
@@ -47,65 +48,6 @@ static struct memsc_self *registered(void)
 static uint32_t count_index(long number)
 {
     return number >= 0 && number < MEMSC_NUMBERS ? (uint32_t)number : MEMSC_NUMBERS - 1;
-}
-
-/* ---- record ---- */
-
-static bool room(struct memsc_self *self)
-{
-    if (self->written - self->drained <= self->ring_mask)
-        return true;
-    for (;;) {
-        /* Acquire: the reader has copied what it says is drained. */
-        self->drained = atomic_load_explicit(&self->slot->drained, memory_order_acquire);
-        if (self->written - self->drained <= self->ring_mask)
-            return true;
-        if (atomic_load_explicit(&memsc_process->region->ring_policy, memory_order_relaxed) ==
-            MEMSC_RING_DROP)
-            return false;
-        MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-    }
-}
-
-/* The next record with what the caller knows before the result: done while a synchronous call is
- * under way, which costs nothing. NULL: the call is not recorded. */
-static struct memsc_call *begin_record(struct memsc_self *self, uint32_t index)
-{
-    if (!self->calls[index].stamped)
-        return NULL;
-    if (!self->ring || !room(self)) {
-        uint64_t dropped = atomic_load_explicit(&self->slot->dropped, memory_order_relaxed);
-        atomic_store_explicit(&self->slot->dropped, dropped + 1, memory_order_relaxed);
-        return NULL;
-    }
-    struct memsc_call *call = &self->ring[self->written & self->ring_mask];
-    call->called = self->calls[index].called;
-    call->posted = self->calls[index].posted;
-    call->number = self->slot->page.entries[index].number;
-    call->tid = self->tid;
-    return call;
-}
-
-/* Completes the record of a call whose result has been seen. */
-static void end_record(struct memsc_self *self, uint32_t index, struct memsc_call *call,
-                       uint32_t flags)
-{
-    const struct memsc_reply *reply = &self->slot->page.entries[index].reply;
-    /* Unordered, unlike `picked`: the end of the wait is not predicted. Ordering it added 30 ns to
-     * the total and took nothing from the gap before the next call, so it is not early without. */
-    call->completed = memsc_cycles();
-    call->picked = reply->picked;
-    call->executed = reply->executed;
-    /* Read after publishing, so an interrupt in between makes `posted` late; but the entry had been
-     * published before it was picked. */
-    if (call->posted > call->picked)
-        call->posted = call->picked;
-    call->result = self->slot->page.entries[index].result;
-    call->app_cpu = (uint16_t)*self->cpu;
-    call->service_cpu = (uint16_t)reply->service_cpu;
-    call->flags = flags | self->calls[index].flags | reply->flags;
-    /* Release: the record before the position that says it is there. */
-    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
 }
 
 /* ---- post ---- */
@@ -275,7 +217,7 @@ static long call_directly(struct memsc_self *self, long number, const uint64_t a
     self->calls[0].stamped =
         atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
     entry->number = (uint32_t)number;
-    struct memsc_call *call = begin_record(self, 0);
+    struct memsc_call *call = memsc_begin_record(self, 0);
     if (!call)
         return memsc_raw(number, args);
     call->called = call->posted = call->picked = memsc_cycles();
@@ -301,11 +243,11 @@ static int call_and_wait(struct memsc_self *self, long number, const uint64_t ar
     /* Both CPUs share the line since the last call; asking for it now hides the first stamp. */
     __builtin_prefetch(&self->slot->page.entries[index], 1);
     post(self, index, index, number, args);
-    struct memsc_call *record = begin_record(self, index);
+    struct memsc_call *record = memsc_begin_record(self, index);
     uint32_t flags = wait_for(self, index);
     *result = self->slot->page.entries[index].result;
     if (record)
-        end_record(self, index, record, flags);
+        memsc_end_record(self, index, record, flags);
     return 0;
 }
 
@@ -373,9 +315,9 @@ static void note_ready(struct memsc_self *self, uint32_t index, uint32_t flags)
 {
     if (self->ready & 1ull << index)
         return;
-    struct memsc_call *record = begin_record(self, index);
+    struct memsc_call *record = memsc_begin_record(self, index);
     if (record)
-        end_record(self, index, record, flags);
+        memsc_end_record(self, index, record, flags);
     self->ready |= 1ull << index;
 }
 
