@@ -22,6 +22,25 @@ def add_cpus(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_program(parser: argparse.ArgumentParser) -> None:
+    """Declare the program to run, with all that follows it."""
+    parser.add_argument(
+        "program", nargs=argparse.REMAINDER, metavar="PROGRAM …", help="what to run"
+    )
+
+
+def command_of(args: argparse.Namespace, name: str) -> list[str]:
+    """The program and its arguments.
+
+    Raises:
+        MemscError: none is named.
+    """
+    command: list[str] = args.program[1:] if args.program[:1] == ["--"] else args.program
+    if not command:
+        raise MemscError(f"memsc {name}", "no program is named", "put it behind --", USAGE)
+    return command
+
+
 def add_patience(parser: argparse.ArgumentParser) -> None:
     """Declare how long service and callers poll before they sleep."""
     parser.add_argument(

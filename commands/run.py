@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus, add_patience, patient
+from memsc.commands.options import add_cpus, add_patience, add_program, command_of, patient
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
@@ -40,18 +40,14 @@ class Command:
             "--stats", action="store_true", help="print on stderr how often each call was made"
         )
         parser.add_argument("-q", "--quiet", action="store_true", help="do not say which CPUs")
-        parser.add_argument(
-            "program", nargs=argparse.REMAINDER, metavar="PROGRAM …", help="what to run"
-        )
+        add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Become the program, or wait for it."""
         from memsc.runtime import program
         from memsc.runtime.launch import execute
 
-        command: list[str] = args.program[1:] if args.program[:1] == ["--"] else args.program
-        if not command:
-            raise MemscError("memsc run", "no program is named", "put it behind --", USAGE)
+        command = command_of(args, "run")
         launch, notes = launch_of(args)
         direct = launch.transport == "direct"
         if direct and args.stats:

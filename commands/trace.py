@@ -7,7 +7,15 @@ import argparse
 import signal
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus, add_patience, announce, patient, say
+from memsc.commands.options import (
+    add_cpus,
+    add_patience,
+    add_program,
+    announce,
+    command_of,
+    patient,
+    say,
+)
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
@@ -58,9 +66,7 @@ class Command:
             default="wait",
             help="a full call ring makes the caller wait (default), or drops and counts",
         )
-        parser.add_argument(
-            "program", nargs=argparse.REMAINDER, metavar="PROGRAM …", help="what to run"
-        )
+        add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Run every round and write the trace."""
@@ -71,9 +77,7 @@ class Command:
         from memsc.tracer.session import Ended, TraceSession
         from memsc.tracer.writer import TraceWriter, prepare_output
 
-        command = args.program[1:] if args.program[:1] == ["--"] else args.program
-        if not command:
-            raise MemscError("memsc trace", "no program is named", "put it behind --", USAGE)
+        command = command_of(args, "trace")
         if args.rounds < 1 or args.ring < 1:
             raise MemscError("--rounds, --ring", "less than one", "give a positive number", USAGE)
         if args.ring > LARGEST_RING:

@@ -104,11 +104,12 @@ class TraceSession:
         self._folder = folders.session_folder()
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
         self.scratch.mkdir()
+        self._clock = ClockTrack()
         self._session = Session(
             memsc=library.version(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=list(command),
-            clock=ClockTrack().fit(),
+            clock=self._clock.fit(),
         )
 
     def __enter__(self) -> Self:
@@ -131,7 +132,6 @@ class TraceSession:
 
     def _begin(self) -> None:
         machine = topology.read()
-        self._clock = ClockTrack()
         application, service = self._cpus()
         # The session works beside the service, never on the application's CPUs.
         os.sched_setaffinity(0, (machine.reachable - application) or machine.reachable)

@@ -87,14 +87,18 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
     slot->forwarded[count_index(number)]++;
 }
 
+/* The first entry of `bits`, which is not empty, from `from` on around the page. */
+static uint32_t first_from(uint64_t bits, uint32_t from)
+{
+    uint64_t turned = from ? bits >> from | bits << (64 - from) : bits;
+    return (from + (uint32_t)__builtin_ctzll(turned)) % MEMSC_PAGE_ENTRIES;
+}
+
 /* The entry to post at: the announced one, or the first free one behind it. -1: all in flight. */
 static int free_entry(const struct memsc_self *self, uint32_t from)
 {
     uint64_t free = ~self->in_flight;
-    if (!free)
-        return -1;
-    uint64_t turned = from ? free >> from | free << (64 - from) : free;
-    return (int)((from + (uint32_t)__builtin_ctzll(turned)) % MEMSC_PAGE_ENTRIES);
+    return free ? (int)first_from(free, from) : -1;
 }
 
 /* ---- wait ---- */
@@ -225,7 +229,7 @@ static long call_directly(struct memsc_self *self, long number, const uint64_t a
     call->executed = call->completed = memsc_cycles();
     call->app_cpu = call->service_cpu = (uint16_t)*self->cpu;
     call->flags = 0;
-    /* Release: as in end_record. */
+    /* Release: as in memsc_end_record. */
     atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
     return call->result;
 }
@@ -381,9 +385,7 @@ int memsc_wait_all(void)
     uint64_t waiting = self->in_flight & ~self->ready;
     while (waiting) {
         /* From the oldest on: they finish in the order of the ring. */
-        uint32_t from = self->next;
-        uint64_t turned = from ? waiting >> from | waiting << (64 - from) : waiting;
-        uint32_t index = (from + (uint32_t)__builtin_ctzll(turned)) % MEMSC_PAGE_ENTRIES;
+        uint32_t index = first_from(waiting, self->next);
         note_ready(self, index, wait_for(self, index));
         waiting &= ~(1ull << index);
     }

@@ -159,10 +159,7 @@ static void park(struct memsc_worker *worker)
             atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
         return;
     }
-    line->parks++;
-    while (atomic_load_explicit(&line->parked, memory_order_relaxed) &&
-           atomic_load(&process->state) == MEMSC_RUNNING)
-        memsc_futex_wait(&line->parked, 1, 0);
+    memsc_sleep_parked(process, line);
     atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
 }
 

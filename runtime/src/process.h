@@ -65,7 +65,6 @@ struct memsc_service {
     alignas(MEMSC_LINE) _Atomic uint64_t active[MEMSC_ACTIVE_WORDS]; /* slots to look at */
     alignas(MEMSC_LINE) _Atomic uint32_t reign; /* counts changes of the poller */
     struct memsc_service_line *line;
-    uint32_t index;
     alignas(MEMSC_LINE) struct memsc_lock lock; /* guards all below */
     struct memsc_worker *poller;
     struct memsc_job *first, *last;

@@ -64,12 +64,8 @@ void memsc_scanner_main(void *argument)
             /* As park(): announce, let the posters see it, look once more. */
             atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
             memsc_heavy_barrier(process->symmetric);
-            if (!wake_workers(process, true)) {
-                line->parks++;
-                while (atomic_load_explicit(&line->parked, memory_order_relaxed) &&
-                       atomic_load(&process->state) == MEMSC_RUNNING)
-                    memsc_futex_wait(&line->parked, 1, 0);
-            }
+            if (!wake_workers(process, true))
+                memsc_sleep_parked(process, line);
             atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
             idle_since = 0;
         }

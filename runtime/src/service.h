@@ -13,6 +13,7 @@
 #ifndef MEMSC_SERVICE_H
 #define MEMSC_SERVICE_H
 
+#include "handshake.h"
 #include "process.h"
 
 /* From the return of one system call to the pick of the next there must be no function return: the
@@ -78,6 +79,17 @@ HOT static uint32_t memsc_look(struct memsc_slot *slot, bool thorough, uint32_t 
             return status;
     }
     return MEMSC_FREE;
+}
+
+/* The end of parking, once nothing was found after the announcement: sleeps until a poster, or the
+ * scanner, takes `parked` back, or the process stops. */
+static inline void memsc_sleep_parked(const struct memsc_process *process,
+                                      struct memsc_service_line *line)
+{
+    line->parks++;
+    while (atomic_load_explicit(&line->parked, memory_order_relaxed) &&
+           atomic_load(&process->state) == MEMSC_RUNNING)
+        memsc_futex_wait(&line->parked, 1, 0);
 }
 
 #endif

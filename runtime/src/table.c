@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "table.h"
 
-#include <errno.h>
 #include <linux/fcntl.h>
-#include <linux/stat.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
