@@ -33,7 +33,8 @@ except MemscError as error:
     say(error=str(error))
     raise SystemExit(1)
 helper.attach("sched", "syscalls")
-say(helper=helper.pid, sudo=helper._process.pid, usable=[s.usable for s in states.values()])
+usable = [state.usable for state in states.values()]
+say(helper=helper.pid, sudo=helper._channel._process.pid, usable=usable)
 for line in sys.stdin:
     command, _, argument = line.strip().partition(" ")
     try:

@@ -20,8 +20,9 @@ from tests.workload import GETPPID, wait_until
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import tracefs, wire
-from memsc.tracer.attach import BOOT, PYTHON, Helper
+from memsc.tracer.attach import Helper
 from memsc.tracer.boot import unsafe
+from memsc.tracer.elevate import BOOT, PYTHON
 from memsc.tracer.helper import LoadedProbe
 
 BPF = pytest.mark.bpf

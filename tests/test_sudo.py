@@ -18,7 +18,7 @@ import pytest
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
-from memsc.tracer.attach import COMMAND
+from memsc.tracer.elevate import COMMAND
 
 pytestmark = pytest.mark.bpf
 

@@ -1,35 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The session's side of the privileged helper: start it, steer it, drain what its probes see."""
+"""The session's side of the privileged helper's probes: steer them, drain what they see."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Self
 
 import numpy as np
 
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import wire
+from memsc.tracer.elevate import Channel
 from memsc.tracer.eventring import Counters, EventRing, Events
-
-# Debian's, because BCC is made for it; a virtual environment's would be one more thing to trust.
-PYTHON = Path("/usr/bin/python3")
-BOOT = Path(__file__).resolve().with_name("boot.py")
-COMMAND = (str(PYTHON), "-I", "-B", "-X", "pycache_prefix=/nonexistent", str(BOOT))
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-_PROMPT = "memsc needs root to attach its probes. Password of %p: "
-
-_AS_ROOT = "run memsc as root, or allow it by sudo (`sudo -v` first asks for the password once)"
-_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -76,12 +62,6 @@ class _Ring:
     losses: Counters
 
 
-def _last_line(file: IO[bytes]) -> str:
-    file.seek(0)
-    lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("memsc: ") if lines else ""
-
-
 class Helper:
     """The privileged helper process, and the ring buffers of its probes. A context manager.
 
@@ -97,9 +77,7 @@ class Helper:
         self._rings: dict[str, _Ring] = {}
         self._recording: Counters | None = None
         self._tracking: Counters | None = None
-        self._stderr: IO[bytes] | None = None
-        self._last_words = ""
-        self._start()
+        self._channel = Channel()
 
     def __enter__(self) -> Self:
         return self
@@ -112,73 +90,6 @@ class Helper:
     ) -> None:
         self.close()
 
-    # Start and end.
-
-    def _start(self) -> None:
-        if os.geteuid() == 0:
-            self._spawn(COMMAND)
-            if not self._greeted():
-                raise self._died("attaching probes", "report this as a fault of memsc")
-            return
-        sudo = shutil.which("sudo")
-        if sudo is None:
-            raise MemscError(
-                "attaching probes", "that needs root, and there is no sudo", "run memsc as root"
-            )
-        self._spawn((sudo, "-n", "--", *COMMAND))
-        if self._greeted():
-            return
-        error = self._died("attaching probes", _AS_ROOT)
-        if "password is required" not in error.why or not _has_terminal():
-            raise error
-        # This time sudo talks with the user, for as long as he takes to type.
-        self._spawn((sudo, "-p", _PROMPT, "--", *COMMAND), on_terminal=True)
-        if not self._greeted():
-            raise self._died("attaching probes", _AS_ROOT)
-
-    def _spawn(self, command: Sequence[str], on_terminal: bool = False) -> None:
-        self._stderr = None if on_terminal else tempfile.TemporaryFile()  # noqa: SIM115
-        # Packets, so that a message and its descriptors stay together.
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                command,
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                cwd="/",
-                # LC_ALL also makes sudo say in English why it refuses.
-                env=_ENVIRONMENT,
-            )
-        self._connection = ours
-        ours.settimeout(None if on_terminal else _TIMEOUT_S)
-
-    def _greeted(self) -> bool:
-        try:
-            received = wire.receive(self._connection)
-        except (OSError, ValueError):
-            received = None
-        if received is None:
-            return False
-        self._connection.settimeout(_TIMEOUT_S)
-        self.pid = int(received[0]["pid"])
-        return True
-
-    def _died(self, what: str, remedy: str) -> MemscError:
-        """The error that tells of the helper's end; also gathers its remains."""
-        self._connection.close()
-        try:
-            status = self._process.wait(5)
-            why = f"the helper ended with status {status}"
-        except subprocess.TimeoutExpired:
-            # Without its socket it ends by itself as soon as it looks up again.
-            why = "the helper does not answer"
-        if self._stderr is not None:
-            self._last_words = _last_line(self._stderr)
-            self._stderr.close()
-            self._stderr = None
-        return MemscError(what, self._last_words or why, remedy)
-
     def close(self) -> None:
         """Detach everything and end the helper; what was not drained is gone."""
         for ring in self._rings.values():
@@ -189,26 +100,7 @@ class Helper:
             if counters is not None:
                 counters.close()
         self._recording = self._tracking = None
-        self._connection.close()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            # Ours to signal only when it is root's child of root; by sudo, sudo passes it on.
-            self._process.terminate()
-        if self._stderr is not None:
-            self._stderr.close()
-            self._stderr = None
-
-    def _ask(self, op: str, **arguments: Any) -> tuple[wire.Message, list[int]]:
-        try:
-            wire.send(self._connection, {"op": op, **arguments})
-            received = wire.receive(self._connection)
-        except (OSError, ValueError):
-            received = None
-        if received is None:
-            raise self._died("tracing", "start the trace again; what was drained is kept")
-        reply, descriptors = received
-        return wire.checked(reply), descriptors
+        self._channel.close()
 
     # Probes.
 
@@ -228,7 +120,7 @@ class Helper:
         Raises:
             MemscError: nothing can be traced here (headers, BCC, tracefs), or the sizes are wrong.
         """
-        reply, descriptors = self._ask(
+        reply, descriptors = self._channel.ask(
             "load", probes=list(probes), ring_bytes=dict(ring_bytes or {})
         )
         by_table = dict(zip(reply["tables"], descriptors, strict=True))
@@ -262,7 +154,7 @@ class Helper:
         Raises:
             MemscError: one of them is not loaded.
         """
-        return _states(self._ask("attach", probes=list(probes))[0])
+        return _states(self._channel.ask("attach", probes=list(probes))[0])
 
     def detach(self, *probes: str) -> None:
         """Detach probes, to be attached again at will; about 0.1 s. What they saw stays drainable.
@@ -270,7 +162,7 @@ class Helper:
         Raises:
             MemscError: one of them is not loaded.
         """
-        self._ask("detach", probes=list(probes))
+        self._channel.ask("detach", probes=list(probes))
 
     def track(self, pid: int) -> int:
         """Track a process: all its threads, and whatever they start from now on.
@@ -281,7 +173,7 @@ class Helper:
         Raises:
             MemscError: there is no such process, or it belongs to another user.
         """
-        return int(self._ask("track", pid=pid)[0]["threads"])
+        return int(self._channel.ask("track", pid=pid)[0]["threads"])
 
     def watch(self, cpus: Iterable[int]) -> None:
         """See events of these CPUs too, whatever task they concern; replaces the former set.
@@ -289,7 +181,7 @@ class Helper:
         Raises:
             MemscError: the machine cannot have such a CPU.
         """
-        self._ask("cpus", cpus=sorted(set(cpus)))
+        self._channel.ask("cpus", cpus=sorted(set(cpus)))
 
     @property
     def recording(self) -> bool:
@@ -330,7 +222,7 @@ class Helper:
 
         `tracking` counts tasks that found no place in the set of tracked ones.
         """
-        misses = self._ask("misses")[0]["misses"]
+        misses = self._channel.ask("misses")[0]["misses"]
         losses = {
             name: Losses(_sum(ring.losses), misses[name]) for name, ring in self._rings.items()
         }
@@ -348,11 +240,16 @@ class Helper:
         Raises:
             MemscError: tracefs cannot be used.
         """
-        return list(self._ask("sweep")[0]["removed"])
+        return list(self._channel.ask("sweep")[0]["removed"])
 
     def alive(self) -> bool:
         """Whether the helper still runs."""
-        return self._process.poll() is None
+        return self._channel.alive()
+
+    @property
+    def pid(self) -> int:
+        """The helper's process."""
+        return self._channel.pid
 
 
 def _states(reply: wire.Message) -> dict[str, Loaded]:
@@ -361,11 +258,3 @@ def _states(reply: wire.Message) -> dict[str, Loaded]:
 
 def _sum(counters: Counters) -> int:
     return int(counters.words[:: wire.LOSS_WORDS].sum())
-
-
-def _has_terminal() -> bool:
-    try:
-        with Path("/dev/tty").open():
-            return True
-    except OSError:
-        return False

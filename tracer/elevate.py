@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""Starts the privileged helper, as root's child or by sudo, and talks to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from memsc.runtime.errors import MemscError
+from memsc.tracer import wire
+
+# Debian's, because BCC is made for it; a virtual environment's would be one more thing to trust.
+PYTHON = Path("/usr/bin/python3")
+BOOT = Path(__file__).resolve().with_name("boot.py")
+COMMAND = (str(PYTHON), "-I", "-B", "-X", "pycache_prefix=/nonexistent", str(BOOT))
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+_PROMPT = "memsc needs root to attach its probes. Password of %p: "
+
+_AS_ROOT = "run memsc as root, or allow it by sudo (`sudo -v` first asks for the password once)"
+_TIMEOUT_S = 120.0
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("memsc: ") if lines else ""
+
+
+def _has_terminal() -> bool:
+    try:
+        with Path("/dev/tty").open():
+            return True
+    except OSError:
+        return False
+
+
+class Channel:
+    """The privileged helper process and the socket to it.
+
+    Starts the helper at once: directly when this process is root, else by sudo, which may ask for a
+    password on the terminal. Not for more than one thread at a time.
+
+    Raises:
+        MemscError: it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self._stderr: IO[bytes] | None = None
+        self._last_words = ""
+        self._start()
+
+    def _start(self) -> None:
+        if os.geteuid() == 0:
+            self._spawn(COMMAND)
+            if not self._greeted():
+                raise self._died("attaching probes", "report this as a fault of memsc")
+            return
+        sudo = shutil.which("sudo")
+        if sudo is None:
+            raise MemscError(
+                "attaching probes", "that needs root, and there is no sudo", "run memsc as root"
+            )
+        self._spawn((sudo, "-n", "--", *COMMAND))
+        if self._greeted():
+            return
+        error = self._died("attaching probes", _AS_ROOT)
+        if "password is required" not in error.why or not _has_terminal():
+            raise error
+        # This time sudo talks with the user, for as long as he takes to type.
+        self._spawn((sudo, "-p", _PROMPT, "--", *COMMAND), on_terminal=True)
+        if not self._greeted():
+            raise self._died("attaching probes", _AS_ROOT)
+
+    def _spawn(self, command: Sequence[str], on_terminal: bool = False) -> None:
+        self._stderr = None if on_terminal else tempfile.TemporaryFile()  # noqa: SIM115
+        # Packets, so that a message and its descriptors stay together.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                cwd="/",
+                # LC_ALL also makes sudo say in English why it refuses.
+                env=_ENVIRONMENT,
+            )
+        self._connection = ours
+        ours.settimeout(None if on_terminal else _TIMEOUT_S)
+
+    def _greeted(self) -> bool:
+        try:
+            received = wire.receive(self._connection)
+        except (OSError, ValueError):
+            received = None
+        if received is None:
+            return False
+        self._connection.settimeout(_TIMEOUT_S)
+        self.pid = int(received[0]["pid"])
+        return True
+
+    def _died(self, what: str, remedy: str) -> MemscError:
+        """The error that tells of the helper's end; also gathers its remains."""
+        self._connection.close()
+        try:
+            status = self._process.wait(5)
+            why = f"the helper ended with status {status}"
+        except subprocess.TimeoutExpired:
+            # Without its socket it ends by itself as soon as it looks up again.
+            why = "the helper does not answer"
+        if self._stderr is not None:
+            self._last_words = _last_line(self._stderr)
+            self._stderr.close()
+            self._stderr = None
+        return MemscError(what, self._last_words or why, remedy)
+
+    def close(self) -> None:
+        """End the helper; it gives back what it holds before it goes."""
+        self._connection.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            # Ours to signal only when it is root's child of root; by sudo, sudo passes it on.
+            self._process.terminate()
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def alive(self) -> bool:
+        """Whether the helper still runs."""
+        return self._process.poll() is None
+
+    def ask(self, op: str, **arguments: Any) -> tuple[wire.Message, list[int]]:
+        """One request and its reply, with the descriptors that came along, which are the caller's.
+
+        Raises:
+            MemscError: the helper's own error, or that it has died.
+        """
+        try:
+            wire.send(self._connection, {"op": op, **arguments})
+            received = wire.receive(self._connection)
+        except (OSError, ValueError):
+            received = None
+        if received is None:
+            raise self._died("tracing", "start the trace again; what was drained is kept")
+        reply, descriptors = received
+        return wire.checked(reply), descriptors
