@@ -12,7 +12,7 @@ FOLDERS := analysis commands probes runtime tracer
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system python native demo test test-native test-sanitizers test-python check \
+.PHONY: help setup system python native demo test test-native test-sanitizers test-python test-vm check \
 	check-python check-types check-floors check-c format clean
 
 help: ## show this list
@@ -28,6 +28,10 @@ build/stamps/system: requirements-debian.txt tools/debian-packages
 
 build/stamps/system-test: requirements-debian-test.txt tools/debian-packages | build/stamps/system
 	@tools/debian-packages requirements-debian-test.txt
+	@mkdir -p $(@D) && touch $@
+
+build/stamps/system-vm: requirements-debian-vm.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages requirements-debian-vm.txt
 	@mkdir -p $(@D) && touch $@
 
 python: build/stamps/house
@@ -78,6 +82,11 @@ test-sanitizers: setup ## the native tests under address+undefined and thread sa
 
 test-python: setup build/stamps/system-test
 	@$(BIN)/python -m pytest
+
+test-vm: setup build/stamps/system-test build/stamps/system-vm ## what needs a stock kernel, in an emulated machine (half an hour)
+	@for series in 6.1 6.12; do \
+		tests/vm/machine $$series $(BIN)/python -m pytest -p no:cacheprovider -m "bpf or vm" tests; \
+	done
 
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
 
