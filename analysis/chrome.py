@@ -17,25 +17,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from memsc.analysis.scan import chosen_rounds, rounds_in
+from memsc.analysis.timeline import CALLS_PER_ARM, first_calls, flag_names
 from memsc.analysis.trace import Trace
-from memsc.tracer.format import CALLS, FLAGS, STAGES, STAMPS, Clock
+from memsc.tracer.format import FLAGS, STAGES, STAMPS, Clock
 
-CALLS_PER_ARM = 2000
-"""A viewer wants a timeline that fits a screen, not a million slices."""
-
-_KEPT = ["arm", "case", "round", "tid", "syscall", "result", "service_cpu", "flags", *STAMPS]
 # Service tracks stand beside the arm's threads, in a group of their own.
 _SERVICE = 1
 
 Event = dict[str, Any]
 
 
-def write_chrome(trace: Trace, path: Path) -> str:
-    """Writes the first calls of each arm; narrow the trace by `where` and windows for others."""
-    frames = list(_first_calls(trace))
+def write_chrome(trace: Trace, path: Path, per_arm: int | None = CALLS_PER_ARM) -> str:
+    """Writes the first calls of each arm, None for all of them.
+
+    Narrow the trace by `where` and windows for others. Everything is held in memory: what is long
+    is better written for Perfetto (`memsc.analysis.perfetto`).
+    """
+    frames = list(_frames(trace, per_arm))
     events: list[Event] = []
     for group, frame in enumerate(frames):
         events += _named(2 * group, str(frame["arm"].iloc[0]), frame)
@@ -43,28 +42,14 @@ def write_chrome(trace: Trace, path: Path) -> str:
     other = {"clock": "CLOCK_MONOTONIC", "trace": trace.name, "memsc": trace.session.memsc}
     content = {"traceEvents": events, "displayTimeUnit": "ns", "otherData": other}
     path.write_text(json.dumps(content))
-    return f"{sum(map(len, frames))} calls, the first of each arm; CLOCK_MONOTONIC"
+    which = "the first of each arm" if per_arm is not None else "all"
+    return f"{sum(map(len, frames))} calls, {which}; CLOCK_MONOTONIC"
 
 
-def _first_calls(trace: Trace) -> Iterator[pd.DataFrame]:
-    rounds = chosen_rounds(trace.folder, trace.selection)
-    missing = dict.fromkeys(trace.arms, CALLS_PER_ARM)
+def _frames(trace: Trace, per_arm: int | None) -> Iterator[pd.DataFrame]:
     found: dict[str, list[pd.DataFrame]] = {}
-    columns = list(dict.fromkeys([*_KEPT, *trace.selection.columns]))
-    for part in trace.folder.batches(CALLS, columns):
-        mask = trace.selection.mask(part)
-        table = part if mask is None else part.filter(pa.array(mask))
-        if not table.num_rows:
-            continue
-        for key, rows in rounds_in(table):
-            if rounds is not None and key not in rounds:
-                continue
-            at = np.arange(table.num_rows)[rows][: missing.get(key.arm, 0)]
-            if len(at):
-                found.setdefault(key.arm, []).append(table.take(at).to_pandas())
-                missing[key.arm] -= len(at)
-        if not any(missing.values()):
-            break
+    for key, table in first_calls(trace, per_arm):
+        found.setdefault(key.arm, []).append(table.to_pandas())
     for arm in trace.arms:
         if arm in found:
             yield pd.concat(found[arm], ignore_index=True)
@@ -90,13 +75,13 @@ def _slices(group: int, frame: pd.DataFrame, clock: Clock) -> Iterator[Event]:
     for number, ((tid, syscall, result, cpu, flags), times) in enumerate(
         zip(rows, edges, strict=True)
     ):
-        names = [name for name, bit in FLAGS.items() if flags & bit]
+        names = flag_names(flags)
         common = {"pid": group, "tid": tid, "cat": "call"}
         served = {"pid": group + _SERVICE, "tid": cpu, "cat": "service"}
-        flow = {"name": "forwarded", "cat": "flow", "id": group * CALLS_PER_ARM + number}
+        flow = {"name": "forwarded", "cat": "flow", "id": f"{group}-{number}"}
         # Calls posted ahead overlap on their thread: only asynchronous slices may.
         if flags & FLAGS["async"]:
-            whole = {"name": syscall, "cat": "call", "id": number, **common}
+            whole = {"name": syscall, "cat": "call", "id": f"{group}-{number}", **common}
             yield {**whole, "ph": "b", "ts": times[0], "args": {"result": result, "flags": names}}
             yield {**whole, "ph": "e", "ts": times[-1]}
         else:

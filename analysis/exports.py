@@ -7,28 +7,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from memsc.analysis import perfetto
 from memsc.analysis.chrome import write_chrome
 from memsc.analysis.folded import write_folded, write_speedscope
 from memsc.analysis.hgrm import deviation, to_hgrm
 from memsc.analysis.hlog import write_hlog
 from memsc.analysis.openmetrics import write_openmetrics
+from memsc.analysis.perfetto import write_perfetto
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import few, natural
 from memsc.analysis.tables import write_table
+from memsc.analysis.timeline import CALLS_PER_ARM, first_calls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What of the trace goes into the file; None lets the format choose."""
+    """What of the trace goes into the file; None lets the format choose.
+
+    Attributes:
+        table: which table.
+        arm, case, syscall: which calls.
+        stage: which quantity of a histogram.
+        calls: how many of each arm a timeline shows; 0 for all.
+        window: seconds since the first round's start, from and to.
+    """
 
     table: str | None = None
     arm: str | None = None
     case: str | None = None
     syscall: str = ALL
     stage: str = TOTAL
+    calls: int | None = None
+    window: tuple[float | None, float | None] = (None, None)
 
 
 Export = Callable[[Trace, Path, Options], str]
@@ -62,6 +75,22 @@ def export(trace: Trace, name: str, path: Path, options: Options | None = None) 
     finally:
         temporary.unlink(missing_ok=True)
     return said
+
+
+def narrowed(trace: Trace, options: Options) -> Trace:
+    """The trace with the calls that options name.
+
+    Raises:
+        MemscError: there are none.
+    """
+    syscall = None if options.syscall == ALL else options.syscall
+    start, end = options.window
+    found = trace.where(arm=options.arm, case=options.case, syscall=syscall)[start:end]
+    if next(first_calls(found, 1), None) is None:
+        chosen(trace, options)
+        why, remedy = "no calls in that window", "it is seconds since the trace's start"
+        raise MemscError(f"cannot export {trace.name}", why, remedy, USAGE)
+    return found
 
 
 def chosen(trace: Trace, options: Options) -> Cell:
@@ -122,12 +151,21 @@ def _table(kind: str) -> Export:
     return write
 
 
+def _timeline(write: Callable[[Trace, Path, int | None], str], usual: int) -> Export:
+    def writer(trace: Trace, path: Path, options: Options) -> str:
+        calls = usual if options.calls is None else options.calls
+        return write(narrowed(trace, options), path, calls or None)
+
+    return writer
+
+
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
     "hlog": lambda trace, path, _: write_hlog(trace, path),
     "folded": lambda trace, path, _: write_folded(trace, path),
     "speedscope": lambda trace, path, _: write_speedscope(trace, path),
-    "chrome": lambda trace, path, _: write_chrome(trace, path),
+    "chrome": _timeline(write_chrome, CALLS_PER_ARM),
+    "perfetto": _timeline(write_perfetto, perfetto.CALLS_PER_ARM),
     "openmetrics": lambda trace, path, _: write_openmetrics(trace, path),
     "csv": _table("csv"),
     "arrow": _table("arrow"),

@@ -11,8 +11,8 @@ from memsc.commands.progress import opened
 from memsc.runtime.errors import USAGE, MemscError
 
 FORMATS = (
-    *("hgrm", "hlog", "folded", "speedscope", "chrome", "openmetrics"),
-    *("csv", "arrow", "parquet"),
+    *("hgrm", "hlog", "folded", "speedscope", "perfetto", "chrome"),
+    *("openmetrics", "csv", "arrow", "parquet"),
 )
 
 
@@ -21,11 +21,11 @@ class Command:
 
     hgrm is HdrHistogram's percentile distribution of one stage, hlog its log of
     every round; folded and speedscope show the time of every stage as a flame
-    graph; chrome is a timeline of the first calls of each arm for
-    ui.perfetto.dev; openmetrics is the report for Prometheus; csv, arrow and
-    parquet hold one table: stages, ratios, perturbation, checks, or one of the
-    trace's own (calls, timings, events/PROBE). Times are nanoseconds, stamps of
-    calls are cycles.
+    graph; perfetto is a timeline of calls, service and kernel for
+    ui.perfetto.dev, chrome a smaller one for any viewer; openmetrics is the
+    report for Prometheus; csv, arrow and parquet hold one table: stages, ratios,
+    perturbation, checks, or one of the trace's own (calls, timings,
+    events/PROBE). Times are nanoseconds, stamps of calls are cycles.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -37,10 +37,20 @@ class Command:
         parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to")
         parser.add_argument("-f", "--force", action="store_true", help="replace FILE")
         parser.add_argument("--table", metavar="NAME", help="table to write (stages)")
-        parser.add_argument("--arm", metavar="NAME", help="arm of a histogram (memsc)")
-        parser.add_argument("--case", metavar="NAME", help="case of a histogram (sync)")
+        parser.add_argument("--arm", metavar="NAME", help="arm; of a histogram memsc")
+        parser.add_argument("--case", metavar="NAME", help="case; of a histogram sync")
         parser.add_argument("--syscall", metavar="NAME", default="all", help="system call (all)")
         parser.add_argument("--stage", metavar="NAME", default="total", help="stage (total)")
+        parser.add_argument(
+            "--calls", type=count, metavar="N", help="calls of each arm in a timeline, or all"
+        )
+        parser.add_argument(
+            "--window",
+            type=window,
+            default=(None, None),
+            metavar="A:B",
+            help="seconds since the start that a timeline shows",
+        )
 
     def run(self, args: argparse.Namespace) -> int:
         """Write the file and say what is in it."""
@@ -50,8 +60,31 @@ class Command:
         if path.exists() and not args.force:
             remedy = "choose another name, or replace it with -f"
             raise MemscError(f"cannot write {path}", "it exists", remedy, USAGE)
-        options = Options(args.table, args.arm, args.case, args.syscall, args.stage)
+        options = Options(
+            args.table, args.arm, args.case, args.syscall, args.stage, args.calls, args.window
+        )
         with opened(args.trace) as trace:
             said = export(trace, args.format, path, options)
         print(f"{path}: {said}", file=sys.stderr)
         return 0
+
+
+def count(text: str) -> int:
+    """A number of calls; 0 stands for all."""
+    if text == "all":
+        return 0
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number of calls nor all")
+    return int(text)
+
+
+def window(text: str) -> tuple[float | None, float | None]:
+    """Two times in seconds, either of which may be left out."""
+    start, colon, end = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        first, last = (float(part) if part else None for part in (start, end))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no window; write it like 0.5:1.5") from None
+    return first, last

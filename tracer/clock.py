@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -67,4 +68,18 @@ class ClockTrack:
             points=len(cycles),
             skew_bound_ns=skew,
             skew_reason=self._skew_reason,
+            boottime_offset_ns=_beyond_monotonic(time.CLOCK_BOOTTIME),
+            realtime_offset_ns=_beyond_monotonic(time.CLOCK_REALTIME),
         )
+
+
+def _beyond_monotonic(clock: int) -> int:
+    """How much more another clock shows: the closest of a few readings between two of ours."""
+
+    def reading() -> tuple[int, int]:
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        there = time.clock_gettime_ns(clock)
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        return after - before, there - (before + after) // 2
+
+    return min(reading() for _ in range(9))[1]

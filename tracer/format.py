@@ -107,6 +107,9 @@ class Clock(msgspec.Struct, frozen=True):
     points: int = 0
     skew_bound_ns: float | None = None
     skew_reason: str | None = None
+    # What other clocks showed beyond CLOCK_MONOTONIC; null in traces made before they were noted.
+    boottime_offset_ns: int | None = None
+    realtime_offset_ns: int | None = None
 
     def ns(self, cycles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Stamps in cycles as CLOCK_MONOTONIC nanoseconds, rounded."""
