@@ -20,7 +20,7 @@ from elftools.elf.elffile import ELFFile
 from memsc.runtime.errors import MemscError
 from memsc.runtime.library import LIBRARY
 
-VERSION = 1  # MEMSC_LAYOUT_VERSION that this Python knows how to read
+VERSION = 2  # MEMSC_LAYOUT_VERSION that this Python knows how to read
 MAGIC = 0x3130637333656D6D
 
 
@@ -40,6 +40,7 @@ class Layout:
 
     region: np.dtype[Any]
     slot: np.dtype[Any]
+    pages: np.dtype[Any]
     call: np.dtype[Any]
     enums: Mapping[str, Mapping[str, int]]
 
@@ -86,7 +87,7 @@ def layout(path: Path = LIBRARY) -> Layout:
             if die.tag == "DW_TAG_enumeration_type"
         }
         return Layout(
-            *(_dtype(members[part]) for part in ("region", "slot", "call")),  # pyright: ignore
+            *(_dtype(members[part]) for part in ("region", "slot", "pages", "call")),  # pyright: ignore
             enums=enums,
         )
 

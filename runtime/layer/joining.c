@@ -63,13 +63,12 @@ void memsc_leave(void)
 }
 
 /* Whether the service still works for this page, and may write where a call's arguments point. */
-static bool is_worked_on(const struct memsc_slot *slot)
+static bool is_worked_on(const struct memsc_entry *entries)
 {
     for (uint32_t i = 0; i < MEMSC_PAGE_ENTRIES; i++) {
         /* Acquire: what the call wrote is there before anybody uses the memory again. */
         uint32_t status =
-            atomic_load_explicit(&slot->page.entries[i].status, memory_order_acquire) &
-            MEMSC_STATE_MASK;
+            atomic_load_explicit(&entries[i].status, memory_order_acquire) & MEMSC_STATE_MASK;
         if (status == MEMSC_SUBMITTED || status == MEMSC_TAKEN)
             return true;
     }
@@ -78,7 +77,7 @@ static bool is_worked_on(const struct memsc_slot *slot)
 
 void memsc_leave_unfinished(void)
 {
-    while (is_worked_on(memsc_self->slot))
+    while (is_worked_on(memsc_self->entries))
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     /* Where the thread and the service stand in the page may differ now, so nobody gets it again. */
     memsc_self = NULL;

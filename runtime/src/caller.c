@@ -67,7 +67,7 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
                  const uint64_t args[6])
 {
     struct memsc_slot *slot = self->slot;
-    struct memsc_entry *entry = &slot->page.entries[index];
+    struct memsc_entry *entry = &self->entries[index];
     bool stamped =
         atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
     if (stamped)
@@ -106,7 +106,7 @@ static int free_entry(const struct memsc_self *self, uint32_t from)
 static bool done(const struct memsc_self *self, uint32_t index)
 {
     /* Acquire: result and stamps after the state that says they are there. */
-    return (atomic_load_explicit(&self->slot->page.entries[index].status, memory_order_acquire) &
+    return (atomic_load_explicit(&self->entries[index].status, memory_order_acquire) &
             MEMSC_STATE_MASK) == MEMSC_DONE;
 }
 
@@ -124,8 +124,8 @@ static int any_done(const struct memsc_self *self, uint64_t wanted)
 static bool all_taken(const struct memsc_self *self, uint64_t wanted)
 {
     for (; wanted; wanted &= wanted - 1) {
-        uint32_t status = atomic_load_explicit(
-            &self->slot->page.entries[__builtin_ctzll(wanted)].status, memory_order_relaxed);
+        uint32_t status = atomic_load_explicit(&self->entries[__builtin_ctzll(wanted)].status,
+                                               memory_order_relaxed);
         if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
             return false;
     }
@@ -217,7 +217,7 @@ static uint32_t wait_for(struct memsc_self *self, uint32_t index)
 static long call_directly(struct memsc_self *self, long number, const uint64_t args[6])
 {
     self->slot->forwarded[count_index(number)]++;
-    struct memsc_entry *entry = &self->slot->page.entries[0];
+    struct memsc_entry *entry = &self->entries[0];
     self->calls[0].stamped =
         atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
     entry->number = (uint32_t)number;
@@ -245,11 +245,11 @@ static int call_and_wait(struct memsc_self *self, long number, const uint64_t ar
         return -EAGAIN;
     uint32_t index = (uint32_t)free;
     /* Both CPUs share the line since the last call; asking for it now hides the first stamp. */
-    __builtin_prefetch(&self->slot->page.entries[index], 1);
+    __builtin_prefetch(&self->entries[index], 1);
     post(self, index, index, number, args);
     struct memsc_call *record = memsc_begin_record(self, index);
     uint32_t flags = wait_for(self, index);
-    *result = self->slot->page.entries[index].result;
+    *result = self->entries[index].result;
     if (record)
         memsc_end_record(self, index, record, flags);
     return 0;
@@ -304,7 +304,7 @@ int memsc_add(long number, const long args[6])
     uint64_t bit = 1ull << index;
     self->in_flight |= bit;
     if (memsc_process->transport == MEMSC_DIRECT) {
-        self->slot->page.entries[index].result = call_directly(self, number, words);
+        self->entries[index].result = call_directly(self, number, words);
         self->ready |= bit;
         return index;
     }
@@ -355,7 +355,7 @@ int memsc_retval(int index, long *result)
     if (ready <= 0)
         return ready ? ready : -EAGAIN;
     struct memsc_self *self = memsc_self;
-    *result = self->slot->page.entries[index].result;
+    *result = self->entries[index].result;
     self->in_flight &= ~(1ull << index);
     self->ready &= ~(1ull << index);
     return 0;

@@ -19,6 +19,7 @@ const uint32_t memsc_layout_version = MEMSC_LAYOUT_VERSION;
 struct memsc_layout {
     struct memsc_region region;
     struct memsc_slot slot;
+    struct memsc_pages pages;
     struct memsc_call call;
     enum memsc_transport transport;
     enum memsc_service_mode service_mode;

@@ -11,6 +11,10 @@
  *   slots_offset      struct memsc_slot [slots]                  (one per application thread)
  *   rings_offset      struct memsc_call [slots][ring_records]    (one call ring per slot)
  *
+ * The syspages lie apart, in one *segment* (struct memsc_pages) per process: other processes of the
+ * same user map it, to see on a shared service CPU who has calls, and memory that one process maps of
+ * another must be of a kind that nobody can truncate.
+ *
  * Who writes a line is part of the layout: a line is written by one CPU in steady state, and each
  * group below names its writer. All integers are little-endian, all times are cycles of the CPU's
  * counter (x86-64 TSC, Arm CNTVCT).
@@ -22,7 +26,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 1u
+#define MEMSC_LAYOUT_VERSION 2u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -31,6 +35,7 @@ enum {
     MEMSC_NUMBERS = 512,    /* system call numbers that are counted one by one; higher ones share the last */
     MEMSC_MAX_SERVICES = 16, /* service CPUs of one process */
     MEMSC_MAX_SLOTS = 512,  /* application threads of one process that may hold a syspage at once */
+    MEMSC_ACTIVE_WORDS = MEMSC_MAX_SLOTS / 64,
 };
 
 enum memsc_transport {
@@ -134,9 +139,6 @@ struct memsc_slot {
     /* Written by the application thread, and by the service to wake it. */
     alignas(MEMSC_LINE) _Atomic uint32_t sleeping; /* futex: enum memsc_sleeping or 1 + index waited for */
 
-    /* Written by the service. */
-    alignas(MEMSC_LINE) _Atomic uint32_t head; /* entry the service looks at next */
-
     /* The call ring's two ends; positions count up for ever, the record is at position % records. */
     alignas(MEMSC_LINE) _Atomic uint64_t written; /* application: records complete up to here */
     _Atomic uint64_t dropped;                     /* application: calls that found the ring full */
@@ -145,8 +147,21 @@ struct memsc_slot {
     /* Calls made, by number; written by the application thread, never reset. */
     alignas(4096) uint64_t forwarded[MEMSC_NUMBERS]; /* executed by the service */
     uint64_t local[MEMSC_NUMBERS];                   /* executed by the caller, on purpose */
+};
 
-    alignas(4096) struct memsc_syspage page;
+/* The segment: the syspages of one process, by slot, and where to look in them. Whoever maps it of
+ * another process maps it read-only and trusts no value in it. */
+struct memsc_pages {
+    uint64_t magic;   /* MEMSC_MAGIC */
+    uint32_t version; /* MEMSC_LAYOUT_VERSION */
+    uint32_t pid;     /* process that made it */
+    /* Written at registration: slots that each service looks at, a bit each. */
+    alignas(MEMSC_LINE) _Atomic uint64_t active[MEMSC_MAX_SERVICES][MEMSC_ACTIVE_WORDS];
+    /* Written by the service: entry it looks at next. */
+    alignas(4096) struct memsc_head {
+        alignas(MEMSC_LINE) _Atomic uint32_t entry;
+    } heads[MEMSC_MAX_SLOTS];
+    alignas(4096) struct memsc_syspage page[MEMSC_MAX_SLOTS];
 };
 
 /* One service CPU of the process. */

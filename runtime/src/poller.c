@@ -37,7 +37,7 @@ HOT static void publish(const struct memsc_process *process, struct memsc_slot *
     memsc_light_barrier(process->symmetric);
     uint32_t sleeping = atomic_load_explicit(&slot->sleeping, memory_order_relaxed);
     if (sleeping != MEMSC_AWAKE) {
-        uint32_t index = (uint32_t)(entry - slot->page.entries);
+        uint32_t index = (uint32_t)(entry - memsc_entries(process, slot));
         if (sleeping == MEMSC_SLEEPING_ANY || sleeping == index + 1) {
             atomic_store_explicit(&slot->sleeping, MEMSC_AWAKE, memory_order_relaxed);
             memsc_futex_wake(&slot->sleeping, 1);
@@ -84,8 +84,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
         publish(process, slot, entry, -ENOSYS, picked, status, flags, line->cpu);
         return;
     }
-    uint32_t name =
-        (uint32_t)((slot - process->slots) * MEMSC_PAGE_ENTRIES + (entry - slot->page.entries) + 1);
+    uint32_t name = (uint32_t)(entry - process->pages->page[0].entries) + 1;
     memsc_kinds_before(number, args);
     /* Release: a successor that sees it sees everything this poller did before. */
     atomic_store_explicit(&worker->in_call, name, memory_order_release);
@@ -104,22 +103,24 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
 /* ---- many ---- */
 
 /* Drains one page; true if it found something. */
-HOT static bool drain(struct memsc_worker *worker, struct memsc_slot *slot, bool thorough)
+HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough)
 {
+    struct memsc_process *process = worker->process;
+    struct memsc_pages *pages = process->pages;
     struct memsc_service_line *line = worker->service->line;
     bool found = false;
     for (int i = 0; i < DRAIN && worker->serving; i++) {
         uint32_t head;
-        uint32_t status = memsc_look(slot, thorough, &head);
+        uint32_t status = memsc_look(pages, slot, thorough, &head);
         if (status == MEMSC_FREE)
             break;
         uint32_t next = status >> MEMSC_NEXT_SHIFT & (MEMSC_PAGE_ENTRIES - 1);
         if (next != head)
-            __builtin_prefetch(&slot->page.entries[next]);
+            __builtin_prefetch(&pages->page[slot].entries[next]);
         /* Before the call: whoever takes over during it starts behind it. */
-        if (next != atomic_load_explicit(&slot->head, memory_order_relaxed))
-            atomic_store_explicit(&slot->head, next, memory_order_relaxed);
-        serve(worker, slot, &slot->page.entries[head], status);
+        if (next != atomic_load_explicit(&pages->heads[slot].entry, memory_order_relaxed))
+            atomic_store_explicit(&pages->heads[slot].entry, next, memory_order_relaxed);
+        serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status);
         found = true;
         if (worker->serving)
             atomic_store_explicit(&line->calls,
@@ -138,8 +139,7 @@ HOT static bool scan(struct memsc_worker *worker, bool thorough)
     for (uint32_t word = 0; word < words; word++) {
         uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
         for (; bits && worker->serving; bits &= bits - 1)
-            found |= drain(worker, &process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)],
-                           thorough);
+            found |= drain(worker, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough);
     }
     return found;
 }

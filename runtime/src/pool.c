@@ -44,7 +44,8 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
-    struct memsc_job *job = &process->jobs[slot - process->slots][entry - slot->page.entries];
+    struct memsc_job *job =
+        &process->jobs[slot - process->slots][entry - memsc_entries(process, slot)];
     job->slot = slot;
     job->entry = entry;
     job->status = status;
@@ -108,8 +109,8 @@ static bool depose(struct memsc_worker *worker)
         return false;
     /* The stuck poller cannot publish before it gets the lock, so the entry is still its own; it
      * must not look submitted to the new poller. */
-    struct memsc_entry *entry = &process->slots[(name - 1) / MEMSC_PAGE_ENTRIES]
-                                     .page.entries[(name - 1) % MEMSC_PAGE_ENTRIES];
+    struct memsc_entry *entry = &process->pages->page[(name - 1) / MEMSC_PAGE_ENTRIES]
+                                     .entries[(name - 1) % MEMSC_PAGE_ENTRIES];
     atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
     service->poller = worker;
     worker->reign = reign;

@@ -21,7 +21,6 @@
 enum {
     MEMSC_KINDS = 4096,       /* descriptors whose kind is remembered */
     MEMSC_MAX_WORKERS = 1024, /* service threads of one process */
-    MEMSC_ACTIVE_WORDS = MEMSC_MAX_SLOTS / 64,
 };
 
 enum memsc_process_state {
@@ -34,9 +33,10 @@ enum memsc_process_state {
 /* One application thread, seen from itself. Outlives its owner together with the slot, because the
  * service's head and `next` must stay in step. */
 struct memsc_self {
-    struct memsc_slot *slot; /* NULL: the thread is not registered */
-    struct memsc_call *ring; /* NULL: the ring could not be mapped */
-    _Atomic uint32_t *door;  /* parked word of whoever scans this page */
+    struct memsc_slot *slot;     /* NULL: the thread is not registered */
+    struct memsc_entry *entries; /* its syspage */
+    struct memsc_call *ring;     /* NULL: the ring could not be mapped */
+    _Atomic uint32_t *door;      /* parked word of whoever scans this page */
     struct memsc_service_line *line;
     uint64_t in_flight; /* bit per entry: posted and not yet taken by retval */
     uint64_t ready;     /* bit per entry: seen done, and recorded */
@@ -62,8 +62,8 @@ struct memsc_job {
 
 /* One service CPU: a poller and a pool, which are the same threads in turn. */
 struct memsc_service {
-    alignas(MEMSC_LINE) _Atomic uint64_t active[MEMSC_ACTIVE_WORDS]; /* slots to look at */
     alignas(MEMSC_LINE) _Atomic uint32_t reign; /* counts changes of the poller */
+    _Atomic uint64_t *active;                   /* slots to look at: its words in the segment */
     struct memsc_service_line *line;
     alignas(MEMSC_LINE) struct memsc_lock lock; /* guards all below */
     struct memsc_worker *poller;
@@ -82,6 +82,8 @@ struct memsc_process {
     uint64_t spin_cycles, pooled_spin_cycles, idle_cycles, stuck_cycles;
     struct memsc_region *region;
     struct memsc_slot *slots;
+    struct memsc_pages *pages;
+    int pages_id;           /* of the segment; -1: no other process can map it */
     struct memsc_lock lock; /* registration */
     uint64_t size;
     bool keep;
@@ -92,6 +94,12 @@ struct memsc_process {
     struct memsc_self selves[MEMSC_MAX_SLOTS];
     struct memsc_job jobs[MEMSC_MAX_SLOTS][MEMSC_PAGE_ENTRIES];
 };
+
+static inline struct memsc_entry *memsc_entries(const struct memsc_process *process,
+                                                const struct memsc_slot *slot)
+{
+    return process->pages->page[slot - process->slots].entries;
+}
 
 /* NULL until the first start; wiped, not NULL, in a forked child. */
 extern struct memsc_process *memsc_process;
@@ -111,6 +119,10 @@ void memsc_region_destroy(struct memsc_process *process);
 void memsc_region_finish(
     struct memsc_process *process); /* the process ends: mark it, drop its file */
 struct memsc_call *memsc_region_map_ring(struct memsc_process *process, uint32_t slot);
+
+/* pages.c: the segment; 0 or -errno. */
+int memsc_pages_create(struct memsc_process *process);
+void memsc_pages_destroy(struct memsc_process *process);
 
 /* service.c */
 int memsc_service_start(struct memsc_process *process, const struct memsc_options *options);

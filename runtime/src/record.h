@@ -42,7 +42,7 @@ static inline struct memsc_call *memsc_begin_record(struct memsc_self *self, uin
     struct memsc_call *call = &self->ring[self->written & self->ring_mask];
     call->called = self->calls[index].called;
     call->posted = self->calls[index].posted;
-    call->number = self->slot->page.entries[index].number;
+    call->number = self->entries[index].number;
     call->tid = self->tid;
     return call;
 }
@@ -51,7 +51,7 @@ static inline struct memsc_call *memsc_begin_record(struct memsc_self *self, uin
 static inline void memsc_end_record(struct memsc_self *self, uint32_t index,
                                     struct memsc_call *call, uint32_t flags)
 {
-    const struct memsc_reply *reply = &self->slot->page.entries[index].reply;
+    const struct memsc_reply *reply = &self->entries[index].reply;
     /* Ordered, like `picked`: without, one call in 25 seems to have its result sooner than a line can
      * come, and one in a hundred thousand before the service has executed it. */
     call->completed = memsc_cycles_ordered();
@@ -61,7 +61,7 @@ static inline void memsc_end_record(struct memsc_self *self, uint32_t index,
      * published before it was picked. */
     if (call->posted > call->picked)
         call->posted = call->picked;
-    call->result = self->slot->page.entries[index].result;
+    call->result = self->entries[index].result;
     call->app_cpu = (uint16_t)*self->cpu;
     call->service_cpu = (uint16_t)reply->service_cpu;
     call->flags = flags | self->calls[index].flags | reply->flags;

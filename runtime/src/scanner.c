@@ -15,7 +15,7 @@ static bool waiting(const struct memsc_process *process, const struct memsc_serv
         uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
         for (; bits; bits &= bits - 1) {
             uint32_t head;
-            if (memsc_look(&process->slots[word * 64 + (uint32_t)__builtin_ctzll(bits)], thorough,
+            if (memsc_look(process->pages, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough,
                            &head))
                 return true;
         }

@@ -22,6 +22,7 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
     for (uint32_t i = 0; i < count; i++) {
         struct memsc_service *service = &process->service[i];
         service->line = &process->region->service[i];
+        service->active = process->pages->active[i];
         service->line->cpu = options->service_cpus[cpus > 1 ? i : 0];
     }
     atomic_store(&process->state, MEMSC_RUNNING);

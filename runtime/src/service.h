@@ -67,14 +67,15 @@ static inline uint32_t memsc_words_used(const struct memsc_process *process)
 
 /* Status of the entry at the head; if it is not submitted and `thorough`, of the next one of the
  * page that is, and the head moves there. */
-HOT static uint32_t memsc_look(struct memsc_slot *slot, bool thorough, uint32_t *head)
+HOT static uint32_t memsc_look(const struct memsc_pages *pages, uint32_t slot, bool thorough,
+                               uint32_t *head)
 {
-    uint32_t first = atomic_load_explicit(&slot->head, memory_order_relaxed);
+    uint32_t first = atomic_load_explicit(&pages->heads[slot].entry, memory_order_relaxed);
     for (uint32_t i = 0; i < (thorough ? MEMSC_PAGE_ENTRIES : 1); i++) {
         *head = (first + i) % MEMSC_PAGE_ENTRIES;
         /* Acquire: number and arguments after the state that says they are there. */
         uint32_t status =
-            atomic_load_explicit(&slot->page.entries[*head].status, memory_order_acquire);
+            atomic_load_explicit(&pages->page[slot].entries[*head].status, memory_order_acquire);
         if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
             return status;
     }

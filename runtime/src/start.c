@@ -124,6 +124,7 @@ static void set_up(struct memsc_process *process, const struct memsc_options *op
 
 static void tear_down(struct memsc_process *process)
 {
+    memsc_pages_destroy(process);
     memsc_region_destroy(process);
     /* All zero again, which is also the state stopped. */
     MEMSC_SYS(SYS_madvise, process, PROCESS_BYTES, MADV_DONTNEED, 0, 0, 0);
@@ -142,7 +143,10 @@ int memsc_process_start(const struct memsc_options *given)
     memsc_thread_forget();
     set_up(process, &options);
     error = memsc_region_create(process, &options);
+    if (!error)
+        error = memsc_pages_create(process);
     if (error) {
+        process->keep = false;
         tear_down(process);
         return error;
     }
@@ -210,7 +214,7 @@ static void watch(struct memsc_process *process, uint32_t index)
     slot->service = service;
     self->line = &process->region->service[service];
     self->door = &process->region->service[scanner ? 0 : service].parked;
-    atomic_fetch_or(&process->service[service].active[index / 64], 1ull << index % 64);
+    atomic_fetch_or(&process->pages->active[service][index / 64], 1ull << index % 64);
 }
 
 int memsc_thread_register(void)
@@ -240,6 +244,7 @@ int memsc_thread_register(void)
     if (process->transport != MEMSC_DIRECT)
         watch(process, (uint32_t)index);
     atomic_fetch_add(&process->region->active, 1);
+    self->entries = memsc_entries(process, slot);
     self->slot = slot;
     memsc_unlock(&process->lock);
     memsc_self = self;
@@ -259,7 +264,7 @@ int memsc_thread_unregister(void)
     memsc_self = NULL;
     memsc_lock(&process->lock);
     if (process->transport != MEMSC_DIRECT)
-        atomic_fetch_and(&process->service[self->slot->service].active[self->index / 64],
+        atomic_fetch_and(&process->pages->active[self->slot->service][self->index / 64],
                          ~(1ull << self->index % 64));
     struct memsc_slot *slot = self->slot;
     self->slot = NULL;
