@@ -51,6 +51,7 @@ native: python
 		-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=$(CURDIR)/runtime/native >/dev/null
 	@ninja -C build/native --quiet | { grep -v "no work to do" || true; }
 	@cmake --install build/native >/dev/null
+	@cmp -s runtime/native/memsc $(BIN)/memsc || install -m 755 runtime/native/memsc $(BIN)/memsc
 
 DEMO := build/demo
 

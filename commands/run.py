@@ -12,8 +12,6 @@ from memsc.commands.options import add_cpus, add_patience, add_program, command_
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from memsc.runtime.launch import Launch
 
 
@@ -46,6 +44,7 @@ class Command:
         """Become the program, or wait for it."""
         from memsc.runtime import program
         from memsc.runtime.launch import execute
+        from memsc.tracer.starts import remember
 
         command = command_of(args, "run")
         launch, notes = launch_of(args)
@@ -53,10 +52,13 @@ class Command:
         if direct and args.stats:
             remedy = "leave --stats out, or choose another transport"
             raise MemscError("--stats", "the transport direct counts nothing", remedy, USAGE)
-        path = program.resolve(command[0]) if direct else program.check(command[0])
-        if not args.quiet:
-            _tell(launch, notes)
+        looked = program.Looked()
+        find = program.resolve if direct else program.check
+        path = find(command[0], looked)
+        messages = [] if args.quiet else _messages(launch, notes)
+        _print(*messages)
         if not args.stats:
+            remember(launch, looked, messages)
             execute(launch, path, command)
         return _with_statistics(launch, path, command)
 
@@ -71,7 +73,7 @@ def launch_of(args: argparse.Namespace) -> tuple[Launch, list[str]]:
     return launch, notes
 
 
-def _tell(launch: Launch, notes: list[str]) -> None:
+def _messages(launch: Launch, notes: list[str]) -> list[str]:
     from memsc.runtime.topology import format_cpus
 
     direct = launch.transport == "direct"
@@ -79,7 +81,7 @@ def _tell(launch: Launch, notes: list[str]) -> None:
     where = [f"application {_cpus(launch.app_cpus)} {format_cpus(launch.app_cpus)}"]
     if launch.service_cpus:
         where.append(f"service {_cpus(launch.service_cpus)} {format_cpus(launch.service_cpus)}")
-    _print(f"memsc: {what}, {', '.join(where)}", *(f"memsc: note: {note}" for note in notes))
+    return [f"memsc: {what}, {', '.join(where)}", *(f"memsc: note: {note}" for note in notes)]
 
 
 def _cpus(cpus: tuple[int, ...]) -> str:
@@ -88,13 +90,15 @@ def _cpus(cpus: tuple[int, ...]) -> str:
 
 def _print(*lines: str) -> None:
     """Print on stderr, if there is one: the program must run all the same."""
+    if not lines:
+        return
     stream = sys.stderr
     if stream is not None:  # pyright: ignore[reportUnnecessaryComparison]
         with suppress(OSError):
             print(*lines, sep="\n", file=stream, flush=True)
 
 
-def _with_statistics(launch: Launch, path: Path, command: list[str]) -> int:
+def _with_statistics(launch: Launch, path: str, command: list[str]) -> int:
     from dataclasses import replace
     from shutil import rmtree
 

@@ -139,12 +139,17 @@ def _given(name: str) -> bool:
     return any(entry.startswith(os.fsencode(f"{name}=")) for entry in block.split(b"\0"))
 
 
-# Python ignores these for itself, and what is ignored stays so across exec. Whoever started memsc
-# with them ignored meant it for a program that dies of them by default: nearly nobody.
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+# Python ignores these for itself, and what is ignored stays so across exec. The native front, which
+# runs before Python, says which of them were ignored already.
+_IGNORED_BY_PYTHON = {"p": signal.SIGPIPE, "x": signal.SIGXFSZ}
 
 
-def execute(launch: Launch, program: Path, arguments: Sequence[str]) -> NoReturn:
+def _restored() -> list[signal.Signals]:
+    before = os.environ.get("MEMSC_FRONT_IGNORED", "")
+    return [number for letter, number in _IGNORED_BY_PYTHON.items() if letter not in before]
+
+
+def execute(launch: Launch, program: str, arguments: Sequence[str]) -> NoReturn:
     """Become the program: its exit status and signals are its own.
 
     Args:
@@ -158,13 +163,13 @@ def execute(launch: Launch, program: Path, arguments: Sequence[str]) -> NoReturn
     environment = program_environment(launch)
     if launch.app_cpus:
         os.sched_setaffinity(0, launch.app_cpus)
-    for number in _RESTORED:
+    for number in _restored():
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(program, list(arguments), environment)
     except OSError as error:
         raise MemscError(
-            str(program), error.strerror or "it cannot be executed", "check the file"
+            program, error.strerror or "it cannot be executed", "check the file"
         ) from error
 
 
@@ -180,7 +185,7 @@ def program_environment(launch: Launch) -> dict[str, str]:
     return environment | launch.environment() | {"LD_PRELOAD": _preload(environment)}
 
 
-def spawn(launch: Launch, program: Path, arguments: Sequence[str], mask: set[int]) -> int:
+def spawn(launch: Launch, program: str, arguments: Sequence[str], mask: set[int]) -> int:
     """Start a program as a child, as `execute` would become it; returns its process number.
 
     Args:
@@ -196,11 +201,11 @@ def spawn(launch: Launch, program: Path, arguments: Sequence[str], mask: set[int
     try:
         with running_on(launch.app_cpus):
             return os.posix_spawn(
-                program, list(arguments), environment, setsigmask=mask, setsigdef=_RESTORED
+                program, list(arguments), environment, setsigmask=mask, setsigdef=_restored()
             )
     except OSError as error:
         raise MemscError(
-            str(program), error.strerror or "it cannot be executed", "check the file"
+            program, error.strerror or "it cannot be executed", "check the file"
         ) from error
 
 

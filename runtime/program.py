@@ -22,15 +22,43 @@ _DEPTH = 5  # the kernel's limit of interpreters that are scripts themselves
 _DIRECTLY = "run it directly, or with `--transport direct`"
 
 
-def resolve(name: str) -> Path:
+class Looked:
+    """What a check has looked at, so that its outcome can be believed as long as nothing changes.
+
+    Attributes:
+        names: programs looked up as the shell does, with the status of the file that was found.
+        files: other files with their status.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.files: dict[str, str] = {}
+
+
+def status_of(path: str) -> str:
+    """What tells a file from any other, and from itself before a change; see runtime/front."""
+    status = os.stat(path)  # noqa: PTH116 - the path as it was given
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_ctime_ns}"
+
+
+def resolve(name: str, looked: Looked | None = None) -> str:
     """Find a program as the shell would.
+
+    Args:
+        name: as for the shell.
+        looked: gets what the outcome depends on.
+
+    Returns:
+        Its path, as the shell would execute it.
 
     Raises:
         MemscError: there is none, or it may not be executed.
     """
     found = shutil.which(name)
     if found is not None:
-        return Path(found)
+        if looked is not None:
+            looked.names[name] = status_of(found)
+        return found
     if "/" not in name:
         raise MemscError(
             name or "''", "there is no such program on PATH", "check its name, or give its path"
@@ -45,23 +73,28 @@ def resolve(name: str) -> Path:
     raise MemscError(name, "it may not be executed", f"`chmod +x {name}` if it is a program")
 
 
-def check(name: str) -> Path:
+def check(name: str, looked: Looked | None = None) -> str:
     """Find a program and make sure that the C-library layer can carry it.
 
     Scripts are judged by their interpreter.
 
+    Args:
+        name: as for the shell.
+        looked: gets what the outcome depends on.
+
     Returns:
-        Path of the program.
+        Path of the program, as `resolve`.
 
     Raises:
         MemscError: it cannot be found, executed or carried; the reason and what to do.
     """
-    path = resolve(name)
-    _check(name, path, _DEPTH)
+    looked = Looked() if looked is None else looked
+    path = resolve(name, looked)
+    _check(name, Path(path), _DEPTH, looked)
     return path
 
 
-def _check(name: str, path: Path, depth: int) -> None:
+def _check(name: str, path: Path, depth: int, looked: Looked) -> None:
     _check_privileges(name, path)
     try:
         with path.open("rb") as file:
@@ -69,11 +102,11 @@ def _check(name: str, path: Path, depth: int) -> None:
     except PermissionError:
         return  # it may be executed but not read: carried, if it is a program like others
     if head.startswith(b"#!"):
-        _check_script(name, head, depth)
+        _check_script(name, head, depth, looked)
     elif head.startswith(_ELF32):
         raise MemscError(name, "it is a 32-bit program", _DIRECTLY)
     elif head.startswith(_ELF64_LITTLE):
-        _check_elf(name, path, head)
+        _check_elf(name, path, head, looked)
     elif head.startswith(_ELF):
         raise MemscError(name, "it is a program for another machine", "run it where it belongs")
     elif not head:
@@ -98,7 +131,7 @@ def _check_privileges(name: str, path: Path) -> None:
         raise MemscError(name, "it has capabilities, and may not be given a library", _DIRECTLY)
 
 
-def _check_script(name: str, head: bytes, depth: int) -> None:
+def _check_script(name: str, head: bytes, depth: int, looked: Looked) -> None:
     words = head[2:].split(b"\n", 1)[0].split()
     if not words:
         raise MemscError(name, "its first line names no interpreter", "write one behind #!")
@@ -111,10 +144,11 @@ def _check_script(name: str, head: bytes, depth: int) -> None:
     if Path(interpreter).name == "env":
         operands = [os.fsdecode(word) for word in words[1:] if not word.startswith(b"-")]
         target = next((word for word in operands if "=" not in word), interpreter)
-    _check(name, resolve(target), depth - 1)
+    looked.files[interpreter] = status_of(interpreter)
+    _check(name, Path(resolve(target, looked)), depth - 1, looked)
 
 
-def _check_elf(name: str, path: Path, head: bytes) -> None:
+def _check_elf(name: str, path: Path, head: bytes, looked: Looked) -> None:
     if len(head) < _ELF_HEADER:
         raise MemscError(name, "it is a damaged program", "build or install it again")
     machine = _MACHINES.get(struct.unpack_from("<H", head, 18)[0], "another machine")
@@ -130,6 +164,7 @@ def _check_elf(name: str, path: Path, head: bytes) -> None:
         raise MemscError(name, f"its C library is not glibc ({loader})", _DIRECTLY)
     if not Path(loader).exists():
         raise MemscError(name, f"its loader {loader} is missing", "install its C library")
+    looked.files[loader] = status_of(loader)
 
 
 def _loader(path: Path, head: bytes) -> str | None:

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 from memsc.runtime.launch import Launch, spawn
 
@@ -30,7 +29,7 @@ _OURS = {
 }
 
 
-def supervise(launch: Launch, program: Path, arguments: Sequence[str]) -> int:
+def supervise(launch: Launch, program: str, arguments: Sequence[str]) -> int:
     """Run a program and pass signals on to it.
 
     Args:

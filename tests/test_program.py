@@ -14,7 +14,7 @@ import pytest
 from memsc.runtime.errors import MemscError
 from memsc.runtime.program import check, resolve
 
-TRUE = Path(shutil.which("true") or "/bin/true")
+TRUE = shutil.which("true") or "/bin/true"
 MACHINE = {"x86_64": 62, "aarch64": 183}[os.uname().machine]
 FOREIGN = 183 if MACHINE == 62 else 62
 
@@ -55,13 +55,13 @@ def test_a_program_is_found_as_the_shell_finds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert check("true") == TRUE
-    assert check(str(TRUE)) == TRUE
+    assert check(TRUE) == TRUE
     mine = tmp_path / "mine"
     shutil.copy(TRUE, mine)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert check("mine") == mine
+    assert check("mine") == str(mine)
     monkeypatch.chdir(tmp_path)
-    assert check("./mine") == Path("mine")
+    assert check("./mine") == "./mine"
     mine.chmod(0o644)
     assert "no such program on PATH" in refusal("mine")
     assert "may not be executed; `chmod +x ./mine`" in refusal("./mine")
@@ -75,7 +75,7 @@ def test_an_unknown_name(name: str) -> None:
 def test_unknown_paths(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none")
     assert "folder" in refusal(tmp_path)
-    assert "Not a directory" in refusal(TRUE / "below")
+    assert "Not a directory" in refusal(f"{TRUE}/below")
     assert "too long" in refusal("/" + "x" * 5000)
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
@@ -123,13 +123,13 @@ def test_what_cannot_be_carried(tmp_path: Path, content: bytes, says: str) -> No
 )
 def test_scripts_are_judged_by_their_interpreter(tmp_path: Path, first: str) -> None:
     script = executable(tmp_path / "script", f"{first}\necho\n")
-    assert check(str(script)) == script
+    assert check(str(script)) == str(script)
 
 
 def test_scripts_of_scripts(tmp_path: Path) -> None:
     inner = executable(tmp_path / "inner", "#!/bin/sh\n")
     outer = executable(tmp_path / "outer", f"#!{inner}\n")
-    assert check(str(outer)) == outer
+    assert check(str(outer)) == str(outer)
     executable(inner, f"#!{outer}\n")
     assert "without end" in refusal(outer)
 
@@ -158,7 +158,7 @@ def test_set_id_programs(tmp_path: Path, mode: int, says: str) -> None:
     assert says in refusal(program)
     os.chown(program, os.geteuid(), os.getegid())
     program.chmod(mode)
-    assert check(str(program)) == program  # it gains nothing
+    assert check(str(program)) == str(program)  # it gains nothing
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give capabilities")
@@ -166,11 +166,11 @@ def test_programs_with_capabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program = tmp_path / "capable"
     shutil.copy(TRUE, program)
     os.setxattr(program, "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))
-    assert check(str(program)) == program  # root gains nothing by them
+    assert check(str(program)) == str(program)  # root gains nothing by them
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert "it has capabilities" in refusal(program)
 
 
 def test_resolve_takes_what_only_the_layer_cannot(tmp_path: Path) -> None:
     static = executable(tmp_path / "static", elf())
-    assert resolve(str(static)) == static
+    assert resolve(str(static)) == str(static)

@@ -16,7 +16,9 @@ from memsc.runtime.library import LAYER
 from memsc.runtime.tally import read, table
 from memsc.tracer import folders
 
-MEMSC = (sys.executable, "-m", "memsc.commands", "run")
+FRONT = Path(sys.executable).with_name("memsc")
+COMMAND = (str(FRONT),) if FRONT.exists() else (sys.executable, "-m", "memsc.commands")
+MEMSC = (*COMMAND, "run")
 MACHINE = topology.read()
 TRANSPORTS = ("direct", "ipi", "memsc") if len(MACHINE.reachable) > 1 else ("direct", "ipi")
 ARMS = [(t, s) for t in TRANSPORTS for s in ("inline", "scanner")]

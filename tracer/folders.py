@@ -26,8 +26,8 @@ def start_time(pid: int) -> int | None:
     return int(text.rpartition(")")[2].split()[19])
 
 
-def session_folder() -> Path:
-    """Make this session's folder.
+def private() -> Path:
+    """The folder of all sessions of this user, made if need be, and certainly this user's alone.
 
     Raises:
         MemscError: another user's file stands in its place, or memory cannot be written to.
@@ -41,9 +41,22 @@ def session_folder() -> Path:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             raise MemscError(what, f"{top} is not yours", "have it removed")
         top.chmod(0o700)
-        folder = top / f"session-{os.getpid()}-{start_time(os.getpid())}"
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "mount a tmpfs there") from error
+    return top
+
+
+def session_folder() -> Path:
+    """Make this session's folder.
+
+    Raises:
+        MemscError: as for `private`.
+    """
+    folder = private() / f"session-{os.getpid()}-{start_time(os.getpid())}"
+    try:
         folder.mkdir(mode=0o700)
     except OSError as error:
+        what = f"making the session's folder in {MEMORY}"
         raise MemscError(what, error.strerror or str(error), "mount a tmpfs there") from error
     return folder
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer import folders, tracefs
+from memsc.tracer import folders, starts, tracefs
 
 AS_ROOT = "run `sudo memsc clean` for them"
 
@@ -61,6 +61,8 @@ def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
     for top in _tops(memory):
         for folder in sorted(top.glob("session-*-*")):
             _remove_session(folder, done)
+        with suppress(OSError):  # there is none, or it is made again at need
+            shutil.rmtree(top / starts.FOLDER)
         if done.removed:
             with suppress(OSError):  # there are sessions in it
                 top.rmdir()
