@@ -18,7 +18,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import MODES, TRANSPORTS
 from memsc.runtime.layout import VERSION, CallFlag, layout
 from memsc.runtime.library import LIBRARY, library
-from memsc.tracer.format import FLAGS
+from memsc.tracer.format import FLAGS, POLLS, polls_of
 
 GOLDEN = Path(__file__).with_name("golden") / f"layout-{VERSION}.json"
 HEADER = Path(__file__).parent.parent / "runtime" / "src" / "layout.h"
@@ -72,6 +72,26 @@ def test_flags_have_one_meaning_everywhere() -> None:
     assert {name.upper(): value for name, value in FLAGS.items()} == {
         flag.name: flag.value for flag in CallFlag
     }
+
+
+def test_polls_are_unpacked_as_they_are_packed() -> None:
+    enum = layout().enums["polls"]
+    assert {f"{side.upper()}_SHIFT": shift for side, shift in POLLS.items()} == {
+        name.removeprefix("POLLS_"): enum[name]
+        for name in ("POLLS_SERVICE_SHIFT", "POLLS_APP_SHIFT")
+    }
+    for polls, unpacked in (
+        (0, 0),
+        (5, 5),
+        (2047, 2047),
+        (2048, 2048),
+        (2300, 2176),
+        (1 << 30, 262_016),
+    ):
+        packed = min(2048 + (polls >> 7), 4095) if polls >= 2048 else polls
+        flags = np.array([packed << POLLS["app"] | 7 << POLLS["service"] | FLAGS["woke"]])
+        assert polls_of(flags, "app").tolist() == [unpacked]
+        assert polls_of(flags, "service").tolist() == [7]
 
 
 def test_names_of_transports_and_modes_are_those_of_the_library() -> None:

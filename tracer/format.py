@@ -42,6 +42,23 @@ STAGES = ("post", "poll", "execute", "complete")
 # Bits of the `flags` column: `enum memsc_call_flags` of runtime/src/layout.h, held to it by a test.
 FLAGS = {"async": 1, "pooled": 2, "slept": 4, "woke": 8, "takeover": 16}
 
+# Where `flags` has each side's polls (enum memsc_polls; the same test), and how they are packed.
+POLLS = {"service": 8, "app": 20}
+_POLLS_MOST, _POLLS_EXACT, _POLLS_STEP_SHIFT = 4095, 2048, 7
+
+
+def polls_of(flags: NDArray[np.int64], side: str) -> NDArray[np.int64]:
+    """How often a side looked while it waited: exact below 2048, then rounded down by up to 6 %.
+
+    Args:
+        flags: the column.
+        side: "app" (the caller, for its result) or "service" (since it served the call before).
+    """
+    packed = flags >> POLLS[side] & _POLLS_MOST
+    steps = (packed - _POLLS_EXACT) << _POLLS_STEP_SHIFT
+    return np.where(packed < _POLLS_EXACT, packed, steps)
+
+
 NAME: pa.DataType = pa.dictionary(pa.int32(), pa.string())
 
 

@@ -12,6 +12,7 @@
 #include "forward.h"
 #include "handshake.h"
 #include "memsc.h"
+#include "polls.h"
 #include "process.h"
 #include "record.h"
 #include "table.h"
@@ -164,18 +165,27 @@ static int sleep_for(struct memsc_self *self, uint64_t wanted)
     }
 }
 
-/* Waits for one of `wanted` beyond the first quick polls; *flags gets what happened. */
-static int wait_long(struct memsc_self *self, uint64_t wanted, uint32_t *flags)
+/* Polls in the place that a call's flags have for them. */
+static uint32_t polled(uint32_t polls)
+{
+    return memsc_pack_polls(polls) << MEMSC_POLLS_APP_SHIFT;
+}
+
+/* Waits for one of `wanted`, after `polls` quick ones; *flags gets what happened. */
+static int wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, uint32_t *flags)
 {
     const struct memsc_process *process = memsc_process;
     uint64_t since = memsc_cycles();
     uint64_t looked = since;
     uint32_t calls = atomic_load_explicit(&self->line->calls, memory_order_relaxed);
-    for (uint32_t polls = 1;; polls++) {
+    for (;;) {
         int index = any_done(self, wanted);
-        if (index >= 0)
+        if (index >= 0) {
+            *flags |= polled(polls);
             return index;
+        }
         memsc_pause();
+        polls++;
         if (polls % POLLS_PER_CLOCK)
             continue;
         uint64_t now = memsc_cycles();
@@ -186,7 +196,7 @@ static int wait_long(struct memsc_self *self, uint64_t wanted, uint32_t *flags)
             looked = now;
         }
         if (now - since > (taken ? process->pooled_spin_cycles : process->spin_cycles)) {
-            *flags |= MEMSC_CALL_SLEPT;
+            *flags |= MEMSC_CALL_SLEPT | polled(polls);
             return sleep_for(self, wanted);
         }
     }
@@ -202,12 +212,12 @@ static uint32_t wait_for(struct memsc_self *self, uint32_t index)
         }
         return flags;
     }
-    for (int i = 0; i < POLLS_PER_CLOCK; i++) {
+    for (uint32_t polls = 0; polls < POLLS_PER_CLOCK; polls++) {
         if (done(self, index))
-            return flags;
+            return polled(polls);
         memsc_pause();
     }
-    wait_long(self, 1ull << index, &flags);
+    wait_long(self, 1ull << index, POLLS_PER_CLOCK, &flags);
     return flags;
 }
 
@@ -371,7 +381,7 @@ int memsc_wait_any(void)
     if (self->ready)
         return __builtin_ctzll(self->ready);
     uint32_t flags = 0;
-    int index = memsc_process->spin_cycles ? wait_long(self, self->in_flight, &flags)
+    int index = memsc_process->spin_cycles ? wait_long(self, self->in_flight, 0, &flags)
                                            : sleep_for(self, self->in_flight);
     note_ready(self, (uint32_t)index, flags);
     return index;

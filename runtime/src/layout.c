@@ -26,6 +26,7 @@ struct memsc_layout {
     enum memsc_ring_policy ring_policy;
     enum memsc_status status;
     enum memsc_call_flags call_flags;
+    enum memsc_polls polls;
     enum memsc_slot_state slot_state;
 };
 extern const struct memsc_layout *const memsc_layout;

@@ -26,7 +26,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 2u
+#define MEMSC_LAYOUT_VERSION 3u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -75,7 +75,7 @@ struct memsc_reply {
     uint64_t picked;      /* cycles: the service started on it */
     uint64_t executed;    /* cycles: the system call had returned */
     uint32_t service_cpu; /* the CPU that executed it */
-    uint32_t flags;       /* enum memsc_call_flags of the service's side */
+    uint32_t flags;       /* as of a finished call, the service's side */
 };
 
 /* One call on its way: written by the application until submitted, by the service until done. */
@@ -102,6 +102,16 @@ enum memsc_call_flags {
     MEMSC_CALL_TAKEOVER = 16, /* a standby took over polling because the service was stuck in a call */
 };
 
+/* Above its flags, a call says how often each side looked while it waited: one that looked seldom for
+ * the time it took was not running. Twelve bits each: exact below 2048, then in steps of 128. */
+enum memsc_polls {
+    MEMSC_POLLS_SERVICE_SHIFT = 8, /* bits 8-19: the service, since the call before */
+    MEMSC_POLLS_APP_SHIFT = 20,    /* bits 20-31: the caller, for the result */
+    MEMSC_POLLS_EXACT = 2048,      /* lower values are counts, higher ones 2048 more than the steps */
+    MEMSC_POLLS_STEP_SHIFT = 7,
+    MEMSC_POLLS_MOST = 4095,       /* a quarter of a million or more */
+};
+
 /* One finished call: the five stamps and what is needed to name it. Stages are differences of
  * neighbours, so they sum to completed - called exactly. */
 struct memsc_call {
@@ -115,7 +125,7 @@ struct memsc_call {
     uint32_t tid;                       /* calling thread */
     uint16_t app_cpu;                   /* CPU of the caller when it completed; 65535: unknown */
     uint16_t service_cpu;               /* CPU that executed it */
-    uint32_t flags;                     /* enum memsc_call_flags */
+    uint32_t flags;                     /* enum memsc_call_flags, and above it enum memsc_polls */
 };
 
 enum memsc_sleeping {

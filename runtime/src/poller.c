@@ -11,6 +11,7 @@
 
 #include "handshake.h"
 #include "kinds.h"
+#include "polls.h"
 #include "service.h"
 #include "table.h"
 
@@ -52,9 +53,9 @@ void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
             worker->service->line->cpu);
 }
 
-/* Executes one submitted entry. */
+/* Executes one submitted entry, found after so many fruitless polls. */
 HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
-                      struct memsc_entry *entry, uint32_t status)
+                      struct memsc_entry *entry, uint32_t status, uint32_t polls)
 {
     const struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
@@ -62,7 +63,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     /* Ordered behind the load that found the entry: branches here are predicted well enough for an
      * unordered stamp to come before the call was even posted. */
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_ordered() : 0;
-    uint32_t flags = 0;
+    uint32_t flags = memsc_pack_polls(polls) << MEMSC_POLLS_SERVICE_SHIFT;
     long number = entry->number;
     const struct memsc_row *row = memsc_row_of(number);
     if (row->class == MEMSC_FAST && !row->conditional) {
@@ -103,7 +104,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
 /* ---- many ---- */
 
 /* Drains one page; true if it found something. */
-HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough)
+HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough, uint32_t polls)
 {
     struct memsc_process *process = worker->process;
     struct memsc_pages *pages = process->pages;
@@ -120,7 +121,8 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough)
         /* Before the call: whoever takes over during it starts behind it. */
         if (next != atomic_load_explicit(&pages->heads[slot].entry, memory_order_relaxed))
             atomic_store_explicit(&pages->heads[slot].entry, next, memory_order_relaxed);
-        serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status);
+        serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status,
+              i ? 0 : polls);
         found = true;
         if (worker->serving)
             atomic_store_explicit(&line->calls,
@@ -130,7 +132,7 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough)
     return found;
 }
 
-HOT static bool scan(struct memsc_worker *worker, bool thorough)
+HOT static bool scan(struct memsc_worker *worker, bool thorough, uint32_t polls)
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
@@ -139,7 +141,7 @@ HOT static bool scan(struct memsc_worker *worker, bool thorough)
     for (uint32_t word = 0; word < words; word++) {
         uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
         for (; bits && worker->serving; bits &= bits - 1)
-            found |= drain(worker, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough);
+            found |= drain(worker, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough, polls);
     }
     return found;
 }
@@ -153,7 +155,7 @@ static void park(struct memsc_worker *worker)
     /* A worker is woken by the scanner, which looks again and again: nothing can be missed. */
     if (process->service_mode == MEMSC_INLINE)
         memsc_heavy_barrier(process->symmetric);
-    if (scan(worker, true) || atomic_load(&process->state) != MEMSC_RUNNING) {
+    if (scan(worker, true, 0) || atomic_load(&process->state) != MEMSC_RUNNING) {
         /* Deposed during the scan: the word is the successor's, who may sleep on it already. */
         if (worker->serving)
             atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
@@ -171,7 +173,7 @@ void memsc_poll(struct memsc_worker *worker)
     bool sleeps_at_once = process->transport == MEMSC_IPI || process->service_mode == MEMSC_SCANNER;
     uint64_t idle_since = 0;
     for (uint32_t polls = 0; worker->serving; polls++) {
-        if (scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1)) {
+        if (scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1, polls)) {
             idle_since = 0;
             polls = 0;
             continue;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Every call leaves one record with its stamps in order; a full ring drops and counts exactly. */
 #include "check.h"
+#include "polls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +49,24 @@ static void check_order(uint64_t from, uint64_t to)
     }
 }
 
+/* Where both sides poll, one that waits looks, and says so. */
+static void check_polls(const struct memsc_options *options, uint64_t first, uint64_t end)
+{
+    uint64_t service = 0, app = 0;
+    for (uint64_t i = first; i < end; i++) {
+        service += record(i)->flags >> MEMSC_POLLS_SERVICE_SHIFT & MEMSC_POLLS_MOST;
+        app += record(i)->flags >> MEMSC_POLLS_APP_SHIFT & MEMSC_POLLS_MOST;
+    }
+    if (options->transport == MEMSC_MEMSC && options->service_mode == MEMSC_INLINE)
+        CHECK(service > 0 && app > 0);
+    if (options->transport == MEMSC_DIRECT)
+        CHECK_EQUAL(service + app, 0);
+    CHECK_EQUAL(memsc_pack_polls(2047), 2047);
+    CHECK_EQUAL(memsc_pack_polls(2048), 2048 + 16);
+    CHECK_EQUAL(memsc_pack_polls(262143), 4095);
+    CHECK_EQUAL(memsc_pack_polls(UINT32_MAX), MEMSC_POLLS_MOST);
+}
+
 static void body(const struct memsc_options *given)
 {
     struct memsc_options options = *given;
@@ -68,6 +87,7 @@ static void body(const struct memsc_options *given)
     CHECK_EQUAL(record(99)->number, SYS_getppid);
     CHECK_EQUAL(record(99)->result, getppid());
     CHECK_EQUAL(record(99)->flags & MEMSC_CALL_ASYNC, 0);
+    check_polls(&options, 0, 100);
 
     /* Full: 28 fit, the rest is dropped and counted. */
     for (int i = 0; i < 59; i++)
