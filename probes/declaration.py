@@ -12,10 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Type = Literal["u8", "i32", "u32", "i64", "u64"]
+Type = Literal["u8", "i32", "u32", "i64", "u64", "name"]
 
-C_TYPES: dict[Type, str] = {"u8": "u8", "i32": "s32", "u32": "u32", "i64": "s64", "u64": "u64"}
-NUMPY_TYPES: dict[Type, str] = {"u8": "u1", "i32": "<i4", "u32": "<u4", "i64": "<i8", "u64": "<u8"}
+C_TYPES: dict[Type, str] = {
+    "u8": "u8 {}",
+    "i32": "s32 {}",
+    "u32": "u32 {}",
+    "i64": "s64 {}",
+    "u64": "u64 {}",
+    "name": "char {}[16]",
+}
+NUMPY_TYPES: dict[Type, str] = {
+    "u8": "u1",
+    "i32": "<i4",
+    "u32": "<u4",
+    "i64": "<i8",
+    "u64": "<u8",
+    "name": "S16",
+}
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -26,8 +40,9 @@ class Column:
 
     Args:
         name: its name in C, in the structured array and in the trace.
-        type: width and sign.
-        unit: `ns`, `cpu`, `task` (a thread's id), `process`, `kind`, `number`, `value` or `flags`.
+        type: width and sign, or `name`: 16 bytes that end in a zero, as the kernel names threads.
+        unit: `ns`, `cpu`, `task` (a thread's id), `process`, `kind`, `number`, `value`, `flags` or
+            `name`.
         meaning: one sentence; it says what stands there when nothing is known.
     """
 
@@ -39,7 +54,12 @@ class Column:
     @property
     def size(self) -> int:
         """Bytes."""
-        return {"u8": 1, "i32": 4, "u32": 4, "i64": 8, "u64": 8}[self.type]
+        return {"u8": 1, "i32": 4, "u32": 4, "i64": 8, "u64": 8, "name": 16}[self.type]
+
+    @property
+    def alignment(self) -> int:
+        """Bytes of which C makes its offset a multiple."""
+        return 1 if self.type == "name" else self.size
 
 
 @dataclass(frozen=True)
@@ -112,7 +132,7 @@ class Probe:
     def __post_init__(self) -> None:
         offset = 0
         for column in self.all_columns:
-            if offset % column.size:
+            if offset % column.alignment:
                 raise ValueError(f"{self.name}.{column.name} is not aligned: C would pad before it")
             offset += column.size
         if offset % 8:
@@ -143,7 +163,7 @@ class Probe:
 
     def c_declarations(self) -> str:
         """The event's structure and the kinds' numbers in C."""
-        fields = "".join(f"    {C_TYPES[c.type]} {c.name};\n" for c in self.all_columns)
+        fields = "".join(f"    {C_TYPES[c.type].format(c.name)};\n" for c in self.all_columns)
         kinds = "".join(
             f"    MEMSC_{self.name}_{kind}".upper() + f" = {number},\n"
             for number, kind in enumerate(self.kind_names)

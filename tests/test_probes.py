@@ -22,6 +22,7 @@ CTYPES = {
     "u32": ctypes.c_uint32,
     "s64": ctypes.c_int64,
     "u64": ctypes.c_uint64,
+    "char": ctypes.c_char * 16,
 }
 
 
@@ -30,7 +31,7 @@ def probe(columns: tuple[Column, ...] = (), hooks: tuple[Hook, ...] = ()) -> Pro
 
 
 def test_the_probes_there_are() -> None:
-    assert {"ipi", "sched", "syscalls"} <= set(names())
+    assert {"ipi", "noise", "sched", "syscalls"} <= set(names())
     assert "tracking" not in names()
 
 
@@ -44,7 +45,7 @@ def test_an_unknown_probe_is_not_imported() -> None:
 def test_c_structure_and_dtype_agree(name: str) -> None:
     declared = find(name)
     body = declared.c_declarations().split("};")[0]
-    fields = re.findall(r"^    (\w+) (\w+);$", body, re.MULTILINE)
+    fields = re.findall(r"^    (\w+) (\w+)(?:\[16\])?;$", body, re.MULTILINE)
 
     class Event(ctypes.Structure):
         _fields_ = [(field, CTYPES[kind]) for kind, field in fields]

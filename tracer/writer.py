@@ -166,7 +166,7 @@ class TraceWriter:
             if name in names:
                 columns[name] = _named(values, names[name])
             elif values.dtype.kind in "SU":
-                columns[name] = pa.array(values.astype("U")).dictionary_encode()
+                columns[name] = _text(values)
             else:
                 columns[name] = values.astype(np.int64)
             kind = pa.int64() if isinstance(columns[name], np.ndarray) else fmt.NAME
@@ -241,6 +241,17 @@ def _named(codes: NDArray[Any], names: Names) -> pa.DictionaryArray[Any, Any]:
     found, indices = np.unique(codes, return_inverse=True)
     labels = [_name(int(code), names) for code in found]
     return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(labels))
+
+
+def _text(values: NDArray[Any]) -> pa.DictionaryArray[Any, Any]:
+    """Short byte strings as names; a thread may be called anything."""
+    found, indices = np.unique(values, return_inverse=True)
+    labels = [
+        value if isinstance(value, str) else value.decode(errors="replace")
+        for value in found.tolist()
+    ]
+    # Two names that are no text may look alike when decoded; a dictionary may hold both.
+    return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(labels, pa.string()))
 
 
 def _name(code: int, names: Names) -> str:

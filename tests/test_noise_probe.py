@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""The probe `noise` on this kernel: known disturbances are counted, and named."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from tests.workload import Workload
+
+from memsc.probes.declaration import find
+from memsc.tracer.attach import Helper
+from memsc.tracer.eventring import Events
+
+pytestmark = pytest.mark.bpf
+
+FAULTS = """
+import mmap
+memory = mmap.mmap(-1, {n} * {page}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+for page in range({n}):
+    memory[page * {page}] = 1
+"""
+
+# A process of higher priority wakes n times on the CPU where its parent computes.
+PREEMPTED = """
+import time
+os.sched_setaffinity(0, [{cpu}])
+child = os.fork()
+if child == 0:
+    with open("/proc/self/comm", "w") as file:
+        file.write("disturber")
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    for _ in range({n}):
+        time.sleep(0.0005)
+    os._exit(0)
+while os.waitpid(child, os.WNOHANG) == (0, 0):
+    pass
+"""
+
+# Unmapping on one CPU makes the other, which runs a thread of the same process, flush.
+SHOT_DOWN = """
+import mmap, threading
+stop = False
+def spin():
+    os.sched_setaffinity(0, [{there}])
+    while not stop:
+        pass
+os.sched_setaffinity(0, [{here}])
+thread = threading.Thread(target=spin)
+thread.start()
+for _ in range({n}):
+    memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory[0] = 1
+    memory.close()
+stop = True
+thread.join()
+"""
+
+
+@pytest.fixture
+def helper() -> Iterator[Helper]:
+    with Helper() as helper:
+        assert helper.load(["noise"])["noise"].usable
+        helper.attach("noise")
+        yield helper
+        assert helper.losses()["noise"].dropped == 0
+
+
+def record(helper: Helper, workload: Workload) -> Events:
+    helper.drain("noise")
+    helper.recording = True
+    workload.run()
+    helper.recording = False
+    return helper.drain("noise")
+
+
+def kind(events: Events, name: str) -> Events:
+    selected: Events = events[events["kind"] == find("noise").kind_names.index(name)]
+    return selected
+
+
+def test_each_page_that_is_touched_first_is_a_fault(helper: Helper) -> None:
+    n = 997
+    with Workload(FAULTS.format(n=n, page=mmap.PAGESIZE)) as workload:
+        helper.track(workload.pid)
+        events = record(helper, workload)
+    faults = kind(events, "fault_user")
+    assert set(faults["tid"]) == {workload.pid}
+    # The mapping's pages are the only ones that lie so close; the interpreter faults a little too.
+    pages = faults["number"] // mmap.PAGESIZE
+    lowest = max(set(pages.tolist()), key=lambda page: np.sum((pages >= page) & (pages < page + n)))
+    inside = pages[(pages >= lowest) & (pages < lowest + n)]
+    assert sorted(inside.tolist()) == list(range(lowest, lowest + n))
+
+
+def test_a_thread_that_preempts_is_named_each_time(helper: Helper) -> None:
+    n, cpu = 97, max(os.sched_getaffinity(0))
+    with Workload(PREEMPTED.format(n=n, cpu=cpu)) as workload:
+        helper.watch([cpu])
+        events = record(helper, workload)
+    turns = kind(events, "task")
+    mine = turns[turns["name"] == b"disturber"]
+    assert set(mine["cpu"]) == {cpu}
+    assert len(set(mine["tid"].tolist())) == 1
+    # One turn per sleep, one that ends it, at most one before it had its name and priority.
+    assert n <= len(mine) <= n + 3
+    # Turns of one CPU do not overlap, whoever has them.
+    order = np.argsort(turns["time"])
+    begins = turns["time"][order].astype(np.int64)
+    ends = begins + turns["duration"][order].astype(np.int64)
+    assert np.all(ends[:-1] <= begins[1:])
+
+
+def test_interrupts_are_intervals_on_watched_cpus_alone(helper: Helper) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    body = f"os.sched_setaffinity(0, [{cpu}])\nfor _ in range(3_000_000): pass"
+    with Workload(body) as workload:
+        helper.watch([cpu])
+        events = record(helper, workload)
+    ticks = kind(events, "timer")
+    assert len(ticks) > 0
+    assert set(ticks["cpu"]) == {cpu}
+    assert np.all(ticks["duration"] > 0)
+    assert np.all(ticks["number"] > 0)
+    order = np.argsort(ticks["time"])
+    begins, lasts = (ticks[name][order].astype(np.int64) for name in ("time", "duration"))
+    assert np.all(begins[:-1] + lasts[:-1] <= begins[1:])
+    for name in ("softirq", "irq"):
+        assert np.all(kind(events, name)["duration"] > 0)
+
+
+def test_shoot_downs_are_told_from_other_calls(helper: Helper) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("needs two CPUs")
+    n, here, there = 499, cpus[0], cpus[-1]
+    with Workload(SHOT_DOWN.format(n=n, here=here, there=there)) as workload:
+        helper.watch([here, there])
+        helper.track(workload.pid)
+        events = record(helper, workload)
+    asked = kind(events, "flush_others")
+    asked = asked[asked["tid"] == workload.pid]
+    if not len(asked):
+        pytest.skip("this processor flushes other CPUs without interrupting them")
+    # The other CPU may be idle, or run another program, and is then spared.
+    flushed = kind(events, "shootdown")
+    assert len(flushed[flushed["cpu"] == there]) <= len(kind(events, "flush_others"))
+    assert len(asked) >= n // 2
+    assert len(flushed) > 0
+    assert np.all(flushed["number"] >= 1)
+
+
+def test_nothing_is_seen_of_cpus_nobody_watches(helper: Helper) -> None:
+    with Workload("for _ in range(100): os.sched_yield()") as workload:
+        events = record(helper, workload)
+    assert len(events) == 0
