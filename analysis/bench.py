@@ -44,7 +44,7 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
         for metric in ("mean", "p50"):
             low, high = found[f"{metric}_low_ns"], found[f"{metric}_high_ns"]
             yield {
-                "suite": SUITES.get(found["case"], "batch"),
+                "suite": _suite(found["case"]),
                 "case": found["case"],
                 "arm": found["arm"],
                 "metric": f"{metric}_ns{suffix}",
@@ -53,6 +53,12 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
                 "high": None if math.isnan(high) else high,
                 "n": int(found["calls"]),
             }
+
+
+def _suite(case: str) -> str:
+    if case.startswith(("batch-", "peers-")):
+        return case.partition("-")[0]
+    return SUITES.get(case, "calls")
 
 
 def render(trace: Trace) -> RenderableType:
@@ -64,12 +70,16 @@ def render(trace: Trace) -> RenderableType:
     table.add_column("")
     found = targets(trace)
     for target in found:
+        if not target.run:
+            continue
         value = "–" if target.value is None else f"{target.value:.3g}"
         table.add_row(target.name, value, target.bound, _verdict(target))
     held = sum(target.held is True for target in found)
     missed = sum(target.held is False for target in found)
-    unknown = len(found) - held - missed
-    summary = f"{held} held, {missed} missed" + (f", {unknown} not measured" if unknown else "")
+    unknown = sum(target.run for target in found) - held - missed
+    summary = f"{held} held, {missed} missed" + (f", {unknown} not known" if unknown else "")
+    if idle := sum(not target.run for target in found):
+        summary += f"; {idle} more belong to suites that were not run"
     return Group(Text("Targets", style="bold"), table, Text(summary))
 
 

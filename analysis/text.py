@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -204,19 +204,43 @@ def _stage_cells(stages: Json) -> list[str]:
 
 def _outside(summary: Json) -> Iterator[RenderableType]:
     times = [row for row in summary["timings"] if not row["recording"]]
+    beside = [row for row in times if row["case"].startswith("peers-")]
+    times = [row for row in times if row not in beside and row["case"] != "line"]
     arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
-    cases = dict.fromkeys(row["case"] for row in times if row["case"] != "line")
-    if not cases:
-        return
-    yield heading("Timed from outside, not recorded", "mean ns per call")
-    grid = table("", *arms, *(["ipi ÷ memsc"] if {"ipi", "memsc"} <= set(arms) else []))
     found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
-    for case in cases:
-        ratio = [(found.get((case, "ipi")) or 0) / (found.get((case, "memsc")) or 1)]
-        known = (case, "ipi") in found and (case, "memsc") in found
-        last = [f"{ratio[0]:,.1f}" if known else "–"] if "ipi" in arms and "memsc" in arms else []
-        grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
+    if found:
+        yield heading("Timed from outside, not recorded", "mean ns per call")
+        both = {"ipi", "memsc"} <= set(arms)
+        grid = table("", *arms, *(["ipi ÷ memsc"] if both else []))
+        for case in dict.fromkeys(row["case"] for row in times):
+            last = [_times(found.get((case, "ipi")), found.get((case, "memsc")))] if both else []
+            grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
+        yield grid
+    if beside:
+        yield from _beside(beside)
+
+
+def _beside(times: Sequence[Json]) -> Iterator[RenderableType]:
+    """Today's alternatives: arms are many here and cases few, so arms are the rows."""
+    yield heading("Beside today's alternatives", "ns per call, from outside; × is mean ÷ memsc's")
+    found = {(row["arm"], row["case"]): row for row in times}
+    cases = list(dict.fromkeys(row["case"] for row in times))
+    grid = table(
+        "", *(name for case in cases for name in (case.removeprefix("peers-"), "p50", "×"))
+    )
+    order = {row["arm"]: row["mean_ns"] for row in times if row["case"] == cases[0]}
+    for arm in sorted(order, key=order.__getitem__):
+        cells: list[str] = []
+        for case in cases:
+            mine, ours = found.get((arm, case), {}), found.get(("memsc", case), {})
+            mean = mine.get("mean_ns")
+            cells += [number(mean), number(mine.get("p50_ns")), _times(mean, ours.get("mean_ns"))]
+        grid.add_row(arm, *cells)
     yield grid
+
+
+def _times(value: float | None, base: float | None) -> str:
+    return f"{value / base:,.1f}" if value and base else "–"
 
 
 def _ratios(summary: Json) -> Iterator[RenderableType]:

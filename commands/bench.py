@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import add_cpus, announce, say
@@ -15,8 +16,6 @@ from memsc.commands.trace import INTERRUPTED, known_probes
 from memsc.runtime.errors import WITHHELD
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from memsc.runtime.launch import Launch
     from memsc.tracer.cases import Case
 
@@ -25,8 +24,10 @@ class Command:
     """Measure this machine: every arm on the same work, interleaved.
 
     Suites: limit (one cache-line round trip), sync (getppid, one by one), batch (1
-    to 64 at once), files (dd and ls, unmodified). The result is a trace like any
-    other, for report, compare and export; the targets are printed with it.
+    to 64 at once), files (dd and ls, unmodified), calls (classic small calls, in
+    memory and on disk), peers (io_uring, eventfd, seccomp and others). The result
+    is a trace like any other, for report, compare and export; the targets are
+    printed with it.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -47,14 +48,18 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Run the suites and print what they show."""
         from memsc.runtime.launch import Launch
+        from memsc.tracer import peers
         from memsc.tracer.arms import ALL, place
         from memsc.tracer.cases import choose, suites
         from memsc.tracer.writer import prepare_output
 
         probes = known_probes(args.probes)
         arms, notes = place(ALL, Launch(), args.app_cpus, args.service_cpus)
-        chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick))
+        disk = Path(args.output).absolute().parent
+        chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick, disk))
         folder = prepare_output(args.output, args.force)
+        if "peers" in chosen:
+            arms = [*arms, *peers.arms(arms)]
         announce(arms, notes)
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         try:

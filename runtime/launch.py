@@ -38,6 +38,8 @@ class Launch:
         ring_policy: `drop` or `wait`.
         keep: leave the region file when the program ends, for a reader.
         stats: file that the layer appends its statistics to; None for none.
+        peer: name of another hand-off that stands beside memsc in a benchmark; its program knows
+            nothing of memsc.
     """
 
     transport: str = "memsc"
@@ -52,10 +54,13 @@ class Launch:
     ring_policy: str = "drop"
     keep: bool = False
     stats: Path | None = None
+    peer: str | None = None
 
     @property
     def arm(self) -> str:
         """Name of the arm: the transport, with `-scanner` behind it in that service mode."""
+        if self.peer is not None:
+            return self.peer
         scanner = self.service == "scanner" and self.transport != "direct"
         return f"{self.transport}-scanner" if scanner else self.transport
 

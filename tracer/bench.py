@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch
+from memsc.tracer import peers
 from memsc.tracer.cases import Case, rounds
 from memsc.tracer.session import TraceSession
 
@@ -37,6 +38,7 @@ def run(
         MemscError: a program of the benchmark failed.
     """
     by_name = {arm.arm: arm for arm in arms}
+    missing: set[str] = set()  # peers that this machine has not
     for suite, cases in suites.items():
         for case in cases:
             if case.prepare is not None:
@@ -45,8 +47,12 @@ def run(
             progress(f"{suite}: {case.name}, {arm}")
             launch = replace(by_name[arm], recording=recording)
             work = case.work(launch, session.scratch)
+            if arm in missing:
+                continue
             done = session.round(arm, work, number, recording=recording)
-            if done.exit_status:
+            if done.exit_status == peers.UNAVAILABLE and launch.peer:
+                missing.add(arm)
+            elif done.exit_status:
                 raise MemscError(
                     f"{case.name} under {arm}",
                     f"its program ended with status {done.exit_status}",

@@ -11,6 +11,7 @@ from pathlib import Path
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
+from memsc.tracer import peers
 from memsc.tracer.session import Work
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
@@ -37,17 +38,19 @@ class Case:
     prepare: Callable[[Path], None] | None = None
 
 
-def suites(arms: Sequence[str], quick: bool) -> dict[str, list[Case]]:
+def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[str, list[Case]]:
     """The suites by name.
 
     Args:
         arms: names of the arms that take part.
         quick: few rounds, for a first look.
+        disk: a folder on the disk's file system, for files of the work; None leaves them out.
     """
     scale = 1 if quick else 4
     every = dict.fromkeys(arms, 5 * scale)
     few = dict.fromkeys(arms, 3 * scale)
     once = dict.fromkeys(arms, 1 * scale)
+    beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
     many = dict.fromkeys(arms, 10 * scale)
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
     line = Case("line", _line, {"memsc" if "memsc" in arms else arms[-1]: 10 * scale})
@@ -62,7 +65,28 @@ def suites(arms: Sequence[str], quick: bool) -> dict[str, list[Case]]:
             Case("dd", _dd(10), few, once),
             Case("ls", _ls(5000), few, once, _make_files(5000)),
         ],
+        "calls": _calls(few, once, quick, disk),
+        "peers": [
+            Case("peers-null", peers.null, beside),
+            Case("peers-read", peers.read, beside),
+        ],
     }
+
+
+def _calls(
+    rounds: Mapping[str, int], recorded: Mapping[str, int], quick: bool, disk: Path | None
+) -> list[Case]:
+    if quick:  # one size stands for all, and memory for the disk
+        small = [name for name in peers.OPERATIONS if not name.endswith(("-65536", "-1048576"))]
+        return [Case(name, peers.operation(name), recorded) for name in small]
+    cases = [Case(name, peers.operation(name), rounds, recorded) for name in peers.OPERATIONS]
+    if disk is not None:
+        cases += [
+            Case(f"disk-{name}", peers.operation(name, disk), rounds, recorded)
+            for name in peers.OPERATIONS
+            if name not in peers.NO_FILE
+        ]
+    return cases
 
 
 def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> dict[str, list[Case]]:

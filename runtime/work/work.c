@@ -4,60 +4,23 @@
  *
  *   memsc-work sync CALLS FILE         synchronous getppid, one interval per call
  *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
+ *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *
  * FILE gets the intervals as native 64-bit cycle counts. Transport and service come from the
  * MEMSC_* environment. With the transport `direct` and recording off the calls are plain
  * syscall(2): the reference that nothing of memsc touches.
  */
-#include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "calls.h"
+#include "common.h"
 #include "cpu.h"
 #include "layout.h"
 #include "memsc.h"
-
-enum { WARM_UP = 2000 };
-
-static _Noreturn void fail(const char *what, int error)
-{
-    fprintf(stderr, "memsc-work: %s: %s\n", what, strerror(error));
-    exit(1);
-}
-
-static long positive(const char *text)
-{
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (*end || value < 0 || !*text)
-        fail(text, EINVAL);
-    return value;
-}
-
-/* Faulted in beforehand: the first touch of a page would count as a slow call. */
-static uint64_t *intervals(size_t count)
-{
-    uint64_t *array = mmap(NULL, count * sizeof *array, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (array == MAP_FAILED)
-        fail("memory", errno);
-    return array;
-}
-
-static void save(const char *path, const uint64_t *array, size_t count)
-{
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(array, sizeof *array, count, file) != count || fclose(file))
-        fail(path, errno);
-}
 
 static const long NO_ARGS[6] = {0};
 
@@ -149,6 +112,20 @@ static void batches(int size, size_t calls, const char *path)
     save(path, array, count);
 }
 
+static void operations(const char *name, const char *folder, size_t count, const char *path)
+{
+    uint64_t *array = intervals(count);
+    bool forward = !plain();
+    if (forward)
+        begin();
+    int error = memsc_work_calls(name, folder, forward, array, count);
+    if (forward)
+        end();
+    if (error)
+        fail(name, -error);
+    save(path, array, count);
+}
+
 /* ---- cache line ---- */
 
 static struct {
@@ -156,15 +133,6 @@ static struct {
     alignas(MEMSC_LINE) _Atomic bool ready;
     int cpu;
 } line;
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set))
-        fail("CPU", errno);
-}
 
 static void *echo(void *trips)
 {
@@ -211,12 +179,14 @@ int main(int argc, char **argv)
         if (size < 1 || size > MEMSC_PAGE_ENTRIES)
             fail(argv[2], EINVAL);
         batches((int)size, (size_t)positive(argv[3]), argv[4]);
-    } else if (argc == 6 && !strcmp(argv[1], "line"))
+    } else if (argc == 6 && !strcmp(argv[1], "calls"))
+        operations(argv[2], argv[3], (size_t)positive(argv[4]), argv[5]);
+    else if (argc == 6 && !strcmp(argv[1], "line"))
         round_trips((int)positive(argv[2]), (int)positive(argv[3]), (size_t)positive(argv[4]),
                     argv[5]);
     else {
         fprintf(stderr, "usage: memsc-work sync CALLS FILE | batch SIZE CALLS FILE | "
-                        "line CPU CPU TRIPS FILE\n");
+                        "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE\n");
         return 2;
     }
     return 0;
