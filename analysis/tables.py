@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet as pq
@@ -26,6 +27,8 @@ DERIVED: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "checks": lambda trace: trace.checks.df_checks(),
 }
 """Tables an analysis makes; the others are those of the trace."""
+
+_FORMULA = r"\A(\s*[=+\-@\t\r])"
 
 
 def tables_of(trace: Trace, name: str) -> Iterator[pa.Table]:
@@ -50,16 +53,36 @@ def write_table(trace: Trace, name: str, kind: str, path: Path) -> None:
     first = next(pieces, None)
     if first is None:
         raise MemscError(f"cannot export {name}", "the table is empty", "name another")
-    if kind != "parquet":
-        # Every part has its own dictionary; a file of these formats has but one.
-        first = _plain(first)
+    shape = _SHAPES[kind]
+    first = shape(first)
     with _WRITERS[kind](path, first.schema) as writer:
         writer.write_table(first)
         for piece in pieces:
-            writer.write_table(piece if kind == "parquet" else _plain(piece))
+            writer.write_table(shape(piece))
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """A small table as CSV, whole."""
+    table = defused(_plain(pa.Table.from_pandas(frame, preserve_index=False)))
+    sink = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def defused(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before each text that a spreadsheet would run as a formula.
+
+    Names of programs and functions come from whoever was traced.
+    """
+    for i, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            safe = pc.replace_substring_regex(table.column(i), _FORMULA, r"'\1")
+            table = table.set_column(i, field, safe)
+    return table
 
 
 def _plain(table: pa.Table) -> pa.Table:
+    # Every part has its own dictionary; a file of these formats has but one.
     fields = [
         pa.field(field.name, pa.string(), metadata=field.metadata)
         if pa.types.is_dictionary(field.type)
@@ -74,6 +97,11 @@ def _parquet(path: Path, schema: pa.Schema) -> Any:
     return pq.ParquetWriter(path, schema, compression="zstd")
 
 
+_SHAPES: dict[str, Callable[[pa.Table], pa.Table]] = {
+    "csv": lambda table: defused(_plain(table)),
+    "arrow": _plain,
+    "parquet": lambda table: table,
+}
 _WRITERS: dict[str, Callable[[Path, pa.Schema], Any]] = {
     "csv": pyarrow.csv.CSVWriter,
     "arrow": lambda path, schema: pyarrow.ipc.new_file(str(path), schema),

@@ -11,7 +11,7 @@ from memsc.commands.progress import opened
 from memsc.runtime.errors import USAGE, MemscError
 
 FORMATS = (
-    *("hgrm", "hlog", "folded", "speedscope", "perfetto", "chrome"),
+    *("hgrm", "hlog", "folded", "flamegraph", "speedscope", "perfetto", "chrome"),
     *("openmetrics", "csv", "arrow", "parquet"),
 )
 
@@ -20,12 +20,13 @@ class Command:
     """Write a trace in another tool's format.
 
     hgrm is HdrHistogram's percentile distribution of one stage, hlog its log of
-    every round; folded and speedscope show the time of every stage as a flame
-    graph; perfetto is a timeline of calls, service and kernel for
-    ui.perfetto.dev, chrome a smaller one for any viewer; openmetrics is the
-    report for Prometheus; csv, arrow and parquet hold one table: stages, ratios,
-    perturbation, checks, or one of the trace's own (calls, timings,
-    events/PROBE). Times are nanoseconds, stamps of calls are cycles.
+    every round; flamegraph shows the time of every stage as an SVG, folded and
+    speedscope for other tools, with --base one arm against another; perfetto is
+    a timeline of calls, service and kernel for ui.perfetto.dev, chrome a smaller
+    one for any viewer; openmetrics is the report for Prometheus; csv, arrow and
+    parquet hold one table: stages, ratios, perturbation, checks, or one of the
+    trace's own (calls, timings, events/PROBE). Times are nanoseconds, stamps of
+    calls are cycles.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,9 @@ class Command:
         parser.add_argument("-f", "--force", action="store_true", help="replace FILE")
         parser.add_argument("--table", metavar="NAME", help="table to write (stages)")
         parser.add_argument("--arm", metavar="NAME", help="arm; of a histogram memsc")
+        parser.add_argument(
+            "--base", metavar="ARM", help="arm that --arm is compared with (folded, flamegraph)"
+        )
         parser.add_argument("--case", metavar="NAME", help="case; of a histogram sync")
         parser.add_argument("--syscall", metavar="NAME", default="all", help="system call (all)")
         parser.add_argument("--stage", metavar="NAME", default="total", help="stage (total)")
@@ -61,7 +65,14 @@ class Command:
             remedy = "choose another name, or replace it with -f"
             raise MemscError(f"cannot write {path}", "it exists", remedy, USAGE)
         options = Options(
-            args.table, args.arm, args.case, args.syscall, args.stage, args.calls, args.window
+            table=args.table,
+            arm=args.arm,
+            base=args.base,
+            case=args.case,
+            syscall=args.syscall,
+            stage=args.stage,
+            calls=args.calls,
+            window=args.window,
         )
         with opened(args.trace) as trace:
             said = export(trace, args.format, path, options)

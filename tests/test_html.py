@@ -6,15 +6,13 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
-from tests import traces
+from tests import browser, traces
 
 from memsc import analysis as ma
 from memsc.analysis.html import to_html
@@ -22,10 +20,6 @@ from memsc.analysis.summary import summarise
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-headless-shell", "chromium-browser"))),
-    None,
-)
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
@@ -108,21 +102,17 @@ def test_a_withheld_verdict_shows_no_ratio(tmp_path: Path) -> None:
     assert "Against each other" not in file.read_text()
 
 
-@pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium here: apt-get install chromium-headless-shell"
-)
-@pytest.mark.parametrize("width", [1100, 400])
-def test_a_browser_draws_it(page: str, tmp_path: Path, width: int) -> None:
+@browser.needed
+@pytest.mark.parametrize("width", [1100, 390])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_draws_it(page: str, tmp_path: Path, width: int, dark: bool) -> None:
     (tmp_path / "a.html").write_text(page)
-    shot = tmp_path / "a.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    size = f"--window-size={width},2400"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [str(BROWSER), *flags, size, profile, f"--screenshot={shot}"]
-    subprocess.run([*command, f"file://{tmp_path / 'a.html'}"], check=True, capture_output=True)
+    shot = browser.screenshot(tmp_path / "a.html", width, 2400, dark=dark)
     with Image.open(shot) as image:
         colours = image.convert("RGB").getcolors(1 << 24) or []
         assert image.width == width
+        paper = image.convert("RGB").getpixel((1, 1))
+    assert paper == ((0x17, 0x17, 0x1A) if dark else (0xFD, 0xFD, 0xFC))
     # The four stages, as the figures and the bars of the slowest calls have them.
     found = {colour for _, colour in colours}
     assert {(0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0xCC, 0x79, 0xA7)} <= found
