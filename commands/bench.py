@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus, announce, say
+from memsc.commands.options import add_cpus, add_isolation, announce, say
 from memsc.commands.report import show
 from memsc.commands.trace import INTERRUPTED, known_probes
 from memsc.runtime.errors import WITHHELD
@@ -38,6 +38,7 @@ class Command:
         parser.add_argument("--quick", action="store_true", help="few rounds: under three minutes")
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
         add_cpus(parser)
+        add_isolation(parser)
         parser.add_argument(
             "--probes",
             default="sched,ipi,syscalls",
@@ -63,7 +64,7 @@ class Command:
         announce(arms, notes)
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         try:
-            _measure(folder, command, arms, chosen, probes)
+            _measure(folder, command, arms, chosen, probes, isolate=args.isolate)
         except KeyboardInterrupt:
             say(f"interrupted; what was measured is in {folder}")
             return INTERRUPTED
@@ -76,6 +77,8 @@ def _measure(
     arms: Sequence[Launch],
     chosen: Mapping[str, Sequence[Case]],
     probes: Sequence[str],
+    *,
+    isolate: bool,
 ) -> None:
     from rich.console import Console
     from rich.progress import Progress
@@ -91,12 +94,17 @@ def _measure(
         refresh_per_second=1,
         disable=not sys.stderr.isatty(),
     )
-    with TraceWriter(folder) as writer, TraceSession(writer, command, arms, probes) as session:
-        for note in session.probing.notes:
+    with (
+        TraceWriter(folder) as writer,
+        TraceSession(writer, command, arms, probes, isolate) as session,
+    ):
+        for note in session.notes():
             say(f"note: {note}")
         with bar:
             task = bar.add_task("", total=count(chosen, [arm.arm for arm in arms]))
             run(session, chosen, arms, lambda what: bar.update(task, advance=1, description=what))
+    for note in session.notes():
+        say(f"note: {note}")
 
 
 def _print(folder: Path, as_json: bool) -> int:

@@ -22,6 +22,15 @@ def add_cpus(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_isolation(parser: argparse.ArgumentParser) -> None:
+    """Declare the wish for CPUs that nothing else uses."""
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="keep other tasks and interrupts off the program's CPUs (needs root or sudo)",
+    )
+
+
 def add_program(parser: argparse.ArgumentParser) -> None:
     """Declare the program to run, with all that follows it."""
     parser.add_argument(

@@ -8,7 +8,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus, add_patience, add_program, command_of, patient
+from memsc.commands.options import (
+    add_cpus,
+    add_isolation,
+    add_patience,
+    add_program,
+    command_of,
+    patient,
+)
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ class Command:
     """Run an unmodified program, its system calls executed on another CPU.
 
     memsc becomes the program: its exit status, signals and terminal are its own.
-    With --stats it runs as a child instead, and ends as that does. A dynamically
+    With --stats or --isolate it runs as a child, and memsc ends as that does. A dynamically
     linked glibc program is carried, and so is a script by its interpreter.
     """
 
@@ -33,6 +40,7 @@ class Command:
             "--service", default="inline", metavar="MODE", help="inline (default), scanner"
         )
         add_cpus(parser)
+        add_isolation(parser)
         add_patience(parser)
         parser.add_argument(
             "--stats", action="store_true", help="print on stderr how often each call was made"
@@ -57,10 +65,10 @@ class Command:
         path = find(command[0], looked)
         messages = [] if args.quiet else _messages(launch, notes)
         _print(*messages)
-        if not args.stats:
+        if not (args.stats or args.isolate):
             remember(launch, looked, messages)
             execute(launch, path, command)
-        return _with_statistics(launch, path, command)
+        return _as_child(launch, path, command, statistics=args.stats, isolate=args.isolate)
 
 
 def launch_of(args: argparse.Namespace) -> tuple[Launch, list[str]]:
@@ -98,19 +106,27 @@ def _print(*lines: str) -> None:
             print(*lines, sep="\n", file=stream, flush=True)
 
 
-def _with_statistics(launch: Launch, path: str, command: list[str]) -> int:
+def _as_child(
+    launch: Launch, path: str, command: list[str], *, statistics: bool, isolate: bool
+) -> int:
+    from contextlib import nullcontext
     from dataclasses import replace
     from shutil import rmtree
 
     from memsc.runtime.supervise import ended_as, supervise
     from memsc.runtime.tally import read, table
+    from memsc.tracer.elevate import isolated
     from memsc.tracer.folders import session_folder
 
     folder = session_folder()  # where `memsc clean` finds it, should this process be killed
     try:
-        file = folder / "stats"
-        status = supervise(replace(launch, stats=file), path, command)
-        _print(*table(read(file)))
+        file = folder / "stats" if statistics else None
+        with isolated(launch.app_cpus, launch.service_cpus) if isolate else nullcontext() as adopt:
+            # Onto an isolated CPU only the helper can put it.
+            cpus = () if isolate else launch.app_cpus
+            status = supervise(replace(launch, stats=file, app_cpus=cpus), path, command, adopt)
+        if file is not None:
+            _print(*table(read(file)))
     finally:
         rmtree(folder, ignore_errors=True)
     return ended_as(status)

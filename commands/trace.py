@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from memsc.commands.options import (
     add_cpus,
+    add_isolation,
     add_patience,
     add_program,
     announce,
@@ -47,6 +48,7 @@ class Command:
             "--service", default="inline", metavar="MODE,…", help="inline (default), scanner"
         )
         add_cpus(parser)
+        add_isolation(parser)
         add_patience(parser)
         parser.add_argument(
             "--probes",
@@ -94,10 +96,9 @@ class Command:
         try:
             with (
                 TraceWriter(folder) as writer,
-                TraceSession(writer, command, arms, probes) as session,
+                TraceSession(writer, command, arms, probes, args.isolate) as session,
             ):
-                said = len(session.probing.notes)
-                for note in session.probing.notes:
+                for note in session.notes():
                     say(f"note: {note}")
                 status = _rounds(session, [arm.arm for arm in arms], command, args.rounds)
         except KeyboardInterrupt as error:
@@ -106,7 +107,7 @@ class Command:
             else:
                 say("interrupted before anything was recorded")
             return SIGNALLED + (error.number if isinstance(error, Ended) else signal.SIGINT)
-        for note in session.probing.notes[said:]:
+        for note in session.notes():
             say(f"note: {note}")
         say(f"recorded in {folder}; see `memsc report {folder}`")
         return status

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,6 +212,59 @@ def spawn(launch: Launch, program: str, arguments: Sequence[str], mask: set[int]
         raise MemscError(
             program, error.strerror or "it cannot be executed", "check the file"
         ) from error
+
+
+def spawn_held(
+    launch: Launch,
+    program: str,
+    arguments: Sequence[str],
+    mask: set[int],
+    prepare: Callable[[int], None],
+) -> int:
+    """Like `spawn`, but the child waits, before it becomes the program, until it is prepared.
+
+    Args:
+        launch: how.
+        program: the file to execute.
+        arguments: argv, the program's name first.
+        mask: signals that it finds blocked.
+        prepare: called with its process number; if it raises, nothing is executed.
+
+    Raises:
+        MemscError: it cannot be executed.
+    """
+    environment = program_environment(launch)
+    reading, go = os.pipe()
+    failing, failure = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(go)
+            if os.read(reading, 1):
+                for number in _restored():
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                os.execve(program, list(arguments), environment)
+        except OSError as error:
+            os.write(failure, (error.strerror or "it cannot be executed").encode())
+        finally:
+            os._exit(127)
+    os.close(reading)
+    os.close(failure)
+    try:
+        prepare(child)
+        os.write(go, b"g")
+    except BaseException:
+        os.close(go)
+        os.waitpid(child, 0)
+        raise
+    os.close(go)
+    with os.fdopen(failing) as file:
+        why = file.read()  # closed by the exec that succeeds
+    if why:
+        os.waitpid(child, 0)
+        raise MemscError(program, why, "check the file")
+    return child
 
 
 def _preload(environment: Mapping[str, str]) -> str:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from memsc.runtime.launch import Launch, spawn
+from memsc.runtime.launch import Launch, spawn, spawn_held
 
 # Job control stops this process together with its child, by the terminal; faults are its own.
 _OURS = {
@@ -29,13 +29,19 @@ _OURS = {
 }
 
 
-def supervise(launch: Launch, program: str, arguments: Sequence[str]) -> int:
+def supervise(
+    launch: Launch,
+    program: str,
+    arguments: Sequence[str],
+    prepare: Callable[[int], None] | None = None,
+) -> int:
     """Run a program and pass signals on to it.
 
     Args:
         launch: how.
         program: the file to execute.
         arguments: argv, the program's name first.
+        prepare: called with the child's process number before it becomes the program.
 
     Returns:
         Its wait status.
@@ -47,7 +53,10 @@ def supervise(launch: Launch, program: str, arguments: Sequence[str]) -> int:
     awaited = passed | {signal.SIGCHLD}
     before = _blocked(signal.pthread_sigmask(signal.SIG_BLOCK, awaited))
     try:
-        child = spawn(launch, program, arguments, before)
+        if prepare is None:
+            child = spawn(launch, program, arguments, before)
+        else:
+            child = spawn_held(launch, program, arguments, before, prepare)
         while True:
             found = signal.sigwaitinfo(awaited)
             if found.si_signo == signal.SIGCHLD:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from memsc.commands.clean import Command
-from memsc.tracer import folders, leftovers, tracefs
+from memsc.tracer import folders, leftovers, tasks, tracefs
 from memsc.tracer.leftovers import clean
 
 MEMSC = (sys.executable, "-m", "memsc.commands")
@@ -48,7 +48,7 @@ def session(memory: Path, pid: int, started: int | None, region: str = "7-8-0.re
 def test_a_dead_sessions_folder_goes_and_a_live_ones_stays(memory: Path) -> None:
     dead = session(memory, DEAD, 5)
     reused = session(memory, os.getpid(), 1)  # our number, but another's start
-    alive = session(memory, os.getpid(), folders.start_time(os.getpid()))
+    alive = session(memory, os.getpid(), tasks.start_time(os.getpid()))
     done = clean(memory, uprobes=False)
     assert {item.name for item in done.removed} == {str(dead), str(reused)}
     assert [item.name for item in done.in_use] == [str(alive)]
@@ -70,7 +70,7 @@ def test_a_program_that_outlives_its_session_keeps_its_region(
     memory: Path, program: subprocess.Popen[bytes]
 ) -> None:
     for name in ("{}-{}.region", "{}-{}-3.region"):
-        region = name.format(program.pid, folders.start_time(program.pid))
+        region = name.format(program.pid, tasks.start_time(program.pid))
         folder = session(memory, DEAD, 5, region)
         (item,) = clean(memory, uprobes=False).in_use
         assert item.reason == f"its program, process {program.pid}, runs on"
@@ -80,7 +80,7 @@ def test_a_program_that_outlives_its_session_keeps_its_region(
 def test_a_program_that_nobody_waited_for_is_dead(
     memory: Path, program: subprocess.Popen[bytes]
 ) -> None:
-    folder = session(memory, DEAD, 5, f"{program.pid}-{folders.start_time(program.pid)}-0.region")
+    folder = session(memory, DEAD, 5, f"{program.pid}-{tasks.start_time(program.pid)}-0.region")
     program.kill()
     os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
     clean(memory, uprobes=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -247,7 +246,9 @@ def test_a_killed_session_leaves_a_trace_that_opens(tmp_path: Path) -> None:
     found = open_trace(folder)
     assert not found.session.complete
     assert not folders.owner_is_alive(session)
-    shutil.rmtree(session)
+    # The next command of any kind removes what it left.
+    assert memsc("report", str(folder)).returncode in (0, 1, 4)
+    assert not session.exists()
 
 
 BAD = {

@@ -65,19 +65,23 @@ class _Ring:
 class Helper:
     """The privileged helper process, and the ring buffers of its probes. A context manager.
 
-    Starts the helper at once: directly when this process is root, else by sudo, which may ask for a
-    password on the terminal. Steps: `load`, `watch` and `track`, `attach`, `recording = True`,
+    Args:
+        channel: a helper that others use too, who end it; without, one is started at once, and
+            ended by `close`.
+
+    Steps: `load`, `watch` and `track`, `attach`, `recording = True`,
     `drain` now and then, `losses` at the end. Not for more than one thread at a time.
 
     Raises:
         MemscError: it cannot be started; every method raises it when the helper has died.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel | None = None) -> None:
         self._rings: dict[str, _Ring] = {}
         self._recording: Counters | None = None
         self._tracking: Counters | None = None
-        self._channel = Channel()
+        self._shared = channel is not None
+        self._channel = channel or Channel()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +95,7 @@ class Helper:
         self.close()
 
     def close(self) -> None:
-        """Detach everything and end the helper; what was not drained is gone."""
+        """End the helper, and with it all its probes; what was not drained is gone."""
         for ring in self._rings.values():
             ring.ring.close()
             ring.losses.close()
@@ -100,7 +104,8 @@ class Helper:
             if counters is not None:
                 counters.close()
         self._recording = self._tracking = None
-        self._channel.close()
+        if not self._shared:
+            self._channel.close()
 
     # Probes.
 

@@ -48,22 +48,24 @@ def unsafe(root: Path, user: int) -> str | None:
     return None
 
 
-def _requesting_user() -> int | None:
-    """The user at the other end of standard input; None when it is no socket."""
+def _asker() -> tuple[int, int] | None:
+    """User and process at the other end of standard input; None when it is no socket."""
     try:
         with socket.socket(fileno=os.dup(0)) as connection:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     except OSError:
         return None
-    return int(struct.unpack("3i", credentials)[1])
+    pid, user, _ = struct.unpack("3i", credentials)
+    return int(user), int(pid)
 
 
 def main() -> int:
     """Check, import, serve; exit status 2 when it was not started by a session."""
-    user = _requesting_user()
-    if user is None:
+    asker = _asker()
+    if asker is None:
         sys.stderr.write("memsc: only a memsc session starts this program\n")
         return 2
+    user, pid = asker
     root = Path(__file__).resolve().parent.parent
     # A session that is root already has run the same code as root.
     reason = unsafe(root, user) if user else None
@@ -74,7 +76,7 @@ def main() -> int:
     package.__path__ = [str(root)]
     sys.modules["memsc"] = package
     serve = importlib.import_module("memsc.tracer.helper").serve
-    return int(serve(user))
+    return int(serve(user, pid))
 
 
 if __name__ == "__main__":

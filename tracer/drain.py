@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from memsc.runtime.errors import MemscError
 from memsc.runtime.library import syscall_name
 from memsc.runtime.region import Counts, Region, regions
-from memsc.tracer import folders
+from memsc.tracer import tasks
 from memsc.tracer.format import RoundKey
 from memsc.tracer.writer import TraceWriter
 
@@ -111,4 +111,4 @@ class Drain:
 
 
 def _alive(region: Region) -> bool:
-    return folders.start_time(region.pid) == int(region["start_time"])
+    return tasks.start_time(region.pid) == int(region["start_time"])

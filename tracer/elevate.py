@@ -8,7 +8,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -151,3 +152,50 @@ class Channel:
             raise self._died("tracing", "start the trace again; what was drained is kept")
         reply, descriptors = received
         return wire.checked(reply), descriptors
+
+
+@contextmanager
+def isolated(app: Collection[int], service: Collection[int]) -> Generator[Callable[[int], None]]:
+    """CPUs isolated as long as the context lasts; gives what lets a program on hold in.
+
+    Raises:
+        MemscError: they cannot be isolated.
+    """
+    channel = Channel()
+    try:
+        channel.ask("isolate", app=sorted(app), service=sorted(service))
+        yield lambda pid: (channel.ask("adopt", pid=pid), None)[1]
+    finally:
+        channel.close()
+
+
+class Elevation:
+    """The one helper of a session, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._channel: Channel | None = None
+
+    def channel(self) -> Channel:
+        """The helper.
+
+        Raises:
+            MemscError: it cannot be started.
+        """
+        if self._channel is None:
+            self._channel = Channel()
+        return self._channel
+
+    def restart(self) -> None:
+        """End what is left of the helper and start another, which undoes what that one left.
+
+        Raises:
+            MemscError: it cannot be started.
+        """
+        self.close()
+        self.channel()
+
+    def close(self) -> None:
+        """End the helper, if there is one."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.tasks import start_time
 
 MEMORY = Path("/dev/shm")
 
@@ -15,15 +16,6 @@ MEMORY = Path("/dev/shm")
 def base(uid: int | None = None) -> Path:
     """The folder of all sessions of a user."""
     return MEMORY / f"memsc-{os.getuid() if uid is None else uid}"
-
-
-def start_time(pid: int) -> int | None:
-    """Field 22 of a process's stat, which tells a reused number apart; None if there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(text.rpartition(")")[2].split()[19])
 
 
 def private() -> Path:

@@ -187,6 +187,37 @@ class ProbeStatus(msgspec.Struct, frozen=True):
     lost: int | None = None
 
 
+class Noise(msgspec.Struct, frozen=True):
+    """What took the application's CPUs away, per second, over `seconds` of time."""
+
+    seconds: float
+    interrupts: float
+    softirqs: float
+    switches: float | None = None
+    switches_reason: str | None = None
+    by_interrupt: dict[str, float] = {}  # the most frequent ones
+
+
+class Isolation(msgspec.Struct, frozen=True):
+    """How the application's CPUs were kept free, and what came there nevertheless.
+
+    `before` and `isolated` are measured on a CPU that one thread keeps busy, so that they compare;
+    `during` is while the session's programs ran.
+    """
+
+    how: str | None = (
+        None  # "v2 partition", "v2 cpuset", "v1 cpuset", "affinity"; null: not isolated
+    )
+    strays: int = 0  # threads of the kernel that cannot be moved
+    interrupts_moved: int = 0
+    interrupts_kept: int = 0
+    notes: list[str] = []
+    before: Noise | None = None
+    isolated: Noise | None = None
+    during: Noise | None = None
+    failed: list[str] = []  # what could not be given back at the end, and why
+
+
 class Session(msgspec.Struct, frozen=True):
     """`session.json`. A value that is not known is null, with a reason beside it, never 0."""
 
@@ -200,6 +231,7 @@ class Session(msgspec.Struct, frozen=True):
     arms: dict[str, Arm] = {}
     rounds: list[Round] = []
     probes: dict[str, ProbeStatus] = {}
+    isolation: Isolation | None = None
     perturbation: dict[str, Any] | None = None
 
     def encode(self) -> bytes:

@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -21,31 +20,16 @@ from typing import Any, cast
 from memsc.probes.declaration import Probe, find, names
 from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
-from memsc.tracer import tracefs, wire
+from memsc.tracer import tasks, tracefs, wire
 from memsc.tracer.bpf import Attachment, Compiled, Program, compile_text
 from memsc.tracer.headers import find_headers
+from memsc.tracer.isolating import Isolating
+from memsc.tracer.isolation import recover
 
 MAX_RING_BYTES = 1 << 30
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode, fixed by the kernel
 
-_RESTART = "reinstall memsc: its parts are of different versions"
 _REPORT = "report this as a fault of memsc"
-
-
-def _refuse(why: str) -> MemscError:
-    return MemscError("asking the helper", why, _RESTART)
-
-
-def _integers(value: object, low: int, high: int) -> list[int]:
-    """Value, if it is a list of integers within low … high."""
-    if not isinstance(value, list):
-        raise _refuse("a list of numbers is needed")
-    items = cast("list[object]", value)
-    # Not isinstance: true is an int in Python and no number in JSON.
-    numbers = [item for item in items if type(item) is int and low <= item <= high]
-    if len(numbers) != len(items):
-        raise _refuse(f"not all of {items} are whole numbers from {low} to {high}")
-    return numbers
 
 
 def possible_cpus() -> int:
@@ -147,9 +131,10 @@ class Server:
     Args:
         connection: the session's socket.
         user: who asks; 0 may track everything, another user only his own processes.
+        isolation: answers what concerns the isolation of CPUs.
     """
 
-    def __init__(self, connection: socket.socket, user: int) -> None:
+    def __init__(self, connection: socket.socket, user: int, isolation: Isolating) -> None:
         self._connection = connection
         self._user = user
         self._compiled: Compiled | None = None
@@ -157,7 +142,7 @@ class Server:
         self._tracking: LoadedProbe | None = None
         self._watched: set[int] = set()
         self._cpus = possible_cpus()
-        self._operations: dict[str, Callable[[wire.Message], tuple[wire.Message, list[int]]]] = {
+        self._operations: dict[str, wire.Operation] = {
             "load": self._load,
             "attach": self._attach,
             "detach": self._detach,
@@ -165,6 +150,7 @@ class Server:
             "cpus": self._watch,
             "misses": self._misses,
             "sweep": self._sweep,
+            **isolation.operations,
         }
 
     def run(self) -> int:
@@ -174,7 +160,7 @@ class Server:
             try:
                 received = wire.receive(self._connection)
             except ValueError as error:
-                wire.send(self._connection, wire.failure(_refuse(str(error))))
+                wire.send(self._connection, wire.failure(wire.refusal(str(error))))
                 continue
             if received is None:
                 return 0
@@ -189,7 +175,7 @@ class Server:
         operation = self._operations.get(str(request.get("op")))
         try:
             if operation is None:
-                raise _refuse(f"there is no operation {request.get('op')!r}")
+                raise wire.refusal(f"there is no operation {request.get('op')!r}")
             reply, descriptors = operation(request)
         except MemscError as error:
             return wire.failure(error), []
@@ -200,7 +186,7 @@ class Server:
     def _chosen(self, request: wire.Message, known: tuple[str, ...]) -> list[str]:
         value = request.get("probes")
         if not isinstance(value, list):
-            raise _refuse("a list of probes is needed")
+            raise wire.refusal("a list of probes is needed")
         chosen = cast("list[object]", value)
         names_ = [name for name in chosen if isinstance(name, str) and name in known]
         if len(names_) != len(chosen) or len(set(names_)) != len(names_):
@@ -212,12 +198,12 @@ class Server:
     def _pages(self, request: wire.Message, probes: list[Probe]) -> dict[str, int]:
         value = request.get("ring_bytes", {})
         if not isinstance(value, dict):
-            raise _refuse("ring sizes by probe are needed")
+            raise wire.refusal("ring sizes by probe are needed")
         given = cast("dict[str, object]", value)
         sizes: dict[str, int] = {}
         for probe in probes:
             size = given.get(probe.name, default_ring_bytes(probe))
-            (size,) = _integers([size], mmap.PAGESIZE, MAX_RING_BYTES)
+            (size,) = wire.integers([size], mmap.PAGESIZE, MAX_RING_BYTES)
             if size & (size - 1):
                 raise MemscError(
                     "sizing a ring buffer", f"{size} is no power of two", "choose one that is"
@@ -227,7 +213,7 @@ class Server:
 
     def _load(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         if self._compiled is not None:
-            raise _refuse("probes are loaded once per helper")
+            raise wire.refusal("probes are loaded once per helper")
         if Path("/proc/self/ns/pid").stat().st_ino != _INITIAL_PID_NAMESPACE:
             raise MemscError(
                 "attaching probes",
@@ -275,7 +261,7 @@ class Server:
     def _attach(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         chosen = self._chosen(request, tuple(self._loaded))
         if self._tracking is None:
-            raise _refuse("load comes before attach")
+            raise wire.refusal("load comes before attach")
         self._tracking.attach()
         problem = self._tracking.problem()
         if problem:
@@ -295,9 +281,9 @@ class Server:
         return {}, []
 
     def _track(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
-        (pid,) = _integers([request.get("pid")], 2, 1 << 22)
+        (pid,) = wire.integers([request.get("pid")], 2, 1 << 22)
         if self._compiled is None or self._tracking is None:
-            raise _refuse("load comes before track")
+            raise wire.refusal("load comes before track")
         # Before the threads are listed, so that one born meanwhile is either inherited or listed.
         self._tracking.attach()
         gone = MemscError("tracking a process", f"there is no process {pid}", "check its number")
@@ -307,7 +293,7 @@ class Server:
             raise gone from error
         tracked: set[int] = set()
         try:
-            self._require_own(pid)
+            tasks.require_own(pid, self._user, "tracking a process")
             while new := _threads(pid) - tracked:
                 for tid in new:
                     self._compiled.put("tracked", tid, -1)
@@ -324,23 +310,10 @@ class Server:
             os.close(descriptor)
         return {"threads": len(tracked)}, []
 
-    def _require_own(self, pid: int) -> None:
-        if self._user == 0:
-            return
-        status = Path(f"/proc/{pid}/status").read_text()
-        users = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
-        # All four, as for ptrace: a set-uid program that he started is not his to look into.
-        if any(int(user) != self._user for user in users):
-            raise MemscError(
-                "tracking a process",
-                f"process {pid} does not belong to user {self._user}",
-                "track one of your own, or run memsc as root",
-            )
-
     def _watch(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
-        cpus = set(_integers(request.get("cpus"), 0, self._cpus - 1))
+        cpus = set(wire.integers(request.get("cpus"), 0, self._cpus - 1))
         if self._compiled is None:
-            raise _refuse("load comes before cpus")
+            raise wire.refusal("load comes before cpus")
         for cpu in self._watched ^ cpus:
             self._compiled.put("watched", cpu, int(cpu in cpus))
         self._watched = cpus
@@ -355,19 +328,33 @@ class Server:
         return {"removed": tracefs.sweep()}, []
 
 
-def serve(user: int) -> int:
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def serve(user: int, asker: int) -> int:
     """Serve the session on standard input; returns the exit status.
 
     Args:
         user: who made the socket, as the kernel says.
+        asker: the process that made it.
     """
     # Ctrl-C in the user's terminal is for the session, which decides when to detach.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     os.umask(0o022)
+    recover()
     with socket.socket(fileno=os.dup(0)) as connection:
+        isolation = Isolating(user, asker)
+        # A machine that goes down asks first.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _leave)
         try:
-            return Server(connection, user).run()
+            return Server(connection, user, isolation).run()
         except OSError:
             # The session is gone; so is the reason to be here.
             return 0
+        finally:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            isolation.release()

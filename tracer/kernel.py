@@ -32,6 +32,7 @@ _PROG_ATTRIBUTES = 120
 _ATTRIBUTES = 112  # PERF_ATTR_SIZE_VER5
 _DISABLED, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 5, 1 << 6
 HARDWARE = 0
+_SOFTWARE, _CONTEXT_SWITCHES = 1, 3
 _USER_RDPMC = 1 << 2  # cap_user_rdpmc in the capabilities of the mapped page
 _CAPABILITIES = 40  # their offset
 
@@ -128,6 +129,16 @@ def open_perf(kind: int, config: int, where: bytes | None = None, offset: int = 
     buffer = ctypes.create_string_buffer(bytes(attributes), len(attributes))
     return _syscall(
         1, buffer, ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1), ctypes.c_ulong(8)
+    )
+
+
+def count_switches(cpu: int) -> int:
+    """Count a CPU's context switches from now on; returns a descriptor that reads as 64 bits."""
+    attributes = bytearray(_ATTRIBUTES)
+    struct.pack_into("<IIQ", attributes, 0, _SOFTWARE, _ATTRIBUTES, _CONTEXT_SWITCHES)
+    buffer = ctypes.create_string_buffer(bytes(attributes), len(attributes))
+    return _syscall(
+        1, buffer, ctypes.c_int(-1), ctypes.c_int(cpu), ctypes.c_int(-1), ctypes.c_ulong(8)
     )
 
 

@@ -2,7 +2,8 @@
 """What sessions left behind that could not clean up after themselves, and its removal.
 
 A session that ends in order leaves nothing. One that was killed leaves its folder of region files
-in memory; a BCC program that attached through tracefs leaves an entry there.
+in memory; one whose helper was killed leaves CPUs isolated, and a journal of that; a BCC program
+that attached through tracefs leaves an entry there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer import folders, starts, tracefs
+from memsc.tracer import folders, isolation, starts, tasks, tracefs
 
 AS_ROOT = "run `sudo memsc clean` for them"
 
@@ -26,8 +27,8 @@ class Item:
     """One thing found.
 
     Args:
-        kind: `session` or `uprobe`, or what was not looked at.
-        name: path of the folder, name of the entry.
+        kind: `session`, `isolation` or `uprobe`, or what was not looked at.
+        name: path of the folder or journal, name of the entry.
         reason: why it is still there; None for what was removed.
     """
 
@@ -51,7 +52,7 @@ class Cleaned:
 
 
 def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
-    """Remove what dead sessions left: this user's, or everybody's as root.
+    """Remove what dead sessions left, this user's, or everybody's as root, and what is kept.
 
     Args:
         memory: where session folders lie.
@@ -59,8 +60,7 @@ def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
     """
     done = Cleaned()
     for top in _tops(memory):
-        for folder in sorted(top.glob("session-*-*")):
-            _remove_session(folder, done)
+        _remove_sessions(top, done)
         with suppress(OSError):  # there is none, or it is made again at need
             shutil.rmtree(top / starts.FOLDER)
         if done.removed:
@@ -70,11 +70,29 @@ def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
         done.unseen.append(Item("sessions", "those of other users", "that needs root"))
         done.unseen.append(Item("uprobes", "entries in tracefs", "that needs root"))
     elif uprobes:
+        _recover(done)
         try:
             done.removed += [Item("uprobe", name) for name in tracefs.sweep()]
         except MemscError as error:
             done.unseen.append(Item("uprobes", "entries in tracefs", error.why))
     return done
+
+
+def tidy() -> None:
+    """What every command does first: remove what dead sessions of this user left, and say nothing.
+
+    As root that includes CPUs that are still isolated.
+    """
+    for top in _tops(folders.MEMORY):
+        _remove_sessions(top, Cleaned())
+    if os.geteuid() == 0:
+        isolation.recover()
+
+
+def _recover(done: Cleaned) -> None:
+    undone, failed = isolation.recover()
+    done.removed += [Item("isolation", name) for name in undone]
+    done.failed += [Item("isolation", *problem.partition(": ")[::2]) for problem in failed]
 
 
 def _tops(memory: Path) -> Iterator[Path]:
@@ -86,6 +104,11 @@ def _tops(memory: Path) -> Iterator[Path]:
             continue
         if status.st_uid == int(owner) and os.geteuid() in (0, status.st_uid):
             yield top
+
+
+def _remove_sessions(top: Path, done: Cleaned) -> None:
+    for folder in sorted(top.glob("session-*-*")):
+        _remove_session(folder, done)
 
 
 def _remove_session(folder: Path, done: Cleaned) -> None:
@@ -119,7 +142,7 @@ def _process(name: str) -> tuple[int, int] | None:
 
 
 def _alive(pid: int, started: int) -> bool:
-    if folders.start_time(pid) != started:
+    if tasks.start_time(pid) != started:
         return False
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

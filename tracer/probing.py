@@ -10,6 +10,7 @@ import msgspec
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer.attach import Helper, Loaded
+from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import ProbeStatus
 from memsc.tracer.writer import TraceWriter
 
@@ -23,6 +24,7 @@ class Probing:
     Args:
         writer: where events go.
         wanted: names of the probes.
+        elevation: where the privileged helper comes from.
 
     Attributes:
         status: what the trace says of each.
@@ -30,7 +32,8 @@ class Probing:
         notes: what the user should be told.
     """
 
-    def __init__(self, writer: TraceWriter, wanted: Sequence[str]) -> None:
+    def __init__(self, writer: TraceWriter, wanted: Sequence[str], elevation: Elevation) -> None:
+        self._elevation = elevation
         self._writer = writer
         self._wanted = tuple(wanted)
         self._helper: Helper | None = None
@@ -44,7 +47,7 @@ class Probing:
         if not self._wanted:
             return
         try:
-            self._helper = Helper()
+            self._helper = Helper(self._elevation.channel())
             loaded = self._helper.load(self._wanted)
             self._helper.watch(cpus)
             steady = [name for name in self._wanted if loaded[name].usable]

@@ -19,16 +19,20 @@ import msgspec
 import numpy as np
 
 from memsc.runtime import library, topology
+from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.tracer import environment, folders
 from memsc.tracer.clock import ClockTrack
 from memsc.tracer.drain import Drain
+from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import Arm, Round, RoundKey, Session
 from memsc.tracer.probing import Probing
+from memsc.tracer.quiet import Quiet
 from memsc.tracer.writer import TraceWriter
 
 # By default these end a process at once; a session ends its program, probes and trace first.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_SPIN_MS = 250
 
 
 class Ended(KeyboardInterrupt):
@@ -83,6 +87,7 @@ class TraceSession:
         command: what the user asked for, for the record.
         arms: the launch of each arm, in the order of the report.
         probes: names of the probes to use.
+        isolate: keep everything else off the application's CPUs.
 
     Raises:
         MemscError: the session's folder cannot be made. Probes that cannot be used are no error:
@@ -95,10 +100,13 @@ class TraceSession:
         command: Sequence[str],
         arms: Sequence[Launch],
         probes: Sequence[str] = (),
+        isolate: bool = False,
     ) -> None:
         self._writer = writer
         self._arms = {arm.arm: arm for arm in arms}
-        self.probing = Probing(writer, probes)
+        self._elevation = Elevation()
+        self.probing = Probing(writer, probes, self._elevation)
+        self.quiet = Quiet(self._elevation, isolate)
         self._rounds: list[Round] = []
         self._made: dict[str, int] = {}
         self._folder = folders.session_folder()
@@ -125,6 +133,7 @@ class TraceSession:
             # Whoever fails to enter is not asked to leave.
             try:
                 self.probing.abandon()
+                self.quiet.end()
             finally:
                 self._restore()
             raise
@@ -142,10 +151,32 @@ class TraceSession:
             clock=self._clock.fit(),
             arms={name: _arm(launch) for name, launch in self._arms.items()},
         )
+        self.quiet.begin(application, service, self._spin)
         self.probing.load(application | service)
         self._save(complete=False)
 
+    def _spin(self) -> None:
+        """Keep the application's first CPU busy for a moment, by a program as those to come."""
+        launch = Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
+        command = (str(WORK), "spin", str(_SPIN_MS))
+        target = self._hold(launch, command, layered=False)
+        target.go()
+        target.process.wait()
+
+    def _hold(self, launch: Launch, command: Sequence[str], **how: Any) -> Target:
+        """A program on hold, on its CPUs; where these are isolated only the helper can put it."""
+        if not self.quiet.isolated:
+            return Target(launch, command, **how)
+        target = Target(replace(launch, app_cpus=()), command, **how)
+        try:
+            self.quiet.adopt(target.pid)
+        except BaseException:
+            target.end()
+            raise
+        return target
+
     def _restore(self) -> None:
+        self._elevation.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         os.sched_setaffinity(0, self._before)
         for number, handler in self._handlers.items():
@@ -159,6 +190,7 @@ class TraceSession:
     ) -> None:
         try:
             self.probing.close()
+            self._session = msgspec.structs.replace(self._session, isolation=self.quiet.end())
             # After a failed write, or a fault of ours, what was written is readable as it is.
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._writer.flush()
@@ -207,7 +239,7 @@ class TraceSession:
         started = self._clock.sample()
         interrupted: KeyboardInterrupt | None = None
         with Path(os.devnull).open("r+b") as null:
-            target = Target(
+            target = self._hold(
                 launch,
                 work.command,
                 layered=work.layered,
@@ -256,6 +288,7 @@ class TraceSession:
 
     def _run(self, target: Target, drain: Drain | None, probes: Sequence[str]) -> None:
         self.probing.begin(probes, target.pid)
+        start = self.quiet.count()
         watched = os.pidfd_open(target.pid)
         try:
             target.go()
@@ -269,6 +302,7 @@ class TraceSession:
         finally:
             os.close(watched)
             self.probing.end(probes)
+            self.quiet.ran(start)
 
     def _write_timings(
         self, key: RoundKey, work: Work, recording: bool, cycles: int, made: int
@@ -284,6 +318,12 @@ class TraceSession:
             intervals = np.fromfile(work.timings, np.int64)
             self._writer.timings(key, recording, work.per_interval, intervals)
             work.timings.unlink()
+
+    def notes(self) -> list[str]:
+        """What the user should be told, and was not yet."""
+        found = self.quiet.notes + self.probing.notes
+        self.quiet.notes, self.probing.notes = [], []
+        return found
 
     # ---- the record ----
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from memsc.runtime.errors import MemscError
 
 Message = dict[str, Any]
+Operation = Callable[
+    [Message], tuple[Message, list[int]]
+]  # to a request the reply, descriptors with it
 
 MAX_BYTES = 1 << 16
 _MAX_DESCRIPTORS = 64
@@ -73,3 +76,26 @@ def checked(reply: Message) -> Message:
         return reply
     what, why, remedy = (str(reply.get(part, "unknown")) for part in ("what", "why", "remedy"))
     raise MemscError(what, why, remedy)
+
+
+def refusal(why: str) -> MemscError:
+    """What the helper says to a request that no session of the same version makes."""
+    return MemscError(
+        "asking the helper", why, "reinstall memsc: its parts are of different versions"
+    )
+
+
+def integers(value: object, low: int, high: int) -> list[int]:
+    """Value, if it is a list of integers within low … high.
+
+    Raises:
+        MemscError: it is not.
+    """
+    if not isinstance(value, list):
+        raise refusal("a list of numbers is needed")
+    items = cast("list[object]", value)
+    # Not isinstance: true is an int in Python and no number in JSON.
+    numbers = [item for item in items if type(item) is int and low <= item <= high]
+    if len(numbers) != len(items):
+        raise refusal(f"not all of {items} are whole numbers from {low} to {high}")
+    return numbers

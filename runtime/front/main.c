@@ -9,6 +9,7 @@
  *   MEMSC_FRONT_KEY       the record's key, MEMSC_FRONT_RECORD the name of the file to write
  *   MEMSC_FRONT_IGNORED   signals that Python itself ignores and that were ignored before
  */
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -127,12 +128,25 @@ static bool set_variables(const struct memsc_record *record)
     return setenv("LD_PRELOAD", list, 1) == 0;
 }
 
+/* Whether root has to undo what a killed session did to this machine, which Python does. */
+static bool is_called_to_undo(void)
+{
+    DIR *folder = geteuid() == 0 ? opendir("/run/memsc") : NULL;
+    if (!folder)
+        return false;
+    bool found = false;
+    for (const struct dirent *entry; !found && (entry = readdir(folder));)
+        found = strncmp(entry->d_name, "isolation-", 10) == 0;
+    closedir(folder);
+    return found;
+}
+
 int main(int argc, char **argv)
 {
     static struct memsc_record record;
     char key[MEMSC_KEY_SIZE], name[MEMSC_NAME_SIZE], found[PATH_MAX];
     int index = memsc_program_index(argc, argv);
-    if (!index || !memsc_key(key, index + 1, argv))
+    if (!index || is_called_to_undo() || !memsc_key(key, index + 1, argv))
         return become_python(argv);
     memsc_record_name(name, key);
     const char *path = NULL;

@@ -6,6 +6,7 @@
  *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
+ *   memsc-work spin MILLISECONDS       nothing, without a pause: keeps a CPU busy
  *
  * FILE gets the intervals as native 64-bit cycle counts. Transport and service come from the
  * MEMSC_* environment. With the transport `direct` and recording off the calls are plain
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "calls.h"
@@ -170,6 +172,16 @@ static void round_trips(int here, int there, size_t trips, const char *path)
     save(path, array, trips);
 }
 
+static void spin(long milliseconds)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t end = now.tv_sec * 1000 + now.tv_nsec / 1000000 + milliseconds;
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while (now.tv_sec * 1000 + now.tv_nsec / 1000000 < end);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "sync"))
@@ -181,12 +193,15 @@ int main(int argc, char **argv)
         batches((int)size, (size_t)positive(argv[3]), argv[4]);
     } else if (argc == 6 && !strcmp(argv[1], "calls"))
         operations(argv[2], argv[3], (size_t)positive(argv[4]), argv[5]);
+    else if (argc == 3 && !strcmp(argv[1], "spin"))
+        spin(positive(argv[2]));
     else if (argc == 6 && !strcmp(argv[1], "line"))
         round_trips((int)positive(argv[2]), (int)positive(argv[3]), (size_t)positive(argv[4]),
                     argv[5]);
     else {
         fprintf(stderr, "usage: memsc-work sync CALLS FILE | batch SIZE CALLS FILE | "
-                        "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE\n");
+                        "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
+                        "spin MILLISECONDS\n");
         return 2;
     }
     return 0;

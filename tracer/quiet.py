@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""How quiet the application's CPUs are: isolated if asked for, and measured in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+
+from memsc.runtime.errors import MemscError
+from memsc.tracer.elevate import Elevation
+from memsc.tracer.format import Isolation
+from memsc.tracer.noise import Counts, Meter, rates
+
+_MOST_COUNTERS = 32  # that many descriptors fit into one reply
+
+
+class Quiet:
+    """The application's CPUs from the session's start to its end.
+
+    Args:
+        elevation: where the privileged helper comes from.
+        wanted: isolate them.
+
+    Attributes:
+        isolated: they are isolated now; programs must be adopted.
+        notes: what the user should be told.
+    """
+
+    def __init__(self, elevation: Elevation, wanted: bool) -> None:
+        self._elevation = elevation
+        self._wanted = wanted
+        self._meter = Meter(())
+        self._spans: list[tuple[Counts, Counts]] = []
+        self._found = Isolation()
+        self.isolated = False
+        self.notes: list[str] = []
+
+    def begin(
+        self, app: Collection[int], service: Collection[int], spin: Callable[[], None]
+    ) -> None:
+        """Isolate, if wanted, and measure what difference it makes.
+
+        Args:
+            app: CPUs of the application.
+            service: CPUs of the service.
+            spin: keeps an application CPU busy for a moment.
+
+        Raises:
+            MemscError: it is wanted and cannot be.
+        """
+        self._meter = Meter(frozenset(app))
+        if not self._wanted:
+            return
+        channel = self._elevation.channel()
+        counters = channel.ask("switches", cpus=sorted(app)[:_MOST_COUNTERS])[1]
+        if len(app) <= _MOST_COUNTERS:
+            self._meter.switches = counters
+        before = self._measure(spin)
+        reply, _ = channel.ask("isolate", app=sorted(app), service=sorted(service))
+        self.isolated = True
+        said: dict[str, Any] = reply["isolation"]
+        self._found = Isolation(**said, before=before)
+        self._found = msgspec.structs.replace(self._found, isolated=self._measure(spin))
+        if said["how"] != "v2 partition":
+            self.notes += said["notes"]
+
+    def _measure(self, spin: Callable[[], None]) -> Any:
+        start = self._meter.read()
+        spin()
+        return rates([(start, self._meter.read())])
+
+    def adopt(self, pid: int) -> None:
+        """Let a program in that is on hold.
+
+        Raises:
+            MemscError: the kernel refused, or the helper has died.
+        """
+        if self.isolated:
+            self._elevation.channel().ask("adopt", pid=pid)
+
+    def count(self) -> Counts:
+        """The counts as they are now."""
+        return self._meter.read()
+
+    def ran(self, start: Counts) -> None:
+        """A program ran since start."""
+        self._spans.append((start, self._meter.read()))
+
+    def end(self) -> Isolation:
+        """Give the CPUs back; returns what the trace says of them.
+
+        Never fails: what could not be given back is in the result, and in notes.
+        """
+        failed: list[str] = []
+        if self.isolated:
+            self.isolated = False
+            try:
+                failed = self._elevation.channel().ask("release")[0]["failed"]
+            except MemscError as error:
+                # The helper was killed. A fresh one finds its journal.
+                try:
+                    self._elevation.restart()
+                except MemscError:
+                    failed = [f"{error.why}: run `sudo memsc clean`"]
+            self.notes += [f"not given back: {problem}" for problem in failed]
+        self._meter.close()
+        return msgspec.structs.replace(self._found, during=rates(self._spans), failed=failed)
