@@ -18,6 +18,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from memsc.analysis.bands import plot_bands
+from memsc.analysis.conditions import isolation_lines
 from memsc.analysis.overview import plot_overview, short_ns
 from memsc.analysis.scan import ALL
 from memsc.analysis.summary import Json
@@ -120,6 +121,8 @@ def _environment(summary: Json) -> Iterator[tuple[str, str]]:
     skew = clock["skew_bound_ns"]
     agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew unknown"
     yield "clock", f"{clock['counter']}, {clock['hz'] / 1e9:.4f} GHz, {agree}"
+    for line in isolation_lines(summary):
+        yield "application CPU", line
     for name, arm in summary["arms"].items():
         sides = {"application": arm["app_cpus"], "service": arm["service_cpus"]}
         cpus = [f"{side} CPU {', '.join(map(str, some))}" for side, some in sides.items() if some]

@@ -32,8 +32,8 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `perturbation`, `environment`, `clock`, `probes`. Per arm: `calls`, `lost`,
-        `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
+        `timings`, `perturbation`, `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`,
+        `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
     """
     session = trace.session
     reasons = trace.checks.withheld()
@@ -52,6 +52,7 @@ def summarise(trace: Trace) -> Json:
         "perturbation": records(trace.timings.df_perturbation()),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
+        "isolation": msgspec.to_builtins(session.isolation),
         "probes": {name: msgspec.to_builtins(found) for name, found in session.probes.items()},
     }
 

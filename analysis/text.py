@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.conditions import isolation_lines
 from memsc.analysis.stages import natural
 from memsc.analysis.summary import Json
 from memsc.tracer.format import STAGES
@@ -64,6 +65,7 @@ def _machine(summary: Json) -> Iterator[str]:
     )
     isolated = env.get("isolated_cpus") or "none"
     yield f"isolated CPUs {isolated} · idle driver {env.get('idle_driver') or 'unknown'}"
+    yield from isolation_lines(summary)
     fit, skew = clock["residual_ns"], clock["skew_bound_ns"]
     agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"
     known = f"fit ±{fit:.1f} ns" if fit is not None else "fit unknown"

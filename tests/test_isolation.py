@@ -119,8 +119,8 @@ def test_texts_of_kernel_files_are_compared_by_what_they_mean() -> None:
     assert same("0-1\n", "0-1")
     assert not same("0-1", "0-2")
     assert not same("", "0")
-    assert interrupts._to_mask(frozenset({0, 33})) == "00000002,00000001"
-    assert interrupts._from_mask("2,00000001\n") == {0, 33}
+    assert interrupts.to_mask(frozenset({0, 33})) == "00000002,00000001"
+    assert interrupts.from_mask("2,00000001\n") == {0, 33}
 
 
 # ---- affinities ----
@@ -182,8 +182,8 @@ def run(script: str, folder: Path) -> str:
     return done.stdout
 
 
-LEFT = "ls /run/memsc; ls -d /sys/fs/cgroup/cpuset/memsc* 2>/dev/null; "
-LEFT += "cat /sys/fs/cgroup/cpuset/cpuset.sched_load_balance"
+LEFT = """ls /run/memsc; ls -d /sys/fs/cgroup/cpuset/memsc* 2>/dev/null
+cat /sys/fs/cgroup/cpuset/cpuset.sched_load_balance"""
 INSIDE = "cat /proc/self/cpuset; sed -n s/Cpus_allowed_list:.//p /proc/self/status"
 
 

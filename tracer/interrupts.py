@@ -32,20 +32,22 @@ def move_away(journal: Journal, app: frozenset[int], online: frozenset[int]) -> 
             kept += 1
     for file in _MASKS:
         try:
-            now = _from_mask(file.read_text())
+            now = from_mask(file.read_text())
             if now & app:
-                journal.write(file, _to_mask((now - app) or (online - app)))
+                journal.write(file, to_mask((now - app) or (online - app)))
         except (OSError, ValueError):
             continue  # this kernel has no such file
     return moved, kept
 
 
-def _from_mask(text: str) -> frozenset[int]:
+def from_mask(text: str) -> frozenset[int]:
+    """The CPUs of a mask as the kernel writes it."""
     value = int(text.strip().replace(",", ""), 16)
     return frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
 
 
-def _to_mask(cpus: frozenset[int]) -> str:
+def to_mask(cpus: frozenset[int]) -> str:
+    """A mask as the kernel reads it."""
     value = sum(1 << cpu for cpu in cpus)
     words = [f"{value >> shift & 0xFFFFFFFF:08x}" for shift in range(0, value.bit_length(), 32)]
     return ",".join(reversed(words))
