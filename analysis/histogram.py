@@ -26,7 +26,12 @@ _BIAS = (1023 << PRECISION) - 1
 
 def bins_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The bin of each value. Values of 0 and below share bin 0."""
-    pattern = values.astype(np.float64).view(np.int64) >> _SHIFT
+    return bins_of_floats(values.astype(np.float64))
+
+
+def bins_of_floats(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The same for integers that are floats already, of any shape."""
+    pattern = values.view(np.int64) >> _SHIFT
     pattern -= _BIAS
     return np.maximum(pattern, 0, out=pattern)
 
@@ -71,10 +76,10 @@ class Histogram:
         """Counts values whose bins are known."""
         if not len(bins):
             return EMPTY
-        low = int(bins.min())
-        counts = np.bincount(bins - low)
+        # There are few bins, and looking for the lowest first costs as much as counting.
+        counts = np.bincount(bins)
         found = np.flatnonzero(counts)
-        return Histogram(found + low, counts[found])
+        return Histogram(found, counts[found])
 
     @staticmethod
     def merge(parts: Iterable[Histogram]) -> Histogram:

@@ -13,7 +13,9 @@ blocks.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,9 +25,11 @@ from numpy.typing import NDArray
 
 from memsc.analysis.selection import Selection
 from memsc.analysis.sketch import Sketch
-from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, RoundKey, TraceFolder, read_part
+from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
 
 MOST_BLOCKS = 16
+"""Of one round; fewer where an arm has many rounds, so that memory stays bounded."""
+BLOCKS_OF_AN_ARM = 256
 BLOCKS_OF_A_PART = 8
 SMALLEST_BLOCK = 256
 ALL = "all"
@@ -52,10 +56,11 @@ class BlockKey(NamedTuple):
 
 @dataclass(slots=True)
 class Cells:
-    """Sketches by cell and block, and how many blocks each round has."""
+    """Sketches by cell and block, how many blocks each round has, and may have at most."""
 
     sketches: dict[Cell, dict[BlockKey, Sketch]] = field(default_factory=dict)
     blocks: dict[RoundKey, int] = field(default_factory=dict)
+    most: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, part: Cells) -> None:
         """Appends the cells of the part that comes next in the trace."""
@@ -67,7 +72,7 @@ class Cells:
                 mine[BlockKey(key.round, key.block + shift)] = sketch
         for key, count in part.blocks.items():
             self.blocks[key] = shifts[key] + count
-            while self.blocks[key] > MOST_BLOCKS:
+            while self.blocks[key] > self.most.get((key.arm, key.case), MOST_BLOCKS):
                 self._halve(key)
 
     def _halve(self, key: RoundKey) -> None:
@@ -96,7 +101,7 @@ class Cells:
             cell: {key: Sketch.merge(sketches) for key, sketches in sorted(blocks.items())}
             for cell, blocks in together.items()
         }
-        return Cells({**merged, **self.sketches}, self.blocks)
+        return Cells({**merged, **self.sketches}, self.blocks, self.most)
 
 
 def scan(
@@ -117,12 +122,33 @@ def gather(
 ) -> Cells:
     """Sketches some parts of a trace, in their order."""
     rounds = chosen_rounds(trace, selection)
-    cells = Cells()
-    for part in parts:
-        cells.add(sketch_part(part, selection, rounds))
+    cells = Cells(most=_most_blocks(trace.session.rounds))
+    for part, table in _read_ahead(parts, selection):
+        cells.add(sketch_table(table, rounds))
         if progress:
             progress(part.rows)
     return cells
+
+
+def _most_blocks(rounds: Iterable[Round]) -> dict[tuple[str, str], int]:
+    """How many blocks a round of each arm and case may have."""
+    count = Counter((r.arm, r.case) for r in rounds if not r.check)
+    return {
+        key: min(max(BLOCKS_OF_AN_ARM // number, 1), MOST_BLOCKS) for key, number in count.items()
+    }
+
+
+def _read_ahead(parts: Iterable[Part], selection: Selection) -> Iterator[tuple[Part, pa.Table]]:
+    """Each part's selected rows; the next is read while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: tuple[Part, Future[pa.Table]] | None = None
+        for part in parts:
+            reading = pool.submit(_selected, part, selection)
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = part, reading
+        if waiting:
+            yield waiting[0], waiting[1].result()
 
 
 def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKey] | None:
@@ -136,12 +162,16 @@ def sketch_part(
     part: Part, selection: Selection, rounds: Collection[RoundKey] | None = None
 ) -> Cells:
     """One part's cells: a pure function of the file, so any machine may do it."""
+    return sketch_table(_selected(part, selection), rounds)
+
+
+def _selected(part: Part, selection: Selection) -> pa.Table:
     columns = ["arm", "case", "round", "syscall", "flags", *STAMPS, *selection.columns]
     table = read_part(part, columns)
     mask = selection.mask(table)
-    if mask is not None and not mask.all():
-        table = table.filter(pa.array(mask))
-    return sketch_table(table, rounds)
+    if mask is None or mask.all():
+        return table
+    return table.filter(pa.array(mask))
 
 
 def sketch_table(table: pa.Table, rounds: Collection[RoundKey] | None = None) -> Cells:

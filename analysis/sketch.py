@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.analysis.histogram import Histogram, bins_of
+from memsc.analysis.histogram import Histogram, bins_of_floats
 from memsc.tracer.format import FLAGS, STAGES
 
 TOTAL = "total"
@@ -50,25 +50,26 @@ class Sketch:
             stages: shape (5, n), cycles: the stages and their total, n at least 1.
             flags: shape (n,), flag bits.
         """
-        total_bins = bins_of(stages[-1])
-        low = int(total_bins.min())
-        histograms = (
-            *(Histogram.of(stage) for stage in stages[:-1]),
-            Histogram.of_bins(total_bins),
-        )
-        kept = histograms[-1].bins - low
         # Weights are summed as floats, exact up to 2**53 cycles: a month of one CPU.
-        bands = np.stack([np.bincount(total_bins - low, stage)[kept] for stage in stages[:-1]])
+        spent = stages.astype(np.float64)
+        bins = bins_of_floats(spent)
+        histograms = tuple(Histogram.of_bins(row) for row in bins)
+        kept = histograms[-1].bins
+        bands = np.stack([np.bincount(bins[-1], stage)[kept] for stage in spent[:-1]])
+        mins, none = stages.min(axis=1), np.zeros(len(QUANTITIES), np.int64)
+        bits = list(FLAGS.values())
         return Sketch(
             stages.shape[1],
             stages.sum(axis=1),
-            stages.min(axis=1),
+            mins,
             stages.max(axis=1),
             int(np.count_nonzero(stages[:-1].sum(axis=0) != stages[-1])),
-            np.count_nonzero(stages < 0, axis=1).astype(np.int64),
+            np.count_nonzero(stages < 0, axis=1).astype(np.int64) if (mins < 0).any() else none,
             histograms,
             bands.astype(np.int64),
-            np.array([np.count_nonzero(flags & bit) for bit in FLAGS.values()], np.int64),
+            np.array([np.count_nonzero(flags & bit) for bit in bits], np.int64)
+            if flags.any()
+            else np.zeros(len(bits), np.int64),
         )
 
     @staticmethod

@@ -180,11 +180,20 @@ def quantiles(
         counts[row, np.searchsorted(whole.bins, part.bins)] = part.counts
     np.cumsum(counts, axis=1, out=counts)
     below = resampling.weights @ counts
-    found = np.empty((len(qs), RESAMPLES))
-    for row, q in enumerate(qs):
-        rank = np.ceil(q * below[:, -1:])
-        found[row] = values[np.argmax(below >= rank, axis=1)]
-    return found
+    ranks = np.ceil(np.asarray(qs) * below[:, -1:])
+    return values[_first_at_least(below, ranks)].T
+
+
+def _first_at_least(below: NDArray[np.float32], ranks: NDArray[np.floating]) -> NDArray[np.int64]:
+    """For each rank, the first column of its row that reaches it: halving, all rows at once."""
+    low = np.zeros(ranks.shape, np.int64)
+    high = np.full(ranks.shape, below.shape[1] - 1, np.int64)
+    for _ in range(below.shape[1].bit_length()):
+        middle_of = (low + high) // 2
+        reached = np.take_along_axis(below, middle_of, axis=1) >= ranks
+        high = np.where(reached, middle_of, high)
+        low = np.where(reached, low, np.minimum(middle_of + 1, high))
+    return high
 
 
 def insufficient(sketch: Sketch, quantity: int, q: float) -> str | None:

@@ -28,6 +28,8 @@ class Command:
     memory and on disk), peers (io_uring, eventfd, seccomp and others). The result
     is a trace like any other, for report, compare and export; the targets are
     printed with it.
+    Alone, and not among all: analysis (the report of ten million calls against
+    other libraries, on a trace made from a short recording, or from --source).
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,7 @@ class Command:
         parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
         parser.add_argument("--quick", action="store_true", help="few rounds: under three minutes")
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+        parser.add_argument("--source", metavar="TRACE", help="analysis: what its calls are like")
         add_cpus(parser)
         add_isolation(parser)
         parser.add_argument(
@@ -54,6 +57,8 @@ class Command:
         from memsc.tracer.cases import choose, suites
         from memsc.tracer.writer import prepare_output
 
+        if "analysis" in args.suite:
+            return _analysis(args)
         probes = known_probes(args.probes)
         arms, notes = place(ALL, Launch(), args.app_cpus, args.service_cpus)
         disk = Path(args.output).absolute().parent
@@ -69,6 +74,45 @@ class Command:
             say(f"interrupted; what was measured is in {folder}")
             return INTERRUPTED
         return _print(folder, args.json)
+
+
+ANALYSIS_CALLS = 10_000_000
+
+
+def _analysis(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from memsc.analysis.race import race, race_json, render
+    from memsc.runtime.errors import USAGE, MemscError
+    from memsc.tracer.enlarge import enlarge
+    from memsc.tracer.format import open_trace
+
+    if args.suite != ["analysis"]:
+        why = "it measures libraries, the others this machine"
+        raise MemscError("suite analysis", why, "run it alone", USAGE)
+    with TemporaryDirectory(prefix="memsc-analysis-") as scratch:
+        source = open_trace(args.source or _sample(scratch, args))
+        folder = open_trace(enlarge(source, ANALYSIS_CALLS, args.output, force=args.force))
+    runners = race(folder, 3 if args.quick else 5, lambda name: say(f"next is {name}"))
+    if args.json:
+        environment = folder.session.environment
+        print(json.dumps(race_json(folder, runners, environment), indent=1, allow_nan=False))
+    else:
+        show(render(folder, runners))
+    return 0
+
+
+def _sample(scratch: str, args: argparse.Namespace) -> Path:
+    from memsc.runtime.launch import Launch
+    from memsc.tracer.arms import ALL, place
+    from memsc.tracer.cases import suites
+    from memsc.tracer.writer import prepare_output
+
+    arms, _ = place(ALL, Launch(), args.app_cpus, args.service_cpus)
+    sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}
+    folder = prepare_output(Path(scratch) / "sample.memsc")
+    _measure(folder, ["memsc", "bench", "sync", "--quick"], arms, sync, ())
+    return folder
 
 
 def _measure(

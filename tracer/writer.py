@@ -174,6 +174,11 @@ class TraceWriter:
         schema = pa.schema(fields, metadata={"memsc_schema": str(fmt.SCHEMA)})
         self._append(f"{fmt.EVENTS}/{probe}", schema, columns)
 
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Appends rows that have the table's columns already, as read from another trace."""
+        self._pending.setdefault(table, []).extend(rows.to_batches())
+        self._write(table, everything=False)
+
     def flush(self) -> None:
         """Writes what is pending as parts: call it at each round's end."""
         for table in list(self._pending):
