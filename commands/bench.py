@@ -111,7 +111,8 @@ def _sample(scratch: str, args: argparse.Namespace) -> Path:
     arms, _ = place(ALL, Launch(), args.app_cpus, args.service_cpus)
     sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}
     folder = prepare_output(Path(scratch) / "sample.memsc")
-    _measure(folder, ["memsc", "bench", "sync", "--quick"], arms, sync, ())
+    command = ["memsc", "bench", "sync", "--quick"]
+    _measure(folder, command, arms, sync, (), isolate=args.isolate)
     return folder
 
 
