@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from memsc.analysis.overview import cells_of, short_ns
-from memsc.analysis.scan import ALL
+from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.style import STAGE_COLOURS, styled
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES
@@ -49,6 +49,20 @@ def plot_bands(trace: Trace, case: str | None = None) -> Figure:
             axes.set_visible(False)
         handles = [grid.flat[0].barh(0, 0, color=STAGE_COLOURS[stage]) for stage in STAGES]
         figure.legend(handles, STAGES, ncols=4, loc="outside lower center", handlelength=1)
+        sns.despine(figure)
+    return figure
+
+
+def plot_band(trace: Trace, cell: Cell) -> Figure:
+    """One panel of `plot_bands`, a figure of its own, without a legend."""
+    frame = trace.tail.df_bands()
+    for name, value in cell._asdict().items():
+        frame = frame[frame[name] == value]
+    figure = Figure(figsize=(4.9, 2.3), layout="constrained")
+    with styled():
+        axes = figure.subplots()
+        _panel(axes, frame[frame["sufficient"]].to_dict("records"))
+        axes.set_title(cell.arm)
         sns.despine(figure)
     return figure
 

@@ -69,6 +69,7 @@ def flame_svg(
     note: str = "",
     order: Sequence[str] = (),
     standalone: bool = True,
+    width: float = WIDTH,
 ) -> str:
     """Draws stacks, outermost frame first.
 
@@ -81,6 +82,7 @@ def flame_svg(
         order: frames of these names stand side by side in this order, others by weight.
         standalone: a file; else it stands in a page that has the colours `--ink`, `--dim`
             and `--paper`.
+        width: pixels.
     """
     root = _Frame()
     # A frame's place must not depend on the order that stacks came in.
@@ -92,10 +94,10 @@ def flame_svg(
     drawing = _Drawing(says, ranks, root, base is not None)
     rows = root.depth()
     height = _HEAD + rows * _ROW + _EDGE
-    drawing.frame(("all",), root, _EDGE, height - _EDGE - _ROW, WIDTH - 2 * _EDGE)
+    drawing.frame(("all",), root, _EDGE, height - _EDGE - _ROW, width - 2 * _EDGE)
     style = f"<style>{_OWN_COLOURS if standalone else ''}{_STYLE}</style>"
     space = ' xmlns="http://www.w3.org/2000/svg"' if standalone else ""
-    head = f'<svg class="flame"{space} viewBox="0 0 {WIDTH:g} {height:g}" role="img">'
+    head = f'<svg class="flame"{space} viewBox="0 0 {width:g} {height:g}" role="img">'
     words = f'<text class="title" x="{_EDGE:g}" y="18">{said(title)}</text>'
     words += f'<text class="note" x="{_EDGE:g}" y="35">{said(note)}</text>' if note else ""
     return "\n".join([f"{head}{style}<title>{said(title)}</title>", words, *drawing.out, "</svg>"])

@@ -8,10 +8,11 @@ of each system call took.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memsc.analysis.flamegraph import Stack, flame_svg
+from memsc.analysis.flamegraph import WIDTH, Stack, flame_svg
 from memsc.analysis.overview import short_ns
 from memsc.analysis.scan import ALL
 from memsc.analysis.stages import natural
@@ -107,10 +108,23 @@ def write_folded_difference(found: Difference, path: Path) -> str:
 def write_flamegraph(trace: Trace, path: Path) -> str:
     """A flame graph of all time: arm, case, system call, stage."""
     stacks = stacks_of(trace)
-    path.write_text(
-        flame_svg(stacks, trace.name, short_ns, note=_SUMS, order=(*trace.arms, *STAGES))
-    )
+    path.write_text(whole_svg(stacks, trace.name, trace.arms))
     return f"{len(stacks)} stacks, nanoseconds"
+
+
+def whole_svg(
+    stacks: Mapping[Stack, int],
+    title: str,
+    arms: Sequence[str] = (),
+    *,
+    standalone: bool = True,
+    width: float = WIDTH,
+) -> str:
+    """The flame graph of nanoseconds by stack (see `flame_svg`)."""
+    order = (*arms, *STAGES)
+    return flame_svg(
+        stacks, title, short_ns, note=_SUMS, order=order, standalone=standalone, width=width
+    )
 
 
 def write_flamegraph_difference(found: Difference, path: Path) -> str:
@@ -119,7 +133,7 @@ def write_flamegraph_difference(found: Difference, path: Path) -> str:
     return f"{found.arm} against {found.base}: {found.case}, nanoseconds per call"
 
 
-def difference_svg(found: Difference, *, standalone: bool = True) -> str:
+def difference_svg(found: Difference, *, standalone: bool = True, width: float = WIDTH) -> str:
     """The differential flame graph of two arms (see `flame_svg`)."""
     gone = sum(ns for stack, ns in found.old.items() if not found.new.get(stack))
     note = "nanoseconds per call; orange took longer than in the base, blue shorter"
@@ -127,7 +141,14 @@ def difference_svg(found: Difference, *, standalone: bool = True) -> str:
         note += f"; {short_ns(gone)} were spent in the base only"
     title = f"{found.arm} against {found.base}: {found.case}"
     return flame_svg(
-        found.new, title, short_ns, base=found.old, note=note, order=STAGES, standalone=standalone
+        found.new,
+        title,
+        short_ns,
+        base=found.old,
+        note=note,
+        order=STAGES,
+        standalone=standalone,
+        width=width,
     )
 
 

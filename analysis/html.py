@@ -7,20 +7,18 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
-from memsc.analysis.bands import plot_bands
+from memsc.analysis import page
 from memsc.analysis.conditions import isolation_lines
-from memsc.analysis.overview import plot_overview, short_ns
+from memsc.analysis.overview import short_ns
 from memsc.analysis.scan import ALL
+from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.summary import Json
 from memsc.analysis.tables import DERIVED, to_csv
 from memsc.analysis.text import biggest, cases_of, number, ratio_cells, trust_lines
@@ -30,6 +28,10 @@ from memsc.tracer.format import STAGES
 
 WORST = 6
 """Calls shown one by one, of each arm."""
+CASES = 30
+"""Cases with a table of their own: a page must not grow with the trace."""
+LONGEST = 400_000
+"""Bytes of a table that is offered in the page."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN = (
@@ -57,9 +59,11 @@ def to_html(trace: Trace, summary: Json) -> str:
         stages=STAGES,
         trust=[(sign, _KINDS[sign], text) for sign, text in trust_lines(summary)],
         environment=list(_environment(summary)),
-        overview=_figure(lambda: plot_overview(trace)),
-        bands=_figure(lambda: plot_bands(trace)),
-        cases=[_case(summary, name) for name in cases_of(summary)],
+        halves=page.halves(trace),
+        bands=list(page.bands(trace)),
+        flames=list(page.flames(trace)),
+        cases=[_case(summary, name) for name in cases_of(summary)[:CASES]],
+        more=max(len(cases_of(summary)) - CASES, 0),
         **_against(summary),
         machine=_machine(summary),
         worst=list(_worst(trace)),
@@ -82,32 +86,6 @@ def save_html(trace: Trace, summary: Json, path: Path) -> None:
         temporary.unlink(missing_ok=True)
         why = error.strerror or str(error)
         raise MemscError(f"cannot write {path}", why, "choose another place") from error
-
-
-def inline_svg(figure: Figure) -> str:
-    """A figure to stand in a page: it takes the page's colours, and its ids clash with none."""
-    file = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "memsc"}):
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", bbox_inches="tight", transparent=True, metadata=metadata)
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    # Seaborn's ink, and black where matplotlib says nothing.
-    text = text.replace("#262626", "currentColor").replace("#dddddd", "var(--line)")
-    text = re.sub(r"(<text\b)(?![^>]*fill)", r'\1 fill="currentColor"', text)
-    # The edges between stages are the paper showing through.
-    text = re.sub(r"stroke: (?:#ffffff|white)", "stroke: var(--paper)", text)
-    return text.replace("#6e6e6e", "var(--dim)")
-
-
-def _figure(draw: Callable[[], Figure]) -> str:
-    try:
-        return inline_svg(draw())
-    except MemscError:
-        # Nothing was recorded: the checks above say so.
-        return ""
 
 
 def _environment(summary: Json) -> Iterator[tuple[str, str]]:
@@ -155,9 +133,7 @@ def _row(name: str, content: Json, sub: bool) -> Json:
         bounds += "*"
     cells = [_cell(content["stages"][stage]["mean_ns"]) for stage in STAGES]
     cells += [_cell(total["mean_ns"]), {"text": bounds, "why": None}]
-    cells += [
-        _cell(total[f"{p}_ns"], total.get(f"{p}_reason")) for p in ("p50", "p90", "p99", "p999")
-    ]
+    cells += [_cell(total[f"{p}_ns"], total.get(f"{p}_reason")) for p in PERCENTILES]
     cells.append(_cell(total["max_ns"]))
     return {"name": name, "calls": f"{content['calls']:,}", "cells": cells, "sub": sub}
 
@@ -220,7 +196,11 @@ def _ratios(summary: Json) -> Iterator[Json]:
 
 
 def _worst(trace: Trace) -> Iterator[Json]:
-    for row in trace.tail.df_worst(WORST).to_dict("records"):
+    frame = trace.tail.df_worst(WORST).sort_values("total_ns", ascending=False, kind="stable")
+    frame = frame.groupby("arm", sort=False).head(WORST)
+    order = {arm: rank for rank, arm in enumerate(trace.arms)}
+    frame = frame.sort_values("arm", kind="stable", key=lambda arms: arms.map(order))
+    for row in frame.to_dict("records"):
         total = max(row["total_ns"], 1e-9)
         parts = [(stage, row[f"{stage}_ns"]) for stage in STAGES]
         yield {
@@ -243,10 +223,12 @@ def _perturbation(summary: Json) -> Iterator[Json]:
         yield names | shown | {"ratio": f"{ratio:.3f}" if ratio is not None else "–"}
 
 
-def _downloads(trace: Trace) -> Iterator[tuple[str, str]]:
+def _downloads(trace: Trace) -> Iterator[tuple[str, str | None]]:
+    """Name and content of each small table; None where it would outgrow the page."""
     for name, make in DERIVED.items():
         frame = make(trace)
         if name == "stages":
             # Every system call of a large program would outgrow the page.
             frame = frame[frame["syscall"] == ALL]
-        yield name, base64.b64encode(to_csv(frame)).decode()
+        content = to_csv(frame)
+        yield name, base64.b64encode(content).decode() if len(content) <= LONGEST else None

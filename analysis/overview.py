@@ -47,6 +47,18 @@ def plot_overview(trace: Trace, case: str | None = None) -> Figure:
     return figure
 
 
+def plot_halves(trace: Trace, case: str | None = None) -> tuple[Figure, Figure]:
+    """The two halves of `plot_overview` as figures, for a page that puts one below the other."""
+    cells = cells_of(trace, case)
+    left, right = (Figure(figsize=(4.9, 3.5), layout="constrained") for _ in range(2))
+    with styled():
+        plot_shares(trace, cells, left.subplots())
+        plot_tail(trace, cells, right.subplots())
+        for figure in (left, right):
+            sns.despine(figure)
+    return left, right
+
+
 def save_overview(trace: Trace, path: Path, case: str | None = None) -> None:
     """Draws `plot_overview` into a file (.svg, .png or .pdf)."""
     save(plot_overview(trace, case), path)
@@ -100,7 +112,7 @@ def plot_tail(trace: Trace, cells: list[Cell], axes: Axes) -> None:
     axes.set_yscale("log")
     axes.set_ylim(top=1.3)
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.yaxis.set_major_formatter(FuncFormatter(_above))
     axes.xaxis.set_major_formatter(FuncFormatter(_short_ns))
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_xlabel("total time of a call")
@@ -118,6 +130,12 @@ def short_ns(value: float) -> str:
 
 def _percent(value: float, _: int | None) -> str:
     return f"{100 * value:.10g} %"
+
+
+def _above(value: float, _: int | None) -> str:
+    """A share of calls that take longer, with the percentile that it is."""
+    share = f"{100 * value:.10g} %"
+    return share if not 0 < value < 1 else f"p{100 * (1 - value):.10g} · {share}"
 
 
 def _short_ns(value: float, _: int | None) -> str:

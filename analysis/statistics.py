@@ -33,7 +33,7 @@ FEWEST_BLOCKS = 4
 SAMPLES_ABOVE = 20
 """Calls that must lie above a percentile for it to be reported."""
 
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 
 Blocks = Mapping[BlockKey, Sketch]
 

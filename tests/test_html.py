@@ -6,15 +6,18 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 from tests import browser, traces
 
 from memsc import analysis as ma
+from memsc.analysis import html
 from memsc.analysis.html import to_html
 from memsc.analysis.summary import summarise
 from memsc.commands.__main__ import main
@@ -116,3 +119,35 @@ def test_a_browser_draws_it(page: str, tmp_path: Path, width: int, dark: bool) -
     # The four stages, as the figures and the bars of the slowest calls have them.
     found = {colour for _, colour in colours}
     assert {(0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0xCC, 0x79, 0xA7)} <= found
+
+
+def test_the_page_stays_small_whatever_the_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "CASES", 2)
+    monkeypatch.setattr(html, "LONGEST", 1000)
+    folder = tmp_path / "a.memsc"
+    for case in ("sync", "one", "two", "three"):
+        traces.fabricate(tmp_path / f"{case}.memsc", rounds=1, calls=60, case=case)
+    merged(folder, [tmp_path / f"{case}.memsc" for case in ("sync", "one", "two", "three")])
+    trace = ma.open(folder)
+    text = to_html(trace, summarise(trace))
+    assert "2 more cases" in text
+    assert text.count("Nanoseconds per call, 1 round") == 2
+    assert "stages: too large for this page" in text
+    assert "memsc against ipi: sync" in text
+    assert text.count('class="bar"') == 3 * html.WORST
+
+
+def merged(folder: Path, parts: list[Path]) -> Path:
+    """One trace of several."""
+    found = [ma.open(part).folder for part in parts]
+    shutil.copytree(parts[0], folder)
+    for index, part in enumerate(found):
+        for piece in part.parts["calls"]:
+            name = f"part-{1000 * index + int(piece.path.stem[5:]):04d}.parquet"
+            shutil.copy(piece.path, folder / "calls" / name)
+    rounds = [r for part in found for r in part.session.rounds]
+    session = replace(found[0].session, rounds=rounds)
+    (folder / "session.json").write_bytes(session.encode())
+    return folder
