@@ -14,6 +14,14 @@ from typing import Literal
 
 Type = Literal["u8", "i32", "u32", "i64", "u64", "name"]
 
+Way = Literal["tracepoint", "raw", "fentry", "kprobe", "usdt", "sample"]
+"""How a program comes to be run.
+
+`tracepoint` and `raw` (cheaper, plain arguments): `category:event`. `fentry` and `kprobe`: entry of
+a kernel function. `usdt`: `provider:probe` of memsc's own libraries. `sample`: `EVENT:HERTZ` on
+every CPU, EVENT one of `cycles` (needs a PMU) and `cpu-clock`.
+"""
+
 C_TYPES: dict[Type, str] = {
     "u8": "u8 {}",
     "i32": "s32 {}",
@@ -71,28 +79,64 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Hook:
-    """One BPF program and the tracepoint it sits on.
+class Variant:
+    """One way to get a hook's events; of several the first that the machine has is used.
 
     Args:
-        tracepoint: `category:event`.
+        way: see `Way`.
+        points: pairs of a place and the C function that is attached there; all of them are needed.
+        fields: fields that a tracepoint's format must show.
+    """
+
+    way: Way
+    points: tuple[tuple[str, str], ...]
+    fields: tuple[str, ...] = ()
+
+    @property
+    def programs(self) -> frozenset[str]:
+        """Names of its C functions."""
+        return frozenset(program for _, program in self.points)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One BPF program and where it sits: mostly a tracepoint.
+
+    Args:
+        place: `category:event`, or what `way` says.
         program: the C function's name.
         kinds: names of the kinds it makes; empty for a program that only keeps state.
         fields: fields that the tracepoint's format must show; for a raw hook they stand in for the
             order of its arguments.
         raw: attach to the raw tracepoint, which is cheaper and hands over plain arguments. Only for
             tracepoints whose arguments are numbers: pointers would need the right kernel's headers.
+        way: how it is attached; `raw` is short for one of them.
+        instead: what else brings the same kinds and columns, in order of preference, for machines
+            that lack the first.
         required: without it the probe is refused; otherwise only its kinds are absent.
         remedy: what to do when the kernel lacks it.
     """
 
-    tracepoint: str
+    place: str
     program: str
     kinds: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     raw: bool = False
     required: bool = False
     remedy: str = "use a kernel that has this tracepoint"
+    way: Way = "tracepoint"
+    instead: tuple[Variant, ...] = ()
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """All ways to get its events, the preferred one first."""
+        way: Way = "raw" if self.raw else self.way
+        return (Variant(way, ((self.place, self.program),), self.fields), *self.instead)
+
+    @property
+    def programs(self) -> frozenset[str]:
+        """Names of the C functions of all variants."""
+        return frozenset[str]().union(*(variant.programs for variant in self.variants))
 
 
 LEADING = (
@@ -117,6 +161,7 @@ class Probe:
         disturbs: it slows the calls themselves, so its rounds are left out of latency figures.
         ring_bytes: default size of its ring buffer, a power of two of at least a page; locked
             kernel memory.
+        tables: further BPF maps of its C that the session reads.
         cost_ns: measured cost of one hit in nanoseconds, None while it was not measured.
     """
 
@@ -127,6 +172,7 @@ class Probe:
     hooks: tuple[Hook, ...]
     disturbs: bool = False
     ring_bytes: int = 64 << 20
+    tables: tuple[str, ...] = ()
     cost_ns: float | None = None
 
     def __post_init__(self) -> None:

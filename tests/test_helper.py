@@ -17,13 +17,13 @@ import pytest
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, wait_until
 
-from memsc.probes.declaration import find
+from memsc.probes.declaration import Hook, Kind, Probe, Variant, find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import tracefs, wire
 from memsc.tracer.attach import Helper
 from memsc.tracer.boot import unsafe
 from memsc.tracer.elevate import BOOT, PYTHON
-from memsc.tracer.helper import LoadedProbe
+from memsc.tracer.loaded import LoadedProbe, Places
 
 BPF = pytest.mark.bpf
 
@@ -167,23 +167,56 @@ def test_a_process_that_is_not_there_is_not_tracked() -> None:
             helper.track(child.pid)
 
 
+class Without(Places):
+    """A machine that lacks what some programs need."""
+
+    def __init__(self, *programs: str) -> None:
+        self._lacking = set(programs)
+
+    def absence(self, variant: Variant) -> str | None:
+        return "not here" if variant.programs & self._lacking else None
+
+
 def test_a_probe_without_an_optional_tracepoint_says_what_it_cannot_show() -> None:
-    state = LoadedProbe(find("ipi"), {"ipi_on_send": "not here"}).state()
+    state = LoadedProbe(find("ipi"), Without("ipi_on_wake_idle")).state()
     assert state["usable"] is True
-    assert state["absent"] == {"send": "not here"}
+    assert state["absent"] == {"wake_idle": "not here"}
 
 
 def test_a_probe_without_a_required_tracepoint_is_refused_with_its_remedy() -> None:
-    state = LoadedProbe(find("sched"), {"sched_on_switch": "not here"}).state()
+    state = LoadedProbe(find("sched"), Without("sched_on_switch")).state()
     assert (state["usable"], state["reason"]) == (False, "not here")
     assert state["remedy"]
 
 
 def test_a_probe_without_any_tracepoint_is_refused() -> None:
     declared = find("ipi")
-    state = LoadedProbe(declared, {hook.program: "not here" for hook in declared.hooks}).state()
+    programs = frozenset[str]().union(*(hook.programs for hook in declared.hooks))
+    state = LoadedProbe(declared, Without(*programs)).state()
     assert state["usable"] is False
     assert "Linux 6.4" in str(state["remedy"])
+
+
+def test_of_a_hooks_variants_the_first_that_the_machine_has_is_used() -> None:
+    instead = (
+        Variant("fentry", (("f", "b"),)),
+        Variant("kprobe", (("f", "c"), ("g", "d"))),
+    )
+    hook = Hook("some:event", "a", kinds=("k",), raw=True, instead=instead)
+    declared = Probe("some", "some", (Kind("k", ""),), (), (hook,))
+    for lacking, way, absent in (
+        ((), "raw", set[str]()),
+        (("a",), "fentry", {"a"}),
+        (("a", "b"), "kprobe", {"a", "b"}),
+        (("a", "d"), "fentry", {"a", "c", "d"}),
+    ):
+        one = LoadedProbe(declared, Without(*lacking))
+        assert one.state()["ways"][0] == way
+        assert one.absent == absent
+        assert one.problem() is None
+    none = LoadedProbe(declared, Without("a", "b", "c"))
+    assert none.problem() == ("not here; not here; not here", hook.remedy)
+    assert none.absent == {"a", "b", "c", "d"}
 
 
 def test_without_a_session_the_helper_says_so() -> None:

@@ -28,6 +28,7 @@ class Loaded:
         reason: why not, else None.
         remedy: what to do about that, else None.
         absent: kinds of events that this kernel cannot show, and why; their count is not known.
+        ways: how its programs are attached, out of `memsc.probes.declaration.Way`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Loaded:
     reason: str | None
     remedy: str | None
     absent: Mapping[str, str]
+    ways: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Helper:
         self._rings: dict[str, _Ring] = {}
         self._recording: Counters | None = None
         self._tracking: Counters | None = None
+        self._tables: dict[str, int] = {}
         self._shared = channel is not None
         self._channel = channel or Channel()
 
@@ -104,6 +107,8 @@ class Helper:
             if counters is not None:
                 counters.close()
         self._recording = self._tracking = None
+        while self._tables:
+            os.close(self._tables.popitem()[1])
         if not self._shared:
             self._channel.close()
 
@@ -139,6 +144,8 @@ class Helper:
                 )
                 losses = Counters(by_table[f"{name}_losses"], words)
                 self._rings[name] = _Ring(ring, losses)
+                for table in find(name).tables:
+                    self._tables[table] = os.dup(by_table[table])
         except OSError as error:
             raise MemscError(
                 "mapping the ring buffers", str(error.strerror), "choose smaller ones"
@@ -216,6 +223,10 @@ class Helper:
             KeyError: it is not loaded.
         """
         return self._rings[probe].ring.drain(limit)
+
+    def table(self, name: str) -> int:
+        """Descriptor of a loaded probe's further table; stays the helper's."""
+        return self._tables[name]
 
     def fill(self, probe: str) -> float:
         """How full the probe's ring buffer is, 0 to 1."""

@@ -12,11 +12,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from memsc.probes.declaration import Way
 from memsc.runtime.errors import MemscError
+from memsc.tracer import perf
 
 # As linux/bpf.h numbers program types.
-_TRACEPOINT = 5
-_RAW_TRACEPOINT = 17
+_TYPES: dict[Way, int] = {
+    "tracepoint": 5,
+    "raw": 17,
+    "fentry": 26,
+    "kprobe": 2,
+    "usdt": 2,
+    "sample": 7,
+}
 
 _INSTALL = "install Debian's python3-bpfcc (apt install python3-bpfcc) for /usr/bin/python3"
 
@@ -39,7 +47,7 @@ class _Bpf(Protocol):
 class _Library(Protocol):
     def bpf_attach_tracepoint(self, fd: int, category: bytes, event: bytes) -> int: ...
     def bpf_attach_raw_tracepoint(self, fd: int, event: bytes) -> int: ...
-    def bpf_close_perf_event_fd(self, fd: int) -> int: ...
+    def bpf_attach_kfunc(self, fd: int) -> int: ...
 
 
 @contextmanager
@@ -63,49 +71,61 @@ def _first_error(lines: Sequence[str], fallback: str) -> str:
 
 
 class Attachment:
-    """One program on its tracepoint, until closed or until the process ends."""
+    """One program where it sits, until closed or until the process ends."""
 
-    def __init__(self, library: _Library, fd: int, raw: bool) -> None:
-        self._library = library
-        self._fd = fd
-        self._raw = raw
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self._descriptors = list(descriptors)
 
     def close(self) -> None:
         """Detach."""
-        if self._fd < 0:
-            return
-        if self._raw:
-            os.close(self._fd)
-        else:
-            self._library.bpf_close_perf_event_fd(self._fd)
-        self._fd = -1
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 class Program:
     """One verified program."""
 
-    def __init__(self, library: _Library, fd: int, raw: bool) -> None:
+    def __init__(self, library: _Library, fd: int, way: Way) -> None:
         self._library = library
         self._fd = fd
-        self._raw = raw
+        self._way = way
 
-    def attach(self, tracepoint: str) -> Attachment:
-        """Attach to `category:event`.
+    def attach(self, place: str) -> Attachment:
+        """Attach to a tracepoint `category:event`, raw or not, or to a kernel function's entry.
 
         Raises:
             OSError: the kernel refused.
         """
-        category, event = tracepoint.encode().split(b":")
+        if self._way == "kprobe":
+            return self.attach_events([perf.open_kprobe(place)])
+        category, _, event = place.encode().partition(b":")
         lines: list[str] = []
         ctypes.set_errno(0)
         with _stderr_into(lines):
-            if self._raw:
+            if self._way == "raw":
                 fd = self._library.bpf_attach_raw_tracepoint(self._fd, event)
+            elif self._way == "fentry":
+                fd = self._library.bpf_attach_kfunc(self._fd)  # the function is in the program
             else:
                 fd = self._library.bpf_attach_tracepoint(self._fd, category, event)
         if fd < 0:
-            raise OSError(ctypes.get_errno(), _first_error(lines, "the kernel refused"), tracepoint)
-        return Attachment(self._library, fd, self._raw)
+            raise OSError(ctypes.get_errno(), _first_error(lines, "the kernel refused"), place)
+        return Attachment([fd])
+
+    def attach_events(self, events: Sequence[int]) -> Attachment:
+        """Attach to perf events, which are closed with the attachment.
+
+        Raises:
+            OSError: the kernel refused; the events are closed.
+        """
+        attachment = Attachment(events)
+        try:
+            for event in events:
+                perf.attach(event, self._fd)
+        except OSError:
+            attachment.close()
+            raise
+        return attachment
 
     def misses(self) -> int | None:
         """Hits the kernel skipped because the CPU was inside a BPF program; None if not told."""
@@ -124,7 +144,7 @@ class Compiled:
         self._bpf = bpf
         self._library = library
 
-    def program(self, name: str, raw: bool) -> Program:
+    def program(self, name: str, way: Way) -> Program:
         """Load one program.
 
         Raises:
@@ -133,12 +153,11 @@ class Compiled:
         lines: list[str] = []
         try:
             with _stderr_into(lines):
-                kind = _RAW_TRACEPOINT if raw else _TRACEPOINT
-                fd = self._bpf.load_func(name.encode(), kind).fd
+                fd = self._bpf.load_func(name.encode(), _TYPES[way]).fd
         # BCC raises nothing more precise.
         except Exception as error:
             raise OSError(0, _first_error(lines, str(error)), name) from error
-        return Program(self._library, fd, raw)
+        return Program(self._library, fd, way)
 
     def descriptor(self, table: str) -> int:
         """The map's file descriptor; stays BCC's."""

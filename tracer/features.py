@@ -22,7 +22,7 @@ from memsc import runtime
 from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
-from memsc.tracer import bpf, headers, kernel, tracefs
+from memsc.tracer import bpf, headers, kernel, perf, tracefs
 from memsc.tracer.environment import Environment
 
 State = Literal["ok", "missing", "unknown"]
@@ -237,7 +237,8 @@ def _tracepoints() -> Iterator[Feature]:
     wanted: dict[str, str] = {}
     for name in (*declaration.names(), "tracking"):
         for hook in declaration.find(name).hooks:
-            wanted.setdefault(hook.tracepoint, hook.remedy)
+            if hook.variants[0].way in ("tracepoint", "raw"):
+                wanted.setdefault(hook.place, hook.remedy)
     for tracepoint in FURTHER:
         wanted.setdefault(tracepoint, "use a kernel with CONFIG_IO_URING; no probe needs it")
     for tracepoint, remedy in sorted(wanted.items()):
@@ -257,10 +258,10 @@ def _tracepoint(tracepoint: str) -> str:
 
 def _kprobe() -> str:
     try:
-        kind = kernel.perf_kind("kprobe")
+        perf.kind_of("kprobe")
     except OSError as error:
         raise OSError(errno.ENOENT, "kprobes are not built in") from error
-    return _first_of(lambda name: os.close(kernel.open_perf(kind, 0, name.encode())))
+    return _first_of(lambda name: os.close(perf.open_kprobe(name)))
 
 
 def _fentry() -> str:
@@ -289,15 +290,14 @@ def _first_of(attach: Callable[[str], None]) -> str:
 
 def _uprobe(semaphores: int) -> str:
     try:
-        kind = kernel.perf_kind("uprobe")
+        perf.kind_of("uprobe")
     except OSError as error:
         raise OSError(errno.ENOENT, "uprobes are not built in") from error
     # In a file that no process has mapped, so that the try stops nobody.
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"\x90" * 8192)
         file.flush()
-        counter = (4096 * semaphores) << 32
-        os.close(kernel.open_perf(kind, counter, file.name.encode(), 64))
+        os.close(perf.open_uprobe(Path(file.name), 64, 4096 * semaphores))
     return "attaches; the kernel keeps the semaphore" if semaphores else "attaches"
 
 
@@ -323,14 +323,15 @@ def _counters(environment: Environment) -> Iterator[Feature]:
 
 def _cycles(from_user: bool) -> str:
     try:
-        perf = kernel.open_perf(kernel.HARDWARE, 0)
+        flags = perf.Flag.DISABLED | perf.Flag.EXCLUDE_KERNEL | perf.Flag.EXCLUDE_HV
+        event = perf.open_event(perf.HARDWARE, flags=flags)
     except FileNotFoundError as error:
         raise OSError(errno.ENOENT, "this machine shows no counters") from error
     try:
-        if from_user and not kernel.readable_from_user(perf):
+        if from_user and not perf.readable_from_user(event):
             raise OSError(errno.EOPNOTSUPP, "the instruction is not allowed")
     finally:
-        os.close(perf)
+        os.close(event)
     return "allowed" if from_user else "cycles count"
 
 

@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,10 +20,11 @@ from memsc.probes.declaration import Probe, find, names
 from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
 from memsc.tracer import tasks, tracefs, wire
-from memsc.tracer.bpf import Attachment, Compiled, Program, compile_text
+from memsc.tracer.bpf import Compiled, compile_text
 from memsc.tracer.headers import find_headers
 from memsc.tracer.isolating import Isolating
 from memsc.tracer.isolation import recover
+from memsc.tracer.loaded import LoadedProbe, Places
 
 MAX_RING_BYTES = 1 << 30
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode, fixed by the kernel
@@ -46,83 +46,6 @@ def default_ring_bytes(probe: Probe) -> int:
 
 def _threads(pid: int) -> set[int]:
     return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
-
-
-class LoadedProbe:
-    """One probe's programs, and their attachments while attached.
-
-    Args:
-        probe: its declaration.
-        absent: programs that cannot be had, and why.
-    """
-
-    def __init__(self, probe: Probe, absent: dict[str, str]) -> None:
-        self.probe = probe
-        self.absent = absent
-        self.programs: dict[str, Program] = {}
-        self.attachments: list[Attachment] = []
-
-    def load(self, compiled: Compiled) -> None:
-        """Have the kernel verify its programs; what it refuses is absent."""
-        for hook in self.probe.hooks:
-            if hook.program in self.absent:
-                continue
-            try:
-                self.programs[hook.program] = compiled.program(hook.program, hook.raw)
-            except OSError as error:
-                self.absent[hook.program] = f"the kernel refused {hook.program}: {error.strerror}"
-
-    def attach(self) -> None:
-        """Attach what was loaded, unless it is; what the kernel refuses is absent."""
-        if self.attachments:
-            return
-        for hook in self.probe.hooks:
-            program = self.programs.get(hook.program)
-            if program is None:
-                continue
-            try:
-                self.attachments.append(program.attach(hook.tracepoint))
-            except OSError as error:
-                self.absent[hook.program] = f"{hook.tracepoint} refused: {error.strerror}"
-
-    def detach(self) -> None:
-        """Detach; can be attached again."""
-        # Each close waits for the kernel's grace period; together they wait for one.
-        with ThreadPoolExecutor(max(len(self.attachments), 1)) as pool:
-            list(pool.map(Attachment.close, self.attachments))
-        self.attachments = []
-
-    def problem(self) -> tuple[str, str] | None:
-        """Reason and remedy, if it cannot be attached."""
-        hooks = self.probe.hooks
-        lacking = [hook for hook in hooks if hook.program in self.absent]
-        fatal = [hook for hook in lacking if hook.required]
-        if not fatal and len(lacking) < len(hooks):
-            return None
-        first = (fatal or lacking)[0]
-        return self.absent[first.program], first.remedy
-
-    def state(self) -> wire.Message:
-        """What `memsc.tracer.attach.Loaded` says of it, but for the name."""
-        problem = self.problem()
-        absent = {
-            kind: self.absent[hook.program]
-            for hook in self.probe.hooks
-            if hook.program in self.absent
-            for kind in hook.kinds
-        }
-        return {
-            "usable": problem is None,
-            "reason": problem and problem[0],
-            "remedy": problem and problem[1],
-            "absent": absent,
-        }
-
-    def misses(self) -> int | None:
-        """Hits the kernel skipped, of all its programs; None if it does not say of each."""
-        counts = [program.misses() for program in self.programs.values()]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
 
 
 class Server:
@@ -220,12 +143,11 @@ class Server:
                 "this is a container: the kernel's process ids are others than those seen here",
                 "run memsc outside of it, or with the host's process ids (--pid=host)",
             )
-        place = tracefs.mount()
-        candidates: dict[str, LoadedProbe] = {}
-        for name in ("tracking", *self._chosen(request, names())):
-            probe = find(name)
-            reasons = {hook.program: tracefs.absence(place, hook) for hook in probe.hooks}
-            candidates[name] = LoadedProbe(probe, {p: why for p, why in reasons.items() if why})
+        places = Places(tracefs.mount(), self._user)
+        candidates = {
+            name: LoadedProbe(find(name), places)
+            for name in ("tracking", *self._chosen(request, names()))
+        }
         tracking = candidates.pop("tracking")
         problem = tracking.problem()
         if problem:
@@ -235,7 +157,7 @@ class Server:
         headers = find_headers()
         headers.apply()
         parts = [tracking, *usable.values()]
-        absent = {program for part in parts for program in part.absent}
+        absent = set[str]().union(*(part.absent for part in parts))
         text = compose([part.probe for part in parts], pages, self._cpus, absent)
         compiled = compile_text(text)
         for part in parts:
@@ -247,7 +169,7 @@ class Server:
         self._loaded = {name: one for name, one in usable.items() if one.problem() is None}
         tables = ["recording", "tracking_losses"]
         for name in self._loaded:
-            tables += [f"{name}_events", f"{name}_losses"]
+            tables += [f"{name}_events", f"{name}_losses", *find(name).tables]
         reply = {
             "probes": {name: one.state() for name, one in candidates.items()},
             "tables": tables,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from memsc.tracer import kernel, wire
+from memsc.tracer import perf, wire
 from memsc.tracer.isolation import Isolation
 
 _MOST_CPUS = 8192
@@ -56,4 +56,4 @@ class Isolating:
 
     def _switches(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         cpus = wire.integers(request.get("cpus"), 0, _MOST_CPUS)
-        return {}, [kernel.count_switches(cpu) for cpu in cpus]
+        return {}, [perf.count_switches(cpu) for cpu in cpus]

@@ -13,9 +13,9 @@ import mmap
 import os
 import platform
 import struct
-from pathlib import Path
 
-_NUMBERS = {  # bpf, perf_event_open, io_uring_setup
+BPF, PERF_EVENT_OPEN, IO_URING_SETUP = range(3)
+_NUMBERS = {
     "x86_64": (321, 298, 425),
     "aarch64": (280, 241, 425),
 }
@@ -28,14 +28,6 @@ _FENTRY = 24
 _ATTACH_BTF_ID = 108  # its offset in the attributes of _PROG_LOAD
 _PROG_ATTRIBUTES = 120
 
-# linux/perf_event.h
-_ATTRIBUTES = 112  # PERF_ATTR_SIZE_VER5
-_DISABLED, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 5, 1 << 6
-HARDWARE = 0
-_SOFTWARE, _CONTEXT_SWITCHES = 1, 3
-_USER_RDPMC = 1 << 2  # cap_user_rdpmc in the capabilities of the mapped page
-_CAPABILITIES = 40  # their offset
-
 _SQPOLL = 1 << 1  # linux/io_uring.h
 
 # r0 = 0; exit
@@ -45,7 +37,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def _syscall(which: int, *args: object) -> int:
+def system_call(which: int, *args: object) -> int:
+    """Make the system call BPF, PERF_EVENT_OPEN or IO_URING_SETUP; returns its result."""
     numbers = _NUMBERS.get(platform.machine())
     if numbers is None:
         raise OSError(errno.ENOSYS, f"memsc does not know the system calls of {platform.machine()}")
@@ -58,7 +51,7 @@ def _syscall(which: int, *args: object) -> int:
 
 def _bpf(command: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    return _syscall(0, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+    return system_call(BPF, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
 
 
 def make_ring_buffer() -> int:
@@ -111,55 +104,9 @@ def function_id(name: str) -> int:
     return int(found)
 
 
-def open_perf(kind: int, config: int, where: bytes | None = None, offset: int = 0) -> int:
-    """Open a perf event of this process, disabled; returns its descriptor.
-
-    Args:
-        kind: HARDWARE, or a number from /sys/bus/event_source/devices/*/type.
-        config: as the kind wants it.
-        where: kernel function of a kprobe or file of a uprobe.
-        offset: place within it, in bytes.
-    """
-    name = ctypes.create_string_buffer(where or b"")
-    flags = _DISABLED | _EXCLUDE_HV | (_EXCLUDE_KERNEL if where is None else 0)
-    attributes = bytearray(_ATTRIBUTES)
-    struct.pack_into("<IIQ", attributes, 0, kind, _ATTRIBUTES, config)
-    struct.pack_into("<Q", attributes, 40, flags)
-    struct.pack_into("<QQ", attributes, 56, ctypes.addressof(name) if where else 0, offset)
-    buffer = ctypes.create_string_buffer(bytes(attributes), len(attributes))
-    return _syscall(
-        1, buffer, ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1), ctypes.c_ulong(8)
-    )
-
-
-def count_switches(cpu: int) -> int:
-    """Count a CPU's context switches from now on; returns a descriptor that reads as 64 bits."""
-    attributes = bytearray(_ATTRIBUTES)
-    struct.pack_into("<IIQ", attributes, 0, _SOFTWARE, _ATTRIBUTES, _CONTEXT_SWITCHES)
-    buffer = ctypes.create_string_buffer(bytes(attributes), len(attributes))
-    return _syscall(
-        1, buffer, ctypes.c_int(-1), ctypes.c_int(cpu), ctypes.c_int(-1), ctypes.c_ulong(8)
-    )
-
-
-def perf_kind(device: str) -> int:
-    """Number of a dynamic perf device, such as `kprobe` and `uprobe`.
-
-    Raises:
-        OSError: ENOENT if the kernel has none.
-    """
-    return int(Path(f"/sys/bus/event_source/devices/{device}/type").read_text())
-
-
-def readable_from_user(perf: int) -> bool:
-    """Whether the rdpmc instruction may read this counter, by the kernel's own word."""
-    with mmap.mmap(perf, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ) as page:
-        return bool(struct.unpack_from("<Q", page, _CAPABILITIES)[0] & _USER_RDPMC)
-
-
 def make_polled_ring() -> int:
     """Make an io_uring whose kernel thread polls; returns its descriptor."""
     parameters = bytearray(120)
     struct.pack_into("<III", parameters, 8, _SQPOLL, 0, 1)  # flags, CPU, idle milliseconds
     buffer = ctypes.create_string_buffer(bytes(parameters), len(parameters))
-    return _syscall(2, ctypes.c_uint(1), buffer)
+    return system_call(IO_URING_SETUP, ctypes.c_uint(1), buffer)

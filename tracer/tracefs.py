@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from memsc.probes.declaration import Hook
 from memsc.runtime.errors import MemscError
 
 _PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
@@ -48,17 +47,17 @@ def mount() -> Path:
     return place
 
 
-def absence(tracefs: Path, hook: Hook) -> str | None:
-    """Why a hook's tracepoint cannot serve it, or None if it can."""
-    category, event = hook.tracepoint.split(":")
+def absence(tracefs: Path, tracepoint: str, fields: Sequence[str]) -> str | None:
+    """Why a tracepoint `category:event` with such fields cannot be had, or None if it can."""
+    category, event = tracepoint.split(":")
     try:
         text = (tracefs / "events" / category / event / "format").read_text()
     except OSError:
-        return f"this kernel has no tracepoint {hook.tracepoint}"
-    fields = set(re.findall(r"(\w+)(?:\[[^]]*\])?;\s*offset:", text))
-    missing = [name for name in hook.fields if name not in fields]
+        return f"this kernel has no tracepoint {tracepoint}"
+    shown = set(re.findall(r"(\w+)(?:\[[^]]*\])?;\s*offset:", text))
+    missing = [name for name in fields if name not in shown]
     if missing:
-        return f"tracepoint {hook.tracepoint} has no {', '.join(missing)} in this kernel"
+        return f"tracepoint {tracepoint} has no {', '.join(missing)} in this kernel"
     return None
 
 

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""Probes in the helper: which variant of each hook this machine has, loaded and attached.
+
+Each step tries the variants that are left, in the declaration's order: is its place there, does it
+load, does it attach. Nobody asks for a version.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from memsc.probes.declaration import Hook, Probe, Variant
+from memsc.runtime.errors import MemscError
+from memsc.runtime.files import LAYER, LIBRARY
+from memsc.tracer import perf, tracefs, usdt, wire
+from memsc.tracer.bpf import Attachment, Compiled, Program
+
+_FUNCTIONS = Path("/proc/kallsyms")
+
+
+class Places:
+    """Where programs can sit on this machine.
+
+    Args:
+        tracefs_: where it is mounted.
+        user: who asks; static probes are looked for only in libraries that are his or root's.
+    """
+
+    def __init__(self, tracefs_: Path, user: int) -> None:
+        self._tracefs = tracefs_
+        self._user = user
+        self._functions: set[str] | None = None
+        self._libraries: list[Path] | None = None
+        self._sites: dict[str, list[tuple[Path, usdt.Site]]] = {}
+
+    def absence(self, variant: Variant) -> str | None:
+        """Why a variant cannot be had, or None as far as can be told without attaching it."""
+        try:
+            reasons = [self._absence(variant, place) for place, _ in variant.points]
+        except MemscError as error:
+            return f"{error.why}; {error.remedy}"
+        except OSError as error:
+            return error.strerror or str(error)
+        return next((reason for reason in reasons if reason), None)
+
+    def _absence(self, variant: Variant, place: str) -> str | None:
+        if variant.way in ("tracepoint", "raw"):
+            return tracefs.absence(self._tracefs, place, variant.fields)
+        if variant.way == "usdt":
+            self.static(place)
+        elif variant.way == "sample":
+            for descriptor in self.samples(place):
+                os.close(descriptor)
+        elif place not in self._known_functions():
+            return f"this kernel has no function {place}"
+        elif variant.way == "kprobe":
+            os.close(perf.open_kprobe(place))
+        return None
+
+    def _known_functions(self) -> set[str]:
+        if self._functions is None:
+            lines = _FUNCTIONS.read_text().splitlines()
+            self._functions = {line.split()[2] for line in lines if line[17:18] in "tTwW"}
+        return self._functions
+
+    def static(self, place: str) -> list[tuple[Path, usdt.Site]]:
+        """Places of a static probe `provider:name` in memsc's own libraries.
+
+        Raises:
+            MemscError: a library lacks it or may not be trusted.
+        """
+        if place not in self._sites:
+            name = place.partition(":")[2]
+            self._sites[place] = [
+                (library, site)
+                for library in self._trusted()
+                for site in usdt.own_sites(library, name)
+            ]
+        return self._sites[place]
+
+    def _trusted(self) -> list[Path]:
+        if self._libraries is not None:
+            return self._libraries
+        found: list[Path] = []
+        for library in (LIBRARY, LAYER):
+            try:
+                # Kept open: what was looked at is what is attached to, whatever its name says then.
+                descriptor = os.open(library, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            owner = os.fstat(descriptor).st_uid
+            if owner not in (0, self._user):
+                raise MemscError(
+                    f"reading {library}", f"it belongs to user {owner}", "reinstall memsc"
+                )
+            found.append(Path(f"/proc/self/fd/{descriptor}"))
+        if not found:
+            raise MemscError(f"reading {LIBRARY}", "it has not been built", "run `make setup`")
+        self._libraries = found
+        return found
+
+    def samples(self, place: str) -> list[int]:
+        """Perf events, disabled, that sample each CPU: `EVENT:HERTZ`."""
+        event, _, hertz = place.partition(":")
+        opened: list[int] = []
+        try:
+            for cpu in _online():
+                opened += [perf.open_samples(event, int(hertz), cpu)]
+        except OSError as error:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise OSError(error.errno, f"this machine cannot sample by {event}") from error
+        return opened
+
+    def attach(self, variant: Variant, place: str, program: Program) -> Attachment:
+        """Put a program in its place.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        if variant.way == "sample":
+            return program.attach_events(self.samples(place))
+        if variant.way == "usdt":
+            sites = self.static(place)
+            return program.attach_events(_uprobes(sites))
+        return program.attach(place)
+
+
+def _uprobes(sites: Iterable[tuple[Path, usdt.Site]]) -> list[int]:
+    opened: list[int] = []
+    try:
+        for library, site in sites:
+            opened += [perf.open_uprobe(library, site.offset, site.semaphore)]
+    except OSError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened
+
+
+def _online() -> list[int]:
+    text = Path("/sys/devices/system/cpu/online").read_text().strip()
+    pairs = [part.partition("-") for part in text.split(",")]
+    return [cpu for low, _, high in pairs for cpu in range(int(low), int(high or low) + 1)]
+
+
+class LoadedHook:
+    """One hook: the variants that may still serve it, and the one that does.
+
+    Args:
+        hook: its declaration.
+        places: where programs can sit.
+    """
+
+    def __init__(self, hook: Hook, places: Places) -> None:
+        self.hook = hook
+        self._places = places
+        self._reasons: list[str] = []
+        self.variants: list[Variant] = []
+        for variant in hook.variants:
+            reason = places.absence(variant)
+            if reason is None:
+                self.variants.append(variant)
+            else:
+                self._reasons.append(reason)
+        self._programs: dict[Variant, list[Program]] = {}
+        self._attachments: list[Attachment] = []
+
+    @property
+    def reason(self) -> str | None:
+        """Why none of its variants can be had; None while one can."""
+        return None if self.variants else "; ".join(self._reasons)
+
+    @property
+    def programs(self) -> list[Program]:
+        """The programs of the variant in use."""
+        return self._programs.get(self.variants[0], []) if self.variants else []
+
+    def load(self, compiled: Compiled) -> None:
+        """Have the kernel verify the programs; what it refuses is no choice any more."""
+        left: list[Variant] = []
+        for variant in self.variants:
+            try:
+                self._programs[variant] = [
+                    compiled.program(program, variant.way) for _, program in variant.points
+                ]
+            except OSError as error:
+                self._reasons.append(f"the kernel refused {error.filename}: {error.strerror}")
+            else:
+                left.append(variant)
+        self.variants = left
+
+    def attach(self) -> None:
+        """Attach the first variant that can be; what the kernel refuses is no choice any more."""
+        while self.variants and not self._attachments:
+            variant = self.variants[0]
+            try:
+                for (place, _), program in zip(
+                    variant.points, self._programs[variant], strict=True
+                ):
+                    self._attachments.append(self._places.attach(variant, place, program))
+            except OSError as error:
+                self.detach()
+                self.variants.pop(0)
+                place = variant.points[0][0]
+                self._reasons.append(f"{place} refused: {error.strerror}")
+
+    def release(self) -> list[Attachment]:
+        """The attachments, to be closed by the caller; it can be attached again."""
+        released, self._attachments = self._attachments, []
+        return released
+
+    def detach(self) -> None:
+        """Detach; can be attached again."""
+        for attachment in self.release():
+            attachment.close()
+
+
+class LoadedProbe:
+    """One probe's hooks.
+
+    Args:
+        probe: its declaration.
+        places: where programs can sit.
+    """
+
+    def __init__(self, probe: Probe, places: Places) -> None:
+        self.probe = probe
+        self.hooks = [LoadedHook(hook, places) for hook in probe.hooks]
+
+    @property
+    def absent(self) -> set[str]:
+        """C functions that must not be compiled or are not used."""
+        every = frozenset[str]().union(*(one.hook.programs for one in self.hooks))
+        used = [v.programs for one in self.hooks for v in one.variants]
+        return set(every - frozenset[str]().union(*used))
+
+    def load(self, compiled: Compiled) -> None:
+        """Have the kernel verify its programs; what it refuses is absent."""
+        for one in self.hooks:
+            one.load(compiled)
+
+    def attach(self) -> None:
+        """Attach what was loaded, unless it is; what the kernel refuses is absent."""
+        for one in self.hooks:
+            one.attach()
+
+    def detach(self) -> None:
+        """Detach; can be attached again."""
+        attachments = [a for one in self.hooks for a in one.release()]
+        # Each close waits for the kernel's grace period; together they wait for one.
+        with ThreadPoolExecutor(max(len(attachments), 1)) as pool:
+            list(pool.map(Attachment.close, attachments))
+
+    def problem(self) -> tuple[str, str] | None:
+        """Reason and remedy, if it cannot be attached."""
+        lacking = [one for one in self.hooks if one.reason is not None]
+        fatal = [one for one in lacking if one.hook.required]
+        if not fatal and len(lacking) < len(self.hooks):
+            return None
+        first = (fatal or lacking)[0]
+        return str(first.reason), first.hook.remedy
+
+    def state(self) -> wire.Message:
+        """What `memsc.tracer.attach.Loaded` says of it, but for the name."""
+        problem = self.problem()
+        # A kind that several hooks make is absent only where none of them is left.
+        made = {kind for one in self.hooks if one.reason is None for kind in one.hook.kinds}
+        absent = {
+            kind: one.reason
+            for one in self.hooks
+            if one.reason is not None
+            for kind in one.hook.kinds
+            if kind not in made
+        }
+        return {
+            "usable": problem is None,
+            "reason": problem and problem[0],
+            "remedy": problem and problem[1],
+            "absent": absent,
+            "ways": sorted({one.variants[0].way for one in self.hooks if one.variants}),
+        }
+
+    def misses(self) -> int | None:
+        """Hits the kernel skipped, of all its programs; None if it does not say of each."""
+        counts = [program.misses() for one in self.hooks for program in one.programs]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
