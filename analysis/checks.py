@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from memsc.analysis.agreement import PROBE, Agreement
 from memsc.analysis.invariants import COUNTS, df_events_per_round
 from memsc.analysis.scan import ALL, Cells
 from memsc.tracer.format import FLAGS, TraceFolder
@@ -76,6 +77,7 @@ class Checks:
                 for arm in self._arms
                 for check in (*self._counts(arm), *self._stages(arm), *self._events(arm, events))
             ]
+            self._found += self._stamps()
         return self._found
 
     def df_checks(self) -> pd.DataFrame:
@@ -143,6 +145,32 @@ class Checks:
             Check(arm, "stages_sum", wrong, 0, wrong == 0, withholds=True),
             Check(arm, "negative_stages", negative, 0, fine, says if negative else None),
         ]
+
+    def _stamps(self) -> list[Check]:
+        """Whether the static probes, where they were asked for, saw what the stamps say."""
+        status = self._trace.session.probes.get(PROBE)
+        if status is None:
+            return []
+        name = "stamps_off"
+        if not status.attached or not status.seen:
+            why = status.reason or "the static probes saw no call"
+            return [Check(arm, name, None, 0, None, why) for arm in self._arms]
+        agreement = Agreement(self._trace)
+        found, hit = agreement.df_agreement(), agreement.hit()
+        checks: list[Check] = []
+        for arm in self._arms:
+            mine = found[(found["arm"] == arm) & found["agree"].notna()]
+            if mine.empty or hit is None:
+                checks.append(Check(arm, name, None, 0, None, "insufficient: too few calls"))
+                continue
+            off = mine.loc[mine["agree"] != True, "stamp"].tolist()  # noqa: E712 - a column
+            late = ", ".join(
+                f"{stamp} {median:.0f}"
+                for stamp, median in zip(mine["stamp"], mine["p50_ns"], strict=True)
+            )
+            says = f"probes come {late} ns after their stamps; a hit costs {hit.cost_ns:.0f} ns"
+            checks.append(Check(arm, name, len(off), 0, not off, says))
+        return checks
 
     def _events(self, arm: str, events: pd.DataFrame) -> list[Check]:
         return [self._event(arm, name, probe, events) for name, (probe, _) in COUNTS.items()]

@@ -111,6 +111,8 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
         kept = [_words(name) for name in events if checks[name]["held"]]
         if kept:
             held.append(f"{arm}: 0 per call: {', '.join(kept)}")
+        if checks.get("stamps_off", {}).get("held"):
+            held.append(f"{arm}: stamps hold: {checks['stamps_off']['reason']}")
         if checks.get("stages_sum", {}).get("held"):
             held.append(f"{arm}: stages sum to the total in every row")
         # What was counted on too few calls: names that share their counts share a line.

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from memsc.analysis.agreement import Agreement
 from memsc.analysis.checks import Checks
 from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
@@ -102,6 +103,11 @@ class Trace:
     def checks(self) -> Checks:
         """Whether the trace may be believed."""
         return Checks(self.folder, lambda: self.cells, self.arms)
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """Stamps against the static probes, an observer that knows nothing of them."""
+        return Agreement(self.folder)
 
     def where(
         self,

@@ -54,7 +54,7 @@ class Command:
             "--probes",
             default="sched,ipi",
             metavar="P,…",
-            help="sched, ipi (both by default), syscalls (in a check round of its own), or none",
+            help="sched, ipi (both by default), stages, syscalls (both in a check round), or none",
         )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"

@@ -37,6 +37,7 @@ class Launch:
         ring_records: records per call ring.
         ring_policy: `drop` or `wait`.
         keep: leave the region file when the program ends, for a reader.
+        probe_every: while static probes are attached, one of so many calls passes them.
         stats: file that the layer appends its statistics to; None for none.
         peer: name of another hand-off that stands beside memsc in a benchmark; its program knows
             nothing of memsc.
@@ -53,6 +54,7 @@ class Launch:
     ring_records: int = 1 << 17
     ring_policy: str = "drop"
     keep: bool = False
+    probe_every: int = 1
     stats: Path | None = None
     peer: str | None = None
 
@@ -80,6 +82,7 @@ class Launch:
             "MEMSC_RING": str(self.ring_records),
             "MEMSC_RING_POLICY": self.ring_policy,
             "MEMSC_KEEP": str(int(self.keep)),
+            "MEMSC_PROBE_EVERY": str(self.probe_every),
         }
         if self.service_cpus:
             variables["MEMSC_SERVICE_CPUS"] = format_cpus(self.service_cpus)

@@ -298,5 +298,5 @@ def test_draining_while_events_arrive_loses_none_uncounted() -> None:
 
 
 def test_a_probe_this_kernel_lacks_is_refused_with_reason_and_remedy() -> None:
-    with Helper() as helper, pytest.raises(MemscError, match="choose of ipi, sched"):
+    with Helper() as helper, pytest.raises(MemscError, match="choose of ipi, noise"):
         helper.load(["sched", "nonsense"])

@@ -14,7 +14,10 @@ from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import ProbeStatus
 from memsc.tracer.writer import TraceWriter
 
-DISTURBING = ("syscalls",)  # attached in check rounds alone
+DISTURBING = ("stages", "syscalls")  # attached in check rounds alone
+STATIC = "stages"
+CALIBRATING_HITS = 2003
+PROBE_EVERY = 13  # calls; with all of them passing the probes a round would say little else
 _FULL_ENOUGH = 0.25
 
 

@@ -26,7 +26,7 @@ from memsc.tracer.clock import ClockTrack
 from memsc.tracer.drain import Drain
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import Arm, Round, RoundKey, Session
-from memsc.tracer.probing import Probing
+from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
 from memsc.tracer.writer import TraceWriter
 
@@ -153,6 +153,8 @@ class TraceSession:
         )
         self.quiet.begin(application, service, self._spin)
         self.probing.load(application | service)
+        if STATIC in self.probing.usable:
+            self._calibrate()
         self._save(complete=False)
 
     def _spin(self) -> None:
@@ -162,6 +164,19 @@ class TraceSession:
         target = self._hold(launch, command, layered=False)
         target.go()
         target.process.wait()
+
+    def _calibrate(self) -> None:
+        """See what passing a static probe costs where the application runs."""
+        launch = Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
+        command = (str(WORK), "hits", str(CALIBRATING_HITS))
+        with Path(os.devnull).open("r+b") as null:
+            target = self._hold(launch, command, layered=False, stdin=null)
+            try:
+                self._run(target, None, [STATIC])
+            except BaseException:
+                target.end()
+                raise
+        self.probing.finish_round([STATIC])
 
     def _hold(self, launch: Launch, command: Sequence[str], **how: Any) -> Target:
         """A program on hold, on its CPUs; where these are isolated only the helper can put it."""
@@ -226,15 +241,16 @@ class TraceSession:
         """
         folder = self._folder / f"round-{len(self._rounds)}"
         folder.mkdir(mode=0o700)
+        probes = self.probing.of_round(check) if recording else []
         launch = replace(
             self._arms[arm],
             directory=folder,
             recording=recording,
             keep=True,
             ring_records=work.ring_records or self._arms[arm].ring_records,
+            probe_every=PROBE_EVERY if STATIC in probes else 1,
         )
         key = RoundKey(arm, work.case, number)
-        probes = self.probing.of_round(check) if recording else []
         drain = Drain(self._writer, key, folder)
         started = self._clock.sample()
         interrupted: KeyboardInterrupt | None = None

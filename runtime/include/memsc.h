@@ -28,12 +28,15 @@ struct memsc_options {
     uint32_t recording;    /* 1: record from the start */
     uint32_t ring_policy;  /* enum memsc_ring_policy: 0 drop, 1 wait */
     uint64_t ring_records; /* records of each call ring, rounded up to a power of two */
-    uint32_t keep;         /* 1: leave the region's file for a reader when the process ends */
-    char directory[256];   /* where the region's file is made; "" makes an anonymous one */
+    uint64_t
+        probe_every;     /* one of so many calls passes the static probes while they are attached */
+    uint32_t keep;       /* 1: leave the region's file for a reader when the process ends */
+    char directory[256]; /* where the region's file is made; "" makes an anonymous one */
 };
 
 /* Defaults, overridden by MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US,
- * MEMSC_SPIN_US, MEMSC_RECORD, MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY.
+ * MEMSC_SPIN_US, MEMSC_RECORD, MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY,
+ * MEMSC_PROBE_EVERY.
  * -EINVAL: a variable holds something else than documented; its name is in *wrong if not NULL. */
 MEMSC_API int memsc_options_default(struct memsc_options *options, const char **wrong);
 
@@ -100,6 +103,11 @@ MEMSC_API int memsc_clock_skew(uint32_t here, uint32_t there, uint32_t trips, in
 
 /* The cycle counter. */
 MEMSC_API uint64_t memsc_clock_cycles(void);
+
+/* Passes the static probe memsc:calibrate so many times, if anybody looks at the probes; before each
+ * odd one it sleeps a little, so that the probe's way through the kernel is cold. Its arguments: 0,
+ * passes before, the counter just before, the cycles that the last pass took, thread. */
+MEMSC_API void memsc_clock_probe(uint64_t hits);
 
 /* Name of a system call, NULL if this build does not know the number; why it is executed by the
  * caller, NULL if it is forwarded. */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "direct.h"
 #include "forward.h"
 #include "handshake.h"
 #include "memsc.h"
@@ -16,6 +17,7 @@
 #include "process.h"
 #include "record.h"
 #include "table.h"
+#include "usdt.h"
 
 enum {
     POLLS_PER_CLOCK = 32, /* polls of the entry between looks at the clock */
@@ -46,11 +48,6 @@ static struct memsc_self *registered(void)
     return self && self->slot ? self : NULL;
 }
 
-static uint32_t count_index(long number)
-{
-    return number >= 0 && number < MEMSC_NUMBERS ? (uint32_t)number : MEMSC_NUMBERS - 1;
-}
-
 /* ---- post ---- */
 
 /* Wakes a parked service; returns the flag for the record. */
@@ -73,19 +70,24 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
         atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
     if (stamped)
         self->calls[index].called = memsc_cycles();
+    bool probed = memsc_wants_probe(self);
     self->calls[index].stamped = stamped;
+    self->calls[index].probed = probed;
     entry->number = (uint32_t)number;
     for (int i = 0; i < 6; i++)
         entry->args[i] = args[i];
     /* Release: the whole entry before the state that says it is there. */
     atomic_store_explicit(&entry->status,
-                          MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) | next << MEMSC_NEXT_SHIFT,
+                          MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) |
+                              (probed ? MEMSC_PROBED : 0) | next << MEMSC_NEXT_SHIFT,
                           memory_order_release);
     self->next = next;
     if (stamped)
         self->calls[index].posted = memsc_cycles();
+    if (__builtin_expect(probed, 0))
+        MEMSC_PROBE(posted, self->index, index, number, 0, self->tid);
     self->calls[index].flags = ring_door(self);
-    slot->forwarded[count_index(number)]++;
+    slot->forwarded[memsc_count_index(number)]++;
 }
 
 /* The first entry of `bits`, which is not empty, from `from` on around the page. */
@@ -223,31 +225,17 @@ static uint32_t wait_for(struct memsc_self *self, uint32_t index)
 
 /* ---- calls ---- */
 
-/* A direct call has the same five stamps, all of it execute. */
-static long call_directly(struct memsc_self *self, long number, const uint64_t args[6])
+static void probe_completed(const struct memsc_self *self, uint32_t index)
 {
-    self->slot->forwarded[count_index(number)]++;
-    struct memsc_entry *entry = &self->entries[0];
-    self->calls[0].stamped =
-        atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
-    entry->number = (uint32_t)number;
-    struct memsc_call *call = memsc_begin_record(self, 0);
-    if (!call)
-        return memsc_raw(number, args);
-    call->called = call->posted = call->picked = memsc_cycles();
-    call->result = memsc_raw(number, args);
-    call->executed = call->completed = memsc_cycles();
-    call->app_cpu = call->service_cpu = (uint16_t)*self->cpu;
-    call->flags = 0;
-    /* Release: as in memsc_end_record. */
-    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
-    return call->result;
+    const struct memsc_entry *entry = &self->entries[index];
+    if (__builtin_expect(self->calls[index].probed, 0))
+        MEMSC_PROBE(completed, self->index, index, entry->number, entry->result, self->tid);
 }
 
 static int call_and_wait(struct memsc_self *self, long number, const uint64_t args[6], long *result)
 {
     if (memsc_process->transport == MEMSC_DIRECT) {
-        *result = call_directly(self, number, args);
+        *result = memsc_call_directly(self, number, args);
         return 0;
     }
     int free = free_entry(self, self->next);
@@ -262,6 +250,7 @@ static int call_and_wait(struct memsc_self *self, long number, const uint64_t ar
     *result = self->entries[index].result;
     if (record)
         memsc_end_record(self, index, record, flags);
+    probe_completed(self, index);
     return 0;
 }
 
@@ -283,7 +272,7 @@ void memsc_count_local(long number)
 {
     struct memsc_self *self = registered();
     if (self)
-        self->slot->local[count_index(number)]++;
+        self->slot->local[memsc_count_index(number)]++;
 }
 
 int memsc_call(long number, const long args[6], long *result)
@@ -314,7 +303,7 @@ int memsc_add(long number, const long args[6])
     uint64_t bit = 1ull << index;
     self->in_flight |= bit;
     if (memsc_process->transport == MEMSC_DIRECT) {
-        self->entries[index].result = call_directly(self, number, words);
+        self->entries[index].result = memsc_call_directly(self, number, words);
         self->ready |= bit;
         return index;
     }
@@ -332,6 +321,7 @@ static void note_ready(struct memsc_self *self, uint32_t index, uint32_t flags)
     struct memsc_call *record = memsc_begin_record(self, index);
     if (record)
         memsc_end_record(self, index, record, flags);
+    probe_completed(self, index);
     self->ready |= 1ull << index;
 }
 

@@ -67,6 +67,7 @@ enum memsc_status {
     MEMSC_DONE = 3,      /* result (and reply, if stamped) are valid; belongs to the application */
     MEMSC_STATE_MASK = 0xff,
     MEMSC_STAMP = 0x100, /* the call is recorded: the service stamps it */
+    MEMSC_PROBED = 0x200, /* the service passes its static probes with it (usdt.h) */
     MEMSC_NEXT_SHIFT = 16, /* bits 16-23: the entry at which the next call will come */
 };
 

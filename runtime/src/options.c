@@ -116,6 +116,7 @@ int memsc_options_default(struct memsc_options *options, const char **wrong)
     options->idle_us = 1000;
     options->spin_us = 200;
     options->ring_records = 1u << 17;
+    options->probe_every = 1;
 
     const char *name = NULL;
     const char *text;
@@ -131,6 +132,7 @@ int memsc_options_default(struct memsc_options *options, const char **wrong)
     FROM("MEMSC_RECORD", word(text, switches, &options->recording));
     FROM("MEMSC_RING", number(text, 1u << 30, &options->ring_records));
     FROM("MEMSC_RING_POLICY", word(text, policies, &options->ring_policy));
+    FROM("MEMSC_PROBE_EVERY", number(text, UINT32_MAX, &options->probe_every));
     FROM("MEMSC_KEEP", word(text, switches, &options->keep));
     if (!error && (text = variable(name = "MEMSC_DIRECTORY")) != NULL) {
         char *end = options->directory + sizeof options->directory;

@@ -14,6 +14,7 @@
 #include "polls.h"
 #include "service.h"
 #include "table.h"
+#include "usdt.h"
 
 enum {
     DRAIN = MEMSC_PAGE_ENTRIES /* calls of one page in a row before the others get their turn */
@@ -32,6 +33,7 @@ HOT static void publish(const struct memsc_process *process, struct memsc_slot *
         entry->reply.flags = flags;
         entry->reply.executed = memsc_cycles();
     }
+    memsc_probe_executed(process, slot, entry, status, result);
     /* Release: result and stamps before the state that says they are there. */
     atomic_store_explicit(&entry->status, MEMSC_DONE, memory_order_release);
 
@@ -67,6 +69,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     long number = entry->number;
     const struct memsc_row *row = memsc_row_of(number);
     if (row->class == MEMSC_FAST && !row->conditional) {
+        memsc_probe_picked(process, slot, entry, status);
         long result = memsc_raw(number, entry->args);
         publish(process, slot, entry, result, picked, status, flags, line->cpu);
         return;
@@ -85,6 +88,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
         publish(process, slot, entry, -ENOSYS, picked, status, flags, line->cpu);
         return;
     }
+    memsc_probe_picked(process, slot, entry, status);
     uint32_t name = (uint32_t)(entry - process->pages->page[0].entries) + 1;
     memsc_kinds_before(number, args);
     /* Release: a successor that sees it sees everything this poller did before. */

@@ -9,6 +9,7 @@
 #include "kinds.h"
 #include "service.h"
 #include "thread.h"
+#include "usdt.h"
 
 /* Workers are few and live as long as the service; taken from a table, never given back. */
 static struct memsc_worker workers[MEMSC_MAX_WORKERS];
@@ -78,6 +79,7 @@ static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
         args[i] = entry->args[i];
     long number = entry->number;
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
+    memsc_probe_picked(worker->process, job->slot, entry, status);
     long result = memsc_raw(number, args);
     memsc_kinds_update(number, args, result);
     memsc_publish_pooled(worker, job->slot, entry, result, picked, status);

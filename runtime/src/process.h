@@ -46,10 +46,11 @@ struct memsc_self {
     uint32_t tid;
     uint32_t busy; /* inside the runtime: a signal handler that calls now must not re-enter */
     uint32_t index;
+    uint64_t unprobed; /* calls posted while somebody looked at the probes */
     struct {
         uint64_t called, posted;
         uint32_t flags;
-        bool stamped;
+        bool stamped, probed;
     } calls[MEMSC_PAGE_ENTRIES];
 };
 
@@ -79,6 +80,7 @@ struct memsc_process {
     _Atomic uint32_t state; /* enum memsc_process_state */
     bool symmetric;         /* full barriers on both sides of each handshake */
     uint32_t transport, service_mode;
+    uint64_t probe_every;
     uint64_t spin_cycles, pooled_spin_cycles, idle_cycles, stuck_cycles;
     struct memsc_region *region;
     struct memsc_slot *slots;

@@ -75,7 +75,7 @@ static int check(struct memsc_options *options)
     if (options->transport > MEMSC_MEMSC || options->service_mode > MEMSC_SCANNER ||
         options->services < 1 || options->services > MEMSC_MAX_SERVICES ||
         options->ring_policy > MEMSC_RING_WAIT || options->ring_records < 1 ||
-        options->ring_records > 1u << 30 || options->recording > 1 ||
+        options->ring_records > 1u << 30 || options->recording > 1 || options->probe_every < 1 ||
         options->directory[sizeof options->directory - 1])
         return -EINVAL;
     for (uint32_t i = 0; i < options->services; i++)
@@ -110,6 +110,7 @@ static void set_up(struct memsc_process *process, const struct memsc_options *op
     process->transport = options->transport;
     process->service_mode = options->service_mode;
     process->keep = options->keep;
+    process->probe_every = options->probe_every;
     process->symmetric =
         options->transport == MEMSC_IPI ||
         MEMSC_SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) < 0;

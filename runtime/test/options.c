@@ -32,6 +32,7 @@ int main(void)
     setenv("MEMSC_RECORD", "1", 1);
     setenv("MEMSC_RING", "4096", 1);
     setenv("MEMSC_RING_POLICY", "wait", 1);
+    setenv("MEMSC_PROBE_EVERY", "101", 1);
     setenv("MEMSC_KEEP", "1", 1);
     setenv("MEMSC_DIRECTORY", "/tmp", 1);
     CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
@@ -45,13 +46,14 @@ int main(void)
     CHECK_EQUAL(options.recording, 1);
     CHECK_EQUAL(options.ring_records, 4096);
     CHECK_EQUAL(options.ring_policy, MEMSC_RING_WAIT);
+    CHECK_EQUAL(options.probe_every, 101);
     CHECK_EQUAL(options.keep, 1);
     CHECK(strcmp(options.directory, "/tmp") == 0);
 
     static const char *const names[] = {
-        "MEMSC_TRANSPORT", "MEMSC_SERVICE",  "MEMSC_SERVICE_CPUS", "MEMSC_IDLE_US",
-        "MEMSC_SPIN_US",   "MEMSC_RECORD",   "MEMSC_RING",         "MEMSC_RING_POLICY",
-        "MEMSC_KEEP",      "MEMSC_DIRECTORY"};
+        "MEMSC_TRANSPORT", "MEMSC_SERVICE",   "MEMSC_SERVICE_CPUS", "MEMSC_IDLE_US",
+        "MEMSC_SPIN_US",   "MEMSC_RECORD",    "MEMSC_RING",         "MEMSC_RING_POLICY",
+        "MEMSC_KEEP",      "MEMSC_DIRECTORY", "MEMSC_PROBE_EVERY"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
     refuse("MEMSC_TRANSPORT", "telepathy");
@@ -63,6 +65,7 @@ int main(void)
     refuse("MEMSC_IDLE_US", "99999999999");
     refuse("MEMSC_RING", "many");
     refuse("MEMSC_RECORD", "yes");
+    refuse("MEMSC_PROBE_EVERY", "often");
     char large[400];
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = 0;

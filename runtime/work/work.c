@@ -7,6 +7,7 @@
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *   memsc-work spin MILLISECONDS       nothing, without a pause: keeps a CPU busy
+ *   memsc-work hits COUNT              passes of the probe memsc:calibrate, once stdin has ended
  *
  * FILE gets the intervals as native 64-bit cycle counts. Transport and service come from the
  * MEMSC_* environment. With the transport `direct` and recording off the calls are plain
@@ -182,6 +183,14 @@ static void spin(long milliseconds)
     while (now.tv_sec * 1000 + now.tv_nsec / 1000000 < end);
 }
 
+static void probe_hits(size_t hits)
+{
+    char byte;
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        continue;
+    memsc_clock_probe(hits);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "sync"))
@@ -198,10 +207,12 @@ int main(int argc, char **argv)
     else if (argc == 6 && !strcmp(argv[1], "line"))
         round_trips((int)positive(argv[2]), (int)positive(argv[3]), (size_t)positive(argv[4]),
                     argv[5]);
+    else if (argc == 3 && !strcmp(argv[1], "hits"))
+        probe_hits((size_t)positive(argv[2]));
     else {
         fprintf(stderr, "usage: memsc-work sync CALLS FILE | batch SIZE CALLS FILE | "
                         "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
-                        "spin MILLISECONDS\n");
+                        "spin MILLISECONDS | hits COUNT\n");
         return 2;
     }
     return 0;

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""Whether the stamps say what an outside observer sees: static probes against stamps.
+
+A probe sits right behind the stamp of the same name. A BPF program reads the kernel's clock there,
+which knows nothing of the stamps; but it comes late by the way into the kernel, a part of what a
+hit costs. So an observation must lie behind its stamp, by no more than the calibrated cost of one
+hit and what the fit of the clocks leaves open: of 95 % of the hits, since the cost itself varies;
+of cold ones in arms whose threads sleep between calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from memsc.analysis.requires import requires
+from memsc.tracer.format import CALLS, EVENTS, FLAGS, STAMPS, TraceFolder
+
+PROBE = "stages"
+OBSERVED = ("posted", "picked", "executed", "completed")
+_CALLS = ["arm", "case", "round", "tid", "number", "result", "flags", *STAMPS]
+_EVENTS = ["time", "kind", "entry", "number", "result", "caller"]
+_COST = (50, 95)
+ENOUGH = 20
+"""Observations below which a median says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What one hit of a static probe costs, from the session's calibration.
+
+    Attributes:
+        hits: how many were measured, half of them back to back and half after a sleep.
+        cost_ns: median of the whole of a hit, back to back.
+        cost_p95_ns: what 95 % of them stay below.
+        cold_ns: median after a sleep, when the kernel's way to the probe has left the caches.
+        cold_p95_ns: what 95 % of those stay below.
+        entry_ns: median of its part before the probe's program reads the clock, back to back.
+        error_ns: how well cycles and nanoseconds fit; both are read on one CPU.
+    """
+
+    hits: int
+    cost_ns: float
+    cost_p95_ns: float
+    cold_ns: float
+    cold_p95_ns: float
+    entry_ns: float
+    error_ns: float
+
+
+class Agreement:
+    """Stamps against static probes.
+
+    Args:
+        folder: the opened trace.
+    """
+
+    def __init__(self, folder: TraceFolder) -> None:
+        self.folder = folder
+
+    @requires(PROBE, what="what a probe hit costs")
+    def hit(self) -> Hit | None:
+        """The calibrated cost of a hit; None if the calibration recorded none."""
+        events = self._events()
+        events = events[events["kind"] == "calibrate"]
+        clock = self.folder.session.clock
+        # Each hit tells what the one before it took.
+        took = events.loc[events["result"] > 0]
+        cold = took["entry"].to_numpy(np.int64) % 2 == 0
+        took = took["result"].to_numpy(np.int64) * clock.ns_per_cycle
+        if not cold.any() or cold.all():
+            return None
+        warm = events[events["entry"] % 2 == 0]
+        late = warm["time"].to_numpy(np.int64) - clock.ns(warm["number"].to_numpy(np.int64))
+        warm_cost, warm_most = np.percentile(took[~cold], _COST).tolist()
+        cold_cost, cold_most = np.percentile(took[cold], _COST).tolist()
+        return Hit(
+            hits=len(took),
+            cost_ns=warm_cost,
+            cost_p95_ns=warm_most,
+            cold_ns=cold_cost,
+            cold_p95_ns=cold_most,
+            entry_ns=float(np.median(late)),
+            error_ns=clock.residual_ns or 0.0,
+        )
+
+    @requires(PROBE, what="stamps against probes")
+    def df_observations(self) -> pd.DataFrame:
+        """Each observation with its call.
+
+        Returns:
+            One row per event of a synchronous call: arm, case, round, stamp (name), tid of the
+            caller, `late_ns` (observed minus stamped; NaN where no recorded call fits) and
+            `fits` (the call has the observed number, and result where that is known).
+        """
+        events = self._events()
+        events = events[events["kind"] != "calibrate"].sort_values("time", ignore_index=True)
+        events["at"] = self.folder.session.clock.cycles(events["time"].to_numpy(np.int64))
+        best = self._matched(events)
+        stamp = events["kind"].to_numpy()
+        stamped = np.select([stamp == name for name in OBSERVED], [best[n] for n in OBSERVED])
+        late = (events["at"] - stamped) * self.folder.session.clock.ns_per_cycle
+        known = np.isin(stamp, ("executed", "completed"))
+        fits = best["number"].eq(events["number"])
+        fits &= ~known | best["result"].eq(events["result"])
+        frame = best[["arm", "case", "round"]].assign(
+            stamp=stamp, tid=events["caller"], late_ns=late, fits=fits & best["called"].notna()
+        )
+        # Calls of one thread that overlap cannot be told apart by time.
+        overlapping = best["flags"].fillna(0).astype(np.int64) & FLAGS["async"]
+        return frame[overlapping == 0].reset_index(drop=True)
+
+    @requires(PROBE, what="stamps against probes")
+    def df_agreement(self) -> pd.DataFrame:
+        """How observations and stamps agree, by arm and stamp.
+
+        Returns:
+            arm, stamp, `n` observations, `unmatched` of them without a call that fits, p1_ns,
+            p50_ns, p99_ns of observed minus stamped, `bound_ns` (what a hit may cost, and the
+            error of the clocks), `within` (share between -error and bound) and `agree` (the median
+            is within; None with fewer than ENOUGH observations or without calibration).
+        """
+        hit, rows = self.hit(), list[list[object]]()
+        observed = self.df_observations()
+        for (arm, stamp), mine in observed.groupby(["arm", "stamp"], sort=False):
+            late = mine.loc[mine["fits"], "late_ns"].to_numpy(np.float64)
+            quantiles = np.percentile(late, [1, 50, 99]) if len(late) else np.full(3, np.nan)
+            bound = within = agree = None
+            if hit is not None and len(late) >= ENOUGH:
+                cost = hit.cold_p95_ns if self._sleeps(str(arm)) else hit.cost_p95_ns
+                bound = cost + hit.error_ns
+                within = float(((late >= -hit.error_ns) & (late <= bound)).mean())
+                agree = bool(-hit.error_ns <= quantiles[1] <= bound)
+            unmatched = int((~mine["fits"]).sum())
+            rows.append([arm, stamp, len(mine), unmatched, *quantiles, bound, within, agree])
+        return pd.DataFrame(rows, columns=_AGREEMENT)
+
+    def _sleeps(self, arm: str) -> bool:
+        side = self.folder.session.arms[arm]
+        return side.transport == "ipi" or side.service == "scanner"
+
+    def _events(self) -> pd.DataFrame:
+        table = f"{EVENTS}/{PROBE}"
+        if not self.folder.rows(table):
+            return pd.DataFrame({name: pd.Series(dtype=np.int64) for name in _EVENTS})
+        frame: pd.DataFrame = self.folder.read(table, _EVENTS).to_pandas()
+        return frame.astype({"kind": object})
+
+    def _matched(self, events: pd.DataFrame) -> pd.DataFrame:
+        """For each event the last call of its caller that began before it; one part at a time."""
+        best = pd.DataFrame(
+            {
+                name: pd.Series(np.nan, events.index, object if name in ("arm", "case") else float)
+                for name in _CALLS
+            }
+        )
+        begun = np.full(len(events), -1, np.int64)
+        wanted = {r.key for r in self.folder.session.rounds if PROBE in r.probes}
+        left = events[["at", "caller"]]
+        for part in self.folder.batches(CALLS, _CALLS) if len(events) else ():
+            calls: pd.DataFrame = part.to_pandas().astype({"arm": object, "case": object})
+            keys = zip(calls["arm"], calls["case"], calls["round"], strict=True)
+            if calls.empty or not wanted.intersection(dict.fromkeys(keys)):
+                continue
+            calls = calls.sort_values("called", ignore_index=True)
+            found = pd.merge_asof(
+                left, calls, left_on="at", right_on="called", left_by="caller", right_by="tid"
+            )
+            called = found["called"].fillna(-1).to_numpy(np.int64)
+            better = called > begun
+            begun[better] = called[better]
+            best.loc[better] = found.loc[better, _CALLS]
+        return best
+
+
+_AGREEMENT = [
+    "arm",
+    "stamp",
+    "n",
+    "unmatched",
+    "p1_ns",
+    "p50_ns",
+    "p99_ns",
+    "bound_ns",
+    "within",
+    "agree",
+]
