@@ -109,6 +109,15 @@ class Histogram:
         at = int(np.searchsorted(np.cumsum(self.counts), rank))
         return float(middle(self.bins[at : at + 1])[0])
 
+    def ceiling(self, q: float) -> float:
+        """The largest value of the bin at rank ceil(q n): no call up to the quantile exceeds it."""
+        n = self.n
+        if not n:
+            return float("nan")
+        rank = min(max(int(np.ceil(q * n)), 1), n)
+        at = int(np.searchsorted(np.cumsum(self.counts), rank))
+        return float(lowest(self.bins[at : at + 1] + 1)[0]) - 1
+
     def above(self, q: float) -> int:
         """How many values lie above the rank of a quantile: what its estimate rests on."""
         n = self.n

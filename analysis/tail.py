@@ -7,13 +7,13 @@ mean of their totals, exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from memsc.analysis.blame import COLUMNS, Blame, df_causes
 from memsc.analysis.scan import Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.stages import Stages
@@ -34,12 +34,12 @@ class Tail:
 
     Args:
         stages: the trace's stages.
-        worst: reads the worst calls of the trace (see `memsc.analysis.worst`).
+        blame: finds slow calls and their causes.
     """
 
-    def __init__(self, stages: Stages, worst: Callable[[int], pd.DataFrame]) -> None:
+    def __init__(self, stages: Stages, blame: Blame) -> None:
         self._stages = stages
-        self._worst = worst
+        self.blame = blame
 
     def df_bands(self) -> pd.DataFrame:
         """Mean stages of the calls in each band of total-latency percentiles.
@@ -86,20 +86,36 @@ class Tail:
                 rows.append(dict(zip(_EXCESS, (*cell, *figures), strict=True)))
         return pd.DataFrame(rows, columns=_EXCESS)
 
+    def df_causes(self) -> pd.DataFrame:
+        """What made slow calls slow: see `memsc.analysis.blame.df_causes`.
+
+        Example:
+            >>> t.tail.df_causes().query("band == 'p999'")  # doctest: +SKIP
+        """
+        return df_causes(self.blame.tail)
+
+    def df_calls(self) -> pd.DataFrame:
+        """Every call above p99 of its arm, case and mode, with its cause.
+
+        Returns:
+            One row per call: arm, case, mode, round, pid, tid, syscall, result, start_s (since the
+            trace's start), the four stages and the total in ns, app_cpu, service_cpu, above ("p99"
+            or "p999"), cause, and cause_ns, side and stage of the cause's part. Empty where fewer
+            than 20 calls lie above.
+        """
+        return self.blame.tail.frame[COLUMNS]
+
     def df_worst(self, calls: int = 10) -> pd.DataFrame:
-        """The slowest calls of each arm and case, stage by stage, with a named cause.
+        """The slowest calls of each arm and case, slowest first.
 
         Args:
             calls: how many of each arm and case.
 
         Returns:
-            One row per call, slowest first: arm, case, round, pid, tid, syscall, result, start_s
-            (since the trace's start), the four stages and the total in ns, app_cpu, service_cpu,
-            cause. The cause is what the probes saw during the call: "preempted", "slept",
-            "migrated", "service preempted", "interrupted", several joined by " + ",
-            "unexplained", or "no probes".
+            As `df_calls`; `above` is "" for calls of a case that has too few for a percentile.
+            Without probes the cause is "no probes".
         """
-        return self._worst(calls)
+        return self.blame.worst(calls).frame[COLUMNS]
 
     def _row(self, cell: Cell, sketch: Sketch, bins: slice) -> dict[str, Any] | None:
         n = int(sketch.histograms[_TOTAL].counts[bins].sum())

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from memsc.analysis.agreement import Agreement
+from memsc.analysis.blame import Blame
 from memsc.analysis.checks import Checks
 from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
@@ -20,7 +21,6 @@ from memsc.analysis.selection import Selection, names
 from memsc.analysis.stages import Stages
 from memsc.analysis.tail import Tail
 from memsc.analysis.timings import Timings
-from memsc.analysis.worst import df_worst
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
@@ -86,8 +86,8 @@ class Trace:
     @cached_property
     def tail(self) -> Tail:
         """What slow calls are made of."""
-        folder, chosen, start = self.folder, self.selection, self.start_cycles
-        return Tail(self.stages, lambda calls: df_worst(folder, chosen, start, calls))
+        blame = Blame(self.folder, self.selection, lambda: self.cells, self.start_cycles)
+        return Tail(self.stages, blame)
 
     @cached_property
     def timings(self) -> Timings:

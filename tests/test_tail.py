@@ -32,7 +32,8 @@ def recorded(tmp_path: Path, probes: list[str]) -> ma.Trace:
         writer.calls(KEY, 7, rows, traces.NAMES)
         if probes:
             sched = np.zeros(2, SCHED)
-            sched["time"], sched["tid"], sched["cpu"] = time[SLOW[0]], (7, 9), (1, 5)
+            sched["time"] = time[SLOW[0]] + np.array([0, 4000])
+            sched["tid"], sched["target_tid"], sched["cpu"] = (7, 9), (9, 7), 0
             writer.events("sched", sched, {"kind": ["switch"]})
             ipi = np.zeros(1, IPI)
             ipi["time"], ipi["cpu"] = time[SLOW[1]], 0
@@ -46,7 +47,11 @@ def recorded(tmp_path: Path, probes: list[str]) -> ma.Trace:
 def test_the_worst_calls_have_causes(tmp_path: Path) -> None:
     worst = recorded(tmp_path, ["sched", "ipi"]).tail.df_worst(4)
     assert worst["poll_ns"].tolist() == [5000, 4000, 3000, 20]
-    causes = ["preempted", "interrupted", "unexplained", "unexplained"]
+    causes = [
+        "service preempted by thread 9",
+        "interrupted by reschedule IPI",
+        *2 * ["unexplained"],
+    ]
     assert worst["cause"].tolist() == causes
     stages = worst[[f"{stage}_ns" for stage in fmt.STAGES]].sum(axis=1)
     assert (stages == worst["total_ns"]).all()
