@@ -52,9 +52,19 @@ def describe(root: Path = Path("/"), topology: Topology | None = None) -> Enviro
     """
     topology = topology or read(root / "sys/devices/system")
     found: dict[str, Json | Unknown] = {}
-    for part in (_software, _kernel, _cpus, _quiet, _host):
+    for part in (_software, _kernel, _cpus, _quiet, _host, _interrupts):
         found |= part(root, topology)
     return settle(found)
+
+
+def _interrupts(root: Path, _: Topology) -> dict[str, Json | Unknown]:
+    """Who sits on each interrupt line: events have but its number."""
+    lines = {
+        int(folder.name): text_of(folder / "actions")
+        for folder in (root / "sys/kernel/irq").glob("[0-9]*")
+    }
+    named = {str(n): name for n, name in sorted(lines.items()) if isinstance(name, str)}
+    return {"interrupts": named or Unknown("this kernel names no interrupt lines")}
 
 
 def settle(found: dict[str, Json | Unknown]) -> Environment:
