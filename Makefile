@@ -12,7 +12,7 @@ FOLDERS := analysis commands probes runtime tracer
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system python native demo test test-native test-sanitizers test-python test-vm check \
+.PHONY: help setup system python native demo test test-native test-sanitizers test-python test-programs test-vm check \
 	check-python check-types check-floors check-c format clean
 
 help: ## show this list
@@ -88,6 +88,16 @@ tests/readers/node_modules/.package-lock.json: tests/readers/package.json tests/
 
 test-python: setup build/stamps/system-test tests/readers/node_modules/.package-lock.json
 	@$(BIN)/python -m pytest
+
+build/stamps/system-programs: requirements-debian-programs.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages requirements-debian-programs.txt
+	@mkdir -p $(@D) && touch $@
+
+PROGRAM_TESTS := tests/test_programs.py
+
+test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (minutes)
+	@status=0; $(BIN)/python -m pytest --long $(PROGRAM_TESTS) || status=$$?; \
+		cat build/coverage.txt; exit $$status
 
 test-vm: setup build/stamps/system-test build/stamps/system-vm ## what needs a stock kernel, in an emulated machine (half an hour)
 	@for series in 6.1 6.12; do \
