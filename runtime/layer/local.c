@@ -69,7 +69,7 @@ static void before_exit(void)
     /* A task that shares the memory but is a process of its own has no say in it. */
     if (memsc_running() &&
         memsc_process->region->pid == (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0))
-        memsc_region_finish(memsc_process);
+        memsc_process_finish(memsc_process);
 }
 
 void memsc_before_local(long number, const uint64_t args[6])

@@ -99,5 +99,5 @@ __attribute__((destructor)) static void at_exit(void)
 {
     if (!memsc_running())
         return;
-    memsc_region_finish(memsc_process);
+    memsc_process_finish(memsc_process);
 }

@@ -26,7 +26,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 3u
+#define MEMSC_LAYOUT_VERSION 4u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -168,9 +168,11 @@ struct memsc_pages {
     uint32_t pid;     /* process that made it */
     /* Written at registration: slots that each service looks at, a bit each. */
     alignas(MEMSC_LINE) _Atomic uint64_t active[MEMSC_MAX_SERVICES][MEMSC_ACTIVE_WORDS];
-    /* Written by the service: entry it looks at next. */
+    /* Written by the service: entry it looks at next. At the end of its line: a load at the same place
+     * of a 4 KiB page as the status just stored would have to wait for that store. */
     alignas(4096) struct memsc_head {
-        alignas(MEMSC_LINE) _Atomic uint32_t entry;
+        alignas(MEMSC_LINE) uint32_t unused[15];
+        _Atomic uint32_t entry;
     } heads[MEMSC_MAX_SLOTS];
     alignas(4096) struct memsc_syspage page[MEMSC_MAX_SLOTS];
 };

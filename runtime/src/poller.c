@@ -14,6 +14,7 @@
 #include "polls.h"
 #include "service.h"
 #include "table.h"
+#include "turn.h"
 #include "usdt.h"
 
 enum {
@@ -154,19 +155,25 @@ HOT static bool scan(struct memsc_worker *worker, bool thorough, uint32_t polls)
 static void park(struct memsc_worker *worker)
 {
     struct memsc_process *process = worker->process;
-    struct memsc_service_line *line = worker->service->line;
-    atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
+    struct memsc_service *service = worker->service;
+    _Atomic uint32_t *parked = atomic_load_explicit(&service->parked, memory_order_relaxed);
+    atomic_store_explicit(parked, 1, memory_order_relaxed);
     /* A worker is woken by the scanner, which looks again and again: nothing can be missed. */
     if (process->service_mode == MEMSC_INLINE)
         memsc_heavy_barrier(process->symmetric);
-    if (scan(worker, true, 0) || atomic_load(&process->state) != MEMSC_RUNNING) {
+    else
+        /* But its scanner may just move it to another word: it does so and then clears this one. */
+        atomic_thread_fence(memory_order_seq_cst);
+    if (scan(worker, true, 0) || atomic_load(&process->state) != MEMSC_RUNNING ||
+        atomic_load(&service->parked) != parked) {
         /* Deposed during the scan: the word is the successor's, who may sleep on it already. */
         if (worker->serving)
-            atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+            atomic_store_explicit(parked, 0, memory_order_relaxed);
         return;
     }
-    memsc_sleep_parked(process, line);
-    atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+    memsc_turn_rest(service);
+    memsc_sleep_parked(process, service->line, parked);
+    atomic_store_explicit(parked, 0, memory_order_relaxed);
 }
 
 void memsc_poll(struct memsc_worker *worker)
@@ -176,10 +183,23 @@ void memsc_poll(struct memsc_worker *worker)
     /* Of a scanner's worker, and of `ipi`, nobody wants to poll memory. */
     bool sleeps_at_once = process->transport == MEMSC_IPI || process->service_mode == MEMSC_SCANNER;
     uint64_t idle_since = 0;
+    uint32_t busy = 0;
+    bool arrived = false;
+    if (!sleeps_at_once && !service->turn.seat)
+        memsc_board_sit(&service->turn, process->region->pid, process->pages_id, false,
+                        (uint32_t)(service - process->service));
     for (uint32_t polls = 0; worker->serving; polls++) {
-        if (scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1, polls)) {
+        bool found = scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1, polls);
+        if (!arrived && worker->serving) {
+            /* Whoever runs already serves what it was woken for before it asks for its turn. */
+            memsc_turn_arrive(process, service);
+            arrived = true;
+        }
+        if (found) {
             idle_since = 0;
             polls = 0;
+            if (++busy % MEMSC_POLLS_PER_CLOCK == 0)
+                memsc_turn_look_up(process, service);
             continue;
         }
         if (sleeps_at_once) {
@@ -189,10 +209,15 @@ void memsc_poll(struct memsc_worker *worker)
             continue;
         }
         memsc_pause();
+        if (memsc_turn_shared(service))
+            memsc_turn_glance(process, service, polls);
         if (polls % MEMSC_POLLS_PER_CLOCK)
             continue;
-        if (atomic_load_explicit(&process->state, memory_order_relaxed) != MEMSC_RUNNING)
+        if (atomic_load_explicit(&process->state, memory_order_relaxed) != MEMSC_RUNNING) {
+            memsc_turn_rest(service);
             return;
+        }
+        memsc_turn_look_up(process, service);
         /* Pool threads share this CPU. */
         if (atomic_load_explicit(&service->pooled, memory_order_relaxed))
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
@@ -201,6 +226,7 @@ void memsc_poll(struct memsc_worker *worker)
             idle_since = now;
         else if (now - idle_since > process->idle_cycles) {
             park(worker);
+            arrived = false;
             idle_since = 0;
         }
     }

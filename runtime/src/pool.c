@@ -9,6 +9,7 @@
 #include "kinds.h"
 #include "service.h"
 #include "thread.h"
+#include "turn.h"
 #include "usdt.h"
 
 /* Workers are few and live as long as the service; taken from a table, never given back. */
@@ -165,6 +166,8 @@ static void worker_main(void *argument)
 
 void memsc_service_ask_takeover(struct memsc_service *service)
 {
+    if (memsc_turn_hurry(memsc_process, service))
+        return;
     memsc_lock(&service->lock);
     service->takeover = true;
     atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);

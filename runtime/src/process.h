@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "board.h"
 #include "layout.h"
 #include "lock.h"
 #include "memsc.h"
@@ -66,14 +67,16 @@ struct memsc_service {
     alignas(MEMSC_LINE) _Atomic uint32_t reign; /* counts changes of the poller */
     _Atomic uint64_t *active;                   /* slots to look at: its words in the segment */
     struct memsc_service_line *line;
+    _Atomic uint32_t *_Atomic parked;           /* futex: 1 while the poller sleeps */
     alignas(MEMSC_LINE) struct memsc_lock lock; /* guards all below */
     struct memsc_worker *poller;
     struct memsc_job *first, *last;
-    bool takeover;           /* somebody waits for a stuck poller */
-    uint32_t queued;         /* jobs nobody has taken */
-    uint32_t free;           /* threads that neither poll nor run a job */
-    _Atomic uint32_t pooled; /* jobs queued or running */
-    _Atomic uint32_t work;   /* futex: changes when there is something to do */
+    bool takeover;                              /* somebody waits for a stuck poller */
+    uint32_t queued;                            /* jobs nobody has taken */
+    uint32_t free;                              /* threads that neither poll nor run a job */
+    _Atomic uint32_t pooled;                    /* jobs queued or running */
+    _Atomic uint32_t work;                      /* futex: changes when there is something to do */
+    alignas(MEMSC_LINE) struct memsc_turn turn; /* of whoever polls memory on this CPU */
 };
 
 struct memsc_process {
@@ -81,7 +84,7 @@ struct memsc_process {
     bool symmetric;         /* full barriers on both sides of each handshake */
     uint32_t transport, service_mode;
     uint64_t probe_every;
-    uint64_t spin_cycles, pooled_spin_cycles, idle_cycles, stuck_cycles;
+    uint64_t spin_cycles, pooled_spin_cycles, idle_cycles, stuck_cycles, quantum_cycles;
     struct memsc_region *region;
     struct memsc_slot *slots;
     struct memsc_pages *pages;
@@ -129,11 +132,13 @@ void memsc_pages_destroy(struct memsc_process *process);
 /* service.c */
 int memsc_service_start(struct memsc_process *process, const struct memsc_options *options);
 void memsc_service_stop(struct memsc_process *process);
+void memsc_service_finish(struct memsc_process *process); /* the process ends: drop the board */
 void memsc_service_ask_takeover(struct memsc_service *service);
 
 /* start.c: as the public functions of the same meaning, without the C library. */
 int memsc_process_start(const struct memsc_options *options);
 int memsc_process_stop(void);
+void memsc_process_finish(struct memsc_process *process); /* it ends with its threads running */
 int memsc_thread_register(void);
 int memsc_thread_unregister(void);
 

@@ -5,6 +5,7 @@
 #include "handshake.h"
 #include "service.h"
 #include "thread.h"
+#include "turn.h"
 
 /* A submitted entry at a head of the service's pages? */
 static bool waiting(const struct memsc_process *process, const struct memsc_service *service,
@@ -32,22 +33,44 @@ static bool wake_workers(struct memsc_process *process, bool thorough)
         if (!waiting(process, service, thorough))
             continue;
         found = true;
-        if (atomic_load_explicit(&service->line->parked, memory_order_relaxed) &&
-            atomic_exchange_explicit(&service->line->parked, 0, memory_order_acq_rel))
-            memsc_futex_wake(&service->line->parked, 1);
+        memsc_wake_worker(atomic_load_explicit(&service->parked, memory_order_relaxed), thorough);
         if (service->line->cpu == process->region->service[0].cpu)
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     }
     return found;
 }
 
+/* Takes a seat, and lets the workers sleep where other processes' scanners can wake them. */
+static void sit_down(struct memsc_process *process, struct memsc_service *service)
+{
+    memsc_board_sit(&service->turn, process->region->pid, process->pages_id, true,
+                    process->services);
+    if (!service->turn.seat)
+        return;
+    for (uint32_t i = 1; i < process->services; i++) {
+        _Atomic uint32_t *before =
+            atomic_exchange(&process->service[i].parked, &service->turn.seat->parked[i]);
+        atomic_store(before, 0);
+        memsc_futex_wake(before, 1);
+    }
+}
+
 void memsc_scanner_main(void *argument)
 {
     struct memsc_process *process = argument;
     struct memsc_service_line *line = &process->region->service[0];
+    struct memsc_service *service = &process->service[0];
     uint64_t idle_since = 0;
+    sit_down(process, service);
+    memsc_turn_arrive(process, service);
     for (uint32_t polls = 0; atomic_load(&process->state) == MEMSC_RUNNING; polls++) {
-        if (wake_workers(process, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1)) {
+        bool thorough = polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1;
+        bool found = wake_workers(process, thorough);
+        if (memsc_turn_shared(service))
+            found |= memsc_turn_scan_others(process, service, thorough);
+        if (polls % MEMSC_POLLS_PER_CLOCK == 0)
+            memsc_turn_look_up(process, service);
+        if (found) {
             idle_since = 0;
             continue;
         }
@@ -64,11 +87,16 @@ void memsc_scanner_main(void *argument)
             /* As park(): announce, let the posters see it, look once more. */
             atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
             memsc_heavy_barrier(process->symmetric);
-            if (!wake_workers(process, true))
-                memsc_sleep_parked(process, line);
+            if (!wake_workers(process, true)) {
+                memsc_turn_rest(service);
+                memsc_sleep_parked(process, line, &line->parked);
+            }
             atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+            wake_workers(process, true);
+            memsc_turn_arrive(process, service);
             idle_since = 0;
         }
     }
+    memsc_turn_rest(service);
     memsc_thread_exit();
 }

@@ -24,6 +24,11 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
         service->line = &process->region->service[i];
         service->active = process->pages->active[i];
         service->line->cpu = options->service_cpus[cpus > 1 ? i : 0];
+        service->parked = &service->line->parked;
+        if (process->transport == MEMSC_MEMSC && (i == 0 || !scanner) && process->pages_id >= 0) {
+            service->turn.quantum = process->quantum_cycles;
+            memsc_board_open(&service->turn, service->line->cpu);
+        }
     }
     atomic_store(&process->state, MEMSC_RUNNING);
     int error = 0;
@@ -35,6 +40,8 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
         error = memsc_worker_start(process, &process->service[i]);
         memsc_unlock(&process->service[i].lock);
     }
+    for (uint32_t i = 0; i < count && !error; i++)
+        memsc_board_knock(&process->service[i].turn);
     if (error)
         memsc_service_stop(process);
     return error;
@@ -47,10 +54,23 @@ void memsc_service_stop(struct memsc_process *process)
         struct memsc_service *service = &process->service[i];
         atomic_store(&service->line->parked, 0);
         memsc_futex_wake(&service->line->parked, INT32_MAX);
+        _Atomic uint32_t *parked = atomic_load(&service->parked);
+        atomic_store(parked, 0);
+        memsc_futex_wake(parked, INT32_MAX);
+        if (service->turn.seat)
+            memsc_futex_wake(&service->turn.seat->state, INT32_MAX);
         memsc_lock(&service->lock);
         atomic_fetch_add(&service->work, 1);
         memsc_unlock(&service->lock);
         memsc_futex_wake(&service->work, INT32_MAX);
     }
     memsc_thread_join_all();
+    for (uint32_t i = 0; i < process->services; i++)
+        memsc_board_close(&process->service[i].turn);
+}
+
+void memsc_service_finish(struct memsc_process *process)
+{
+    for (uint32_t i = 0; i < process->services; i++)
+        memsc_board_finish(&process->service[i].turn);
 }

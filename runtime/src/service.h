@@ -85,12 +85,22 @@ HOT static uint32_t memsc_look(const struct memsc_pages *pages, uint32_t slot, b
 /* The end of parking, once nothing was found after the announcement: sleeps until a poster, or the
  * scanner, takes `parked` back, or the process stops. */
 static inline void memsc_sleep_parked(const struct memsc_process *process,
-                                      struct memsc_service_line *line)
+                                      struct memsc_service_line *line, _Atomic uint32_t *parked)
 {
     line->parks++;
-    while (atomic_load_explicit(&line->parked, memory_order_relaxed) &&
+    while (atomic_load_explicit(parked, memory_order_relaxed) == 1 &&
            atomic_load(&process->state) == MEMSC_RUNNING)
-        memsc_futex_wait(&line->parked, 1, 0);
+        memsc_futex_wait(parked, 1, 0);
+}
+
+/* Wakes a worker that has calls. Its word may be nonsense, if it lies on the board: so `thorough`ly,
+ * which is seldom, whatever it says. */
+static inline void memsc_wake_worker(_Atomic uint32_t *parked, bool thorough)
+{
+    if (!thorough && !atomic_load_explicit(parked, memory_order_relaxed))
+        return;
+    if (atomic_exchange_explicit(parked, 0, memory_order_acq_rel) || thorough)
+        memsc_futex_wake(parked, 1);
 }
 
 #endif

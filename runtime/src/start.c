@@ -20,6 +20,8 @@ enum {
     CALIBRATION_NS = 100000, /* precise to a percent, which is enough for time-outs */
     POOLED_SPIN_US = 20,     /* a caller polls this long for a call that may wait for ever */
     PROCESS_BYTES = (sizeof(struct memsc_process) + 4095) & ~4095ull,
+    QUANTUM_US =
+        20, /* a busy poller keeps the turn from others, about ten times what passing it costs */
     STUCK_US = 50, /* without progress of the service before a caller asks for a takeover */
 };
 
@@ -121,6 +123,7 @@ static void set_up(struct memsc_process *process, const struct memsc_options *op
         process->pooled_spin_cycles = process->spin_cycles;
     process->idle_cycles = to_cycles(options->idle_us);
     process->stuck_cycles = to_cycles(STUCK_US);
+    process->quantum_cycles = to_cycles(QUANTUM_US);
 }
 
 static void tear_down(struct memsc_process *process)
@@ -174,6 +177,12 @@ int memsc_process_stop(void)
     atomic_store(&process->region->finished, 1);
     tear_down(process);
     return 0;
+}
+
+void memsc_process_finish(struct memsc_process *process)
+{
+    memsc_region_finish(process);
+    memsc_service_finish(process);
 }
 
 /* ---- threads ---- */

@@ -4,6 +4,7 @@
  *
  *   memsc-work sync CALLS FILE         synchronous getppid, one interval per call
  *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
+ *   memsc-work shared COUNT CALLS FILE as sync, while COUNT processes in all are registered
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *   memsc-work spin MILLISECONDS       nothing, without a pause: keeps a CPU busy
@@ -24,6 +25,7 @@
 #include "cpu.h"
 #include "layout.h"
 #include "memsc.h"
+#include "neighbours.h"
 
 static const long NO_ARGS[6] = {0};
 
@@ -74,6 +76,15 @@ static void sync_calls(size_t calls, const char *path)
         end();
     }
     save(path, array, calls);
+}
+
+static void among_neighbours(uint32_t count, size_t calls, const char *path)
+{
+    pid_t neighbours[MEMSC_WORK_NEIGHBOURS];
+    uint32_t others = plain() ? 0 : count - 1;
+    memsc_work_invite(neighbours, others);
+    sync_calls(calls, path);
+    memsc_work_dismiss(neighbours, others);
 }
 
 static void one_batch(int size)
@@ -200,6 +211,11 @@ int main(int argc, char **argv)
         if (size < 1 || size > MEMSC_PAGE_ENTRIES)
             fail(argv[2], EINVAL);
         batches((int)size, (size_t)positive(argv[3]), argv[4]);
+    } else if (argc == 5 && !strcmp(argv[1], "shared")) {
+        long count = positive(argv[2]);
+        if (count < 1 || count > MEMSC_WORK_NEIGHBOURS + 1)
+            fail(argv[2], EINVAL);
+        among_neighbours((uint32_t)count, (size_t)positive(argv[3]), argv[4]);
     } else if (argc == 6 && !strcmp(argv[1], "calls"))
         operations(argv[2], argv[3], (size_t)positive(argv[4]), argv[5]);
     else if (argc == 3 && !strcmp(argv[1], "spin"))
@@ -211,6 +227,7 @@ int main(int argc, char **argv)
         probe_hits((size_t)positive(argv[2]));
     else {
         fprintf(stderr, "usage: memsc-work sync CALLS FILE | batch SIZE CALLS FILE | "
+                        "shared COUNT CALLS FILE | "
                         "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
                         "spin MILLISECONDS | hits COUNT\n");
         return 2;

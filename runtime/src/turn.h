@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Taking turns on a service CPU.
+ *
+ * Pollers of several processes on one CPU would push each other off it a time slice at a time. So
+ * one has the *turn* and polls; the others sleep, and the one that has it watches their pages too and
+ * wakes, in the same place, who has calls: a switch of context, no interrupt, and no work for the
+ * poster, who finds its door open as if its own poller polled.
+ *
+ *   parked ──door──▸ turn ◂──handed over── waiting
+ *     ▴               │ ▾ ──hands over──────▴
+ *     └──────idle─────┘ └─ does not move: another one takes it ─▸ lost ──moves again──▸ waiting
+ *
+ * The turn is a courtesy, not a lock. A poller executes only calls of its own process, so two that
+ * believe to have it are slow, never wrong; and whoever waits in vain, because the holder is dead,
+ * stopped, or inside a long call, takes it: a caller on behalf of its poller when it sees nothing
+ * move for a while, or the poller itself, which looks now and then.
+ *
+ * A scanner does not hand over to a scanner: it wakes the other process's workers itself.
+ */
+#ifndef MEMSC_TURN_H
+#define MEMSC_TURN_H
+
+#include "service.h"
+
+/* Returns when the calling poller has the turn, or the process stops. */
+void memsc_turn_arrive(struct memsc_process *process, struct memsc_service *service);
+
+/* Before the sleep behind the door: passes the turn to somebody who waits. */
+void memsc_turn_rest(struct memsc_service *service);
+
+/* After `fruitless` scans of one's own pages: looks at somebody else's, and if there are calls and the
+ * time has come, hands over and returns as memsc_turn_arrive. */
+void memsc_turn_glance(struct memsc_process *process, struct memsc_service *service,
+                       uint32_t fruitless);
+
+/* Now and then, however busy: looks who came and went, and lets others have what is theirs. */
+void memsc_turn_look_up(struct memsc_process *process, struct memsc_service *service);
+
+/* Scanner: wakes the workers of other scanners' processes, hands over to pollers. True if any had
+ * calls. */
+bool memsc_turn_scan_others(struct memsc_process *process, struct memsc_service *service,
+                            bool thorough);
+
+/* For a caller that sees no progress of `service`. True: it is only waiting for its turn, or has got
+ * it now, and a takeover within the process would not help. */
+bool memsc_turn_hurry(struct memsc_process *process, struct memsc_service *service);
+
+/* Whether other processes are registered on this CPU. */
+static inline bool memsc_turn_shared(const struct memsc_service *service)
+{
+    return service->turn.watched != 0;
+}
+
+#endif
