@@ -12,7 +12,8 @@ FOLDERS := analysis commands probes runtime tracer
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system python native demo test test-native test-sanitizers test-python test-programs test-vm check \
+.PHONY: help setup system python native demo bench test test-native test-sanitizers test-python \
+	test-programs test-vm check \
 	check-python check-types check-floors check-c format clean
 
 help: ## show this list
@@ -29,6 +30,13 @@ build/stamps/system: requirements-debian.txt tools/debian-packages
 build/stamps/system-test: requirements-debian-test.txt tools/debian-packages | build/stamps/system
 	@tools/debian-packages requirements-debian-test.txt
 	@mkdir -p $(@D) && touch $@
+
+# What the peers need is looked for when the build is configured, so that is done again.
+build/stamps/system-bench: requirements-debian-bench.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages requirements-debian-bench.txt
+	@mkdir -p $(@D) && touch $@
+	@rm -f build/native/build.ninja
+	@$(MAKE) native
 
 build/stamps/system-vm: requirements-debian-vm.txt tools/debian-packages | build/stamps/system
 	@tools/debian-packages requirements-debian-vm.txt
@@ -63,6 +71,10 @@ demo: setup ## measure this machine: every arm interleaved, and where the time g
 		|| test $$? -eq 4
 	@$(BIN)/memsc export $(DEMO)/demo.memsc --format hgrm -f -o $(DEMO)/demo.hgrm || test $$? -eq 4
 	@echo "See $(DEMO)/demo.html, demo.svg and demo.hgrm beside it."
+
+bench: setup build/stamps/system-bench ## the whole benchmark, today's alternatives and other tracers with it (an hour)
+	@$(BIN)/memsc bench -f -o build/bench.memsc || test $$? -eq 4
+	@$(BIN)/memsc report build/bench.memsc --html build/bench.html || test $$? -eq 4
 
 test: test-native test-sanitizers test-python ## every test: native, sanitizers, Python
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from memsc.analysis.targets import Target, targets
 from memsc.analysis.trace import Trace
+from memsc.analysis.tracing import CASE as TRACING
 
 SCHEMA = 1
 SUITES = {"line": "limit", "sync": "sync", "dd": "files", "ls": "files"}
@@ -56,6 +57,8 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
 
 
 def _suite(case: str) -> str:
+    if case == TRACING:
+        return case
     if case.startswith(("batch-", "peers-")):
         return case.partition("-")[0]
     return SUITES.get(case, "calls")

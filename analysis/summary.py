@@ -20,6 +20,7 @@ from memsc.analysis.scan import ALL
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.trace import Trace
+from memsc.analysis.tracing import df_tracing
 from memsc.tracer.format import FLAGS
 
 SCHEMA = 1
@@ -50,6 +51,7 @@ def summarise(trace: Trace) -> Json:
         **({"ratios_reason": "the verdict is withheld"} if reasons else {}),
         "timings": records(trace.timings.df_timings()),
         "perturbation": records(trace.timings.df_perturbation()),
+        "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
         "isolation": msgspec.to_builtins(session.isolation),

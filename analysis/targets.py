@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from memsc.analysis.checks import NEGLIGIBLE
 from memsc.analysis.timings import PerCall, Timed
 from memsc.analysis.trace import Trace
+from memsc.analysis.tracing import OURS, slowdown, tracers
 
 ENOUGH_CALLS = 5_000_000
 
@@ -60,6 +61,12 @@ def _targets(trace: Trace) -> Iterator[Target]:
     def recording() -> float:
         return timed[Timed("memsc", "sync", recording=True)].p50 / off("memsc", "sync").p50
 
+    def tracing() -> float:
+        others = [slowdown(timed, name) for name in tracers(timed)[1:]]
+        if not others:
+            raise KeyError("other tracers")
+        return slowdown(timed, OURS) / min(others)
+
     yield _at_most("memsc sync p50 ÷ (direct p50 + cache-line round trip p50)", limit, 1.15)
     yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.10)
     yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 20)
@@ -72,6 +79,7 @@ def _targets(trace: Trace) -> Iterator[Target]:
     yield _at_least("ipi ÷ memsc, dd bs=512, mean per call", against("memsc", "dd"), 1.76)
     yield _at_least("ipi ÷ memsc, ls -l of 5000 files", against("memsc", "ls"), 1.44)
     yield _at_most("memsc sync p50, recording on ÷ off", recording, 1.10)
+    yield _at_most("slowdown at p50, memsc's recording ÷ the best other tracer's", tracing, 0.2)
     yield _lost(trace)
     yield from _invariants(trace)
 

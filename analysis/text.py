@@ -45,6 +45,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     if not summary["verdict"]["withheld"]:
         yield from _ratios(summary)
     yield from _recording(summary)
+    yield from _tracing(summary)
 
 
 def heading(text: str, note: str = "") -> RenderableType:
@@ -209,7 +210,7 @@ def _stage_cells(stages: Json) -> list[str]:
 def _outside(summary: Json) -> Iterator[RenderableType]:
     times = [row for row in summary["timings"] if not row["recording"]]
     beside = [row for row in times if row["case"].startswith("peers-")]
-    times = [row for row in times if row not in beside and row["case"] != "line"]
+    times = [row for row in times if row not in beside and row["case"] not in ("line", "tracing")]
     arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
     found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
     if found:
@@ -241,6 +242,25 @@ def _beside(times: Sequence[Json]) -> Iterator[RenderableType]:
             cells += [number(mean), number(mine.get("p50_ns")), _times(mean, ours.get("mean_ns"))]
         grid.add_row(arm, *cells)
     yield grid
+
+
+def _tracing(summary: Json) -> Iterator[RenderableType]:
+    rows = summary["tracing"]
+    if not rows:
+        return
+    yield heading("What seeing every call costs", "added to a synchronous call of arm memsc")
+    grid = table("", "p50 ns", "p50", "p99", "seen", "lost", "CPU ns", "bytes")
+    for row in rows:
+        grow = (f"{100 * row[f'slowdown_{p}']:+,.0f} %" for p in ("p50", "p99"))
+        rest = (number(row[name]) for name in _MEASURES)
+        grid.add_row(row["tracer"], f"{row['added_p50_ns']:+,.0f}", *grow, *rest)
+    yield grid
+    yield Text(
+        "  seen: events in all rounds; CPU of the tracer and bytes it wrote: per call", "dim"
+    )
+
+
+_MEASURES = ("seen", "lost", "cpu_ns_per_call", "bytes_per_call")
 
 
 def _times(value: float | None, base: float | None) -> str:

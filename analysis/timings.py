@@ -44,8 +44,8 @@ class PerCall:
     Attributes:
         intervals: how many intervals were timed.
         calls: how many calls they cover.
-        mean, p50: cycles per call; p50 is over intervals, so only of single calls if they are,
-            and within the histogram's relative error.
+        mean, p50, p99: cycles per call; percentiles are over intervals, so only of single calls if
+            they are, and within the histogram's relative error.
         means, p50s: shape (RESAMPLES,).
     """
 
@@ -54,6 +54,7 @@ class PerCall:
     rounds: int
     mean: float
     p50: float
+    p99: float
     means: NDArray[np.float64]
     p50s: NDArray[np.float64]
     resampling: Resampling
@@ -74,6 +75,7 @@ class PerCall:
             len(rounds),
             whole.cycles / whole.calls,
             whole.histogram.quantile(0.5) / _FINE,
+            whole.histogram.quantile(0.99) / _FINE,
             (resampling.weights @ cycles) / (resampling.weights @ calls),
             quantiles(resampling, histograms, [0.5])[0] / _FINE,
             resampling,

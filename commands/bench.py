@@ -25,9 +25,9 @@ class Command:
 
     Suites: limit (one cache-line round trip), sync (getppid, one by one), batch (1
     to 64 at once), files (dd and ls, unmodified), calls (classic small calls, in
-    memory and on disk), peers (io_uring, eventfd, seccomp and others). The result
-    is a trace like any other, for report, compare and export; the targets are
-    printed with it.
+    memory and on disk), peers (io_uring, eventfd, seccomp and others), tracing
+    (what other tracers cost). The result is a trace like any other, for report,
+    compare and export; the targets are printed with it.
     Alone, and not among all: analysis (the report of ten million calls against
     other libraries, on a trace made from a short recording, or from --source).
     """
@@ -52,7 +52,7 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Run the suites and print what they show."""
         from memsc.runtime.launch import Launch
-        from memsc.tracer import peers
+        from memsc.tracer import others, peers
         from memsc.tracer.arms import ALL, place
         from memsc.tracer.cases import choose, suites
         from memsc.tracer.writer import prepare_output
@@ -64,8 +64,8 @@ class Command:
         disk = Path(args.output).absolute().parent
         chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick, disk))
         folder = prepare_output(args.output, args.force)
-        if "peers" in chosen:
-            arms = [*arms, *peers.arms(arms)]
+        for suite, more in (("peers", peers.arms), ("tracing", others.arms)):
+            arms = [*arms, *(more(arms) if suite in chosen else [])]
         announce(arms, notes)
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         try:

@@ -19,7 +19,7 @@ from tests.workload import gone, wait_until
 
 from memsc.runtime.files import LAYER, WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer import environment, folders, peers
+from memsc.tracer import environment, folders, others, peers
 from memsc.tracer.cases import Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, TraceFolder, open_trace
 from memsc.tracer.session import TraceSession, interleaved
@@ -328,7 +328,7 @@ def test_rounds_of_arms_are_interleaved() -> None:
 
 
 def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
-    arms = [*ARMS, *peers.NAMES]
+    arms = [*ARMS, *peers.NAMES, *others.TRACERS]
     for cases in suites(ARMS, quick=True).values():
         keys = [(case.name, arm, number) for case, arm, number, _ in rounds(cases, arms)]
         assert len(keys) == len(set(keys))

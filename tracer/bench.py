@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch
-from memsc.tracer import peers
 from memsc.tracer.cases import Case, rounds
+from memsc.tracer.peers import UNAVAILABLE
 from memsc.tracer.session import TraceSession
 
 Progress = Callable[[str], None]
@@ -50,7 +50,7 @@ def run(
             if arm in missing:
                 continue
             done = session.round(arm, work, number, recording=recording)
-            if done.exit_status == peers.UNAVAILABLE and launch.peer:
+            if done.exit_status == UNAVAILABLE and launch.peer:
                 missing.add(arm)
             elif done.exit_status:
                 raise MemscError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer import peers
+from memsc.tracer import others, peers
 from memsc.tracer.session import Work
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
@@ -50,6 +50,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     every = dict.fromkeys(arms, 5 * scale)
     few = dict.fromkeys(arms, 3 * scale)
     once = dict.fromkeys(arms, 1 * scale)
+    watched = dict.fromkeys(["memsc", *others.TRACERS], 2 * scale)
     beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
     many = dict.fromkeys(arms, 10 * scale)
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
@@ -66,6 +67,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
             Case("ls", _ls(5000), few, once, _make_files(5000)),
         ],
         "calls": _calls(few, once, quick, disk),
+        "tracing": [Case("tracing", others.work, watched, {"memsc": 2 * scale})],
         "peers": [
             Case("peers-null", peers.null, beside),
             Case("peers-read", peers.read, beside),

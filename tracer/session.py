@@ -61,6 +61,7 @@ class Work:
         layered: the program knows nothing of memsc and is given the C-library layer; without, it
             brings libmemsc itself.
         timings: file it writes its intervals to, as 64-bit cycle counts; None if it does not.
+        measures: file it writes what else it found to, names and numbers as JSON.
         per_interval: calls that one interval covers.
         timed: time the program as a whole, as one interval over all its calls.
         quiet: throw its output away.
@@ -72,6 +73,7 @@ class Work:
     command: tuple[str, ...]
     layered: bool = True
     timings: Path | None = None
+    measures: Path | None = None
     per_interval: int = 1
     timed: bool = False
     quiet: bool = False
@@ -294,6 +296,7 @@ class TraceSession:
             made=made.made,
             unfinished=made.unfinished if recording else None,
             local=made.local,
+            measures=_measures(work),
         )
         self._rounds.append(done)
         self._save(complete=False)
@@ -362,6 +365,12 @@ class TraceSession:
             complete=complete,
         )
         self._writer.session(self._session)
+
+
+def _measures(work: Work) -> dict[str, float | None] | None:
+    if work.measures is None or not work.measures.exists():
+        return None
+    return msgspec.json.decode(work.measures.read_bytes(), type=dict[str, float | None])
 
 
 def _arm(launch: Launch) -> Arm:

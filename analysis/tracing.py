@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false
+"""What seeing every call costs: memsc's own recording beside other tracers at the same work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from memsc.analysis.timings import PerCall, Timed
+from memsc.tracer.format import Session
+
+CASE = "tracing"
+OURS = "memsc"
+_COLUMNS = [
+    *("tracer", "calls", "p50_ns", "p99_ns", "added_p50_ns", "slowdown_p50", "slowdown_p99"),
+    *("seen", "lost", "cpu_ns_per_call", "bytes_per_call"),
+]
+
+
+def slowdown(timed: Mapping[Timed, PerCall], tracer: str) -> float:
+    """By how much of itself the median grows under a tracer; 0 is no change.
+
+    Raises:
+        KeyError: one of the two was not measured.
+    """
+    base = timed[Timed(OURS, CASE, recording=False)]
+    return timed[Timed(tracer, CASE, recording=tracer == OURS)].p50 / base.p50 - 1
+
+
+def tracers(timed: Mapping[Timed, PerCall]) -> list[str]:
+    """What was measured, memsc's own recording first."""
+    found = [key.arm for key in timed if key.case == CASE and key.recording == (key.arm == OURS)]
+    return sorted(found, key=lambda arm: (arm != OURS, timed_p50(timed, arm)))
+
+
+def timed_p50(timed: Mapping[Timed, PerCall], tracer: str) -> float:
+    """Median under a tracer, in cycles."""
+    return timed[Timed(tracer, CASE, recording=tracer == OURS)].p50
+
+
+def df_tracing(session: Session, timed: Mapping[Timed, PerCall]) -> pd.DataFrame:
+    """Each tracer at work on synchronous calls under the arm memsc.
+
+    Returns:
+        One row per tracer, memsc's own recording first: tracer, calls (timed), p50_ns, p99_ns,
+        added_p50_ns, slowdown_p50 and slowdown_p99 (0 is none), seen (events), lost, and
+        cpu_ns_per_call (of the tracer's own processes) and bytes_per_call, which are null where a
+        tracer does not tell.
+    """
+    base = timed.get(Timed(OURS, CASE, recording=False))
+    if base is None:
+        return pd.DataFrame(columns=_COLUMNS)
+    ns = session.clock.ns_per_cycle
+    rows: list[dict[str, Any]] = []
+    for tracer in tracers(timed):
+        found = timed[Timed(tracer, CASE, recording=tracer == OURS)]
+        measures = _measures(session, tracer)
+        rows.append(
+            {
+                "tracer": tracer,
+                "calls": found.calls,
+                "p50_ns": found.p50 * ns,
+                "p99_ns": found.p99 * ns,
+                "added_p50_ns": (found.p50 - base.p50) * ns,
+                "slowdown_p50": found.p50 / base.p50 - 1,
+                "slowdown_p99": found.p99 / base.p99 - 1,
+                "seen": measures.get("events"),
+                "lost": measures.get("lost"),
+                "cpu_ns_per_call": _each(measures.get("cpu_s"), 1e9, found.calls),
+                "bytes_per_call": _each(measures.get("bytes"), 1, found.calls),
+            }
+        )
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _measures(session: Session, tracer: str) -> dict[str, float | None]:
+    """Sums over the rounds; None where one of them does not tell."""
+    rounds = [r for r in session.rounds if r.case == CASE and r.arm == tracer and not r.check]
+    if tracer == OURS:
+        recorded = [r for r in rounds if r.recording]
+        return {
+            "events": _sum([r.calls for r in recorded]),
+            "lost": _sum([r.lost for r in recorded]),
+        }
+    names = {name for r in rounds for name in r.measures or {}}
+    return {name: _sum([(r.measures or {}).get(name) for r in rounds]) for name in names}
+
+
+def _sum(values: list[Any]) -> float | None:
+    return None if None in values or not values else float(sum(values))
+
+
+def _each(value: float | None, scale: float, calls: int) -> float | None:
+    return None if value is None else value * scale / calls

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Other tracers: each one that is installed sees every call of a known number, or says why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memsc.runtime.files import LIBRARY, WORK
+from memsc.tracer.others import TRACERS
+from memsc.tracer.peers import UNAVAILABLE
+
+pytestmark = pytest.mark.bpf
+
+CALLS = 1_009
+WARM_UP = 2_000
+EVERY_CALL = ("bpftrace", "funclatency")
+
+
+@pytest.mark.parametrize("name", TRACERS)
+def test_a_tracer_sees_all_calls_or_says_why_it_cannot(tmp_path: Path, name: str) -> None:
+    timings, result = tmp_path / "timings", tmp_path / "result"
+    cpus = sorted(os.sched_getaffinity(0))
+    module = [sys.executable, "-m", "memsc.tracer.others", name, str(LIBRARY), str(result), "--"]
+    done = subprocess.run(
+        ["taskset", "-c", str(cpus[-1]), *module, str(WORK), "sync", str(CALLS), str(timings)],
+        env=os.environ | {"MEMSC_TRANSPORT": "ipi", "MEMSC_SERVICE_CPUS": str(cpus[0])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode == UNAVAILABLE:
+        assert done.stderr.startswith("memsc: ")
+        assert done.stderr.count("\n") == 1
+        assert not result.exists()
+        return
+    assert done.returncode == 0, done.stderr
+    assert len(np.fromfile(timings, np.int64)) == CALLS
+    seen = json.loads(result.read_text())
+    assert seen["bytes"] > 0
+    if name in EVERY_CALL:
+        assert seen["events"] + (seen["lost"] or 0) == CALLS + WARM_UP
