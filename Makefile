@@ -14,7 +14,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench test test-native test-sanitizers test-python \
 	test-programs test-vm check \
-	check-python check-types check-floors check-c format clean
+	check-python check-types check-floors check-c format clean notebooks record-notebooks
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -115,6 +115,12 @@ test-vm: setup build/stamps/system-test build/stamps/system-vm ## what needs a s
 	@for series in 6.1 6.12; do \
 		tests/vm/machine $$series $(BIN)/python -m pytest -p no:cacheprovider -m "bpf or vm" tests; \
 	done
+
+notebooks: setup ## run the notebooks, and render what they show into notebooks/rendered
+	@$(BIN)/python notebooks/render.py
+
+record-notebooks: setup ## record anew the small traces that the notebooks read
+	@$(BIN)/python notebooks/record.py
 
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
 

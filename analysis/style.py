@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,3 +78,12 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(path, metadata=date, bbox_inches="tight")
     except OSError as error:
         raise MemscError(what, error.strerror or str(error), "choose another place") from error
+
+
+def to_svg(figure: Figure) -> str:
+    """A figure as SVG text, for a notebook; the same data give the same text."""
+    file = io.StringIO()
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl.rc_context(_RC):
+        figure.savefig(file, format="svg", bbox_inches="tight", metadata=metadata)
+    return file.getvalue()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Record the small traces that the notebooks read: `make record-notebooks`.
+
+They are made by memsc itself, on whatever machine this runs; the figures in the notebooks follow.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from memsc.runtime.files import WORK
+from memsc.runtime.launch import Launch
+from memsc.tracer.arms import ALL, place
+from memsc.tracer.bench import run
+from memsc.tracer.cases import BATCHES, Case
+from memsc.tracer.format import open_trace
+from memsc.tracer.session import TraceSession, Work
+from memsc.tracer.writer import TraceWriter, prepare_output
+
+TRACES = Path(__file__).resolve().parent / "traces"
+CALLS, BATCHED, BLOCKS, FILES = 1_000, 1_920, 2_000, 300
+DD = ("dd", "if=/dev/zero", "of=/dev/null", "bs=512", "status=none")
+
+
+def calls() -> None:
+    """An unmodified program under three arms, with the kernel's events beside its calls."""
+    command = [sys.executable, "-m", "memsc.commands", "trace", "-f", "--rounds", "4"]
+    command += ["-o", str(TRACES / "calls.memsc"), "--probes", "sched,ipi"]
+    command += ["--transport", "direct,ipi,memsc"]
+    subprocess.run([*command, "--", *DD, "count=300"], check=True)
+
+
+def thesis() -> None:
+    """What the thesis measured: single calls, batches, dd and ls."""
+    arms, _ = place(ALL, Launch())
+    names = [arm.arm for arm in arms]
+    rounds, recorded = dict.fromkeys(names, 4), dict.fromkeys(names, 2)
+    cases = [Case("sync", _work("sync", str(CALLS)), rounds, recorded)]
+    cases += [
+        Case(f"batch-{size}", _work("batch", str(size), str(BATCHED)), rounds) for size in BATCHES
+    ]
+    cases += [
+        Case("dd", lambda *_: _program("dd", *DD, f"count={BLOCKS}"), rounds),
+        Case("ls", lambda *where: _program("ls", "ls", "-l", str(where[1])), rounds),
+    ]
+    command = ["notebooks/record.py"]
+    with (
+        TraceWriter(prepare_output(TRACES / "thesis.memsc", force=True)) as writer,
+        TraceSession(writer, command, arms, ()) as session,
+    ):
+        for number in range(FILES):
+            (session.scratch / f"file-{number}").touch()
+        run(session, {"thesis": cases}, arms, lambda what: print(what, file=sys.stderr))
+
+
+def compact(path: Path) -> None:
+    """One part for each table, without what the kernel did before and after the calls."""
+    folder = open_trace(path)
+    stamps = folder.read("calls", ["round", "arm", "called", "completed"]).to_pandas()
+    clock, spans = folder.session.clock, stamps.groupby(["arm", "round"], observed=True)
+    start = clock.ns(np.sort(spans["called"].min().to_numpy()))
+    end = clock.ns(np.sort(spans["completed"].max().to_numpy()))
+    for name, parts in folder.parts.items():
+        table = folder.read(name)
+        if name.startswith("events/"):
+            time = table["time"].to_numpy()
+            window = np.searchsorted(start, time, "right") - 1
+            table = table.filter(pa.array((window >= 0) & (time <= end[window])))
+        for part in parts:
+            part.path.unlink()
+        numbers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+        pq.write_table(
+            table,
+            parts[0].path,
+            compression="zstd",
+            compression_level=19,
+            use_dictionary=[n for n in table.column_names if n not in numbers],
+            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+        )
+
+
+def _work(kind: str, *arguments: str) -> Callable[[Launch, Path], Work]:
+    size = int(arguments[0]) if kind == "batch" else 1
+
+    def work(_: Launch, folder: Path) -> Work:
+        file = folder / "timings"
+        return Work(
+            f"batch-{size}" if kind == "batch" else kind,
+            (str(WORK), kind, *arguments, str(file)),
+            layered=False,
+            timings=file,
+            per_interval=size,
+            ring_holds_all=True,
+        )
+
+    return work
+
+
+def _program(case: str, *command: str) -> Work:
+    return Work(case, command, timed=True, quiet=True)
+
+
+if __name__ == "__main__":
+    calls()
+    thesis()
+    for trace in TRACES.glob("*.memsc"):
+        compact(trace)
