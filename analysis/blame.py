@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from memsc.analysis.causes import NO_PROBES, UNEXPLAINED, Shares, Usual, attribute
+from memsc.analysis.causes import attribute
 from memsc.analysis.intervals import Found
 from memsc.analysis.overlap import Ints
 from memsc.analysis.scan import ALL, Cell, Cells
 from memsc.analysis.selection import Selection
+from memsc.analysis.shares import NO_PROBES, UNEXPLAINED, Shares, Usual
 from memsc.analysis.sketch import QUANTITIES, Sketch
 from memsc.analysis.slow import Keep, Slow, gather
 from memsc.analysis.statistics import SAMPLES_ABOVE

@@ -13,7 +13,6 @@ is unexplained. docs/decisions/0009-causes.md says why, and what each rests on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,23 +21,22 @@ from numpy.typing import NDArray
 
 from memsc.analysis.intervals import TASK, Found, has_noise, intervals
 from memsc.analysis.overlap import Ints, Segments, flatten, overlaps
+from memsc.analysis.shares import (
+    BUSY,
+    HOST,
+    LINE,
+    POOLED,
+    SLEPT,
+    STALL,
+    UNEXPLAINED,
+    WAITED,
+    WOKEN,
+    Shares,
+    Usual,
+)
 from memsc.analysis.slow import Slow
 from memsc.tracer.format import FLAGS, STAGES, STAMPS, RoundKey, TraceFolder
 
-HOST, LINE, STALL, UNEXPLAINED, NO_PROBES = (
-    "host took the CPU",
-    "cache line late",
-    "processor stalled",
-    "unexplained",
-    "no probes",
-)
-BUSY, WOKEN, SLEPT, POOLED, WAITED = (
-    "service busy with another call",
-    "parked and woken",
-    "caller slept",
-    "pool or takeover",
-    "the call itself waited",
-)
 SHORTEST_EXIT_NS = 1000
 """No hypervisor takes a CPU and gives it back in less: what is shorter is the processor's own."""
 
@@ -50,56 +48,6 @@ _PUBLISHING_NS = 300
 # What an interrupt's way in and out may cost where a trace holds too few to calibrate it.
 _DELIVERY_NS = {True: 10_000, False: 2_000}
 _CALIBRATED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """What is usual for each slow call, in nanoseconds.
-
-    Attributes:
-        stages: shape (4, n), the median of each stage among calls of its kind.
-        steady: shape (n,), whether such calls take nearly the same time to execute.
-        flags: shape (n,), the flag bits that most such calls have.
-    """
-
-    stages: NDArray[np.float64]
-    steady: NDArray[np.bool_]
-    flags: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Parts of calls' excess, in long form.
-
-    Attributes:
-        frame: one row per part: call (row of the slow calls), stage, cause, side ("app" or
-            "service"), ns; a call's parts never exceed its total.
-        delivery_ns: what the way in and out of an interrupt was taken to cost at most.
-    """
-
-    frame: pd.DataFrame
-    delivery_ns: float
-
-    def main(self, calls: int) -> pd.DataFrame:
-        """The cause with the largest part of each call.
-
-        Returns:
-            One row per call, in order: cause ("unexplained" without any part), cause_ns, side and
-            stage.
-        """
-        summed = self.frame.groupby(["call", "cause"], as_index=False, sort=False).agg(
-            {"ns": "sum", "side": "first", "stage": "first"}
-        )
-        first = summed.sort_values("ns", ascending=False, kind="stable").drop_duplicates("call")
-        found = first.set_index("call").reindex(np.arange(calls))
-        return pd.DataFrame(
-            {
-                "cause": found["cause"].fillna(UNEXPLAINED).to_numpy(),
-                "cause_ns": found["ns"].fillna(0.0).to_numpy(),
-                "side": found["side"].fillna("").to_numpy(),
-                "stage": found["stage"].fillna("").to_numpy(),
-            }
-        )
 
 
 def attribute(trace: TraceFolder, slow: Slow, usual: Usual) -> tuple[Shares, Found]:

@@ -15,12 +15,14 @@ import numpy as np
 from memsc.analysis.agreement import Agreement
 from memsc.analysis.blame import Blame
 from memsc.analysis.checks import Checks
+from memsc.analysis.noise import Noise
 from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
 from memsc.analysis.selection import Selection, names
 from memsc.analysis.stages import Stages
 from memsc.analysis.tail import Tail
 from memsc.analysis.timings import Timings
+from memsc.analysis.wakeup import Wakeup
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
@@ -88,6 +90,16 @@ class Trace:
         """What slow calls are made of."""
         blame = Blame(self.folder, self.selection, lambda: self.cells, self.start_cycles)
         return Tail(self.stages, blame)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """What took the CPUs away."""
+        return Noise(self.folder, self.selection.checks)
+
+    @cached_property
+    def wakeup(self) -> Wakeup:
+        """How one CPU wakes a thread on another, step by step."""
+        return Wakeup(self.folder, self.selection)
 
     @cached_property
     def timings(self) -> Timings:

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+# pandas' published stubs leave type parameters open (see tracer/format.py).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""What took the CPUs away while calls were forwarded, whether a call suffered or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from memsc.analysis.intervals import TASK, intervals
+from memsc.analysis.requires import requires
+from memsc.analysis.windows import Windows
+from memsc.tracer.format import TraceFolder
+
+_COLUMNS = ["arm", "case", "side", "cpu", "what", "events", "per_s", "share", "p50_ns", "max_ns"]
+
+
+class Noise:
+    """The noise on the CPUs of a trace.
+
+    Args:
+        folder: an opened trace.
+        checks: look at the check rounds instead of the measured ones.
+    """
+
+    def __init__(self, folder: TraceFolder, checks: bool = False) -> None:
+        self._folder, self._checks = folder, checks
+
+    @property
+    def folder(self) -> TraceFolder:
+        """The trace it is about."""
+        return self._folder
+
+    @requires("noise", what="what took the CPUs away")
+    def df_noise(self) -> pd.DataFrame:
+        """How often, and how long, what had the application's and the service's CPUs.
+
+        Returns:
+            One row per arm, case, side ("app" or "service"), CPU and what it was: events, per_s
+            (per second of forwarding), share (of that time; 0 for what has but a begin), p50_ns and
+            max_ns of one. Turns of the program's own threads are left out.
+        """
+        rounds = [r for r in self._folder.session.rounds if "noise" in r.probes]
+        windows = Windows.of(self._folder, {r.key for r in rounds if r.check == self._checks})
+        spans = windows.rounds
+        if not len(spans):
+            return pd.DataFrame(columns=_COLUMNS)
+        starts, ends = (spans[name].to_numpy(np.int64) for name in ("start_ns", "end_ns"))
+        frame = intervals(self._folder, starts, ends).frame
+        frame = frame[frame["level"] >= 0]
+        own = {pid for r in rounds for pid in r.pids}
+        frame = frame[~((frame["level"] == TASK) & frame["pid"].isin(own))]
+        begin = frame["start"].to_numpy(np.int64)
+        frame = frame.assign(round=windows.rounds_at(begin), ns=frame["end"] - begin)
+        frame = frame[frame["round"] >= 0]
+        keys = spans.iloc[frame["round"].to_numpy()]
+        frame = frame.assign(arm=keys["arm"].to_numpy(), case=keys["case"].to_numpy())
+        spent = (spans["end_ns"] - spans["start_ns"]).groupby([spans["arm"], spans["case"]]).sum()
+        rows: list[dict[str, Any]] = []
+        groups: Any = frame.groupby(["arm", "case", "cpu", "name"], sort=False)
+        for (arm, case, cpu, what), mine in groups:
+            side = self._side(arm, cpu)
+            if side is None:
+                continue
+            seconds = float(spent[(arm, case)]) * 1e-9
+            rows.append(
+                {
+                    "arm": arm,
+                    "case": case,
+                    "side": side,
+                    "cpu": cpu,
+                    "what": what,
+                    "events": len(mine),
+                    "per_s": len(mine) / seconds,
+                    "share": mine["ns"].sum() * 1e-9 / seconds,
+                    "p50_ns": mine["ns"].median(),
+                    "max_ns": mine["ns"].max(),
+                }
+            )
+        out = pd.DataFrame(rows, columns=_COLUMNS)
+        return out.sort_values(
+            ["arm", "case", "side", "share"], ascending=[True] * 3 + [False], ignore_index=True
+        )
+
+    def _side(self, arm: str, cpu: int) -> str | None:
+        found = self._folder.session.arms.get(arm)
+        if found is None:
+            return None
+        if cpu in found.app_cpus:
+            return "app"
+        return "service" if cpu in found.service_cpus else None
