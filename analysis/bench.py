@@ -42,8 +42,10 @@ def benchmark(trace: Trace) -> dict[str, Any]:
 def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
     for found in trace.timings.df_timings().to_dict("records"):
         suffix = "_recorded" if found["recording"] else ""
-        for metric in ("mean", "p50"):
-            low, high = found[f"{metric}_low_ns"], found[f"{metric}_high_ns"]
+        for metric in ("mean", "p50", "p999"):
+            if math.isnan(found[f"{metric}_ns"]):
+                continue
+            low, high = (found.get(f"{metric}_{end}_ns", math.nan) for end in ("low", "high"))
             yield {
                 "suite": _suite(found["case"]),
                 "case": found["case"],
@@ -59,7 +61,7 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
 def _suite(case: str) -> str:
     if case == TRACING:
         return case
-    if case.startswith(("batch-", "peers-")):
+    if case.startswith(("batch-", "peers-", "shared-")):
         return case.partition("-")[0]
     return SUITES.get(case, "calls")
 

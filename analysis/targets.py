@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import OURS, slowdown, tracers
 
 ENOUGH_CALLS = 5_000_000
+TIME_SLICE_US = 3000  # what Linux gives a task that shares its CPU, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,15 @@ def _targets(trace: Trace) -> Iterator[Target]:
     def against(arm: str, case: str = "sync") -> Callable[[], float]:
         return lambda: off("ipi", case).mean / off(arm, case).mean
 
+    def crowded() -> float:
+        return off("memsc", "shared-8").p50 / off("memsc", "shared-1").p50
+
+    def crowded_tail() -> float:
+        ns = off("memsc", "shared-8").p999 * trace.session.clock.ns_per_cycle
+        if math.isnan(ns):
+            raise KeyError("too few calls among 8 processes")
+        return ns / 1000
+
     def recording() -> float:
         return timed[Timed("memsc", "sync", recording=True)].p50 / off("memsc", "sync").p50
 
@@ -71,6 +82,10 @@ def _targets(trace: Trace) -> Iterator[Target]:
     yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.10)
     yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 20)
     yield _at_least("ipi ÷ memsc-scanner, sync, mean", against("memsc-scanner"), 2.3)
+    yield _at_most("memsc, 8 registered processes ÷ 1, sync, p50", crowded, 8)
+    yield _at_most(
+        "memsc, 8 registered processes, sync, p99.9 µs", crowded_tail, TIME_SLICE_US / 10
+    )
     for case, least in (("null", 1.2), ("read", 10)):
         name = f"io_uring SQPOLL ÷ memsc, {_PEERS[case]}, mean"
         yield _at_least(name, _over(timed, f"peers-{case}", "uring"), least)

@@ -25,6 +25,7 @@ LINE = "line"
 # A round is cut into blocks too, or one round would have no interval at all.
 _BLOCKS = 8
 _MOST_BLOCKS = 16
+_FOR_P999 = 20_000
 # Cycles per call are binned in sixteenths: an interval may cover calls shorter than a cycle each.
 _FINE = 16
 
@@ -44,8 +45,9 @@ class PerCall:
     Attributes:
         intervals: how many intervals were timed.
         calls: how many calls they cover.
-        mean, p50, p99: cycles per call; percentiles are over intervals, so only of single calls if
-            they are, and within the histogram's relative error.
+        mean, p50, p99, p999: cycles per call; percentiles are over intervals, so only of single
+            calls if they are, and within the histogram's relative error. p999 is NaN with fewer
+            than 20 intervals above it.
         means, p50s: shape (RESAMPLES,).
     """
 
@@ -55,6 +57,7 @@ class PerCall:
     mean: float
     p50: float
     p99: float
+    p999: float
     means: NDArray[np.float64]
     p50s: NDArray[np.float64]
     resampling: Resampling
@@ -76,6 +79,7 @@ class PerCall:
             whole.cycles / whole.calls,
             whole.histogram.quantile(0.5) / _FINE,
             whole.histogram.quantile(0.99) / _FINE,
+            whole.histogram.quantile(0.999) / _FINE if whole.histogram.n >= _FOR_P999 else np.nan,
             (resampling.weights @ cycles) / (resampling.weights @ calls),
             quantiles(resampling, histograms, [0.5])[0] / _FINE,
             resampling,
@@ -134,7 +138,8 @@ class Timings:
 
         Returns:
             One row per arm, case and recording (off, on): arm, case, recording, calls, intervals,
-            rounds, mean_ns, mean_low_ns, mean_high_ns, p50_ns, p50_low_ns, p50_high_ns, interval.
+            rounds, mean_ns, mean_low_ns, mean_high_ns, p50_ns, p50_low_ns, p50_high_ns, p999_ns,
+            interval.
         """
         ns = self._trace.session.clock.ns_per_cycle
         rows: list[dict[str, Any]] = []
@@ -148,6 +153,7 @@ class Timings:
                 bounds = found.resampling.interval(values).scaled(ns)
                 row |= {f"{name}_ns": value * ns, f"{name}_low_ns": bounds.low}
                 row |= {f"{name}_high_ns": bounds.high}
+            row["p999_ns"] = found.p999 * ns
             rows.append(row | {"interval": found.resampling.basis})
         return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -223,7 +229,8 @@ def _unknown(blocks: Sequence[_Block]) -> bool:
 
 _COLUMNS = [
     *("arm", "case", "recording", "calls", "intervals", "rounds"),
-    *("mean_ns", "mean_low_ns", "mean_high_ns", "p50_ns", "p50_low_ns", "p50_high_ns", "interval"),
+    *("mean_ns", "mean_low_ns", "mean_high_ns", "p50_ns", "p50_low_ns", "p50_high_ns"),
+    *("p999_ns", "interval"),
 ]
 _PERTURBATION = [
     *("arm", "case", "off_mean_ns", "on_mean_ns", "added_ns", "added_low_ns", "added_high_ns"),

@@ -15,6 +15,7 @@ from memsc.tracer import others, peers
 from memsc.tracer.session import Work
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
+SHARED = (1, 2, 4, 8)
 _BLOCK = 512
 _MEBI = 1 << 20
 
@@ -53,6 +54,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     watched = dict.fromkeys(["memsc", *others.TRACERS], 2 * scale)
     beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
     many = dict.fromkeys(arms, 10 * scale)
+    crowd = {arm: 2 * scale for arm in arms if arm != "direct"}  # which shares no service
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
     line = Case("line", _line, {"memsc" if "memsc" in arms else arms[-1]: 10 * scale})
     return {
@@ -62,6 +64,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
             Case(f"batch-{size}", _batch(size), every, once if size == BATCHES[-1] else {})
             for size in BATCHES
         ],
+        "shared": [Case(f"shared-{count}", _shared(count), crowd) for count in SHARED],
         "files": [
             Case("dd", _dd(10), few, once),
             Case("ls", _ls(5000), few, once, _make_files(5000)),
@@ -161,6 +164,21 @@ def _batch(size: int) -> Callable[[Launch, Path], Work]:
             layered=False,
             timings=file,
             per_interval=size,
+            ring_holds_all=True,
+        )
+
+    return work
+
+
+def _shared(processes: int) -> Callable[[Launch, Path], Work]:
+    def work(launch: Launch, folder: Path) -> Work:
+        calls = _SYNC.get(launch.arm, _SYNC_CALLS)
+        file = folder / "timings"
+        return Work(
+            f"shared-{processes}",
+            (str(WORK), "shared", str(processes), str(calls), str(file)),
+            layered=False,
+            timings=file,
             ring_holds_all=True,
         )
 

@@ -163,8 +163,7 @@ void memsc_board_sit(struct memsc_turn *turn, uint32_t pid, int pages_id, uint32
         turn->me = i + 1;
         turn->changes = atomic_fetch_add(&board->changes, 1);
         /* Release: a caller that finds the seat finds the number. */
-        atomic_thread_fence(memory_order_release);
-        turn->seat = seat;
+        atomic_store_explicit(&turn->seat, seat, memory_order_release);
         return;
     }
     turn->robust.pending = NULL;

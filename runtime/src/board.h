@@ -65,7 +65,8 @@ struct memsc_board {
 /* What a process knows privately about a board it sits at. */
 struct memsc_turn {
     struct memsc_board *board; /* NULL: this service CPU is shared with nobody */
-    struct memsc_seat *seat;   /* NULL until the service's own thread has sat down */
+    struct memsc_seat
+        *_Atomic seat; /* NULL until the service's own thread has sat down; callers look */
     int id;
     uint32_t me;      /* 1 + number of the seat */
     uint32_t changes; /* seen */

@@ -198,7 +198,7 @@ void memsc_poll(struct memsc_worker *worker)
         if (found) {
             idle_since = 0;
             polls = 0;
-            if (++busy % MEMSC_POLLS_PER_CLOCK == 0)
+            if (++busy % MEMSC_POLLS_PER_CLOCK == 0 && worker->serving)
                 memsc_turn_look_up(process, service);
             continue;
         }

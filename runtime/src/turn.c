@@ -326,8 +326,7 @@ bool memsc_turn_hurry(struct memsc_process *process, struct memsc_service *servi
     bool scanner = process->service_mode == MEMSC_SCANNER;
     struct memsc_turn *turn = &process->service[scanner ? 0 : service - process->service].turn;
     /* Acquire: the number that goes with the seat. */
-    struct memsc_seat *seat = turn->seat;
-    atomic_thread_fence(memory_order_acquire);
+    struct memsc_seat *seat = atomic_load_explicit(&turn->seat, memory_order_acquire);
     if (!seat || atomic_load(&seat->state) != MEMSC_SEAT_WAITING)
         return false;
     if (moves(process, turn))
