@@ -7,7 +7,8 @@ Example:
     >>> t.where(arm="memsc").stages.df_stages()  # doctest: +SKIP
 """
 
+from memsc.analysis.fleet import Fleet, open_many
 from memsc.analysis.trace import Trace
 from memsc.analysis.trace import open_one as open  # noqa: A004 (analysis.open is its name)
 
-__all__ = ["Trace", "open"]
+__all__ = ["Fleet", "Trace", "open", "open_many"]

@@ -60,12 +60,20 @@ class Checks:
         trace: the opened folder.
         cells: its sketches, with `all`.
         arms: arms in the order they are shown.
+        ns: nanoseconds to a unit of the sketches; by default they are in cycles.
     """
 
-    def __init__(self, trace: TraceFolder, cells: Callable[[], Cells], arms: list[str]) -> None:
+    def __init__(
+        self,
+        trace: TraceFolder,
+        cells: Callable[[], Cells],
+        arms: list[str],
+        ns: float | None = None,
+    ) -> None:
         self._trace = trace
         self._cells = cells
         self._arms = arms
+        self._ns = trace.session.clock.ns_per_cycle if ns is None else ns
         self._found: list[Check] | None = None
 
     def all(self) -> list[Check]:
@@ -92,10 +100,11 @@ class Checks:
         return df_events_per_round(self._trace)
 
     def withheld(self) -> list[str]:
-        """Why no verdict may be given; empty if one may."""
+        """Why no verdict may be given; empty if one may. Reads no events: they never withhold."""
         return [
             f"{check.arm}: {check.reason or check.name}"
-            for check in self.all()
+            for arm in self._arms
+            for check in (*self._counts(arm), *self._stages(arm))
             if check.withholds and not check.held
         ]
 
@@ -134,9 +143,8 @@ class Checks:
         negative = sum(
             int(sketch.negative.any()) and int(sketch.negative.max()) for sketch in whole
         )
-        clock = self._trace.session.clock
-        below = -min(int(sketch.mins.min()) for sketch in whole) * clock.ns_per_cycle
-        bound = clock.skew_bound_ns
+        below = -min(int(sketch.mins.min()) for sketch in whole) * self._ns
+        bound = self._trace.session.clock.skew_bound_ns
         # Stamps of two CPUs may disagree by what was measured; more than that is an error.
         fine = negative == 0 or (bound is not None and below <= bound)
         says = f"{negative} calls have a stage below zero, by {below:.0f} ns at most"

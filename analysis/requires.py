@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false
 """What an analysis needs from the probes, and what a trace without it says.
 
 An analysis of events names the probes they come from, once, where it begins. A trace that has them
@@ -16,11 +14,8 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import EVENTS, TraceFolder
+from memsc.tracer.format import EVENTS, TraceFolder, columns_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -154,12 +149,7 @@ def _missing(folder: TraceFolder, probe: str, columns: Collection[str]) -> Itera
 def _lacking(folder: TraceFolder, table: str, columns: Collection[str]) -> list[str]:
     if not columns or not folder.rows(table):
         return []
-    path = folder.parts[table][0].path
-    try:
-        known = pq.read_schema(path).names
-    except (OSError, pa.ArrowInvalid):
-        return []  # reading it says better what is wrong
-    return sorted(set(columns) - set(known))
+    return sorted(set(columns) - set(columns_of(folder.parts[table][0])))
 
 
 def _remedy(folder: TraceFolder, found: list[Missing]) -> str:

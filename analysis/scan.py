@@ -105,7 +105,10 @@ class Cells:
 
 
 def scan(
-    trace: TraceFolder, selection: Selection | None = None, progress: Progress | None = None
+    trace: TraceFolder,
+    selection: Selection | None = None,
+    progress: Progress | None = None,
+    units: float | None = None,
 ) -> Cells:
     """Sketches the selected calls of a trace.
 
@@ -113,18 +116,14 @@ def scan(
         trace: an opened trace.
         selection: filters; by default all calls outside check rounds.
         progress: called with the number of rows after each part.
+        units: units to a cycle, where sketches of other clocks are to be merged with these; by
+            default they are in cycles.
     """
-    return gather(trace, trace.parts.get(CALLS, []), selection or Selection(), progress)
-
-
-def gather(
-    trace: TraceFolder, parts: Iterable[Part], selection: Selection, progress: Progress | None
-) -> Cells:
-    """Sketches some parts of a trace, in their order."""
+    selection, parts = selection or Selection(), trace.parts.get(CALLS, [])
     rounds = chosen_rounds(trace, selection)
     cells = Cells(most=_most_blocks(trace.session.rounds))
     for part, table in _read_ahead(parts, selection):
-        cells.add(sketch_table(table, rounds))
+        cells.add(sketch_table(table, rounds, units))
         if progress:
             progress(part.rows)
     return cells
@@ -158,13 +157,6 @@ def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKe
     return frozenset(r.key for r in trace.session.rounds if r.check == selection.checks)
 
 
-def sketch_part(
-    part: Part, selection: Selection, rounds: Collection[RoundKey] | None = None
-) -> Cells:
-    """One part's cells: a pure function of the file, so any machine may do it."""
-    return sketch_table(_selected(part, selection), rounds)
-
-
 def _selected(part: Part, selection: Selection) -> pa.Table:
     columns = ["arm", "case", "round", "syscall", "flags", *STAMPS, *selection.columns]
     table = read_part(part, columns)
@@ -174,12 +166,14 @@ def _selected(part: Part, selection: Selection) -> pa.Table:
     return table.filter(pa.array(mask))
 
 
-def sketch_table(table: pa.Table, rounds: Collection[RoundKey] | None = None) -> Cells:
-    """Sketches rows of the table `calls`, in memory."""
+def sketch_table(
+    table: pa.Table, rounds: Collection[RoundKey] | None = None, units: float | None = None
+) -> Cells:
+    """Sketches rows of the table `calls`, in memory (see `scan`)."""
     cells = Cells()
     if not table.num_rows:
         return cells
-    stages = stages_of(table)
+    stages = stages_of(table) if units is None else in_units(stages_of(table), units)
     flags = table["flags"].to_numpy()
     for key, rows in rounds_in(table):
         if rounds is not None and key not in rounds:
@@ -204,6 +198,15 @@ def stages_of(table: pa.Table) -> NDArray[np.int64]:
         np.subtract(stamps[i + 1], stamps[i], out=stages[i])
     np.subtract(stamps[-1], stamps[0], out=stages[-1])
     return stages
+
+
+def in_units(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:
+    """Stages in another integer unit, of which there are so many to a cycle.
+
+    What is rounded is the time since the call began, so stages still sum to their total exactly.
+    """
+    since = np.rint(np.cumsum(stages[:-1], axis=0) * units).astype(np.int64)
+    return np.vstack([since[:1], np.diff(since, axis=0), since[-1:]])
 
 
 Rows = slice | NDArray[np.int64]

@@ -121,9 +121,9 @@ def _cases(trace: Trace, frame: pd.DataFrame) -> Json:
             "mode": str(mode),
             "calls": int(whole["n"].iloc[0]),
             "rounds": int(whole["rounds"].iloc[0]),
-            "stages": _stages(whole),
+            "stages": stages_json(whole),
             "syscalls": {
-                call: {"calls": int(mine["n"].iloc[0]), "stages": _stages(mine)}
+                call: {"calls": int(mine["n"].iloc[0]), "stages": stages_json(mine)}
                 for call, mine in by_call.items()
             },
             "flags": _flags(trace, str(whole["arm"].iloc[0]), str(case), str(mode)),
@@ -131,7 +131,8 @@ def _cases(trace: Trace, frame: pd.DataFrame) -> Json:
     return cases
 
 
-def _stages(rows: pd.DataFrame) -> Json:
+def stages_json(rows: pd.DataFrame) -> Json:
+    """Rows of `df_stages` of one cell, by stage."""
     return {row["stage"]: _stage(row) for row in records(rows)}
 
 

@@ -29,17 +29,15 @@ _TOTAL = QUANTITIES.index(TOTAL)
 _NAMES = [*Cell._fields]
 
 
-class Tail:
-    """Bands of the total latency, the tail's excess over the body, and the worst calls.
+class Bands:
+    """Bands of the total latency, and the tail's excess over the body: sums alone tell them.
 
     Args:
-        stages: the trace's stages.
-        blame: finds slow calls and their causes.
+        stages: of a trace, or of many.
     """
 
-    def __init__(self, stages: Stages, blame: Blame) -> None:
+    def __init__(self, stages: Stages) -> None:
         self._stages = stages
-        self.blame = blame
 
     def df_bands(self) -> pd.DataFrame:
         """Mean stages of the calls in each band of total-latency percentiles.
@@ -86,6 +84,33 @@ class Tail:
                 rows.append(dict(zip(_EXCESS, (*cell, *figures), strict=True)))
         return pd.DataFrame(rows, columns=_EXCESS)
 
+    def _row(self, cell: Cell, sketch: Sketch, bins: slice) -> dict[str, Any] | None:
+        n = int(sketch.histograms[_TOTAL].counts[bins].sum())
+        if not n:
+            return None
+        ns = self._stages.ns_per_cycle
+        sums: NDArray[np.int64] = sketch.bands[:, bins].sum(axis=1)
+        total = int(sums.sum())
+        row: dict[str, Any] = {**cell._asdict(), "n": n, "sufficient": n >= SAMPLES_ABOVE}
+        row["total_ns"] = total / n * ns
+        for stage, spent in zip(STAGES, sums.tolist(), strict=True):
+            row[f"{stage}_ns"] = spent / n * ns
+            row[f"{stage}_share"] = spent / total if total else float("nan")
+        return row
+
+
+class Tail(Bands):
+    """What slow calls are made of: also each of them, and its cause.
+
+    Args:
+        stages: the trace's stages.
+        blame: finds slow calls and their causes.
+    """
+
+    def __init__(self, stages: Stages, blame: Blame) -> None:
+        super().__init__(stages)
+        self.blame = blame
+
     def df_causes(self) -> pd.DataFrame:
         """What made slow calls slow: see `memsc.analysis.blame.df_causes`.
 
@@ -116,20 +141,6 @@ class Tail:
             Without probes the cause is "no probes".
         """
         return self.blame.worst(calls).frame[COLUMNS]
-
-    def _row(self, cell: Cell, sketch: Sketch, bins: slice) -> dict[str, Any] | None:
-        n = int(sketch.histograms[_TOTAL].counts[bins].sum())
-        if not n:
-            return None
-        ns = self._stages.ns_per_cycle
-        sums: NDArray[np.int64] = sketch.bands[:, bins].sum(axis=1)
-        total = int(sums.sum())
-        row: dict[str, Any] = {**cell._asdict(), "n": n, "sufficient": n >= SAMPLES_ABOVE}
-        row["total_ns"] = total / n * ns
-        for stage, spent in zip(STAGES, sums.tolist(), strict=True):
-            row[f"{stage}_ns"] = spent / n * ns
-            row[f"{stage}_share"] = spent / total if total else float("nan")
-        return row
 
 
 def _calls_up_to(sketch: Sketch, q: float) -> int:

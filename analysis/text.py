@@ -175,10 +175,10 @@ def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
     yield heading(f"Where the time goes: {case}", note)
     grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
     for name, row in rows.items():
-        grid.add_row(name, *_stage_cells(row["stages"]))
+        grid.add_row(name, *stage_cells(row["stages"]))
         if len(row["syscalls"]) > 1:
             for call, content in biggest(row):
-                grid.add_row(f"  {call}", *_stage_cells(content["stages"]), style="dim")
+                grid.add_row(f"  {call}", *stage_cells(content["stages"]), style="dim")
     yield grid
     if any(row["stages"]["total"]["interval"] == "blocks" for row in rows.values()):
         yield Text("  * within one run: says nothing about other runs", "dim")
@@ -194,7 +194,8 @@ def biggest(row: Json) -> list[tuple[str, Json]]:
     return [(call, row["syscalls"][call]) for call in chosen]
 
 
-def _stage_cells(stages: Json) -> list[str]:
+def stage_cells(stages: Json) -> list[str]:
+    """Means of the stages and of the total, half its interval, and its percentiles."""
     total = stages["total"]
     known = total["mean_low_ns"] is not None
     half = (total["mean_high_ns"] - total["mean_low_ns"]) / 2 if known else None

@@ -66,8 +66,7 @@ class Trace:
     @property
     def arms(self) -> list[str]:
         """Arms of the session, in the order they are shown."""
-        known = [arm for arm in ORDER if arm in self.session.arms]
-        return known + sorted(set(self.session.arms) - set(known))
+        return in_order(self.session.arms)
 
     @property
     def start_cycles(self) -> int:
@@ -190,6 +189,12 @@ class Trace:
         title = html.escape(self.name)
         head = "<tr><th>arm</th><th>calls</th><th>lost</th></tr>"
         return f"<b>memsc trace {title}</b><table>{head}{rows}</table>"
+
+
+def in_order(arms: Collection[str]) -> list[str]:
+    """Arms in the order they are shown."""
+    known = [arm for arm in ORDER if arm in arms]
+    return known + sorted(set(arms) - set(known))
 
 
 def open_one(path: str | Path, progress: Progress | None = None) -> Trace:

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Opens a trace for a command, with a progress bar on stderr where that is a terminal."""
+"""Opens traces for a command, with a progress bar on stderr where that is a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from memsc.analysis.fleet import Fleet
     from memsc.analysis.trace import Trace
 
 
@@ -27,3 +28,23 @@ def opened(path: str) -> Generator[Trace]:
     with bar:
         task = bar.add_task(f"reading {folder.path.name}", total=folder.rows(CALLS))
         yield Trace(folder, progress=lambda rows: bar.advance(task, rows))
+
+
+@contextmanager
+def opened_many(places: Sequence[str], cluster: str | None, skip_failed: bool) -> Generator[Fleet]:
+    """The traces at some places; the bar advances by a trace as it is summarised."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from memsc.analysis.fleet import open_many
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task("finding traces", total=None)
+        fleet = open_many(
+            places, cluster=cluster, skip_failed=skip_failed, progress=lambda _: bar.advance(task)
+        )
+        total = len(fleet.partitions)
+        bar.update(task, description=f"reading {total} traces", total=total)
+        yield fleet

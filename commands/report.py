@@ -7,8 +7,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from memsc.commands.progress import opened
+from memsc.commands.progress import opened, opened_many
 from memsc.runtime.errors import WITHHELD
 
 
@@ -19,41 +20,88 @@ class Command:
     arm's mean time per stage adds up to its total; percentiles do not add and are
     given of the total. Times are nanoseconds. Status 4 says that calls were lost
     and no verdict is given.
+
+    Several traces, a folder that holds some, or a pattern as in 's3://bucket/*/'
+    are reported as one fleet, by host and run: counts are merged, percentiles never
+    averaged. --html and --figure still make a file for each trace.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("trace", nargs="+", metavar="TRACE", help="folder NAME.memsc")
+        parser.add_argument(
+            "trace", nargs="+", metavar="TRACE", help="folder NAME.memsc, or a folder of such"
+        )
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
         parser.add_argument("--html", metavar="FILE", help="write a page that needs no network")
         parser.add_argument(
             "--figure", metavar="FILE", help="draw the overview: .svg, .png or .pdf"
         )
+        parser.add_argument(
+            "--cluster",
+            metavar="ADDRESS",
+            help="read a fleet on the workers of this dask scheduler",
+        )
+        parser.add_argument(
+            "--skip-failed", action="store_true", help="leave out traces that cannot be read"
+        )
 
     def run(self, args: argparse.Namespace) -> int:
-        """Print one report per trace."""
-        from memsc.analysis.summary import summarise
+        """Print the report of a trace, or of a fleet."""
+        if args.cluster or args.skip_failed or is_fleet(args.trace):
+            return _fleet(args)
         from memsc.analysis.text import render
 
-        status = 0
-        for path in args.trace:
-            with opened(path) as trace:
-                summary = summarise(trace)
-            if args.figure:
-                from memsc.analysis.overview import save_overview
+        summary = _one(args.trace[0], args, 1)
+        if args.json:
+            print(json.dumps(summary, indent=1, allow_nan=False))
+        else:
+            show(render(summary))
+        return WITHHELD if summary["verdict"]["withheld"] else 0
 
-                save_overview(trace, file_name(args.figure, trace.name, len(args.trace)))
-            if args.html:
-                from memsc.analysis.html import save_html
 
-                save_html(trace, summary, file_name(args.html, trace.name, len(args.trace)))
-            if args.json:
-                print(json.dumps(summary, indent=1, allow_nan=False))
-            else:
-                show(render(summary))
-            if summary["verdict"]["withheld"]:
-                status = WITHHELD
-        return status
+def is_fleet(places: list[str]) -> bool:
+    """Whether more than one trace is meant."""
+    from memsc.tracer.format import SESSION, SUFFIX, location
+
+    if len(places) > 1:
+        return True
+    path = location(places[0])
+    if any(c in places[0] for c in "*?[") and not path.exists():
+        return True
+    return path.is_dir() and path.suffix != SUFFIX and not (path / SESSION).exists()
+
+
+def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
+    """A trace's summary, and the files that were asked for."""
+    from memsc.analysis.summary import summarise
+
+    with opened(path) as trace:
+        summary = summarise(trace)
+    if args.figure:
+        from memsc.analysis.overview import save_overview
+
+        save_overview(trace, file_name(args.figure, trace.name, traces))
+    if args.html:
+        from memsc.analysis.html import save_html
+
+        save_html(trace, summary, file_name(args.html, trace.name, traces))
+    return summary
+
+
+def _fleet(args: argparse.Namespace) -> int:
+    from memsc.analysis.fleet_text import fleet_json, render_fleet
+
+    with opened_many(args.trace, args.cluster, args.skip_failed) as fleet:
+        content = fleet_json(fleet) if args.json else None
+        drawn = None if args.json else render_fleet(fleet)
+    if args.html or args.figure:
+        for summary in fleet.summaries:
+            _one(summary.partition.path, args, len(fleet.partitions))
+    if content is not None:
+        print(json.dumps(content, indent=1, allow_nan=False))
+    else:
+        show(drawn)
+    return WITHHELD if fleet.withheld() else 0
 
 
 def show(renderable: object) -> None:

@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.parts import Part, columns_of, location, read_part, rows_of
+
+__all__ = ["Part", "columns_of", "location", "read_part"]  # the reader is whole from here
 
 SCHEMA = 1
 SUFFIX = ".memsc"
@@ -270,15 +272,6 @@ class _Versioned(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One whole Parquet file of a table: `table` as in "calls" or "events/sched"."""
-
-    table: str
-    path: Path
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class TraceFolder:
     """An opened trace: its session and the whole parts of its tables, nothing read yet."""
 
@@ -314,26 +307,6 @@ class TraceFolder:
         return f"this trace has {', '.join(sorted(self.parts)) or 'no tables'}"
 
 
-def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-    """One part's rows.
-
-    Raises:
-        MemscError: the file is damaged or lacks a column.
-    """
-    try:
-        file = pq.ParquetFile(part.path)
-        missing = set(columns or ()) - set(file.schema_arrow.names)
-        if missing:
-            raise MemscError(
-                f"cannot read {part.path}",
-                f"it has no column {', '.join(sorted(missing))}",
-                "record again with this memsc",
-            )
-        return file.read(columns=list(columns) if columns is not None else None)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _damaged(part.path, error) from error
-
-
 def open_trace(path: str | Path) -> TraceFolder:
     """Opens a trace folder and looks at the footer of every part, which is cheap.
 
@@ -345,7 +318,7 @@ def open_trace(path: str | Path) -> TraceFolder:
         >>> open_trace("demo.memsc").rows("calls")  # doctest: +SKIP
         4000000
     """
-    folder = Path(path)
+    folder = location(path)
     what = f"cannot open {folder}"
     if not folder.exists():
         raise MemscError(what, "no such folder", "record one with memsc trace -o FOLDER")
@@ -380,20 +353,4 @@ def _children(folder: Path) -> list[Path]:
 def _parts(folder: Path, table: Path) -> list[Part]:
     # Past part 9999 the names get longer, so length comes before letters.
     files = sorted(table.glob("part-*.parquet"), key=lambda file: (len(file.name), file.name))
-    return [Part(str(table.relative_to(folder)), file, _rows(file)) for file in files]
-
-
-def _rows(file: Path) -> int:
-    try:
-        return pq.read_metadata(file).num_rows
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> MemscError:
-    reason = str(error).splitlines()[0].rstrip(". ")
-    return MemscError(
-        f"cannot read {file}",
-        f"the part is cut short or damaged ({reason[:80]})",
-        "copy the trace again, or remove that file to read the rest",
-    )
+    return [Part(str(table.relative_to(folder)), file, rows_of(file)) for file in files]
