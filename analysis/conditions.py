@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Under what conditions a trace was recorded, in words: how quiet the application's CPUs were."""
+"""Under what conditions a trace was recorded, in words: how quiet its CPUs, what observing cost."""
 
 from __future__ import annotations
 
@@ -26,6 +26,34 @@ def isolation_lines(summary: Json) -> Iterator[str]:
         yield f"while kept busy, isolated: {_rates(isolated)}"
     for problem in found["failed"]:
         yield f"not given back: {problem}"
+
+
+def hit_cost(summary: Json, probe: str) -> float | None:
+    """What one hit of a probe costs in nanoseconds: what it measures below that is not reported."""
+    found: Json = summary.get("perturbation_at_start") or {"hits": {}}
+    hit: Json = found["hits"].get(probe, {})
+    return hit.get("cost_ns")
+
+
+def calibration_lines(summary: Json) -> Iterator[str]:
+    """What recording and probes added to a call, as measured at the session's start."""
+    found = summary.get("perturbation_at_start")
+    if not found:
+        return
+    if found["recording"] is None:
+        yield f"not calibrated: {found['reason']}"
+        return
+    yield f"recording adds {_added(found['recording'])} to the median {found['arm']} call"
+    if found["probes"]:
+        yield f"{', '.join(found['probes']['names'])}: {_added(found['probes'])} more"
+    known = {name: hit["cost_ns"] for name, hit in found["hits"].items() if hit["cost_ns"]}
+    if known:
+        costs = ", ".join(f"{name} {cost:,.0f} ns" for name, cost in known.items())
+        yield f"a hit costs: {costs}"
+
+
+def _added(side: Json) -> str:
+    return f"{side['added_ns']:.0f} ns ({side['low_ns']:.0f} to {side['high_ns']:.0f})"
 
 
 def _rates(noise: Json) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 
 from memsc.analysis import page
-from memsc.analysis.conditions import isolation_lines
+from memsc.analysis.conditions import calibration_lines, isolation_lines
 from memsc.analysis.overview import short_ns
 from memsc.analysis.scan import ALL
 from memsc.analysis.statistics import PERCENTILES
@@ -101,6 +101,8 @@ def _environment(summary: Json) -> Iterator[tuple[str, str]]:
     yield "clock", f"{clock['counter']}, {clock['hz'] / 1e9:.4f} GHz, {agree}"
     for line in isolation_lines(summary):
         yield "application CPU", line
+    for line in calibration_lines(summary):
+        yield "observing", line
     for name, arm in summary["arms"].items():
         sides = {"application": arm["app_cpus"], "service": arm["service_cpus"]}
         cpus = [f"{side} CPU {', '.join(map(str, some))}" for side, some in sides.items() if some]

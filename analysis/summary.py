@@ -33,8 +33,9 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `perturbation`, `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`,
-        `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
+        `timings`, `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
+        `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
+        case named in `case`.
     """
     session = trace.session
     reasons = trace.checks.withheld()
@@ -54,6 +55,7 @@ def summarise(trace: Trace) -> Json:
         "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
+        "perturbation_at_start": session.perturbation,
         "isolation": msgspec.to_builtins(session.isolation),
         "probes": {name: msgspec.to_builtins(found) for name, found in session.probes.items()},
     }

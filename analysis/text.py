@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from memsc.analysis.conditions import isolation_lines
+from memsc.analysis.conditions import calibration_lines, isolation_lines
 from memsc.analysis.stages import natural
 from memsc.analysis.summary import Json
 from memsc.tracer.format import STAGES
@@ -46,6 +46,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
         yield from _ratios(summary)
     yield from _recording(summary)
     yield from _tracing(summary)
+    yield from _calibration(summary)
 
 
 def heading(text: str, note: str = "") -> RenderableType:
@@ -316,6 +317,13 @@ def _recording(summary: Json) -> Iterator[RenderableType]:
         cells = (number(row["added_ns"]), bounds, _ratio(row["p50_ratio"]))
         grid.add_row(row["arm"], row["case"], *cells)
     yield grid
+
+
+def _calibration(summary: Json) -> Iterator[RenderableType]:
+    lines = list(calibration_lines(summary))
+    if lines:
+        yield heading("What observing costs", "getppid at the session's start; low to high at 95 %")
+        yield from (Text(f"  {line}") for line in lines)
 
 
 def table(*names: str) -> Table:

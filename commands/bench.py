@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_cpus, add_isolation, announce, say
+from memsc.commands.options import add_calibration, add_cpus, add_isolation, announce, say
 from memsc.commands.report import show
-from memsc.commands.trace import INTERRUPTED, known_probes
+from memsc.commands.trace import known_probes, status_of
 from memsc.runtime.errors import WITHHELD
 
 if TYPE_CHECKING:
     from memsc.runtime.launch import Launch
     from memsc.tracer.cases import Case
+    from memsc.tracer.session import TraceSession
+    from memsc.tracer.writer import TraceWriter
 
 
 class Command:
@@ -43,6 +45,7 @@ class Command:
         parser.add_argument("--source", metavar="TRACE", help="analysis: what its calls are like")
         add_cpus(parser)
         add_isolation(parser)
+        add_calibration(parser)
         parser.add_argument(
             "--probes",
             default="sched,ipi,syscalls",
@@ -56,7 +59,8 @@ class Command:
         from memsc.tracer import others, peers
         from memsc.tracer.arms import ALL, place
         from memsc.tracer.cases import choose, suites
-        from memsc.tracer.writer import prepare_output
+        from memsc.tracer.session import TraceSession
+        from memsc.tracer.writer import TraceWriter, prepare_output
 
         if "analysis" in args.suite:
             return _analysis(args)
@@ -69,11 +73,15 @@ class Command:
             arms = [*arms, *(more(arms) if suite in chosen else [])]
         announce(arms, notes)
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
+        writer = TraceWriter(folder)
+        session = TraceSession(
+            writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
+        )
         try:
-            _measure(folder, command, arms, chosen, probes, isolate=args.isolate)
-        except KeyboardInterrupt:
+            _measure(writer, session, arms, chosen)
+        except KeyboardInterrupt as error:
             say(f"interrupted; what was measured is in {folder}")
-            return INTERRUPTED
+            return status_of(error)
         return _print(folder, args.json)
 
 
@@ -107,31 +115,29 @@ def _sample(scratch: str, args: argparse.Namespace) -> Path:
     from memsc.runtime.launch import Launch
     from memsc.tracer.arms import ALL, place
     from memsc.tracer.cases import suites
-    from memsc.tracer.writer import prepare_output
+    from memsc.tracer.session import TraceSession
+    from memsc.tracer.writer import TraceWriter, prepare_output
 
     arms, _ = place(ALL, Launch(), args.app_cpus, args.service_cpus)
     sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}
     folder = prepare_output(Path(scratch) / "sample.memsc")
     command = ["memsc", "bench", "sync", "--quick"]
-    _measure(folder, command, arms, sync, (), isolate=args.isolate)
+    writer = TraceWriter(folder)
+    session = TraceSession(writer, command, arms, isolate=args.isolate, calibrate=False)
+    _measure(writer, session, arms, sync)
     return folder
 
 
 def _measure(
-    folder: Path,
-    command: Sequence[str],
+    writer: TraceWriter,
+    session: TraceSession,
     arms: Sequence[Launch],
     chosen: Mapping[str, Sequence[Case]],
-    probes: Sequence[str],
-    *,
-    isolate: bool,
 ) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
     from memsc.tracer.bench import count, run
-    from memsc.tracer.session import TraceSession
-    from memsc.tracer.writer import TraceWriter
 
     # Redrawn seldom: drawing takes time from the service CPU.
     bar = Progress(
@@ -140,10 +146,7 @@ def _measure(
         refresh_per_second=1,
         disable=not sys.stderr.isatty(),
     )
-    with (
-        TraceWriter(folder) as writer,
-        TraceSession(writer, command, arms, probes, isolate) as session,
-    ):
+    with writer, session:
         for note in session.notes():
             say(f"note: {note}")
         with bar:

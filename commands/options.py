@@ -31,6 +31,16 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """Declare the wish to start a second sooner."""
+    parser.add_argument(
+        "--no-calibrate",
+        dest="calibrate",
+        action="store_false",
+        help="do not measure first, for a second, what recording and the probes cost",
+    )
+
+
 def add_program(parser: argparse.ArgumentParser) -> None:
     """Declare the program to run, with all that follows it."""
     parser.add_argument(

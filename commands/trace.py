@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import (
+    add_calibration,
     add_cpus,
     add_isolation,
     add_patience,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from memsc.tracer.format import Round
     from memsc.tracer.session import TraceSession
 
-INTERRUPTED = 130
 LARGEST_RING = 1 << 30  # what the library takes
 SIGNALLED = 128
 
@@ -49,6 +49,7 @@ class Command:
         )
         add_cpus(parser)
         add_isolation(parser)
+        add_calibration(parser)
         add_patience(parser)
         parser.add_argument(
             "--probes",
@@ -76,7 +77,7 @@ class Command:
         from memsc.runtime.program import check
         from memsc.tracer.arms import place, product
         from memsc.tracer.format import SESSION
-        from memsc.tracer.session import Ended, TraceSession
+        from memsc.tracer.session import TraceSession
         from memsc.tracer.writer import TraceWriter, prepare_output
 
         command = command_of(args, "trace")
@@ -96,7 +97,9 @@ class Command:
         try:
             with (
                 TraceWriter(folder) as writer,
-                TraceSession(writer, command, arms, probes, args.isolate) as session,
+                TraceSession(
+                    writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
+                ) as session,
             ):
                 for note in session.notes():
                     say(f"note: {note}")
@@ -106,11 +109,19 @@ class Command:
                 say(f"interrupted; what was recorded is in {folder}")
             else:
                 say("interrupted before anything was recorded")
-            return SIGNALLED + (error.number if isinstance(error, Ended) else signal.SIGINT)
+            return status_of(error)
         for note in session.notes():
             say(f"note: {note}")
         say(f"recorded in {folder}; see `memsc report {folder}`")
         return status
+
+
+def status_of(interruption: KeyboardInterrupt) -> int:
+    """Exit status of a session that a signal ended."""
+    from memsc.tracer.ending import Ended
+
+    number = interruption.number if isinstance(interruption, Ended) else signal.SIGINT
+    return SIGNALLED + number
 
 
 def known_probes(text: str) -> tuple[str, ...]:
@@ -133,7 +144,7 @@ def known_probes(text: str) -> tuple[str, ...]:
 def _rounds(session: TraceSession, arms: list[str], command: list[str], rounds: int) -> int:
     """Run all rounds; the exit status of the first that failed."""
     from memsc.tracer.probing import DISTURBING
-    from memsc.tracer.session import Work, interleaved
+    from memsc.tracer.work import Work, interleaved
 
     status = 0
     plan = [(arm, number, False) for arm, number in interleaved(arms, rounds)]

@@ -21,7 +21,8 @@ from memsc.tracer.arms import ALL, place
 from memsc.tracer.bench import run
 from memsc.tracer.cases import BATCHES, Case
 from memsc.tracer.format import open_trace
-from memsc.tracer.session import TraceSession, Work
+from memsc.tracer.session import TraceSession
+from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter, prepare_output
 
 TRACES = Path(__file__).resolve().parent / "traces"

@@ -22,7 +22,8 @@ from memsc.runtime.launch import Launch
 from memsc.tracer import environment, folders, others, peers
 from memsc.tracer.cases import Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, TraceFolder, open_trace
-from memsc.tracer.session import TraceSession, interleaved
+from memsc.tracer.session import TraceSession
+from memsc.tracer.work import interleaved
 from memsc.tracer.writer import TraceWriter
 
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
@@ -36,8 +37,11 @@ pytestmark = [two_cpus, layered]
 
 
 def start(*args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    command, *options = args
+    if command in ("trace", "bench"):
+        options.insert(0, "--no-calibrate")  # tests/test_calibration.py has it
     return subprocess.Popen(
-        [sys.executable, "-m", "memsc.commands", *args],
+        [sys.executable, "-m", "memsc.commands", command, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -129,12 +129,21 @@ class Program:
 
     def misses(self) -> int | None:
         """Hits the kernel skipped because the CPU was inside a BPF program; None if not told."""
-        with suppress(OSError):
-            for line in Path(f"/proc/self/fdinfo/{self._fd}").read_text().splitlines():
-                name, _, value = line.partition(":")
-                if name == "recursion_misses":
-                    return int(value)
-        return None
+        return self._told().get("recursion_misses")
+
+    def cost(self) -> tuple[int, int]:
+        """Nanoseconds in it and how often it ran, as far as the kernel took account."""
+        told = self._told()
+        return told.get("run_time_ns", 0), told.get("run_cnt", 0)
+
+    def _told(self) -> dict[str, int]:
+        """What the kernel says of it in numbers."""
+        try:
+            lines = Path(f"/proc/self/fdinfo/{self._fd}").read_text().splitlines()
+        except OSError:
+            return {}
+        pairs = (line.split(":") for line in lines if line.count(":") == 1)
+        return {name: int(value) for name, value in pairs if value.strip().isdigit()}
 
 
 class Compiled:

@@ -12,7 +12,7 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer import others, peers
-from memsc.tracer.session import Work
+from memsc.tracer.work import Work
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
 SHARED = (1, 2, 4, 8)

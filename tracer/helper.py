@@ -19,7 +19,7 @@ from typing import Any, cast
 from memsc.probes.declaration import Probe, find, names
 from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
-from memsc.tracer import tasks, tracefs, wire
+from memsc.tracer import kernel, tasks, tracefs, wire
 from memsc.tracer.bpf import Compiled, compile_text
 from memsc.tracer.headers import find_headers
 from memsc.tracer.isolating import Isolating
@@ -60,6 +60,7 @@ class Server:
     def __init__(self, connection: socket.socket, user: int, isolation: Isolating) -> None:
         self._connection = connection
         self._user = user
+        self._account: int | None = None
         self._compiled: Compiled | None = None
         self._loaded: dict[str, LoadedProbe] = {}
         self._tracking: LoadedProbe | None = None
@@ -72,6 +73,7 @@ class Server:
             "track": self._track,
             "cpus": self._watch,
             "misses": self._misses,
+            "costs": self._costs,
             "sweep": self._sweep,
             **isolation.operations,
         }
@@ -244,6 +246,15 @@ class Server:
     def _misses(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         del request
         return {"misses": {name: one.misses() for name, one in self._loaded.items()}}, []
+
+    def _costs(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        if bool(request.get("account")) and self._account is None:
+            self._account = kernel.account_programs()
+        found = {name: one.cost() for name, one in self._loaded.items()}
+        if not request.get("account") and self._account is not None:
+            os.close(self._account)
+            self._account = None
+        return {"costs": found}, []
 
     def _sweep(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         del request

@@ -21,7 +21,7 @@ _NUMBERS = {
 }
 
 # enum bpf_cmd, bpf_map_type, bpf_prog_type, bpf_attach_type of linux/bpf.h
-_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 5, 17
+_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _ENABLE_STATS = 0, 5, 17, 32
 _RINGBUF = 27
 RAW_TRACEPOINT, TRACING = 17, 26
 _FENTRY = 24
@@ -57,6 +57,11 @@ def _bpf(command: int, attributes: bytes) -> int:
 def make_ring_buffer() -> int:
     """Make the smallest BPF ring buffer; returns its descriptor."""
     return _bpf(_MAP_CREATE, struct.pack("<IIII", _RINGBUF, 0, 0, mmap.PAGESIZE))
+
+
+def account_programs() -> int:
+    """Have the kernel take account of every BPF program's time while the descriptor is open."""
+    return _bpf(_ENABLE_STATS, struct.pack("<I", 0))
 
 
 def load_program(kind: int, btf_id: int = 0) -> int:

@@ -284,6 +284,11 @@ class LoadedProbe:
             "ways": sorted({one.variants[0].way for one in self.hooks if one.variants}),
         }
 
+    def cost(self) -> tuple[int, int]:
+        """Nanoseconds and hits of all its programs, as far as the kernel took account."""
+        costs = [program.cost() for one in self.hooks for program in one.programs]
+        return sum(ns for ns, _ in costs), sum(hits for _, hits in costs)
+
     def misses(self) -> int | None:
         """Hits the kernel skipped, of all its programs; None if it does not say of each."""
         counts = [program.misses() for one in self.hooks for program in one.programs]

@@ -31,7 +31,7 @@ from memsc.runtime.launch import Launch
 from memsc.runtime.topology import format_cpus
 from memsc.tracer.headers import find_headers
 from memsc.tracer.peers import UNAVAILABLE
-from memsc.tracer.session import Work
+from memsc.tracer.work import Work
 
 _CALLS = 20_000
 _PATIENCE_S = 60  # until a tracer watches

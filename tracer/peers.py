@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memsc.runtime.files import PEERS, WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.session import Work
+from memsc.tracer.work import Work
 
 NAMES = (
     *("uring", "eventfd", "pipe", "futex", "signal"),

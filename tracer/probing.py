@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -41,6 +42,7 @@ class Probing:
         self._wanted = tuple(wanted)
         self._helper: Helper | None = None
         self._seen = dict.fromkeys(wanted, 0)
+        self._dropped_before: dict[str, int] = {}
         self.status = {name: ProbeStatus(attached=False) for name in wanted}
         self.usable: set[str] = set()
         self.notes: list[str] = []
@@ -72,6 +74,50 @@ class Probing:
         """The probes a round has."""
         chosen = [name for name in self._wanted if name in self.usable]
         return [name for name in chosen if check or name not in DISTURBING]
+
+    def switch(self, probes: Sequence[str], *, on: bool) -> None:
+        """Attach probes, or detach them.
+
+        Raises:
+            MemscError: the helper has died.
+        """
+        if self._helper is not None and probes:
+            if on:
+                self._helper.attach(*probes)
+            else:
+                self._helper.detach(*probes)
+
+    @contextmanager
+    def accounting(self) -> Generator[Callable[[], dict[str, tuple[int, int]]]]:
+        """The kernel takes account of each probe meanwhile; gives what tells nanoseconds and hits.
+
+        Raises:
+            MemscError: the helper has died, or the kernel keeps no such account.
+        """
+        helper = self._helper
+        if helper is None:
+            yield dict
+            return
+        before = helper.costs(account=True)
+
+        def costs() -> dict[str, tuple[int, int]]:
+            return {
+                name: (ns - before[name][0], hits - before[name][1])
+                for name, (ns, hits) in helper.costs(account=True).items()
+            }
+
+        try:
+            yield costs
+        finally:
+            if helper.alive():
+                helper.costs(account=False)
+
+    def discard(self, probes: Sequence[str]) -> None:
+        """Forget what probes saw up to now, and what they lost of it."""
+        if self._helper is not None and probes:
+            for name in probes:
+                self._helper.drain(name)
+                self._dropped_before[name] = self._helper.dropped(name)
 
     def begin(self, probes: Sequence[str], pid: int) -> None:
         """Track a process, and see what it does from here on.
@@ -127,9 +173,8 @@ class Probing:
             return
         for name, probe in self.status.items():
             if probe.attached:
-                self.status[name] = msgspec.structs.replace(
-                    probe, seen=self._seen[name], lost=losses[name].total
-                )
+                lost = losses[name].total - self._dropped_before.get(name, 0)
+                self.status[name] = msgspec.structs.replace(probe, seen=self._seen[name], lost=lost)
         self.abandon()
 
     def abandon(self) -> None:

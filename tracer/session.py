@@ -6,79 +6,33 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import signal
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 import numpy as np
 
 from memsc.runtime import library, topology
+from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.tracer import environment, folders
+from memsc.tracer.calibration import Calibration
 from memsc.tracer.clock import ClockTrack
 from memsc.tracer.drain import Drain
 from memsc.tracer.elevate import Elevation
+from memsc.tracer.ending import endings
 from memsc.tracer.format import Arm, Round, RoundKey, Session
 from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
+from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter
 
-# By default these end a process at once; a session ends its program, probes and trace first.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _SPIN_MS = 250
-
-
-class Ended(KeyboardInterrupt):
-    """One of the signals that ask a session to end, treated as Ctrl-C is.
-
-    Args:
-        number: which.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise Ended(number)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a round runs.
-
-    Args:
-        case: its name in the trace.
-        command: program and arguments.
-        layered: the program knows nothing of memsc and is given the C-library layer; without, it
-            brings libmemsc itself.
-        timings: file it writes its intervals to, as 64-bit cycle counts; None if it does not.
-        measures: file it writes what else it found to, names and numbers as JSON.
-        per_interval: calls that one interval covers.
-        timed: time the program as a whole, as one interval over all its calls.
-        quiet: throw its output away.
-        ring_records: records of each call ring; None leaves the launch's.
-        ring_holds_all: nothing needs draining before it has ended, so nothing disturbs it.
-    """
-
-    case: str
-    command: tuple[str, ...]
-    layered: bool = True
-    timings: Path | None = None
-    measures: Path | None = None
-    per_interval: int = 1
-    timed: bool = False
-    quiet: bool = False
-    ring_records: int | None = None
-    ring_holds_all: bool = False
 
 
 class TraceSession:
@@ -90,6 +44,7 @@ class TraceSession:
         arms: the launch of each arm, in the order of the report.
         probes: names of the probes to use.
         isolate: keep everything else off the application's CPUs.
+        calibrate: measure first what recording and the probes cost, which takes a second.
 
     Raises:
         MemscError: the session's folder cannot be made. Probes that cannot be used are no error:
@@ -102,12 +57,15 @@ class TraceSession:
         command: Sequence[str],
         arms: Sequence[Launch],
         probes: Sequence[str] = (),
+        *,
         isolate: bool = False,
+        calibrate: bool = True,
     ) -> None:
         self._writer = writer
         self._arms = {arm.arm: arm for arm in arms}
         self._elevation = Elevation()
         self.probing = Probing(writer, probes, self._elevation)
+        self._calibrate = calibrate
         self.quiet = Quiet(self._elevation, isolate)
         self._rounds: list[Round] = []
         self._made: dict[str, int] = {}
@@ -124,11 +82,8 @@ class TraceSession:
 
     def __enter__(self) -> Self:
         self._before = os.sched_getaffinity(0)
-        self._handlers: dict[signal.Signals, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in _ENDING:
-                if signal.getsignal(number) is signal.SIG_DFL:  # not ignored, as by nohup
-                    self._handlers[number] = signal.signal(number, _end)
+        self._endings = endings()
+        self._endings.__enter__()
         try:
             self._begin()
         except BaseException:
@@ -156,8 +111,22 @@ class TraceSession:
         self.quiet.begin(application, service, self._spin)
         self.probing.load(application | service)
         if STATIC in self.probing.usable:
-            self._calibrate()
+            self._see_hits()
+        if self._calibrate:
+            self._session = msgspec.structs.replace(
+                self._session, perturbation=self._perturbation()
+            )
         self._save(complete=False)
+
+    def _perturbation(self) -> dict[str, Any]:
+        calibration = Calibration(
+            self._hold, self.probing, self.scratch, self._session.clock.ns_per_cycle
+        )
+        try:
+            return calibration.measure(list(self._arms.values()))
+        except MemscError as error:
+            self.probing.notes.append(f"not calibrated: {error}")
+            return {"recording": None, "probes": None, "reason": error.why, "hits": {}}
 
     def _spin(self) -> None:
         """Keep the application's first CPU busy for a moment, by a program as those to come."""
@@ -167,7 +136,7 @@ class TraceSession:
         target.go()
         target.process.wait()
 
-    def _calibrate(self) -> None:
+    def _see_hits(self) -> None:
         """See what passing a static probe costs where the application runs."""
         launch = Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
         command = (str(WORK), "hits", str(CALIBRATING_HITS))
@@ -196,8 +165,7 @@ class TraceSession:
         self._elevation.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         os.sched_setaffinity(0, self._before)
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._endings.__exit__(None, None, None)
 
     def __exit__(
         self,
@@ -385,12 +353,3 @@ def _arm(launch: Launch) -> Arm:
 def _sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
     mine = [r for r in rounds if r.arm == arm and r.recording]
     return {name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")}
-
-
-def interleaved(arms: Sequence[str], rounds: int) -> list[tuple[str, int]]:
-    """Arm and number of each round: A B C, C B A, A B C, …; drift falls on all arms alike."""
-    order: list[tuple[str, int]] = []
-    for number in range(rounds):
-        turn = list(arms) if number % 2 == 0 else list(reversed(arms))
-        order += [(arm, number) for arm in turn]
-    return order

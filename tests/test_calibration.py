@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What a session finds out about its own cost, and that nothing of that gets into its trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memsc.analysis import open as open_analysis
+from memsc.analysis.conditions import calibration_lines, hit_cost
+from memsc.analysis.summary import summarise
+from memsc.runtime.files import LAYER, WORK
+from memsc.tracer.calibration import PAIRS
+from memsc.tracer.format import TraceFolder, open_trace
+
+pytestmark = [
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
+    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+]
+CALLS = 997
+
+
+def trace(folder: Path, *options: str) -> TraceFolder:
+    program = (str(WORK), "sync", str(CALLS), str(folder.parent / "timings"))
+    command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(folder), *options, "--"]
+    subprocess.run([*command, *program], check=True, timeout=300, capture_output=True)
+    return open_trace(folder)
+
+
+def bounded(side: dict[str, Any]) -> bool:
+    return side["off_ns"] > 0 and side["low_ns"] <= side["added_ns"] <= side["high_ns"]
+
+
+def test_recording_is_calibrated_without_privilege(tmp_path: Path) -> None:
+    found = trace(tmp_path / "t.memsc", "--probes", "none")
+    cost = found.session.perturbation
+    assert cost is not None
+    assert (cost["arm"], cost["pairs"]) == ("memsc", PAIRS)
+    assert bounded(cost["recording"])
+    assert cost["probes"] is None
+    assert cost["probes_reason"]
+    # The rounds of the calibration are no part of the trace.
+    (made,) = (r.made or 0 for r in found.session.rounds)
+    assert CALLS + 2000 <= made <= CALLS + 2100  # the work warms up, and makes a few of its own
+    assert found.rows("calls") == made
+
+
+@pytest.mark.bpf
+def test_probes_are_calibrated_and_their_hits_counted(tmp_path: Path) -> None:
+    found = trace(tmp_path / "t.memsc", "--probes", "sched,ipi,syscalls", "--transport", "ipi")
+    cost = found.session.perturbation
+    assert cost is not None
+    assert cost["probes"]["names"] == ["sched", "ipi"]
+    assert bounded(cost["probes"])
+    for name in ("sched", "ipi", "syscalls"):
+        assert cost["hits"][name]["hits"] > 0
+        assert cost["hits"][name]["cost_ns"] > 0
+        status = found.session.probes[name]
+        assert status.seen == found.rows(f"events/{name}")
+        assert status.lost == 0
+    summary = summarise(open_analysis(str(tmp_path / "t.memsc")))
+    assert hit_cost(summary, "sched") == cost["hits"]["sched"]["cost_ns"]
+    assert hit_cost(summary, "nonsense") is None
+    assert any("sched, ipi" in line for line in calibration_lines(summary))
+
+
+def test_it_can_be_left_out(tmp_path: Path) -> None:
+    found = trace(tmp_path / "t.memsc", "--probes", "none", "--no-calibrate")
+    assert found.session.perturbation is None

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""What observing costs, measured at each session's start: recording, probes, and one hit of each.
+
+A second's worth of short rounds of getppid, in turn without recording, with it, and with probes
+too, so that drift falls on all alike. What a hit costs is the kernel's own account of the time
+inside the probe's programs, in rounds of their own, because accounting costs time as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memsc.runtime.errors import MemscError
+from memsc.runtime.files import WORK
+from memsc.runtime.launch import Launch, Target
+from memsc.tracer.probing import DISTURBING, STATIC, Probing
+
+PAIRS = 8
+_T = 2.365  # Student's t of 95 % for eight pairs
+_CALLS, _SLOW_CALLS = 4_000, 200
+_BLOCKS = 2  # attaching and detaching takes a tenth of a second
+_RING = 1 << 14
+
+Hold = Callable[..., Target]
+Found = dict[str, Any]
+
+
+class Calibration:
+    """Measures for one session.
+
+    Args:
+        hold: starts a program on hold, as `memsc.runtime.launch.Target`.
+        probing: the session's probes, loaded.
+        scratch: folder for the rounds' files.
+        ns_per_cycle: of the clock's fit.
+    """
+
+    def __init__(self, hold: Hold, probing: Probing, scratch: Path, ns_per_cycle: float) -> None:
+        self._hold = hold
+        self._probing = probing
+        self._scratch = scratch
+        self._ns = ns_per_cycle
+
+    def measure(self, arms: Sequence[Launch]) -> Found:
+        """All of it, for the arm that observing disturbs most: the fastest that is forwarded.
+
+        Returns:
+            `session.json`'s `perturbation`; what could not be measured is null, with its reason.
+        """
+        start = time.monotonic()
+        launch = min(arms, key=lambda arm: _SPEED.get(arm.arm, len(_SPEED)))
+        plain: list[float] = []
+        recorded: list[float] = []
+        probed: list[float] = []
+        steady = self._probing.of_round(check=False)
+        self._probing.switch(steady, on=False)
+        for block in range(_BLOCKS):
+            sides = [(False, plain), (True, recorded)]
+            for pair in range(PAIRS // _BLOCKS):
+                for recording, into in sides if (pair + block) % 2 == 0 else reversed(sides):
+                    into.append(self._round(launch, recording, ()))
+            if steady:
+                self._probing.switch(steady, on=True)
+                probed += [self._round(launch, True, steady) for _ in range(PAIRS // _BLOCKS)]
+                if block < _BLOCKS - 1:
+                    self._probing.switch(steady, on=False)
+        found: Found = {"arm": launch.arm, "calls": _calls(launch), "pairs": PAIRS}
+        found["recording"] = _difference(plain, recorded)
+        found["probes"] = {"names": steady, **_difference(recorded, probed)} if steady else None
+        if not steady:
+            found["probes_reason"] = "no probe is attached"
+        found["hits"] = self._hits(arms)
+        found["seconds"] = time.monotonic() - start
+        return found
+
+    def _hits(self, arms: Sequence[Launch]) -> Found:
+        """What one hit of each usable probe costs."""
+        every = self._probing.of_round(check=True)
+        if not every:
+            return {}
+        disturbing = [name for name in DISTURBING if name in every]
+        sample = arms[0]
+        with self._probing.accounting() as costs:
+            # Sleeping and waking brings what the steady ones look at, a plain call the others.
+            for transport in ("ipi", "memsc") if sample.service_cpus else ("direct",):
+                self._round(replace(sample, transport=transport, service="inline"), True, every)
+            if disturbing:
+                self._round(replace(sample, transport="direct"), False, every)
+            self._probing.switch(disturbing, on=False)
+            found = costs()
+        hits = {name: _hit(*found.get(name, (0, 0))) for name in every}
+        if STATIC in hits:
+            # Its trap costs more than its program: memsc.analysis.agreement has it from outside.
+            hits[STATIC] |= {"cost_ns": None, "reason": "its first events, of known calls, tell"}
+        return hits
+
+    def _round(self, launch: Launch, recording: bool, probes: Sequence[str]) -> float:
+        """One round; the median time of a call in nanoseconds."""
+        file = self._scratch / "calibration"
+        steered = replace(
+            launch, recording=recording, directory=self._scratch, ring_records=_RING, keep=False
+        )
+        command = (str(WORK), "sync", str(_calls(launch)), str(file))
+        target = self._hold(steered, command, layered=False)
+        try:
+            self._probing.begin(probes, target.pid)
+            target.go()
+            status = target.process.wait()
+        except BaseException:
+            target.end()
+            raise
+        finally:
+            self._probing.end(probes)
+        self._probing.discard(probes)
+        if status:
+            why = f"its workload ended with status {status}"
+            raise MemscError("calibrating", why, "see its message, or use --no-calibrate")
+        cycles = np.fromfile(file, np.int64)
+        file.unlink()
+        return float(np.median(cycles)) * self._ns
+
+
+_SPEED = {"memsc": 0, "memsc-scanner": 1, "direct": 2, "ipi": 3}
+
+
+def _calls(launch: Launch) -> int:
+    return _SLOW_CALLS if launch.transport == "ipi" else _CALLS
+
+
+def _difference(off: Sequence[float], on: Sequence[float]) -> Found:
+    """What is added to the median call, from rounds side by side, with its 95 % interval."""
+    added = np.array(on) - np.array(off)
+    half = _T * float(added.std(ddof=1)) / len(added) ** 0.5
+    mean = float(added.mean())
+    return {
+        "off_ns": float(np.mean(off)),
+        "added_ns": mean,
+        "low_ns": mean - half,
+        "high_ns": mean + half,
+    }
+
+
+def _hit(ns: int, hits: int) -> Found:
+    if not hits:
+        return {"cost_ns": None, "hits": 0, "reason": "the calibration's calls do not reach it"}
+    return {"cost_ns": ns / hits, "hits": hits}
