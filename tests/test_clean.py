@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from memsc.commands.clean import Command
+from memsc.runtime import boards
+from memsc.runtime.library import library
 from memsc.tracer import folders, leftovers, tasks, tracefs
-from memsc.tracer.leftovers import clean
+from memsc.tracer.leftovers import Item, clean
 
 MEMSC = (sys.executable, "-m", "memsc.commands")
 DEAD = 1 << 22  # pids end one below
@@ -49,21 +52,21 @@ def test_a_dead_sessions_folder_goes_and_a_live_ones_stays(memory: Path) -> None
     dead = session(memory, DEAD, 5)
     reused = session(memory, os.getpid(), 1)  # our number, but another's start
     alive = session(memory, os.getpid(), tasks.start_time(os.getpid()))
-    done = clean(memory, uprobes=False)
+    done = clean(memory, kernel=False)
     assert {item.name for item in done.removed} == {str(dead), str(reused)}
     assert [item.name for item in done.in_use] == [str(alive)]
     assert not dead.exists()
     assert not reused.exists()
     assert alive.exists()
     assert not done.failed
-    assert not clean(memory, uprobes=False).removed
+    assert not clean(memory, kernel=False).removed
 
 
 def test_the_users_folder_goes_with_its_last_session(memory: Path) -> None:
     top = session(memory, DEAD, 5).parent
-    clean(memory, uprobes=False)
+    clean(memory, kernel=False)
     assert not top.exists()
-    clean(memory, uprobes=False)
+    clean(memory, kernel=False)
 
 
 def test_a_program_that_outlives_its_session_keeps_its_region(
@@ -72,7 +75,7 @@ def test_a_program_that_outlives_its_session_keeps_its_region(
     for name in ("{}-{}.region", "{}-{}-3.region"):
         region = name.format(program.pid, tasks.start_time(program.pid))
         folder = session(memory, DEAD, 5, region)
-        (item,) = clean(memory, uprobes=False).in_use
+        (item,) = clean(memory, kernel=False).in_use
         assert item.reason == f"its program, process {program.pid}, runs on"
         shutil.rmtree(folder)
 
@@ -83,7 +86,7 @@ def test_a_program_that_nobody_waited_for_is_dead(
     folder = session(memory, DEAD, 5, f"{program.pid}-{tasks.start_time(program.pid)}-0.region")
     program.kill()
     os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
-    clean(memory, uprobes=False)
+    clean(memory, kernel=False)
     assert not folder.exists()
 
 
@@ -100,7 +103,7 @@ def test_what_is_not_ours_is_not_touched(memory: Path, tmp_path: Path) -> None:
     (memory / "memsc-4242").symlink_to(precious)
     dead = session(memory, DEAD, 7)
     (dead / "link").symlink_to(precious)
-    done = clean(memory, uprobes=False)
+    done = clean(memory, kernel=False)
     assert [item.name for item in done.removed] == [str(dead)]
     assert (precious / "file").exists()
     assert {path.name for path in top.iterdir()} == {
@@ -116,9 +119,55 @@ def test_root_cleans_everybodys_and_trusts_no_name(memory: Path) -> None:
         folder.mkdir(parents=True)
         for path in (folder, folder.parent):
             os.chown(path, owner, owner)
-    clean(memory, uprobes=False)
+    clean(memory, kernel=False)
     assert not (memory / "memsc-12345").exists()
     assert (memory / "memsc-12346" / f"session-{DEAD}-5").exists()
+
+
+@pytest.fixture
+def segment() -> Iterator[tuple[int, int]]:
+    """A board as a killed process leaves it: its number and CPU. Of a key that is never used."""
+    libc, last = ctypes.CDLL(None, use_errno=True), 7
+    cpu = min(os.sched_getaffinity(0))
+    key = ctypes.c_int32(library().memsc_board_key_of(os.geteuid(), cpu, last)).value
+    size = ctypes.c_uint32.in_dll(library(), "memsc_board_size").value
+    create = 0o1000 | 0o2000 | 0o600
+    number = libc.shmget(key, ctypes.c_size_t(size), create)
+    assert number >= 0, os.strerror(ctypes.get_errno())
+    yield number, cpu
+    libc.shmctl(number, 0, None)
+
+
+def test_a_board_goes_unless_somebody_uses_it(memory: Path, segment: tuple[int, int]) -> None:
+    number, cpu = segment
+    libc = ctypes.CDLL(None)
+    libc.shmat.restype = ctypes.c_void_p
+    libc.shmdt.argtypes = [ctypes.c_void_p]
+    name = f"of CPU {cpu}, user {os.geteuid()}"
+    address = libc.shmat(number, None, 0)
+    assert Item("board", name, "1 processes use it") in clean(memory).in_use
+    assert number in {found.number for found in boards.shared()}
+    libc.shmdt(address)
+    assert Item("board", name) in clean(memory).removed
+    assert number not in {found.number for found in boards.shared()}
+
+
+def test_shared_memory_that_is_not_ours_is_not_taken_for_ours(
+    tmp_path: Path, segment: tuple[int, int]
+) -> None:
+    head, *lines = boards.SEGMENTS.read_text().splitlines()
+    (line,) = (line for line in lines if line.split()[1] == str(segment[0]))
+    listing = tmp_path / "shm"
+
+    def found(line: str) -> int:
+        listing.write_text(f"{head}\n{line}\n")
+        return len(boards.shared(listing))
+
+    fields = line.split()
+    assert found(line) == 1
+    for at, other in ((0, "1"), (2, "666"), (3, "4096"), (9, "4242")):  # key, perms, size, cuid
+        assert found(" ".join([*fields[:at], other, *fields[at + 1 :]])) == 0
+    assert boards.shared(tmp_path / "none") == []
 
 
 def test_an_ordinary_user_hears_what_was_not_looked_at(
@@ -128,6 +177,7 @@ def test_an_ordinary_user_hears_what_was_not_looked_at(
     monkeypatch.setattr(os, "geteuid", lambda: uid or 12345)
     monkeypatch.setattr(folders, "MEMORY", memory)
     monkeypatch.setattr(leftovers.clean, "__defaults__", (memory, True))
+    monkeypatch.setattr(boards, "shared", list)
     assert Command().run(_args()) == 0
     said = capsys.readouterr()
     assert said.out == "nothing to remove\n"

@@ -2,8 +2,9 @@
 """What sessions left behind that could not clean up after themselves, and its removal.
 
 A session that ends in order leaves nothing. One that was killed leaves its folder of region files
-in memory; one whose helper was killed leaves CPUs isolated, and a journal of that; a BCC program
-that attached through tracefs leaves an entry there.
+in memory; programs that were killed leave the board at which they took turns; a session whose
+helper was killed leaves CPUs isolated, and a journal of that; a BCC program that attached through
+tracefs leaves an entry there.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from memsc.runtime import boards
 from memsc.runtime.errors import MemscError
 from memsc.tracer import folders, isolation, starts, tasks, tracefs
 
@@ -27,7 +29,7 @@ class Item:
     """One thing found.
 
     Args:
-        kind: `session`, `isolation` or `uprobe`, or what was not looked at.
+        kind: `session`, `board`, `segment`, `isolation` or `uprobe`, or what was not looked at.
         name: path of the folder or journal, name of the entry.
         reason: why it is still there; None for what was removed.
     """
@@ -51,12 +53,13 @@ class Cleaned:
         return {"schema": 1, **asdict(self)}
 
 
-def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
+def clean(memory: Path = folders.MEMORY, kernel: bool = True) -> Cleaned:
     """Remove what dead sessions left, this user's, or everybody's as root, and what is kept.
 
     Args:
         memory: where session folders lie.
-        uprobes: look at tracefs, too, which needs root; may mount it for this process alone.
+        kernel: look at what the kernel keeps, too: shared memory and, as root, tracefs, which may
+            be mounted for this process alone.
     """
     done = Cleaned()
     for top in _tops(memory):
@@ -66,10 +69,12 @@ def clean(memory: Path = folders.MEMORY, uprobes: bool = True) -> Cleaned:
         if done.removed:
             with suppress(OSError):  # there are sessions in it
                 top.rmdir()
+    if kernel:
+        _remove_shared(done)
     if os.geteuid() != 0:
         done.unseen.append(Item("sessions", "those of other users", "that needs root"))
         done.unseen.append(Item("uprobes", "entries in tracefs", "that needs root"))
-    elif uprobes:
+    elif kernel:
         _recover(done)
         try:
             done.removed += [Item("uprobe", name) for name in tracefs.sweep()]
@@ -87,6 +92,28 @@ def tidy() -> None:
         _remove_sessions(top, Cleaned())
     if os.geteuid() == 0:
         isolation.recover()
+
+
+def _remove_shared(done: Cleaned) -> None:
+    for found in boards.shared():
+        if os.geteuid() not in (0, found.user):
+            continue
+        if found.cpu is None:
+            item = Item("segment", f"of process {found.maker}, user {found.user}")
+        else:
+            item = Item("board", f"of CPU {found.cpu}, user {found.user}")
+        # Its maker is about to map a segment that nobody does.
+        new = found.cpu is None and Path(f"/proc/{found.maker}").exists()
+        if found.attached or new:
+            reason = f"{found.attached} processes use it" if found.attached else "its process runs"
+            done.in_use.append(replace(item, reason=reason))
+            continue
+        try:
+            boards.remove(found)
+        except OSError as error:
+            done.failed.append(replace(item, reason=error.strerror))
+        else:
+            done.removed.append(item)
 
 
 def _recover(done: Cleaned) -> None:

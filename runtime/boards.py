@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The System V shared memory of the runtime, as far as it may outlive its processes.
+
+A *board*, at which the processes of a user take turns on a service CPU, goes with the last one
+that uses it, unless that is killed; the next process takes it over then. A process's *segment* of
+syspages goes with the process, unless that is killed in the moment between making and mapping it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from memsc.runtime.library import library
+
+SEGMENTS = Path("/proc/sysvipc/shm")
+_IPC_RMID = 0
+_KEYS = 8  # MEMSC_BOARD_KEYS
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One piece of shared memory.
+
+    Attributes:
+        number: its System V identifier.
+        user: whose it is.
+        cpu: the service CPU of a board; None for a process's segment.
+        maker: the process that made it.
+        attached: how many processes map it.
+    """
+
+    number: int
+    user: int
+    cpu: int | None
+    maker: int
+    attached: int
+
+
+def shared(listing: Path = SEGMENTS) -> list[Shared]:
+    """All boards and segments of this machine (of this IPC name space), in the kernel's order.
+
+    Args:
+        listing: the kernel's list; a kernel without System V IPC has none.
+    """
+    try:
+        lines = listing.read_text().splitlines()
+    except OSError:
+        return []
+    return list(_parsed(lines))
+
+
+def remove(found: Shared) -> None:
+    """Remove one; processes that map it keep it until they end.
+
+    Raises:
+        OSError: it is another user's, or gone.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.shmctl(found.number, _IPC_RMID, None) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _parsed(lines: list[str]) -> Iterator[Shared]:
+    board, segment = (
+        ctypes.c_uint32.in_dll(library(), f"memsc_{what}_size").value for what in ("board", "pages")
+    )
+    names = lines[0].split() if lines else []
+    for line in lines[1:]:
+        row = dict(zip(names, line.split(), strict=False))
+        user, size = int(row["uid"]), int(row["size"])
+        # A segment that is marked for removal (1600) needs no care.
+        if row["perms"] != "600" or int(row["cuid"]) != user or size not in (board, segment):
+            continue
+        key = int(row["key"]) & 0xFFFFFFFF
+        cpu = _cpu_of(key, user) if size == board else None
+        if cpu is not None or (size == segment and key == 0):
+            yield Shared(int(row["shmid"]), user, cpu, int(row["cpid"]), int(row["nattch"]))
+
+
+def _cpu_of(key: int, user: int) -> int | None:
+    of = library().memsc_board_key_of
+    of.restype = ctypes.c_uint32
+    cpus = range(os.cpu_count() or 1)
+    return next((cpu for cpu in cpus for i in range(_KEYS) if of(user, cpu, i) == key), None)

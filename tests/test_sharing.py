@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Programs that run at once, on one service CPU, each do what they do alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.test_run import FORWARDING, MEMSC
+
+from memsc.runtime.library import LAYER
+
+pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+
+_FOUR = """
+import hashlib, os, threading
+def walk(name):
+    for _ in range(20):
+        with open(name, "wb") as file:
+            for block in range(50):
+                file.write(b"%d" % block * 100)
+                file.flush()
+        os.stat(name)
+    found[name] = hashlib.sha256(open(name, "rb").read()).hexdigest()
+found = {}
+threads = [threading.Thread(target=walk, args=(f"out-{i}",)) for i in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(sorted(found.items()))
+"""
+PROGRAMS = {
+    "dd": ("dd", "if=input", "of=copy", "bs=512", "status=none"),
+    "ls": ("ls", "-lR", "--time-style=+", "/usr/share/doc/python3.11", "/etc/alternatives"),
+    "python": ("/usr/bin/python3", "-c", _FOUR),
+    "sort": ("sort", "-S", "64k", "words", "-o", "sorted"),
+}
+Result = tuple[int, bytes, bytes, dict[str, bytes]]
+
+
+def do(name: str, folder: Path, how: tuple[str, ...] = ()) -> Result:
+    """Exit status, output, messages and files of a program run in a folder of its own."""
+    folder.mkdir()
+    (folder / "input").write_bytes(bytes(range(256)) * 2000)
+    (folder / "words").write_text("".join(f"{i * 7919 % 100_003}\n" for i in range(20_000)))
+    done = subprocess.run(
+        [*how, *PROGRAMS[name]],
+        capture_output=True,
+        check=False,
+        cwd=folder,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return done.returncode, done.stdout, done.stderr, files
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    folder = tmp_path_factory.mktemp("alone")
+    found = {name: do(name, folder / name) for name in PROGRAMS}
+    assert all(status == 0 for status, *_ in found.values())
+    return found
+
+
+def forwarded(transport: str, service: str) -> tuple[str, ...]:
+    return (*MEMSC, "-q", "--transport", transport, "--service", service, "--")
+
+
+@pytest.mark.parametrize(("transport", "service"), FORWARDING)
+def test_four_at_once_do_as_alone(
+    tmp_path: Path, alone: dict[str, Result], transport: str, service: str
+) -> None:
+    how = forwarded(transport, service)
+    with ThreadPoolExecutor(len(PROGRAMS)) as pool:
+        found = pool.map(lambda name: do(name, tmp_path / name, how), PROGRAMS)
+    assert dict(zip(PROGRAMS, found, strict=True)) == alone
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("service", ["inline", "scanner"])
+def test_a_neighbour_that_is_stopped_or_killed_holds_up_nobody(
+    tmp_path: Path, alone: dict[str, Result], service: str, number: signal.Signals
+) -> None:
+    if ("memsc", service) not in FORWARDING:
+        pytest.skip("one CPU cannot poll on both sides")
+    how = forwarded("memsc", service)
+    busy = "import os\nfor i in range(10**9):\n os.stat('/')\n if i == 2000: print(flush=True)"
+    with subprocess.Popen(
+        [*how, "/usr/bin/python3", "-c", busy], stdout=subprocess.PIPE, start_new_session=True
+    ) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"\n"
+            assert do("dd", tmp_path / "beside", how) == alone["dd"]
+            os.killpg(other.pid, number)
+            assert do("dd", tmp_path / "after", how) == alone["dd"]
+        finally:
+            os.killpg(other.pid, signal.SIGKILL)
