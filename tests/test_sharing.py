@@ -77,8 +77,8 @@ def test_four_at_once_do_as_alone(
 ) -> None:
     how = forwarded(transport, service)
     with ThreadPoolExecutor(len(PROGRAMS)) as pool:
-        found = pool.map(lambda name: do(name, tmp_path / name, how), PROGRAMS)
-    assert dict(zip(PROGRAMS, found, strict=True)) == alone
+        found = {name: pool.submit(do, name, tmp_path / name, how) for name in PROGRAMS}
+    assert {name: result.result() for name, result in found.items()} == alone
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
