@@ -48,6 +48,7 @@ _PUBLISHING_NS = 300
 # What an interrupt's way in and out may cost where a trace holds too few to calibrate it.
 _DELIVERY_NS = {True: 10_000, False: 2_000}
 _CALIBRATED = 20
+_SEEN_PER_LOST = 1000
 
 
 def attribute(trace: TraceFolder, slow: Slow, usual: Usual) -> tuple[Shares, Found]:
@@ -90,6 +91,8 @@ class _Attribution:
         self._flags = flags & ~usual.flags
         self._all_flags = flags
         self._direct = self._column("picked") == self._column("called")
+        useful = {"noise", "sched", "ipi"}
+        self._probed = self._of_rounds(useful)
         self._parts: list[pd.DataFrame] = []
 
     def _column(self, name: str) -> Ints:
@@ -159,7 +162,9 @@ class _Attribution:
                     }
                 )
             )
-        return pd.concat(rows, ignore_index=True)
+        queries = pd.concat(rows, ignore_index=True)
+        # Of a round without probes there are no events; what seems to reach into it is no event.
+        return queries[self._probed[queries["call"].to_numpy()]]
 
     def _own(self, pairs: pd.DataFrame, events: pd.DataFrame) -> NDArray[np.bool_]:
         """Turns of the call's own thread, or of the service that works for it."""
@@ -305,11 +310,18 @@ class _Attribution:
             self._give(stage, cause, side, self._rest[stage].copy(), short)
 
     def _fully_probed(self) -> NDArray[np.bool_]:
-        """Calls of rounds in which nothing of the guest can have gone unseen."""
+        """Calls of rounds in which next to nothing of the guest can have gone unseen."""
         status = self._trace.session.probes.get("noise")
-        if not has_noise(self._trace) or (status is not None and status.lost != 0):
+        if not has_noise(self._trace) or status is None or status.lost is None:
             return np.zeros(self._calls, np.bool_)
-        known = {r.key for r in self._trace.session.rounds if "noise" in r.probes}
+        # One event in a thousand: hardly the one that a call's gap wants for its explanation.
+        if status.lost * _SEEN_PER_LOST > (status.seen or 0):
+            return np.zeros(self._calls, np.bool_)
+        return self._of_rounds({"noise"})
+
+    def _of_rounds(self, probes: set[str]) -> NDArray[np.bool_]:
+        """Calls of rounds that had any of some probes."""
+        known = {r.key for r in self._trace.session.rounds if probes & set(r.probes)}
         keys = self._frame[["arm", "case", "round"]].itertuples(index=False)
         return np.array([RoundKey(*key) in known for key in keys], np.bool_)
 

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.compare import Comparison, Outcome
+from memsc.analysis.pieces import heading, mark, number, table
 from memsc.analysis.sketch import TOTAL
 from memsc.analysis.summary import SCHEMA, Json, records
-from memsc.analysis.text import heading, mark, number, table
 
 _SHOWN = ("mean", "p50", "p99", "p999")
 

@@ -17,11 +17,12 @@ import jinja2
 from memsc.analysis import page
 from memsc.analysis.conditions import calibration_lines, isolation_lines
 from memsc.analysis.overview import short_ns
+from memsc.analysis.pieces import number
 from memsc.analysis.scan import ALL
 from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.summary import Json
 from memsc.analysis.tables import DERIVED, to_csv
-from memsc.analysis.text import biggest, cases_of, number, ratio_cells, trust_lines
+from memsc.analysis.text import biggest, cases_of, ratio_cells, trust_lines
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES

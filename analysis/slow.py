@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.analysis.overlap import Ints, covered_until
@@ -56,49 +55,93 @@ def gather(trace: TraceFolder, selection: Selection, keep: Keep) -> Slow:
         selection: which calls are looked at; others still count as what the service did.
         keep: which of them are slow.
     """
-    parts = list(_kept(trace, selection, keep))
+    context = _Context()
+    parts = list(_kept(trace, selection, keep, context))
     if not parts:
         columns = [*_KEPT, *QUANTITIES, "app_polls", "service_polls", "since", "busy"]
         return Slow(pd.DataFrame(columns=columns))
-    frame = pd.concat(parts, ignore_index=True)
-    slow = Slow(frame.assign(since=np.int64(0), busy=np.int64(0)))
-    _add_service(trace, slow)
+    slow = Slow(pd.concat(parts, ignore_index=True), context.poll_cycles)
+    several = {key for key, threads in context.threads.items() if len(threads) > 1}
+    if several:
+        _add_others(trace, slow, several)
     return slow
 
 
-def _kept(trace: TraceFolder, selection: Selection, keep: Keep) -> Iterator[pd.DataFrame]:
+@dataclass(slots=True)
+class _Context:
+    """What is found on the way: who called in each round, and when the service was done last."""
+
+    threads: dict[RoundKey, set[int]] = field(default_factory=dict)
+    done: dict[RoundKey, int] = field(default_factory=dict)
+    poll_cycles: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, key: RoundKey, columns: Mapping[str, Ints], rows: Ints) -> tuple[Ints, Ints]:
+        """A part's rows of a round, all of them.
+
+        Returns:
+            `since` and `busy` of each row, right where a single thread calls: its calls follow one
+            another, in any part.
+        """
+        threads = self.threads.setdefault(key, set())
+        tid = columns["tid"][rows]
+        # Mostly one; a sort of all would cost as much as reading them.
+        threads.update((int(tid[0]), int(tid[-1])) if (tid == tid[0]).all() else np.unique(tid))
+        picked, executed = columns["picked"][rows], columns["executed"][rows]
+        before = np.concatenate([[self.done.get(key, 0)], executed[:-1]])
+        self.done[key] = int(executed[-1])
+        if key.arm not in self.poll_cycles:
+            self.poll_cycles[key.arm] = _poll_cycles(columns, rows[:_SAMPLE])
+        posted = columns["posted"][rows]
+        follows = before <= picked
+        since = np.where(follows, before, 0)
+        return since, np.where(follows, np.maximum(since - posted, 0), 0)
+
+
+def _kept(
+    trace: TraceFolder, selection: Selection, keep: Keep, context: _Context
+) -> Iterator[pd.DataFrame]:
     rounds = chosen_rounds(trace, selection)
-    for part in trace.batches(CALLS, [*_KEPT, *selection.columns]):
-        mask = selection.mask(part)
-        table = part if mask is None else part.filter(pa.array(mask))
-        if not table.num_rows:
-            continue
-        stages, flags = stages_of(table), table["flags"].to_numpy()
-        for key, rows in rounds_in(table):
+    for table in trace.batches(CALLS, list(dict.fromkeys([*_KEPT, *selection.columns]))):
+        mask = selection.mask(table)
+        stages = stages_of(table)
+        columns = {name: table[name].to_numpy() for name in ("tid", "flags", *STAMPS)}
+        flags = columns["flags"]
+        for key, chosen in rounds_in(table):
             if rounds is not None and key not in rounds:
                 continue
-            at = _written_out(rows, table.num_rows)
-            at = at[keep(key, (flags[at] & FLAGS["async"]) > 0, stages[-1][at])]
-            if not len(at):
+            at = _written_out(chosen, table.num_rows)
+            since, busy = context.add(key, columns, at)
+            if mask is not None:
+                since, busy, at = since[mask[at]], busy[mask[at]], at[mask[at]]
+            slow = keep(key, (flags[at] & FLAGS["async"]) > 0, stages[-1][at])
+            if not len(slow):
                 continue
+            since, busy, at = since[slow], busy[slow], at[slow]
             frame = table.take(at).to_pandas()
             frame = frame.astype({"arm": object, "case": object, "syscall": object})
             polls = {f"{side}_polls": polls_of(flags[at], side) for side in ("app", "service")}
-            yield frame[_KEPT].assign(**dict(zip(QUANTITIES, stages[:, at], strict=True)), **polls)
+            yield frame[_KEPT].assign(
+                **dict(zip(QUANTITIES, stages[:, at], strict=True)), **polls, since=since, busy=busy
+            )
 
 
 def _written_out(rows: Rows, total: int) -> Ints:
     return np.arange(total) if isinstance(rows, slice) else rows
 
 
-def _add_service(trace: TraceFolder, slow: Slow) -> None:
-    """What the service did before and meanwhile: other calls of the same CPU, in any part."""
+def _add_others(trace: TraceFolder, slow: Slow, rounds: Collection[RoundKey]) -> None:
+    """What the service did meanwhile where several threads call: that may stand in any part."""
     frame = slow.frame
     found: Any = frame.groupby(["arm", "case", "round", "service_cpu"]).indices
-    groups = {(RoundKey(*key[:3]), int(key[3])): rows for key, rows in found.items()}
-    rounds = {key for key, _ in groups}
+    groups = {
+        (RoundKey(*key[:3]), int(key[3])): rows
+        for key, rows in found.items()
+        if RoundKey(*key[:3]) in rounds
+    }
     since, busy = (frame[name].to_numpy(np.int64, copy=True) for name in ("since", "busy"))
     posted, picked = (frame[name].to_numpy(np.int64) for name in ("posted", "picked"))
+    for rows in groups.values():
+        since[rows] = busy[rows] = 0
     wanted = ["arm", "case", "round", "service_cpu", "flags", *STAMPS[1:]]
     for table in trace.batches(CALLS, wanted):
         columns = {name: table[name].to_numpy() for name in wanted[3:]}
@@ -106,8 +149,7 @@ def _add_service(trace: TraceFolder, slow: Slow) -> None:
             if key not in rounds:
                 continue
             rows = _written_out(chosen, table.num_rows)
-            served = columns["flags"][rows] & (FLAGS["pooled"] | FLAGS["takeover"]) == 0
-            rows = rows[served]
+            rows = rows[columns["flags"][rows] & (FLAGS["pooled"] | FLAGS["takeover"]) == 0]
             for cpu in np.unique(columns["service_cpu"][rows]):
                 mine = groups.get((key, int(cpu)))
                 if mine is None:
@@ -121,13 +163,10 @@ def _add_service(trace: TraceFolder, slow: Slow) -> None:
                 since[mine] = np.maximum(since[mine], last)
                 busy[mine] += covered_until(picked[mine], start, end)
                 busy[mine] -= covered_until(posted[mine], start, end)
-                if key.arm not in slow.poll_cycles:
-                    costs = _poll_cycles(columns, here[:_SAMPLE])
-                    slow.poll_cycles[key.arm] = costs
     slow.frame = frame.assign(since=since, busy=busy)
 
 
-def _poll_cycles(columns: dict[str, Ints], rows: Ints) -> tuple[float, float]:
+def _poll_cycles(columns: Mapping[str, Ints], rows: Ints) -> tuple[float, float]:
     flags = columns["flags"][rows]
     waited = columns["completed"][rows] - columns["posted"][rows]
     idle = np.zeros(len(rows), np.int64)

@@ -21,6 +21,7 @@ from memsc.analysis.stages import natural
 from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import df_tracing
+from memsc.analysis.waterfall import waterfalls
 from memsc.tracer.format import FLAGS
 
 SCHEMA = 1
@@ -50,6 +51,9 @@ def summarise(trace: Trace) -> Json:
         "arms": _arms(trace),
         "ratios": [] if reasons else records(trace.ratios.df_ratios()),
         **({"ratios_reason": "the verdict is withheld"} if reasons else {}),
+        "causes": records(trace.tail.df_causes()),
+        "excess": records(trace.tail.df_excess().query("syscall == 'all'")),
+        "worst": waterfalls(trace),
         "timings": records(trace.timings.df_timings()),
         "perturbation": records(trace.timings.df_perturbation()),
         "tracing": records(df_tracing(trace.session, trace.timings.per_call())),

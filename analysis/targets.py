@@ -6,7 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from memsc.analysis import cause_targets
 from memsc.analysis.checks import NEGLIGIBLE
 from memsc.analysis.timings import PerCall, Timed
 from memsc.analysis.trace import Trace
@@ -95,6 +97,15 @@ def _targets(trace: Trace) -> Iterator[Target]:
     yield _at_least("ipi ÷ memsc, ls -l of 5000 files", against("memsc", "ls"), 1.44)
     yield _at_most("memsc sync p50, recording on ÷ off", recording, 1.10)
     yield _at_most("slowdown at p50, memsc's recording ÷ the best other tracer's", tracing, 0.2)
+    for case, beside in cause_targets.CASES.items():
+        name = f"calls above p99.9 with a named cause, {beside}"
+        yield _at_least(name, partial(cause_targets.named, trace, case), 0.95)
+    cost = partial(cause_targets.probes_cost, trace)
+    yield _at_most("memsc p50, default probes on ÷ recording only", cost, 1.05)
+    yield _at_least(
+        "ipi: calls with their whole wake-up chain", partial(cause_targets.chains, trace), 0.99
+    )
+    yield _at_most("events lost, default buffers", partial(cause_targets.events_lost, trace), 0)
     yield _lost(trace)
     yield from _invariants(trace)
 

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.conditions import calibration_lines, isolation_lines
+from memsc.analysis.pieces import heading, mark, number, table
+from memsc.analysis.slow_text import slow_parts
 from memsc.analysis.stages import natural
 from memsc.analysis.summary import Json
 from memsc.tracer.format import STAGES
@@ -41,19 +40,13 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(summary))
     for case in cases_of(summary):
         yield from _stage_table(summary, case)
+    yield from slow_parts(summary)
     yield from _outside(summary)
     if not summary["verdict"]["withheld"]:
         yield from _ratios(summary)
     yield from _recording(summary)
     yield from _tracing(summary)
     yield from _calibration(summary)
-
-
-def heading(text: str, note: str = "") -> RenderableType:
-    """A title with a note in small."""
-    return Padding(
-        Text.assemble((text, "bold"), ("  " + note, "dim") if note else ""), (1, 0, 0, 0)
-    )
 
 
 def _machine(summary: Json) -> Iterator[str]:
@@ -147,15 +140,6 @@ def _words(name: str) -> str:
     return (
         name.removesuffix("_per_call").replace("_", " ").replace("ipi", "IPI").replace("cpu", "CPU")
     )
-
-
-def mark(sign: str, text: str, style: str) -> RenderableType:
-    """A line of the checks."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=3, justify="right")
-    grid.add_column()
-    grid.add_row(Text(sign, style), text)
-    return grid
 
 
 def cases_of(summary: Json) -> list[str]:
@@ -324,27 +308,6 @@ def _calibration(summary: Json) -> Iterator[RenderableType]:
     if lines:
         yield heading("What observing costs", "getppid at the session's start; low to high at 95 %")
         yield from (Text(f"  {line}") for line in lines)
-
-
-def table(*names: str) -> Table:
-    """An empty table without lines: names to the left, figures to the right."""
-    grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-    for i, name in enumerate(names):
-        width = 14 if i == 0 else 6
-        grid.add_column(name, justify="right" if i else "left", no_wrap=True, min_width=width)
-    return grid
-
-
-def number(value: Any) -> str:
-    """A figure in few characters; a dash if it is not known."""
-    if value is None:
-        return "–"
-    # Ten thousand and more in thousands: a column keeps its width, whatever the transport.
-    for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
-        if abs(value) >= least:
-            scaled = value / size
-            return f"{scaled:.0f}{letter}" if abs(scaled) >= 100 else f"{scaled:.1f}{letter}"
-    return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.2g}"
 
 
 def _ratio(value: float | None) -> str:

@@ -31,6 +31,7 @@ class Command:
     (io_uring, eventfd, seccomp and others), tracing (what other tracers cost). The
     result is a trace like any other, for report, compare and export; the targets
     are printed with it.
+    Only when named: causes (why calls are slow, idle and beside a busy program).
     Alone, and not among all: analysis (the report of ten million calls against
     other libraries, on a trace made from a short recording, or from --source).
     """
@@ -48,9 +49,9 @@ class Command:
         add_calibration(parser)
         parser.add_argument(
             "--probes",
-            default="sched,ipi,syscalls",
+            default="sched,ipi,noise,syscalls",
             metavar="P,…",
-            help="for the check rounds: sched, ipi, syscalls (all by default), or none",
+            help="sched, ipi, noise, syscalls (in check rounds; all by default), or none",
         )
 
     def run(self, args: argparse.Namespace) -> int:

@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer import others, peers
+from memsc.tracer.companion import busy
 from memsc.tracer.work import Work
+
+ON_REQUEST = ("causes",)
+"""Suites that run only when they are named."""
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
 SHARED = (1, 2, 4, 8)
@@ -70,6 +76,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
             Case("ls", _ls(5000), few, once, _make_files(5000)),
         ],
         "calls": _calls(few, once, quick, disk),
+        "causes": _causes(),
         "tracing": [Case("tracing", others.work, watched, {"memsc": 2 * scale})],
         "peers": [
             Case("peers-null", peers.null, beside),
@@ -94,6 +101,18 @@ def _calls(
     return cases
 
 
+def _causes() -> list[Case]:
+    """Why calls are slow: undisturbed, without any probe, and beside a program on the same CPU."""
+    rounds = {"memsc": 10}
+    bare = partial(_recorded, name="causes-bare", bare=True)
+    stressed = partial(_recorded, name="causes-stress", beside=busy())
+    return [
+        Case("causes", partial(_recorded, name="causes"), {}, rounds | {"ipi": 4}),
+        Case("causes-bare", bare, {}, rounds),
+        Case("causes-stress", stressed, {}, rounds),
+    ]
+
+
 def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> dict[str, list[Case]]:
     """The suites asked for, all of them if none is named; a case that two of them share runs once.
 
@@ -103,7 +122,8 @@ def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> dic
     chosen: dict[str, list[Case]] = {}
     seen: set[str] = set()
     # The larger first: what a case is measured beside matters.
-    for name in sorted(names or available, key=lambda name: -len(available.get(name, ()))):
+    every = [name for name in available if name not in ON_REQUEST]
+    for name in sorted(names or every, key=lambda name: -len(available.get(name, ()))):
         if name not in available:
             known = ", ".join(available)
             why = "there is none of that name"
@@ -152,6 +172,11 @@ def _sync(launch: Launch, folder: Path) -> Work:
         ring_records=_RING,
         ring_holds_all=True,
     )
+
+
+def _recorded(launch: Launch, folder: Path, name: str, **how: Any) -> Work:
+    """As `sync`, recorded."""
+    return replace(_sync(launch, folder), case=name, **how)
 
 
 def _batch(size: int) -> Callable[[Launch, Path], Work]:

@@ -119,6 +119,20 @@ class Probing:
                 self._helper.drain(name)
                 self._dropped_before[name] = self._helper.dropped(name)
 
+    @contextmanager
+    def detached(self, really: bool) -> Generator[None]:
+        """Without any probe meanwhile, if asked for."""
+        steady = [name for name in self._wanted if name in self.usable - set(DISTURBING)]
+        if not really or self._helper is None or not steady:
+            yield
+            return
+        self._helper.detach(*steady)
+        try:
+            yield
+        finally:
+            if self._helper.alive():
+                self._helper.attach(*steady)
+
     def begin(self, probes: Sequence[str], pid: int) -> None:
         """Track a process, and see what it does from here on.
 

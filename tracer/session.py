@@ -23,6 +23,7 @@ from memsc.runtime.launch import Launch, Target
 from memsc.tracer import environment, folders
 from memsc.tracer.calibration import Calibration
 from memsc.tracer.clock import ClockTrack
+from memsc.tracer.companion import companion
 from memsc.tracer.drain import Drain
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.ending import endings
@@ -211,7 +212,7 @@ class TraceSession:
         """
         folder = self._folder / f"round-{len(self._rounds)}"
         folder.mkdir(mode=0o700)
-        probes = self.probing.of_round(check) if recording else []
+        probes = self.probing.of_round(check) if recording and not work.bare else []
         launch = replace(
             self._arms[arm],
             directory=folder,
@@ -224,7 +225,11 @@ class TraceSession:
         drain = Drain(self._writer, key, folder)
         started = self._clock.sample()
         interrupted: KeyboardInterrupt | None = None
-        with Path(os.devnull).open("r+b") as null:
+        with (
+            Path(os.devnull).open("r+b") as null,
+            self.probing.detached(work.bare),
+            companion(work.beside, launch.service_cpus),
+        ):
             target = self._hold(
                 launch,
                 work.command,

@@ -24,6 +24,8 @@ class Work:
         quiet: throw its output away.
         ring_records: records of each call ring; None leaves the launch's.
         ring_holds_all: nothing needs draining before it has ended, so nothing disturbs it.
+        bare: detach every probe, to measure what those cost that are always there.
+        beside: a program that runs beside it, on the service's CPU.
     """
 
     case: str
@@ -36,6 +38,8 @@ class Work:
     quiet: bool = False
     ring_records: int | None = None
     ring_holds_all: bool = False
+    bare: bool = False
+    beside: tuple[str, ...] = ()
 
 
 def interleaved(arms: Sequence[str], rounds: int) -> list[tuple[str, int]]:

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""What attribution must reach: figures of the suite `causes`; each raises KeyError without it."""
+
+from __future__ import annotations
+
+from memsc.analysis.shares import NO_PROBES, UNEXPLAINED
+from memsc.analysis.timings import Timed
+from memsc.analysis.trace import Trace
+from memsc.runtime.errors import MemscError
+
+CASES = {"causes": "idle", "causes-stress": "a busy program on the service CPU"}
+
+
+def named(trace: Trace, case: str) -> float:
+    """Share of the calls above p99.9 that have a named cause."""
+    causes = trace.where(arm="memsc", case=case).tail.df_causes()
+    causes = causes[causes["band"] == "p999"]
+    if not len(causes):
+        raise KeyError(f"20 calls above p99.9 of {case}")
+    unknown = causes["cause"].isin([UNEXPLAINED, NO_PROBES])
+    return float(1 - causes[unknown]["share"].sum())
+
+
+def probes_cost(trace: Trace) -> float:
+    """Median of recorded calls with all default probes, over that without any probe."""
+    timed = trace.timings.per_call()
+    bare = timed[Timed("memsc", "causes-bare", recording=True)]
+    return timed[Timed("memsc", "causes", recording=True)].p50 / bare.p50
+
+
+def chains(trace: Trace) -> float:
+    """Share of the calls of `ipi` whose wake-up chain is matched there and back."""
+    if not any(r.key[:2] == ("ipi", "causes") for r in trace.session.rounds):
+        raise KeyError("causes under ipi")
+    try:
+        matched = trace.where(arm="ipi", case="causes").wakeup.df_matched()
+    except MemscError as error:
+        raise KeyError(error.why) from error
+    if not len(matched):
+        raise KeyError("calls under ipi")
+    return float(matched["share"].iloc[0])
+
+
+def events_lost(trace: Trace) -> float:
+    """Events of all probes that did not reach the trace."""
+    if not any(r.case == "causes" for r in trace.session.rounds):
+        raise KeyError("causes")
+    lost = [probe.lost for probe in trace.session.probes.values() if probe.attached]
+    if not lost or None in lost:
+        raise KeyError("events of the probes")
+    return float(sum(count or 0 for count in lost))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What reports for a terminal are put together from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+
+def heading(text: str, note: str = "") -> RenderableType:
+    """A title with a note in small."""
+    return Padding(
+        Text.assemble((text, "bold"), ("  " + note, "dim") if note else ""), (1, 0, 0, 0)
+    )
+
+
+def mark(sign: str, text: str, style: str) -> RenderableType:
+    """A line of the checks."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=3, justify="right")
+    grid.add_column()
+    grid.add_row(Text(sign, style), text)
+    return grid
+
+
+def table(*names: str) -> Table:
+    """An empty table without lines: names to the left, figures to the right."""
+    grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+    for i, name in enumerate(names):
+        width = 14 if i == 0 else 6
+        grid.add_column(name, justify="right" if i else "left", no_wrap=True, min_width=width)
+    return grid
+
+
+def number(value: Any) -> str:
+    """A figure in few characters; a dash if it is not known."""
+    if value is None:
+        return "–"
+    # Ten thousand and more in thousands: a column keeps its width, whatever the transport.
+    for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            scaled = value / size
+            return f"{scaled:.0f}{letter}" if abs(scaled) >= 100 else f"{scaled:.1f}{letter}"
+    return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.2g}"

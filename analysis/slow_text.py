@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""Slow calls for a terminal: their causes, which stage grows, and the worst as waterfalls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from memsc.analysis.pieces import heading, number, table
+from memsc.analysis.stages import natural
+from memsc.tracer.format import STAGES
+
+_CAUSES = 8
+_BAR = 44
+_LETTERS = dict(zip(STAGES, "▁▂▅▃", strict=True))
+_STYLES = dict(zip(STAGES, ("cyan", "yellow", "green", "magenta"), strict=True))
+
+
+def slow_parts(summary: dict[str, Any]) -> Iterator[RenderableType]:
+    """The sections about slow calls; none where too few are."""
+    yield from _causes(summary)
+    yield from _excess(summary)
+    yield from _worst(summary)
+
+
+def _causes(summary: dict[str, Any]) -> Iterator[RenderableType]:
+    groups: dict[tuple[str, str, str], dict[str, dict[str, dict[str, Any]]]] = {}
+    shown = _shown(summary)
+    for row in summary["causes"]:
+        if row["case"] not in shown:
+            continue
+        key = (row["case"], row["arm"], row["mode"])
+        groups.setdefault(key, {}).setdefault(row["cause"], {})[row["band"]] = row
+    if not groups or all(set(causes) == {"no probes"} for causes in groups.values()):
+        return
+    yield heading(
+        "Why slow calls are slow", "share of the calls above p99 and p99.9, by main cause"
+    )
+    grid = table("", ">p99", ">p99.9", "costs ns")
+    for (case, arm, mode), causes in groups.items():
+        if set(causes) == {"no probes"}:
+            continue
+        late = " (async)" if mode == "async" else ""
+        total = {
+            band: sum(c[band]["calls"] for c in causes.values() if band in c) for band in _BANDS
+        }
+        counts = [f"{total[band]:,}" if total[band] else "–" for band in _BANDS]
+        grid.add_row(f"{arm} {case}{late}", *counts, "", style="bold")
+        ranked = sorted(causes.items(), key=lambda item: _rank(item[1]))
+        for cause, bands in ranked[:_CAUSES]:
+            cells = [_share(bands.get(band)) for band in _BANDS]
+            row = bands.get("p999") or bands["p99"]
+            grid.add_row(f"  {cause}", *cells, number(row["mean_ns"]))
+        if len(ranked) > _CAUSES:
+            rest = [bands for _, bands in ranked[_CAUSES:]]
+            cells = [_sum([bands[band] for bands in rest if band in bands]) for band in _BANDS]
+            grid.add_row(f"  {len(rest)} more", *cells, "", style="dim")
+    yield grid
+    yield Text("  the largest part of a call's excess over the median of each stage", "dim")
+
+
+_BANDS = ("p99", "p999")
+
+
+def _shown(summary: dict[str, Any]) -> set[str]:
+    """The cases that fit on a page: the first, and those of the suite that is about causes."""
+    cases = sorted({row["case"] for row in summary["causes"]}, key=natural)
+    return {*cases[:1], *(case for case in cases if case.startswith("causes"))}
+
+
+def _rank(bands: dict[str, dict[str, Any]]) -> float:
+    return (
+        bands.get("p999", {"share": 0.0})["share"]
+        + 1e-3 * bands.get("p99", {"share": 0.0})["share"]
+    )
+
+
+def _share(row: dict[str, Any] | None) -> str:
+    return "–" if row is None else _percent(row["share"])
+
+
+def _sum(rows: list[dict[str, Any]]) -> str:
+    return _percent(sum(row["share"] for row in rows)) if rows else "–"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "<0.1 %"
+
+
+def _excess(summary: dict[str, Any]) -> Iterator[RenderableType]:
+    rows = summary["excess"]
+    if not rows:
+        return
+    yield heading("Tail minus body", "ns, mean above p99 minus mean up to p90, by stage")
+    grid = table("", *STAGES)
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    shown = _shown(summary)
+    for row in rows:
+        if row["case"] not in shown:
+            continue
+        late = " (async)" if row["mode"] == "async" else ""
+        found.setdefault((row["case"] + late, row["arm"]), {})[row["stage"]] = row
+    for (case, arm), stages in found.items():
+        cells = [
+            f"{number(stages[s]['excess_ns'])} {_whole(stages[s]['excess_share'])}" for s in STAGES
+        ]
+        grid.add_row(f"{arm} {case}", *cells)
+    yield grid
+
+
+def _whole(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:3.0f}%"
+
+
+def _worst(summary: dict[str, Any]) -> Iterator[RenderableType]:
+    calls = [call for call in summary["worst"] if call["cause"] != "no probes"]
+    if not calls:
+        return
+    yield heading("The slowest calls", "what had the CPUs meanwhile; nothing was removed")
+    key = Text("  ")
+    for stage in STAGES:
+        key.append(_LETTERS[stage] * 2, _STYLES[stage])
+        key.append(f" {stage}  ")
+    yield key
+    for call in calls:
+        yield _title(call)
+        yield _waterfall(call)
+
+
+def _title(call: dict[str, Any]) -> Text:
+    where = f"{call['arm']} {call['case']} {call['syscall']} at {call['start_s']:.3f} s"
+    return Text.assemble((where, "bold"), f": {number(call['total_ns'])} ns, {call['cause']}")
+
+
+def _waterfall(call: dict[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=26, no_wrap=True, overflow="ellipsis")
+    grid.add_column(width=_BAR, no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    total = max(call["total_ns"], 1.0)
+    bar, edge = Text(), 0.0
+    for stage in STAGES:
+        first, edge = edge, edge + call["stages"][stage] / total * _BAR
+        bar.append(_LETTERS[stage] * (round(edge) - round(first)), _STYLES[stage])
+    grid.add_row("  stages", bar, "")
+    for event in call["events"]:
+        first = min(round(event["from_ns"] / total * _BAR), _BAR - 1)
+        width = max(round(event["ns"] / total * _BAR), 1)
+        mark = "█" if event["ns"] else "│"
+        line = Text(" " * first + mark * min(width, _BAR - first))
+        what = f"  {event['side']}: {event['what']}"
+        grid.add_row(what, line, number(event["ns"]) if event["ns"] else "")
+    return grid

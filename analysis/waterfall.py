@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""The worst calls one by one: their stages, and what had the CPUs meanwhile, on one time line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from memsc.analysis.intervals import TASK
+from memsc.analysis.trace import Trace
+from memsc.tracer.format import STAGES
+
+WORST = 3
+"""Calls shown of each arm."""
+_EVENTS = 6
+"""Events shown of each call: those that took longest."""
+
+
+def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
+    """The slowest calls of each arm.
+
+    Returns:
+        One per call, arms in their order, slowest first: arm, case, syscall, start_s, cause,
+        cause_ns, total_ns, stages (the four, in ns), and events: side ("app" or "service"), what,
+        from_ns and ns, relative to the call's begin and cut to it; at most six, by time.
+    """
+    blamed = trace.tail.blame.worst(calls)
+    frame = blamed.frame.sort_values("total_ns", ascending=False, kind="stable")
+    frame = frame.groupby("arm", sort=False).head(calls)
+    order = {arm: rank for rank, arm in enumerate(trace.arms)}
+    frame = frame.sort_values("arm", kind="stable", key=lambda arms: arms.map(order))
+    events = blamed.found.frame
+    return [_waterfall(row, events) for row in frame.to_dict("records")]
+
+
+def _waterfall(call: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:
+    start, end = int(call["called"]), int(call["completed"])
+    here = events["cpu"].isin([call["app_cpu"], call["service_cpu"]]) & (events["level"] >= 0)
+    mine = events[here & (events["end"] >= start) & (events["start"] <= end)]
+    name = mine["name"].astype(str)
+    service = name.str.startswith("memsc-") & (mine["pid"] == call["pid"])
+    own = (mine["level"] == TASK) & ((mine["tid"] == call["tid"]) | service)
+    mine = mine[~own]
+    begin = np.maximum(mine["start"].to_numpy(np.int64), start)
+    length = np.minimum(mine["end"].to_numpy(np.int64), end) - begin
+    side = np.where(mine["cpu"] == call["app_cpu"], "app", "service")
+    found = pd.DataFrame(
+        {"side": side, "what": mine["name"].to_numpy(), "from_ns": begin - start, "ns": length}
+    )
+    longest = found.nlargest(_EVENTS, "ns").sort_values("from_ns", kind="stable")
+    return {
+        **{name: call[name] for name in ("arm", "case", "syscall", "start_s", "cause")},
+        "cause_ns": float(call["cause_ns"]),
+        "total_ns": float(call["total_ns"]),
+        "stages": {stage: float(call[f"{stage}_ns"]) for stage in STAGES},
+        "events": [
+            {
+                "side": str(one["side"]),
+                "what": str(one["what"]),
+                "from_ns": int(one["from_ns"]),
+                "ns": int(one["ns"]),
+            }
+            for one in longest.to_dict("records")
+        ],
+    }
