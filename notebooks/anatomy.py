@@ -151,7 +151,7 @@ plot_bands(t)
 
 # %%
 worst = t.tail.df_worst(3)
-worst[["arm", "syscall", *(f"{stage}_ns" for stage in STAGES), "total_ns", "cause"]]
+worst[["arm", "syscall", *(f"{stage}_ns" for stage in STAGES), "total_ns"]]
 
 # %% [markdown]
 # The slowest calls of `memsc` are each the first of a run, a `getrandom` that the program makes when it

@@ -6,6 +6,8 @@ They are made by memsc itself, on whatever machine this runs; the figures in the
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +38,19 @@ def calls() -> None:
     command += ["-o", str(TRACES / "calls.memsc"), "--probes", "sched,ipi"]
     command += ["--transport", "direct,ipi,memsc"]
     subprocess.run([*command, "--", *DD, "count=300"], check=True)
+
+
+def tail() -> None:
+    """The same program, longer, while a known thief takes the CPUs for a millisecond now and then."""
+    command = [sys.executable, "-m", "memsc.commands", "trace", "-f", "--rounds", "4"]
+    command += ["-o", str(TRACES / "tail.memsc"), "--probes", "sched,ipi,noise"]
+    command += ["--transport", "direct,memsc", "--", *DD, "count=10000"]
+    thief = f"for i in $(seq 600); do taskset -c $((i % 2)) {WORK} spin 1; sleep 0.003; done"
+    with subprocess.Popen(["bash", "-c", thief], start_new_session=True) as thieves:
+        try:
+            subprocess.run(command, check=True)
+        finally:
+            os.killpg(thieves.pid, signal.SIGTERM)
 
 
 def thesis() -> None:
@@ -110,6 +125,7 @@ def _program(case: str, *command: str) -> Work:
 
 if __name__ == "__main__":
     calls()
+    tail()
     thesis()
     for trace in TRACES.glob("*.memsc"):
         compact(trace)

