@@ -7,8 +7,9 @@ Example:
     >>> t.where(arm="memsc").stages.df_stages()  # doctest: +SKIP
 """
 
+from memsc.analysis.compare import Comparison, compare
 from memsc.analysis.fleet import Fleet, open_many
 from memsc.analysis.trace import Trace
 from memsc.analysis.trace import open_one as open  # noqa: A004 (analysis.open is its name)
 
-__all__ = ["Fleet", "Trace", "open", "open_many"]
+__all__ = ["Comparison", "Fleet", "Trace", "compare", "open", "open_many"]

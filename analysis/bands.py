@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from memsc.analysis.overview import cells_of, short_ns
 from memsc.analysis.scan import ALL, Cell
+from memsc.analysis.stages import Stages
 from memsc.analysis.style import STAGE_COLOURS, styled
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES
@@ -32,8 +34,12 @@ def plot_bands(trace: Trace, case: str | None = None) -> Figure:
     Raises:
         MemscError: no such case was recorded.
     """
-    cells = cells_of(trace, case)
-    frame = trace.tail.df_bands()
+    return draw_bands(trace.stages, trace.tail.df_bands(), case)
+
+
+def draw_bands(stages: Stages, frame: pd.DataFrame, case: str | None) -> Figure:
+    """The same from stages and their `df_bands`, of a trace or of many."""
+    cells = cells_of(stages, case)
     frame = frame[(frame["syscall"] == ALL) & frame["sufficient"]]
     lines = -(-len(cells) // _COLUMNS)
     figure = Figure(figsize=(9, 0.8 + 2.1 * lines), layout="constrained")

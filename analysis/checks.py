@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from memsc.analysis.agreement import PROBE, Agreement
 from memsc.analysis.invariants import COUNTS, df_events_per_round
 from memsc.analysis.scan import ALL, Cells
 from memsc.tracer.format import FLAGS, TraceFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEGLIGIBLE = 1e-3
 """Events per call up to which an arm counts as free of them: what else the machine did."""
@@ -94,6 +98,12 @@ class Checks:
         return pd.DataFrame(
             [[getattr(check, name) for name in names] for check in self.all()], columns=names
         )
+
+    def plot_checks(self) -> Figure:
+        """Draws `df_checks`: ✓ held, ✗ broken, ? not known, else what was found."""
+        from memsc.analysis.plots import plot_checks  # noqa: PLC0415 (slow to import)
+
+        return plot_checks(self.df_checks())
 
     def df_events_per_round(self) -> pd.DataFrame:
         """What the kernel did in each round (see `memsc.analysis.invariants`)."""

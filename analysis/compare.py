@@ -1,35 +1,48 @@
 # SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 """NEW against BASE: the relative change of every figure, with its interval and a verdict.
 
-A change is called real when its interval leaves out zero, and worth an alarm when it is also as
-large as was asked for. Two recordings of the same thing differ too; how often that raises a false
-alarm is what `LEVEL` says, and a test counts it.
+A change is called slower or faster when its interval leaves out zero and it is as large as
+`LEAST_EFFECT`: with a million calls, next to nothing is significant too. Two recordings of the same
+thing differ; how often that raises a false alarm is what `LEVEL` says, and tests count it.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.scan import ALL, Cell
-from memsc.analysis.sketch import QUANTITIES
+from memsc.analysis.shift import COLUMNS as SHIFT_COLUMNS
+from memsc.analysis.shift import shifts
+from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import few, natural
 from memsc.analysis.statistics import PERCENTILES, Resampled, insufficient, ratio
-from memsc.analysis.trace import Trace
+from memsc.analysis.trace import Trace, open_one
 from memsc.runtime.errors import USAGE, MemscError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 METRICS = ("mean", *PERCENTILES)
+LEAST_EFFECT = 0.01
+"""A relative change below it is named no change, however sure."""
 COLUMNS = [
     *("arm", "case", "syscall", "mode", "stage", "metric"),
     *("base_ns", "new_ns", "change", "low", "high", "interval", "verdict", "reason"),
 ]
 """Columns of `df_compare`; changes are relative, 0.05 is 5 % more."""
+UNCHANGED = "no change seen"
 
 _TERM = re.compile(
     r"\s*(?P<arm>[\w-]+)(?:/(?P<case>[\w-]+))?\.(?P<stage>\w+)\.(?P<metric>\w+)"
@@ -110,6 +123,7 @@ class Comparison:
     def __init__(self, base: Trace, new: Trace) -> None:
         self.base = base
         self.new = new
+        self._resampled: dict[Cell, tuple[Resampled, Resampled]] = {}
 
     def withheld(self) -> list[str]:
         """Why no verdict may be given: calls are missing, or the traces have nothing in common."""
@@ -132,15 +146,85 @@ class Comparison:
 
         Returns:
             One row per arm, case, system call, mode, stage and metric that both traces have, with
-            the columns `COLUMNS`. The verdict is "slower", "faster", "no change seen" or
-            "insufficient", the latter with its reason; `change` is then NaN.
+            the columns `COLUMNS`; low and high bound the change at 95 %. The verdict is "slower",
+            "faster", "no change seen" (the interval holds zero, or the change is below
+            `LEAST_EFFECT`) or "insufficient", the latter with its reason; `change` is then NaN.
         """
-        rows: list[dict[str, Any]] = []
-        shared = self.shared()
-        for cell in self.base.stages.cells():
-            if cell in shared and (syscalls or cell.syscall == ALL):
-                rows += self._cell(cell)
+        rows = [row for cell in self._cells(syscalls) for row in self._cell(cell)]
         return pd.DataFrame(rows, columns=COLUMNS)
+
+    def df_shift(self, stage: str = TOTAL, syscalls: bool = False) -> pd.DataFrame:
+        """By how much each quantile moved: the shift function, with intervals.
+
+        Args:
+            stage: one of the stages, or the total.
+            syscalls: per system call too.
+
+        Returns:
+            One row per arm, case, system call, mode and quantile (0.05 to 0.999) that both traces
+            have, with the columns `memsc.analysis.shift.COLUMNS`, in nanoseconds; low and high
+            bound `shift_ns` (new minus base) at 95 %, each quantile for itself. With fewer than 20
+            calls above a quantile its figures are NaN and `reason` says so.
+
+        Raises:
+            MemscError: there is no such stage.
+
+        Example:
+            >>> ma.compare("a.memsc", "b.memsc").df_shift()  # doctest: +SKIP
+        """
+        if stage not in QUANTITIES:
+            remedy = f"it is one of {', '.join(QUANTITIES)}"
+            raise MemscError(f"cannot show the shift of {stage}", "no such stage", remedy, USAGE)
+        ns = (self.base.session.clock.ns_per_cycle, self.new.session.clock.ns_per_cycle)
+        rows = [
+            row
+            for cell in self._cells(syscalls)
+            for row in shifts(cell, stage, *self._sides(cell), ns)
+        ]
+        return pd.DataFrame(rows, columns=SHIFT_COLUMNS)
+
+    def plot_shift(self, stage: str = TOTAL, case: str | None = None) -> Figure:
+        """Draws `df_shift`, one line an arm; synchronous calls of one case.
+
+        Args:
+            stage: one of the stages, or the total.
+            case: which case; by default `sync`, or else the first that both traces have.
+
+        Raises:
+            MemscError: no such stage, or the traces do not share the case.
+        """
+        from memsc.analysis.plots import plot_shift  # noqa: PLC0415 (slow to import)
+
+        frame = self.df_shift(stage)
+        cases = sorted(set(frame["case"]), key=natural)
+        chosen = case or (cases[0] if cases else None)
+        mine = frame[frame["case"] == chosen]
+        if mine.empty:
+            why = f"the traces share {', '.join(cases) or 'no case'}"
+            raise MemscError(f"cannot draw {case or 'a shift'}", why, "name one of them", USAGE)
+        return plot_shift(mine[mine["mode"] == mine["mode"].iloc[0]])
+
+    def plot_compare(self, metric: str = "mean") -> Figure:
+        """Draws `df_compare`: the relative change of each stage with its interval.
+
+        Args:
+            metric: "mean" or a percentile.
+
+        Raises:
+            MemscError: there is no such metric.
+        """
+        from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
+
+        if metric not in METRICS:
+            remedy = f"it is one of {', '.join(METRICS)}"
+            raise MemscError(f"cannot draw {metric}", "there is no such metric", remedy, USAGE)
+        frame = self.df_compare()
+        rows = [
+            {**row, "label": f"{row['arm']} {row['case']} {row['stage']}", "value": row["change"]}
+            for row in frame[frame["change"].notna()].to_dict("records")
+            if row["metric"] == metric
+        ]
+        return forest(rows, f"Change of the {metric}", "{:+.1%}".format, one=0.0)
 
     def judge(self, conditions: list[Condition]) -> list[Outcome]:
         """Whether each condition is met.
@@ -182,8 +266,7 @@ class Comparison:
         return Outcome(condition, bool(met), f"{condition.text}: {found}")
 
     def _cell(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        base = self._side(self.base, cell, "base")
-        new = self._side(self.new, cell, "new")
+        base, new = self._sides(cell)
         for quantity, stage in enumerate(QUANTITIES):
             names = {**cell._asdict(), "stage": stage}
             b, n = _figures(base, quantity), _figures(new, quantity)
@@ -206,13 +289,52 @@ class Comparison:
         row["interval"] = interval.basis
         if not was or not np.isfinite([low, high]).all():
             return row | {"reason": "insufficient: too few rounds or times of zero"}
-        verdict = "slower" if low > 0 else "faster" if high < 0 else "no change seen"
+        large = abs(row["change"]) >= LEAST_EFFECT
+        verdict = "slower" if low > 0 and large else "faster" if high < 0 and large else UNCHANGED
         return row | {"verdict": verdict}
 
-    @staticmethod
-    def _side(trace: Trace, cell: Cell, name: str) -> Resampled:
-        # Other draws than in the other trace: the two were recorded apart.
-        return Resampled(trace.cells.sketches[cell], "/".join((name, *cell)))
+    def _cells(self, syscalls: bool) -> list[Cell]:
+        shared = self.shared()
+        return [
+            cell
+            for cell in self.base.stages.cells()
+            if cell in shared and (syscalls or cell.syscall == ALL)
+        ]
+
+    def _sides(self, cell: Cell) -> tuple[Resampled, Resampled]:
+        if cell not in self._resampled:
+            # Other draws than in the other trace: the two were recorded apart.
+            self._resampled[cell] = (
+                Resampled(self.base.cells.sketches[cell], "/".join(("base", *cell))),
+                Resampled(self.new.cells.sketches[cell], "/".join(("new", *cell))),
+            )
+        return self._resampled[cell]
+
+    def _repr_html_(self) -> str:
+        names = " → ".join(html.escape(side.name) for side in (self.base, self.new))
+        why = "".join(f"<p>verdict withheld: {html.escape(why)}</p>" for why in self.withheld())
+        frame = self.df_compare()
+        shown = frame[(frame["stage"] == TOTAL) & frame["metric"].isin(["mean", "p50", "p99"])]
+        wanted = ["arm", "case", "metric", "base_ns", "new_ns", "change", "low", "high", "verdict"]
+        table = shown[wanted].to_html(index=False, float_format="{:.4g}".format)
+        return f"<b>memsc comparison {names}</b>{why}{table}"
+
+
+def compare(base: Trace | str | Path, new: Trace | str | Path) -> Comparison:
+    """Compares two traces: `df_compare`, `df_shift`, `plot_shift`, `judge`.
+
+    Args:
+        base: what it was: an opened trace, also with filters, or a folder.
+        new: what it is now.
+
+    Raises:
+        MemscError: one of them cannot be opened.
+
+    Example:
+        >>> ma.compare("a.memsc", "b.memsc").df_compare()  # doctest: +SKIP
+    """
+    sides = [side if isinstance(side, Trace) else open_one(side) for side in (base, new)]
+    return Comparison(*sides)
 
 
 def _has(trace: Trace) -> str:

@@ -58,7 +58,16 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
     rows = records(comparison.df_compare())
     for case in dict.fromkeys(row["case"] for row in rows):
         yield heading(case, "total time of a call")
-        yield from _totals([row for row in rows if row["case"] == case])
+        mine = [row for row in rows if row["case"] == case]
+        yield from _totals(mine)
+        if any(
+            row["stage"] != TOTAL
+            and row["metric"] == "mean"
+            and row["verdict"] in ("slower", "faster")
+            for row in mine
+        ):
+            yield heading(case, "mean of the stages that changed")
+            yield _changed(mine)
     for outcome in outcomes:
         sign, style = {True: ("✗", "red"), False: ("✓", "green"), None: ("?", "yellow")}[
             outcome.met
@@ -66,20 +75,37 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
         yield mark(sign, f"--fail-if {outcome.found}", style)
 
 
+_COLUMNS = ("base ns", "new ns", "change", "low to high", "verdict")
+
+
 def _totals(rows: list[Json]) -> Iterator[RenderableType]:
-    grid = table("", "", "base ns", "new ns", "change", "low to high", "verdict")
+    grid = table("", "", *_COLUMNS)
     for row in rows:
-        if row["stage"] != TOTAL or row["metric"] not in _SHOWN:
-            continue
-        first = row["arm"] if row["metric"] == "mean" else ""
-        if row["verdict"] == "insufficient":
-            grid.add_row(first, row["metric"], "–", "–", "–", "–", "insufficient")
-            continue
-        interval = f"{row['low']:+.1%} to {row['high']:+.1%}"
-        style = {"slower": "red", "faster": "green"}.get(row["verdict"], "")
-        cells = (number(row["base_ns"]), number(row["new_ns"]), f"{row['change']:+.1%}", interval)
-        within = "" if row["interval"] == "rounds" else "*"
-        grid.add_row(first, row["metric"], *cells, Text(row["verdict"] + within, style))
+        if row["stage"] == TOTAL and row["metric"] in _SHOWN:
+            first = row["arm"] if row["metric"] == "mean" else ""
+            grid.add_row(first, row["metric"], *_cells(row))
     yield grid
     if any(row["interval"] == "blocks" for row in rows):
         yield Text("  * within one run each: says nothing about other runs", "dim")
+
+
+def _changed(rows: list[Json]) -> RenderableType:
+    """Means, since they add up: what changed in the stages is what changed in the total."""
+    grid = table("", "", *_COLUMNS)
+    arm = ""
+    for row in rows:
+        known = row["metric"] == "mean" and row["verdict"] in ("slower", "faster")
+        if known and row["stage"] != TOTAL:
+            grid.add_row(row["arm"] if row["arm"] != arm else "", row["stage"], *_cells(row))
+            arm = row["arm"]
+    return grid
+
+
+def _cells(row: Json) -> tuple[str | Text, ...]:
+    if row["verdict"] == "insufficient":
+        return ("–", "–", "–", "–", "insufficient")
+    interval = f"{row['low']:+.1%} to {row['high']:+.1%}"
+    style = {"slower": "red", "faster": "green"}.get(row["verdict"], "")
+    within = "" if row["interval"] == "rounds" else "*"
+    figures = (number(row["base_ns"]), number(row["new_ns"]), f"{row['change']:+.1%}", interval)
+    return (*figures, Text(row["verdict"] + within, style))

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from memsc.analysis.histogram import middle
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
-from memsc.analysis.stages import natural
+from memsc.analysis.stages import Stages, natural
 from memsc.analysis.statistics import SAMPLES_ABOVE
 from memsc.analysis.style import ARM_LINES, ON_COLOUR, STAGE_COLOURS, colour, save, styled
 from memsc.analysis.trace import Trace
@@ -37,23 +37,23 @@ def plot_overview(trace: Trace, case: str | None = None) -> Figure:
     Raises:
         MemscError: no such case was recorded.
     """
-    cells = cells_of(trace, case)
+    cells = cells_of(trace.stages, case)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     with styled():
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.15), gridspec_kw={"wspace": 0.12})
-        plot_shares(trace, cells, left)
-        plot_tail(trace, cells, right)
+        plot_shares(trace.stages, cells, left)
+        plot_tail(trace.stages, cells, right)
         sns.despine(figure)
     return figure
 
 
 def plot_halves(trace: Trace, case: str | None = None) -> tuple[Figure, Figure]:
     """The two halves of `plot_overview` as figures, for a page that puts one below the other."""
-    cells = cells_of(trace, case)
+    cells = cells_of(trace.stages, case)
     left, right = (Figure(figsize=(4.9, 3.5), layout="constrained") for _ in range(2))
     with styled():
-        plot_shares(trace, cells, left.subplots())
-        plot_tail(trace, cells, right.subplots())
+        plot_shares(trace.stages, cells, left.subplots())
+        plot_tail(trace.stages, cells, right.subplots())
         for figure in (left, right):
             sns.despine(figure)
     return left, right
@@ -64,11 +64,11 @@ def save_overview(trace: Trace, path: Path, case: str | None = None) -> None:
     save(plot_overview(trace, case), path)
 
 
-def plot_shares(trace: Trace, cells: list[Cell], axes: Axes) -> None:
+def plot_shares(stages: Stages, cells: list[Cell], axes: Axes) -> None:
     """Stacked bars of the mean share of each stage: means add up, so they may be stacked."""
-    ns = trace.session.clock.ns_per_cycle
+    ns = stages.ns_per_cycle
     for row, cell in enumerate(cells):
-        whole = trace.stages.resampled(cell).whole
+        whole = stages.resampled(cell).whole
         shares = whole.sums[:_TOTAL] / max(int(whole.sums[_TOTAL]), 1)
         start = 0.0
         for stage, share in zip(STAGES, shares.tolist(), strict=True):
@@ -92,11 +92,11 @@ def plot_shares(trace: Trace, cells: list[Cell], axes: Axes) -> None:
     )
 
 
-def plot_tail(trace: Trace, cells: list[Cell], axes: Axes) -> None:
+def plot_tail(stages: Stages, cells: list[Cell], axes: Axes) -> None:
     """The share of calls that took longer, on two logarithmic axes, as far as calls support it."""
-    ns = trace.session.clock.ns_per_cycle
+    ns = stages.ns_per_cycle
     for cell in cells:
-        histogram = trace.stages.resampled(cell).whole.histograms[_TOTAL]
+        histogram = stages.resampled(cell).whole.histograms[_TOTAL]
         above = 1 - np.cumsum(histogram.counts) / histogram.n
         known = above * histogram.n >= SAMPLES_ABOVE
         axes.step(
@@ -142,14 +142,14 @@ def _short_ns(value: float, _: int | None) -> str:
     return short_ns(value)
 
 
-def cells_of(trace: Trace, case: str | None) -> list[Cell]:
+def cells_of(stages: Stages, case: str | None) -> list[Cell]:
     """The cells of every system call together in one case, one per arm and mode."""
-    cells = [cell for cell in trace.stages.cells() if cell.syscall == ALL]
+    cells = [cell for cell in stages.cells() if cell.syscall == ALL]
     cases = sorted({cell.case for cell in cells}, key=natural)
     wanted = case or (cases[0] if cases else None)
     found = [cell for cell in cells if cell.case == wanted]
     if not found:
         why = f"no call of case {wanted} was recorded" if wanted else "no call was recorded"
         known = f"its cases are {', '.join(cases)}" if cases else "record it again"
-        raise MemscError(f"cannot draw {trace.name}", why, known)
+        raise MemscError("cannot draw the stages", why, known)
     return found

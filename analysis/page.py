@@ -35,7 +35,7 @@ def halves(trace: Trace) -> list[str]:
 def bands(trace: Trace) -> Iterator[tuple[str, str]]:
     """What slow calls of the first case are made of: arm and figure."""
     try:
-        cells = cells_of(trace, None)
+        cells = cells_of(trace.stages, None)
     except MemscError:
         return
     for cell in cells:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,10 @@ from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import Stages
 from memsc.analysis.statistics import Resampling, ratio
 from memsc.analysis.timings import LINE, Timings
+from memsc.runtime.errors import USAGE, MemscError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LIMIT = "limit"
 """Direct execution plus one cache-line round trip: no synchronous forwarding can be faster."""
@@ -64,6 +68,33 @@ class Ratios:
                     continue
                 rows.append(self._row((case, arm, base, metric, source), mine, other))
         return pd.DataFrame(rows, columns=_COLUMNS)
+
+    def plot_ratios(self, base: str = "direct", metric: str = "mean") -> Figure:
+        """Draws `df_ratios` on a logarithmic axis, with intervals.
+
+        Args:
+            base: what is divided by: "direct", "ipi" or "limit".
+            metric: "mean" or "p50".
+
+        Raises:
+            MemscError: there is no such base or metric.
+        """
+        from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
+
+        what = f"cannot draw the {metric} over {base}"
+        for value, known in ((base, BASES), (metric, ("mean", "p50"))):
+            if value not in known:
+                raise MemscError(what, f"{value} is neither", f"use {', '.join(known)}", USAGE)
+        frame = self.df_ratios()
+        frame = frame[(frame["base"] == base) & (frame["metric"] == metric)]
+        # From stamps where there are any: they are the truth; from outside otherwise.
+        frame = frame.drop_duplicates(["case", "arm"])
+        rows = [
+            {**row, "label": f"{row['arm']} {row['case']}", "value": row["ratio"]}
+            for row in frame.to_dict("records")
+        ]
+        title = f"Times the {metric} of {base}"
+        return forest(rows, title, "{:.3g} ×".format, one=1.0, log=True)
 
     def _row(
         self, names: tuple[str, str, str, str, str], mine: _Figure, other: _Figure

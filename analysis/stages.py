@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from memsc.analysis.scan import ALL, Cell, Cells
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.statistics import PERCENTILES, Resampled, insufficient
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = [
     *("arm", "case", "syscall", "mode", "stage", "n", "rounds"),
@@ -74,6 +77,35 @@ class Stages:
             for quantity in range(len(QUANTITIES))
         ]
         return pd.DataFrame(rows, columns=COLUMNS)
+
+    def plot_stages(self, case: str | None = None) -> Figure:
+        """The mean share of each stage per arm: means add up, so they may be stacked.
+
+        Args:
+            case: which case; by default `sync`, or else the first.
+
+        Raises:
+            MemscError: no such case was recorded.
+
+        Example:
+            >>> t.stages.plot_stages()  # doctest: +SKIP
+        """
+        from memsc.analysis.plots import plot_stages  # noqa: PLC0415 (slow to import)
+
+        return plot_stages(self, case)
+
+    def plot_distribution(self, case: str | None = None) -> Figure:
+        """The share of calls that take longer than a total time, as far as calls support it.
+
+        Args:
+            case: which case; by default `sync`, or else the first.
+
+        Raises:
+            MemscError: no such case was recorded.
+        """
+        from memsc.analysis.plots import plot_distribution  # noqa: PLC0415 (slow to import)
+
+        return plot_distribution(self, case)
 
     def _row(self, cell: Cell, quantity: int, intervals: bool) -> dict[str, Any]:
         resampled = self.resampled(cell)

@@ -7,18 +7,21 @@ mean of their totals, exactly.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.blame import COLUMNS, Blame, df_causes
-from memsc.analysis.scan import Cell
+from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.stages import Stages
 from memsc.analysis.statistics import SAMPLES_ABOVE
 from memsc.tracer.format import STAGES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BANDS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
 BODY = 0.9
@@ -83,6 +86,36 @@ class Bands:
                 figures = (stage, *means, means[1] - means[0], share)
                 rows.append(dict(zip(_EXCESS, (*cell, *figures), strict=True)))
         return pd.DataFrame(rows, columns=_EXCESS)
+
+    def plot_bands(self, case: str | None = None) -> Figure:
+        """Draws `df_bands`: mean stage shares by band of the total latency, one panel per arm.
+
+        Args:
+            case: which case; by default `sync`, or else the first.
+
+        Raises:
+            MemscError: no such case was recorded.
+        """
+        from memsc.analysis.bands import draw_bands  # noqa: PLC0415 (slow to import)
+
+        return draw_bands(self._stages, self.df_bands(), case)
+
+    def plot_excess(self, case: str | None = None) -> Figure:
+        """Draws `df_excess`: which stages make the slowest one percent slow, per arm.
+
+        Args:
+            case: which case; by default `sync`, or else the first.
+
+        Raises:
+            MemscError: no such case was recorded.
+        """
+        from memsc.analysis.overview import cells_of  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.plots import plot_excess  # noqa: PLC0415 (slow to import)
+
+        chosen = cells_of(self._stages, case)
+        frame = self.df_excess()
+        mine = (frame["case"] == chosen[0].case) & (frame["mode"] == chosen[0].mode)
+        return plot_excess(frame[mine & (frame["syscall"] == ALL)])
 
     def _row(self, cell: Cell, sketch: Sketch, bins: slice) -> dict[str, Any] | None:
         n = int(sketch.histograms[_TOTAL].counts[bins].sum())

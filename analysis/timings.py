@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from memsc.analysis.scan import rounds_in
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
 from memsc.tracer.format import TIMINGS, TraceFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LINE = "line"
 """The case that measures one cache-line round trip between the CPUs."""
@@ -193,6 +196,44 @@ class Timings:
                 }
             )
         return pd.DataFrame(rows, columns=_PERTURBATION)
+
+    def plot_timings(self, recording: bool = False) -> Figure:
+        """Draws `df_timings`: mean time per call as the workload saw it, with intervals.
+
+        Args:
+            recording: the rounds with recording on instead of off.
+        """
+        from memsc.analysis.overview import short_ns  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
+
+        rows = [
+            {
+                **row,
+                "label": f"{row['arm']} {row['case']}",
+                "value": row["mean_ns"],
+                "low": row["mean_low_ns"],
+                "high": row["mean_high_ns"],
+            }
+            for row in self.df_timings().to_dict("records")
+            if row["recording"] == recording
+        ]
+        return forest(rows, "Time per call from outside, mean", short_ns, log=True)
+
+    def plot_perturbation(self) -> Figure:
+        """Draws `df_perturbation`: the mean with recording divided by the mean without."""
+        from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
+
+        rows = [
+            {
+                **row,
+                "label": f"{row['arm']} {row['case']}",
+                "value": row["mean_ratio"],
+                "low": row["mean_ratio_low"],
+                "high": row["mean_ratio_high"],
+            }
+            for row in self.df_perturbation().to_dict("records")
+        ]
+        return forest(rows, "Recording on ÷ off, mean", "{:.2f} ×".format, one=1.0)
 
     def _read(self, into: dict[Timed, PerCall]) -> None:
         checks = {r.key for r in self._trace.session.rounds if r.check}

@@ -14,7 +14,7 @@ import scipy.stats
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.compare import Comparison, parse
+from memsc.analysis.compare import LEAST_EFFECT, Comparison, parse
 from memsc.analysis.scan import BlockKey
 from memsc.analysis.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.statistics import LEVEL, Resampled, ratio
@@ -108,6 +108,40 @@ def test_traces_that_share_nothing_withhold_the_verdict(
     content = json.loads(capsys.readouterr().out)
     assert content["verdict"]["reasons"][0].startswith(says)
     assert (content["rows"], content["fail_if"]) == ([], [])
+
+
+def test_the_shift_function_tells_a_constant_cost_from_a_growing_one(make: Make) -> None:
+    comparison = ma.compare(make("base", jitter=0.0), make("new", seed=2, scale=1.2, jitter=0.0))
+    frame = comparison.df_shift().query("arm == 'memsc' and quantile in (0.1, 0.5, 0.9)")
+    assert (frame["low_ns"] < frame["shift_ns"]).all()
+    assert (frame["shift_ns"] < frame["high_ns"]).all()
+    assert np.allclose(frame["shift_ns"] / frame["base_ns"], 0.2, atol=0.03)
+    assert frame["shift_ns"].is_monotonic_increasing
+    rare = comparison.df_shift().query("quantile == 0.999").iloc[0]
+    assert np.isnan(rare["shift_ns"])
+    assert "20 needed" in rare["reason"]
+    with pytest.raises(MemscError, match="no such stage"):
+        comparison.df_shift("wait")
+    assert len(comparison.plot_shift("execute").axes[0].lines) == 3
+    with pytest.raises(MemscError, match="the traces share sync"):
+        comparison.plot_shift(case="none")
+
+
+def test_a_change_that_is_sure_but_small_is_none(make: Make) -> None:
+    how = {"jitter": 0.0, "calls": 20_000}
+    base, new = make("a", seed=1, **how), make("b", seed=2, scale=1.006, **how)
+    frame = ma.compare(base, new).df_compare()
+    row = frame.query("arm == 'memsc' and stage == 'execute' and metric == 'mean'").iloc[0]
+    assert row["low"] > 0
+    assert 0 < row["change"] < LEAST_EFFECT
+    assert row["verdict"] == "no change seen"
+
+
+def test_the_stages_that_changed_are_shown(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", make("base"), make("new", seed=2, scale=1.2)]) == 0
+    out = capsys.readouterr().out
+    assert "mean of the stages that changed" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def side(generator: np.random.Generator, name: str, jitter: float) -> Resampled:
