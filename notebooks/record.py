@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,23 +35,39 @@ DD = ("dd", "if=/dev/zero", "of=/dev/null", "bs=512", "status=none")
 
 def calls() -> None:
     """An unmodified program under three arms, with the kernel's events beside its calls."""
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-f", "--rounds", "4"]
-    command += ["-o", str(TRACES / "calls.memsc"), "--probes", "sched,ipi"]
-    command += ["--transport", "direct,ipi,memsc"]
-    subprocess.run([*command, "--", *DD, "count=300"], check=True)
+    _trace("calls.memsc", "direct,ipi,memsc", 4, "sched,ipi", 300)
 
 
 def tail() -> None:
     """The same program, longer, while a known thief takes the CPUs for a millisecond now and then."""
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-f", "--rounds", "4"]
-    command += ["-o", str(TRACES / "tail.memsc"), "--probes", "sched,ipi,noise"]
-    command += ["--transport", "direct,memsc", "--", *DD, "count=10000"]
     thief = f"for i in $(seq 600); do taskset -c $((i % 2)) {WORK} spin 1; sleep 0.003; done"
-    with subprocess.Popen(["bash", "-c", thief], start_new_session=True) as thieves:
+    with beside(thief):
+        _trace("tail.memsc", "direct,memsc", 4, "sched,ipi,noise", 10_000)
+
+
+def fleet() -> None:
+    """Four runs on each of three hosts; one machine at twelve times stands for them here."""
+    for number in range(12):
+        host, turn = ("alder", "birch", "cedar")[number % 3], number // 3 + 1
+        _trace(f"fleet/host={host}/run={turn}.memsc", "direct,memsc", 1, "none", 600)
+
+
+@contextmanager
+def beside(script: str) -> Iterator[None]:
+    """Something else that runs meanwhile."""
+    with subprocess.Popen(["bash", "-c", script], start_new_session=True) as others:
         try:
-            subprocess.run(command, check=True)
+            yield
         finally:
-            os.killpg(thieves.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(others.pid, signal.SIGTERM)
+
+
+def _trace(name: str, transports: str, rounds: int, probes: str, count: int) -> None:
+    (TRACES / name).parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "memsc.commands", "trace", "-f", "-o", str(TRACES / name)]
+    command += ["--rounds", str(rounds), "--transport", transports, "--probes", probes]
+    subprocess.run([*command, "--", *DD, f"count={count}"], check=True)
 
 
 def thesis() -> None:
@@ -126,6 +143,7 @@ def _program(case: str, *command: str) -> Work:
 if __name__ == "__main__":
     calls()
     tail()
+    fleet()
     thesis()
-    for trace in TRACES.glob("*.memsc"):
+    for trace in TRACES.rglob("*.memsc"):
         compact(trace)

@@ -61,7 +61,7 @@ def test_every_notebook_is_one_that_jupytext_reads() -> None:
 
 
 def test_the_recorded_traces_are_small_and_whole() -> None:
-    folders = sorted((HERE / "traces").glob("*.memsc"))
+    folders = sorted((HERE / "traces").rglob("*.memsc"))
     size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*.*"))
     assert size < 2_000_000
     for folder in folders:
