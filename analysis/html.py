@@ -19,11 +19,13 @@ from memsc.analysis.conditions import calibration_lines, isolation_lines
 from memsc.analysis.overview import short_ns
 from memsc.analysis.pieces import number
 from memsc.analysis.scan import ALL
+from memsc.analysis.slow_text import cause_rows
 from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.summary import Json
 from memsc.analysis.tables import DERIVED, to_csv
 from memsc.analysis.text import biggest, cases_of, ratio_cells, trust_lines
 from memsc.analysis.trace import Trace
+from memsc.analysis.waterfall import waterfalls
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
 
@@ -67,6 +69,7 @@ def to_html(trace: Trace, summary: Json) -> str:
         more=max(len(cases_of(summary)) - CASES, 0),
         **_against(summary),
         machine=_machine(summary),
+        causes=list(_causes(summary)),
         worst=list(_worst(trace)),
         perturbation=list(_perturbation(summary)),
         downloads=list(_downloads(trace)),
@@ -199,22 +202,32 @@ def _ratios(summary: Json) -> Iterator[Json]:
 
 
 def _worst(trace: Trace) -> Iterator[Json]:
-    frame = trace.tail.df_worst(WORST).sort_values("total_ns", ascending=False, kind="stable")
-    frame = frame.groupby("arm", sort=False).head(WORST)
-    order = {arm: rank for rank, arm in enumerate(trace.arms)}
-    frame = frame.sort_values("arm", kind="stable", key=lambda arms: arms.map(order))
-    for row in frame.to_dict("records"):
-        total = max(row["total_ns"], 1e-9)
-        parts = [(stage, row[f"{stage}_ns"]) for stage in STAGES]
+    for call in waterfalls(trace, WORST):
+        total = max(call["total_ns"], 1e-9)
+        parts = list(call["stages"].items())
         yield {
-            "arm": f"{row['arm']} {row['case']}",
-            "syscall": row["syscall"],
-            "at": f"{row['start_s']:.3f} s",
-            "total": short_ns(row["total_ns"]),
-            "cause": row["cause"],
+            "arm": f"{call['arm']} {call['case']}",
+            "syscall": call["syscall"],
+            "at": f"{call['start_s']:.3f} s",
+            "total": short_ns(call["total_ns"]),
+            "cause": call["cause"],
             "title": ", ".join(f"{stage} {short_ns(ns)}" for stage, ns in parts),
             "parts": [(stage, f"{max(100 * ns / total, 0):.1f}") for stage, ns in parts],
+            "events": [
+                {
+                    "text": f"{one['side']}: {one['what']}"
+                    + (f" {short_ns(one['ns'])}" if one["ns"] else ""),
+                    "left": f"{min(100 * one['from_ns'] / total, 99.5):.1f}",
+                    "width": f"{max(100 * one['ns'] / total, 0.5):.1f}",
+                }
+                for one in call["events"]
+            ],
         }
+
+
+def _causes(summary: Json) -> Iterator[Json]:
+    for title, counts, rows in cause_rows(summary):
+        yield {"title": title, "counts": counts, "rows": rows}
 
 
 def _perturbation(summary: Json) -> Iterator[Json]:

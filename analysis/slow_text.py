@@ -28,42 +28,51 @@ def slow_parts(summary: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _causes(summary: dict[str, Any]) -> Iterator[RenderableType]:
-    groups: dict[tuple[str, str, str], dict[str, dict[str, dict[str, Any]]]] = {}
-    shown = _shown(summary)
-    for row in summary["causes"]:
-        if row["case"] not in shown:
-            continue
-        key = (row["case"], row["arm"], row["mode"])
-        groups.setdefault(key, {}).setdefault(row["cause"], {})[row["band"]] = row
-    if not groups or all(set(causes) == {"no probes"} for causes in groups.values()):
+    groups = list(cause_rows(summary))
+    if not groups:
         return
-    yield heading(
-        "Why slow calls are slow", "share of the calls above p99 and p99.9, by main cause"
-    )
+    yield heading("Why slow calls are slow", "share of those above p99 and p99.9, by main cause")
     grid = table("", ">p99", ">p99.9", "costs ns")
-    for (case, arm, mode), causes in groups.items():
-        if set(causes) == {"no probes"}:
-            continue
-        late = " (async)" if mode == "async" else ""
-        total = {
-            band: sum(c[band]["calls"] for c in causes.values() if band in c) for band in _BANDS
-        }
-        counts = [f"{total[band]:,}" if total[band] else "–" for band in _BANDS]
-        grid.add_row(f"{arm} {case}{late}", *counts, "", style="bold")
-        ranked = sorted(causes.items(), key=lambda item: _rank(item[1]))
-        for cause, bands in ranked[:_CAUSES]:
-            cells = [_share(bands.get(band)) for band in _BANDS]
-            row = bands.get("p999") or bands["p99"]
-            grid.add_row(f"  {cause}", *cells, number(row["mean_ns"]))
-        if len(ranked) > _CAUSES:
-            rest = [bands for _, bands in ranked[_CAUSES:]]
-            cells = [_sum([bands[band] for bands in rest if band in bands]) for band in _BANDS]
-            grid.add_row(f"  {len(rest)} more", *cells, "", style="dim")
+    for title, counts, rows in groups:
+        grid.add_row(title, *counts, "", style="bold")
+        for name, *cells in rows:
+            grid.add_row(f"  {name}", *cells)
     yield grid
     yield Text("  the largest part of a call's excess over the median of each stage", "dim")
 
 
+def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """The causes of each arm and case that fit on a page, as text.
+
+    Returns:
+        Per arm and case its name, the calls in each band, and rows of cause, share above p99, share
+        above p99.9 and the mean cost in ns.
+    """
+    groups: dict[tuple[str, str, str], Causes] = {}
+    shown = _shown(summary)
+    for row in summary["causes"]:
+        if row["case"] in shown:
+            key = (row["case"], row["arm"], row["mode"])
+            groups.setdefault(key, {}).setdefault(row["cause"], {})[row["band"]] = row
+    for (case, arm, mode), causes in groups.items():
+        if set(causes) == {"no probes"}:
+            continue
+        late = " (async)" if mode == "async" else ""
+        ranked = sorted(causes.items(), key=lambda item: _rank(item[1]), reverse=True)
+        rows: list[list[str]] = []
+        for cause, bands in ranked[:_CAUSES]:
+            cells = [_share(bands.get(band)) for band in _BANDS]
+            row = bands.get("p999") or bands["p99"]
+            rows.append([cause, *cells, number(row["mean_ns"])])
+        rest = [bands for _, bands in ranked[_CAUSES:]]
+        if rest:
+            cells = [_sum([bands[band] for bands in rest if band in bands]) for band in _BANDS]
+            rows.append([f"{len(rest)} more", *cells, ""])
+        yield f"{arm} {case}{late}", [_count(causes, band) for band in _BANDS], rows
+
+
 _BANDS = ("p99", "p999")
+Causes = dict[str, dict[str, dict[str, Any]]]
 
 
 def _shown(summary: dict[str, Any]) -> set[str]:
@@ -72,11 +81,13 @@ def _shown(summary: dict[str, Any]) -> set[str]:
     return {*cases[:1], *(case for case in cases if case.startswith("causes"))}
 
 
-def _rank(bands: dict[str, dict[str, Any]]) -> float:
-    return (
-        bands.get("p999", {"share": 0.0})["share"]
-        + 1e-3 * bands.get("p99", {"share": 0.0})["share"]
-    )
+def _count(causes: Causes, band: str) -> str:
+    calls = sum(bands[band]["calls"] for bands in causes.values() if band in bands)
+    return f"{calls:,}" if calls else "–"
+
+
+def _rank(bands: dict[str, dict[str, Any]]) -> tuple[float, ...]:
+    return tuple(bands[band]["share"] if band in bands else 0.0 for band in reversed(_BANDS))
 
 
 def _share(row: dict[str, Any] | None) -> str:
