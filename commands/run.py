@@ -45,13 +45,19 @@ class Command:
         parser.add_argument(
             "--stats", action="store_true", help="print on stderr how often each call was made"
         )
+        parser.add_argument(
+            "--attachable", action="store_true", help="`memsc trace --pid` may look at it later"
+        )
         parser.add_argument("-q", "--quiet", action="store_true", help="do not say which CPUs")
         add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Become the program, or wait for it."""
+        from dataclasses import replace
+
         from memsc.runtime import program
         from memsc.runtime.launch import execute
+        from memsc.tracer.folders import running_folder
         from memsc.tracer.starts import remember
 
         command = command_of(args, "run")
@@ -65,8 +71,11 @@ class Command:
         path = find(command[0], looked)
         messages = [] if args.quiet else _messages(launch, notes)
         _print(*messages)
+        if args.attachable:
+            launch = replace(launch, directory=running_folder())
         if not (args.stats or args.isolate):
-            remember(launch, looked, messages)
+            if not args.attachable:  # its folder may go while no such program runs
+                remember(launch, looked, messages)
             execute(launch, path, command)
         return _as_child(launch, path, command, statistics=args.stats, isolate=args.isolate)
 

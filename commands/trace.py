@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from memsc.commands.options import (
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from memsc.tracer.format import Round
     from memsc.tracer.session import TraceSession
 
@@ -38,7 +42,7 @@ class Command:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.usage = "%(prog)s -o DIR [OPTION …] [--] PROGRAM [ARGUMENT …]"
+        parser.usage = "%(prog)s -o DIR [OPTION …] [--] PROGRAM [ARGUMENT …] | --pid PID"
         parser.add_argument("-o", "--output", required=True, metavar="DIR", help="trace folder")
         parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
         parser.add_argument(
@@ -69,6 +73,12 @@ class Command:
             default="wait",
             help="a full call ring makes the caller wait (default), or drops and counts",
         )
+        parser.add_argument(
+            "--pid", type=int, metavar="PID", help="attach to a program that runs, and leave it so"
+        )
+        parser.add_argument(
+            "--duration", type=_seconds, metavar="S", help="stop after so many seconds"
+        )
         add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
@@ -76,10 +86,11 @@ class Command:
         from memsc.runtime.launch import Launch
         from memsc.runtime.program import check
         from memsc.tracer.arms import place, product
-        from memsc.tracer.format import SESSION
         from memsc.tracer.session import TraceSession
         from memsc.tracer.writer import TraceWriter, prepare_output
 
+        if args.pid is not None:
+            return _attach(args)
         command = command_of(args, "trace")
         if args.rounds < 1 or args.ring < 1:
             raise MemscError("--rounds, --ring", "less than one", "give a positive number", USAGE)
@@ -93,27 +104,69 @@ class Command:
         probes = known_probes(args.probes)
         folder = prepare_output(args.output, args.force)
         announce(arms, notes)
-        status = 0
-        try:
-            with (
-                TraceWriter(folder) as writer,
-                TraceSession(
-                    writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
-                ) as session,
-            ):
-                for note in session.notes():
-                    say(f"note: {note}")
-                status = _rounds(session, [arm.arm for arm in arms], command, args.rounds)
-        except KeyboardInterrupt as error:
-            if (folder / SESSION).exists():
-                say(f"interrupted; what was recorded is in {folder}")
-            else:
-                say("interrupted before anything was recorded")
-            return status_of(error)
-        for note in session.notes():
-            say(f"note: {note}")
-        say(f"recorded in {folder}; see `memsc report {folder}`")
-        return status
+        writer = TraceWriter(folder)
+        session = TraceSession(
+            writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
+        )
+        names = [arm.arm for arm in arms]
+        return _record(
+            folder,
+            session,
+            lambda: _rounds(session, names, command, args.rounds, args.duration),
+        )
+
+
+def _record(folder: Path, session: TraceSession, run: Callable[[], int]) -> int:
+    """Enter a session and do its work, and say how it went."""
+    from memsc.tracer.format import SESSION
+
+    try:
+        with session.writer, session:
+            for note in session.notes():
+                say(f"note: {note}")
+            status = run()
+    except KeyboardInterrupt as error:
+        if (folder / SESSION).exists():
+            say(f"interrupted; what was recorded is in {folder}")
+        else:
+            say("interrupted before anything was recorded")
+        return status_of(error)
+    for note in session.notes():
+        say(f"note: {note}")
+    say(f"recorded in {folder}; see `memsc report {folder}`")
+    return status
+
+
+def _attach(args: argparse.Namespace) -> int:
+    from memsc.tracer.running import find, launch_of, record
+    from memsc.tracer.session import TraceSession
+    from memsc.tracer.writer import TraceWriter, prepare_output
+
+    for given, option in ((args.program, "a program"), (args.isolate, "--isolate")):
+        if given:
+            why = "the program of --pid runs already, and stays as it is"
+            raise MemscError(f"--pid with {option}", why, "leave one of them out", USAGE)
+    region = find(args.pid)
+    launch = launch_of(region)
+    probes = known_probes(args.probes)
+    folder = prepare_output(args.output, args.force)
+    announce([launch], [])
+    command = ["memsc", "trace", "--pid", str(args.pid), region.program]
+    session = TraceSession(TraceWriter(folder), command, [launch], probes, calibrate=args.calibrate)
+
+    def run() -> int:
+        if not record(session, region, args.duration).calls:
+            say("note: no call was recorded; the program made none meanwhile")
+        return 0
+
+    return _record(folder, session, run)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
 
 
 def status_of(interruption: KeyboardInterrupt) -> int:
@@ -141,7 +194,13 @@ def known_probes(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(",")))
 
 
-def _rounds(session: TraceSession, arms: list[str], command: list[str], rounds: int) -> int:
+def _rounds(
+    session: TraceSession,
+    arms: list[str],
+    command: list[str],
+    rounds: int,
+    duration_s: float | None,
+) -> int:
     """Run all rounds; the exit status of the first that failed."""
     from memsc.tracer.probing import DISTURBING
     from memsc.tracer.work import Work, interleaved
@@ -153,7 +212,9 @@ def _rounds(session: TraceSession, arms: list[str], command: list[str], rounds: 
     for position, (arm, number, check) in enumerate(plan):
         first = position == 0
         work = Work("program", tuple(command), quiet=not first)
-        done = session.round(arm, work, number, check=check, interactive=first)
+        done = session.round(
+            arm, work, number, check=check, interactive=first, duration_s=duration_s
+        )
         status = status or _exit_status(done)
         if not done.calls:
             say(f"note: {arm}: no call was recorded; did the program reach its C library?")
@@ -161,5 +222,6 @@ def _rounds(session: TraceSession, arms: list[str], command: list[str], rounds: 
 
 
 def _exit_status(done: Round) -> int:
-    status = done.exit_status or 0
+    # What was ended on purpose has not failed.
+    status = 0 if done.stopped else done.exit_status or 0
     return SIGNALLED - status if status < 0 else status

@@ -7,6 +7,7 @@ by the program being watched and is not trusted: what the header says is checked
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from contextlib import suppress
@@ -48,12 +49,13 @@ class Region:
 
     Args:
         path: a file `PID-START.region`.
+        exclusive: claim it for as long as it is mapped: two readers would take each other's calls.
 
     Raises:
-        MemscError: it is not a region, or of another version of the layout.
+        MemscError: it is not a region, of another version of the layout, or claimed by another.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, exclusive: bool = False) -> None:
         self.path = path
         shapes = layout()
         what = f"reading {path.name}"
@@ -64,10 +66,15 @@ class Region:
                 what, error.strerror or "unreadable", "look at its owner and mode"
             ) from error
         try:
+            if exclusive:
+                # The mapping keeps a copy of the descriptor, and with it the claim.
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size = os.fstat(fd).st_size
             if size < shapes.region.itemsize:
                 raise MemscError(what, "it is not a region", "remove it with `memsc clean`")
             self._map = mmap.mmap(fd, size)
+        except BlockingIOError as error:
+            raise MemscError(what, "another session traces it", "wait for its end") from error
         finally:
             os.close(fd)
         self._header: NDArray[np.void] = np.frombuffer(self._map, shapes.region, 1)

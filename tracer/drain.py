@@ -28,23 +28,27 @@ class Drain:
     Args:
         writer: where the calls go.
         key: the round.
-        folder: where its processes make their region files.
+        source: the folder where its processes make their region files; or the region of a program
+            that runs already and goes on afterwards.
 
     Attributes:
         interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
             is as rare as the rings' filling allows.
     """
 
-    def __init__(self, writer: TraceWriter, key: RoundKey, folder: Path) -> None:
+    def __init__(self, writer: TraceWriter, key: RoundKey, source: Path | Region) -> None:
         self._writer = writer
         self._key = key
-        self._folder = folder
+        self._folder = source if isinstance(source, Path) else None
         self._open: dict[Path, Region] = {}
         self._held: list[tuple[int, NDArray[Any]]] = []
         self._made = self._local = self._dropped = self._unfinished = 0
         self.interval_ms = 50
         self.calls = 0
         self.pids: set[int] = set()
+        if isinstance(source, Region):
+            self._open[source.path] = source
+            self.pids.add(source.pid)
 
     @property
     def counts(self) -> Counts:
@@ -73,11 +77,13 @@ class Drain:
         self._write()
 
     def _discover(self) -> None:
+        if self._folder is None:
+            return
         for path in regions(self._folder):
             if path in self._open:
                 continue
             try:
-                region = Region(path)
+                region = Region(path, exclusive=True)
             except MemscError:
                 continue  # being made; if it is never finished, it holds nothing
             self._open[path] = region
@@ -102,7 +108,8 @@ class Drain:
             self._unfinished += counts.unfinished
         del self._open[path]
         region.close()
-        path.unlink(missing_ok=True)
+        if self._folder is not None:
+            path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         held, self._held = self._held, []

@@ -11,6 +11,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.tasks import start_time
 
 MEMORY = Path("/dev/shm")
+RUNNING = "running"
 
 
 def base(uid: int | None = None) -> Path:
@@ -50,6 +51,17 @@ def session_folder() -> Path:
     except OSError as error:
         what = f"making the session's folder in {MEMORY}"
         raise MemscError(what, error.strerror or str(error), "mount a tmpfs there") from error
+    return folder
+
+
+def running_folder() -> Path:
+    """The folder of region files of programs that may be attached to, made if need be.
+
+    Raises:
+        MemscError: as for `private`.
+    """
+    folder = private() / RUNNING
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

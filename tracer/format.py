@@ -173,6 +173,8 @@ class Round(msgspec.Struct, frozen=True):
     made: int | None = None
     unfinished: int | None = None  # made by processes that were killed before they saw the end
     local: int | None = None
+    stopped: str | None = None  # why the session ended it: "interrupted", "duration", "snapshot"
+    attached: bool = False  # the program ran before, and went on
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None
 

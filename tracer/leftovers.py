@@ -19,6 +19,7 @@ from pathlib import Path
 
 from memsc.runtime import boards
 from memsc.runtime.errors import MemscError
+from memsc.runtime.region import Region
 from memsc.tracer import folders, isolation, starts, tasks, tracefs
 
 AS_ROOT = "run `sudo memsc clean` for them"
@@ -66,6 +67,8 @@ def clean(memory: Path = folders.MEMORY, kernel: bool = True) -> Cleaned:
         _remove_sessions(top, done)
         with suppress(OSError):  # there is none, or it is made again at need
             shutil.rmtree(top / starts.FOLDER)
+        with suppress(OSError):  # there is none, or programs of it run
+            (top / folders.RUNNING).rmdir()
         if done.removed:
             with suppress(OSError):  # there are sessions in it
                 top.rmdir()
@@ -134,8 +137,21 @@ def _tops(memory: Path) -> Iterator[Path]:
 
 
 def _remove_sessions(top: Path, done: Cleaned) -> None:
+    for region in (top / folders.RUNNING).glob("*.region"):
+        program = _process(f"-{region.name.removesuffix('.region')}")
+        if program is not None and not _alive(*program):
+            region.unlink(missing_ok=True)
+            done.removed.append(Item("region", str(region)))
+        elif program is not None:
+            _stop_recording(region)
     for folder in sorted(top.glob("session-*-*")):
         _remove_session(folder, done)
+
+
+def _stop_recording(path: Path) -> None:
+    """Let a program go on unrecorded whose session was killed while attached to it."""
+    with suppress(MemscError), Region(path, exclusive=True) as region:  # claimed: a session lives
+        region.recording = False
 
 
 def _remove_session(folder: Path, done: Cleaned) -> None:

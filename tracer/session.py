@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from memsc.tracer.ending import endings
 from memsc.tracer.format import Arm, Round, RoundKey, Session
 from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
+from memsc.tracer.watch import watch
 from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter
 
@@ -62,7 +62,7 @@ class TraceSession:
         isolate: bool = False,
         calibrate: bool = True,
     ) -> None:
-        self._writer = writer
+        self.writer = writer
         self._arms = {arm.arm: arm for arm in arms}
         self._elevation = Elevation()
         self.probing = Probing(writer, probes, self._elevation)
@@ -73,12 +73,12 @@ class TraceSession:
         self._folder = folders.session_folder()
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
         self.scratch.mkdir()
-        self._clock = ClockTrack()
+        self.clock = ClockTrack()
         self._session = Session(
             memsc=library.version(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=list(command),
-            clock=self._clock.fit(),
+            clock=self.clock.fit(),
         )
 
     def __enter__(self) -> Self:
@@ -102,11 +102,11 @@ class TraceSession:
         application, service = self._cpus()
         # The session works beside the service, never on the application's CPUs.
         os.sched_setaffinity(0, (machine.reachable - application) or machine.reachable)
-        self._clock.measure_skew(sorted(application), sorted(service))
+        self.clock.measure_skew(sorted(application), sorted(service))
         self._session = msgspec.structs.replace(
             self._session,
             environment=environment.describe(topology=machine),
-            clock=self._clock.fit(),
+            clock=self.clock.fit(),
             arms={name: _arm(launch) for name, launch in self._arms.items()},
         )
         self.quiet.begin(application, service, self._spin)
@@ -179,7 +179,7 @@ class TraceSession:
             self._session = msgspec.structs.replace(self._session, isolation=self.quiet.end())
             # After a failed write, or a fault of ours, what was written is readable as it is.
             if kind is None or issubclass(kind, KeyboardInterrupt):
-                self._writer.flush()
+                self.writer.flush()
                 self._save(complete=True)
         finally:
             self._restore()
@@ -195,6 +195,7 @@ class TraceSession:
         check: bool = False,
         recording: bool = True,
         interactive: bool = False,
+        duration_s: float | None = None,
     ) -> Round:
         """Run one round and write what it left.
 
@@ -205,6 +206,7 @@ class TraceSession:
             check: attach the probes that disturb the calls, for the invariants.
             recording: record calls; without, only the work's own timings are kept.
             interactive: the program gets this process's standard input and output.
+            duration_s: end it after so long; None waits for its end.
 
         Raises:
             MemscError: the disk is full, a probe's helper died.
@@ -222,9 +224,10 @@ class TraceSession:
             probe_every=PROBE_EVERY if STATIC in probes else 1,
         )
         key = RoundKey(arm, work.case, number)
-        drain = Drain(self._writer, key, folder)
-        started = self._clock.sample()
+        drain = Drain(self.writer, key, folder)
+        started = self.clock.sample()
         interrupted: KeyboardInterrupt | None = None
+        stopped: str | None = None
         with (
             Path(os.devnull).open("r+b") as null,
             self.probing.detached(work.bare),
@@ -238,19 +241,22 @@ class TraceSession:
                 stdout=null if work.quiet else None,
             )
             try:
-                self._run(target, None if work.ring_holds_all else drain, probes)
+                watched = None if work.ring_holds_all else drain
+                stopped = self._run(target, watched, probes, duration_s)
+                if stopped:
+                    target.end()
             except KeyboardInterrupt as error:
-                interrupted = error
+                interrupted, stopped = error, "interrupted"
                 target.end()
             except BaseException:
                 target.end()
                 raise
-        ended = self._clock.sample()
+        ended = self.clock.sample()
         drain.finish()
         self.probing.finish_round(probes)
         made = drain.counts
         self._write_timings(key, work, recording, ended[0] - started[0], made.made)
-        self._writer.flush()
+        self.writer.flush()
         done = Round(
             arm=arm,
             case=work.case,
@@ -270,27 +276,31 @@ class TraceSession:
             unfinished=made.unfinished if recording else None,
             local=made.local,
             measures=_measures(work),
+            stopped=stopped,
         )
-        self._rounds.append(done)
-        self._save(complete=False)
+        self.add(done)
         shutil.rmtree(folder, ignore_errors=True)
         if interrupted is not None:
             raise interrupted
         return done
 
-    def _run(self, target: Target, drain: Drain | None, probes: Sequence[str]) -> None:
+    def _run(
+        self,
+        target: Target,
+        drain: Drain | None,
+        probes: Sequence[str],
+        duration_s: float | None = None,
+    ) -> str | None:
+        """Let a program on hold run to its end; or why it is to be ended."""
         self.probing.begin(probes, target.pid)
         start = self.quiet.count()
         watched = os.pidfd_open(target.pid)
         try:
             target.go()
-            poll = select.poll()
-            poll.register(watched, select.POLLIN)
-            while not poll.poll(None if drain is None else drain.interval_ms):
-                if drain is not None:
-                    drain.step()
-                    self.probing.drain(probes, everything=False)
-            target.process.wait()
+            stopped = watch(watched, self.probing, drain, probes, duration_s)
+            if stopped is None:
+                target.process.wait()
+            return stopped
         finally:
             os.close(watched)
             self.probing.end(probes)
@@ -305,11 +315,16 @@ class TraceSession:
             if made:
                 self._made[work.case] = made
             calls = made or self._made.get(work.case, 0)
-            self._writer.timings(key, recording, calls, np.array([cycles], np.int64))
+            self.writer.timings(key, recording, calls, np.array([cycles], np.int64))
         elif work.timings is not None and work.timings.exists():
             intervals = np.fromfile(work.timings, np.int64)
-            self._writer.timings(key, recording, work.per_interval, intervals)
+            self.writer.timings(key, recording, work.per_interval, intervals)
             work.timings.unlink()
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms."""
+        return list(self._arms)
 
     def notes(self) -> list[str]:
         """What the user should be told, and was not yet."""
@@ -318,6 +333,11 @@ class TraceSession:
         return found
 
     # ---- the record ----
+
+    def add(self, done: Round) -> None:
+        """Note a round that is over and written."""
+        self._rounds.append(done)
+        self._save(complete=False)
 
     def _cpus(self) -> tuple[set[int], set[int]]:
         application = {cpu for arm in self._arms.values() for cpu in arm.app_cpus}
@@ -332,12 +352,12 @@ class TraceSession:
         self._session = msgspec.structs.replace(
             self._session,
             arms=arms,
-            clock=self._clock.fit(),
+            clock=self.clock.fit(),
             rounds=list(self._rounds),
             probes=dict(self.probing.status),
             complete=complete,
         )
-        self._writer.session(self._session)
+        self.writer.session(self._session)
 
 
 def _measures(work: Work) -> dict[str, float | None] | None:
@@ -357,4 +377,6 @@ def _arm(launch: Launch) -> Arm:
 
 def _sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
     mine = [r for r in rounds if r.arm == arm and r.recording]
-    return {name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")}
+    sums = {name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")}
+    # What a program made before it was attached to is nobody's to count.
+    return sums | ({"made": None} if any(r.attached for r in mine) else {})

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Attaching to a program that runs: it is recorded, and left as it was found."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.workload import gone, wait_until
+
+from memsc.runtime.files import LAYER
+from memsc.runtime.region import Region
+from memsc.tracer import folders
+from memsc.tracer.format import open_trace
+
+pytestmark = [
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
+    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+]
+MEMSC = (sys.executable, "-m", "memsc.commands")
+LOOP = "import os, time\nwhile True:\n    os.getppid()\n    time.sleep(0.0005)"
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[bytes]]:
+    """One that forwards its calls until it is ended."""
+    command = [*MEMSC, "run", "-q", "--attachable", "--", sys.executable, "-I", "-S", "-c", LOOP]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    wait_until(lambda: bool(regions(process.pid)), "its region")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def regions(pid: int) -> list[Path]:
+    return list((folders.base() / folders.RUNNING).glob(f"{pid}-*.region"))
+
+
+def attach(folder: Path, pid: int, *options: str) -> subprocess.Popen[str]:
+    command = [*MEMSC, "trace", "--no-calibrate", "--probes", "none", "-o", str(folder)]
+    return subprocess.Popen(
+        [*command, "--pid", str(pid), *options], stderr=subprocess.PIPE, text=True
+    )
+
+
+def recording(pid: int) -> bool:
+    (path,) = regions(pid)
+    with Region(path) as region:
+        return region.recording
+
+
+def test_a_running_program_is_recorded_for_a_while_and_goes_on(
+    program: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    for name in ("a.memsc", "b.memsc"):  # and once more
+        process = attach(tmp_path / name, program.pid, "--duration", "0.5")
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert program.poll() is None
+        assert not recording(program.pid)
+        found = open_trace(tmp_path / name)
+        (done,) = found.session.rounds
+        assert (done.stopped, done.attached, done.made, done.lost) == ("duration", True, None, 0)
+        assert done.calls and done.calls == found.rows("calls")
+        assert "getppid" in found.read("calls", ["syscall"]).column("syscall").to_pylist()
+
+
+def test_ctrl_c_and_kill_leave_the_program_running(
+    program: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    process = attach(tmp_path / "a.memsc", program.pid)
+    wait_until(lambda: recording(program.pid), "the recording")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not recording(program.pid)
+    assert open_trace(tmp_path / "a.memsc").session.rounds[0].stopped == "interrupted"
+
+    process = attach(tmp_path / "b.memsc", program.pid)
+    wait_until(lambda: recording(program.pid), "the recording")
+    process.kill()
+    process.communicate()
+    # The next one attaches all the same.
+    process = attach(tmp_path / "c.memsc", program.pid, "--duration", "0.2")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert program.poll() is None
+    assert not recording(program.pid)
+
+
+def test_the_programs_end_ends_the_session(
+    program: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    process = attach(tmp_path / "a.memsc", program.pid)
+    wait_until(lambda: recording(program.pid), "the recording")
+    program.kill()
+    program.wait()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    found = open_trace(tmp_path / "a.memsc")
+    assert found.session.complete
+    assert found.rows("calls") == found.session.rounds[0].calls
+
+
+def test_two_sessions_at_once_are_one_too_many(
+    program: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    first = attach(tmp_path / "a.memsc", program.pid)
+    wait_until(lambda: recording(program.pid), "the recording")
+    second = attach(tmp_path / "b.memsc", program.pid)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "another session traces it" in err
+    first.send_signal(signal.SIGINT)
+    first.communicate()
+
+
+def test_what_cannot_be_attached_to_says_why(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "100"]) as other:
+        for pid, words in (
+            (1 << 22, "there is no such process; check its number"),
+            (other.pid, "it does not forward its calls; start it with `memsc run --attachable`"),
+        ):
+            process = attach(tmp_path / "a.memsc", pid)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 1
+            assert err.count("\n") == 1
+            assert words in err
+            assert not (tmp_path / "a.memsc").exists()
+        other.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+def test_another_users_program_is_refused(program: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    code = (
+        "import os; os.setgroups([]); os.setgid(12345); os.setuid(12345)\n"
+        f"from memsc.tracer.running import find\nfind({program.pid})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "does not belong to user 12345" in done.stderr or "Permission" in done.stderr
+
+
+def test_a_program_that_is_started_stops_after_a_duration(tmp_path: Path) -> None:
+    folder = tmp_path / "a.memsc"
+    command = [*MEMSC, "trace", "--no-calibrate", "--probes", "none", "-o", str(folder)]
+    command += ["--duration", "0.3", "--", "sh", "-c", "echo $$; exec sleep 1000"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert gone(int(done.stdout))
+    session = json.loads((folder / "session.json").read_text())
+    assert session["rounds"][0]["stopped"] == "duration"
+    said = subprocess.run(
+        [*MEMSC, "report", str(folder)], check=False, capture_output=True, text=True
+    )
+    assert "✗" not in said.stdout

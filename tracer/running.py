@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""A program that runs already and forwards its calls: found, checked, and described."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from memsc.runtime.errors import MemscError
+from memsc.runtime.launch import MODES, TRANSPORTS, Launch
+from memsc.runtime.region import SUFFIX, Region
+from memsc.tracer import tasks
+from memsc.tracer.drain import Drain
+from memsc.tracer.format import Round, RoundKey
+from memsc.tracer.session import TraceSession
+from memsc.tracer.watch import watch
+
+_HOW = "start it with `memsc run --attachable`, or with MEMSC_DIRECTORY naming a folder in memory"
+
+
+def find(pid: int) -> Region:
+    """The region of a running program, claimed for this session.
+
+    Args:
+        pid: its process.
+
+    Raises:
+        MemscError: there is no such process, it is another user's, it forwards no calls where
+            others can see them, or another session has it.
+    """
+    what = f"attaching to process {pid}"
+    try:
+        tasks.require_own(pid, os.geteuid(), what)
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise MemscError(what, "there is no such process", "check its number") from error
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "run memsc as root") from error
+    paths = {line.split(maxsplit=5)[5] for line in lines if line.endswith(SUFFIX)}
+    for path in sorted(paths):
+        region = Region(Path(path), exclusive=True)
+        if region.pid == pid and int(region["start_time"]) == tasks.start_time(pid):
+            return region
+        region.close()
+    mapped = any("libmemsc" in line for line in lines)
+    why = "nobody else can see its calls" if mapped else "it does not forward its calls"
+    raise MemscError(what, why, _HOW)
+
+
+def launch_of(region: Region) -> Launch:
+    """How a running program was started, as far as its region and its affinity tell.
+
+    Raises:
+        MemscError: its header holds no transport or mode that is known.
+    """
+    transport, mode = int(region["transport"]), int(region["service_mode"])
+    services = min(int(region["services"]), len(region["service"]))
+    if transport >= len(TRANSPORTS) or mode >= len(MODES):
+        raise MemscError(f"reading {region.path.name}", "its header is damaged", "start it again")
+    cpus = {int(line["cpu"]) for line in region["service"][:services]}
+    return Launch(
+        transport=TRANSPORTS[transport],
+        service=MODES[mode],
+        app_cpus=tuple(sorted(os.sched_getaffinity(region.pid) - cpus))[:1],
+        service_cpus=() if transport == 0 else tuple(sorted(cpus)),
+        ring_records=int(region["ring_records"]),
+    )
+
+
+def record(session: TraceSession, region: Region, duration_s: float | None = None) -> Round:
+    """Record a program that runs already, and leave it as it was found.
+
+    Args:
+        session: an entered one, of one arm.
+        region: of the program, claimed; closed afterwards.
+        duration_s: how long; None until it ends.
+
+    Raises:
+        MemscError: the disk is full, it may not be traced, a probe's helper died.
+        KeyboardInterrupt: after what was recorded was written.
+    """
+    (arm,) = session.arms
+    probes = session.probing.of_round(check=False)
+    before, recording = region.counts(), region.recording
+    drain = Drain(session.writer, RoundKey(arm, "program", 0), region)
+    pid, watched = region.pid, os.pidfd_open(region.pid)
+    interrupted: KeyboardInterrupt | None = None
+    stopped: str | None = None
+    started, counted = session.clock.sample(), session.quiet.count()
+    try:
+        session.probing.begin(probes, pid)
+        region.drain()  # what was left there is no part of this
+        region.recording = True
+        stopped = watch(watched, session.probing, drain, probes, duration_s)
+    except KeyboardInterrupt as error:
+        interrupted, stopped = error, "interrupted"
+    finally:
+        region.recording = recording
+        os.close(watched)
+        session.probing.end(probes)
+    ended = session.clock.sample()
+    session.quiet.ran(counted)
+    drain.finish()
+    session.probing.finish_round(probes)
+    session.writer.flush()
+    done = Round(
+        arm=arm,
+        case="program",
+        round=0,
+        probes=probes,
+        start_ns=started[1],
+        end_ns=ended[1],
+        start_cycles=started[0],
+        end_cycles=ended[0],
+        pids=[pid],
+        calls=drain.calls,
+        lost=drain.counts.dropped - before.dropped,
+        stopped=stopped,
+        attached=True,
+    )
+    session.add(done)
+    if interrupted is not None:
+        raise interrupted
+    return done

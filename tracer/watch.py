@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Drains while a program runs, and says why that ended."""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from collections.abc import Sequence
+
+from memsc.tracer.drain import Drain
+from memsc.tracer.probing import Probing
+
+
+def watch(
+    process: int,
+    probing: Probing,
+    drain: Drain | None,
+    probes: Sequence[str],
+    duration_s: float | None = None,
+) -> str | None:
+    """Drain until a process has ended, or until there is a reason to stop.
+
+    Args:
+        process: descriptor of the process (pidfd).
+        probing: the session's probes.
+        drain: its regions; None leaves rings alone until it has ended.
+        probes: those of the round.
+        duration_s: the longest it may take.
+
+    Returns:
+        The reason to stop: "duration"; None if the process has ended.
+    """
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    end = math.inf if duration_s is None else time.monotonic() + duration_s
+    while True:
+        wait = math.inf if drain is None else drain.interval_ms
+        wait = min(wait, (end - time.monotonic()) * 1000)
+        if poll.poll(None if wait == math.inf else max(wait, 0)):
+            return None
+        if drain is not None:
+            drain.step()
+            probing.drain(probes, everything=False)
+        if time.monotonic() >= end:
+            return "duration"
