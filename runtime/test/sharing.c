@@ -14,6 +14,11 @@
 
 #include "board.h"
 
+#ifdef __SANITIZE_THREAD__
+enum { ROUNDS = 30 };
+#else
+enum { ROUNDS = 120 };
+#endif
 enum { WORKERS = 4, THREADS = 4 };
 
 /* Calls made by each worker, seen by all. */
@@ -256,7 +261,7 @@ int main(void)
     static const char *const names[] = {"inline", "scanner", "mixed"};
     for (uint32_t mode = MEMSC_INLINE; mode <= MEMSC_SCANNER + 1; mode++) {
         fprintf(stderr, "%s: kills\n", names[mode]);
-        kills(mode, 120);
+        kills(mode, ROUNDS);
         fprintf(stderr, "%s: scribbles\n", names[mode]);
         scribbles(mode);
         if (mode <= MEMSC_SCANNER) {
