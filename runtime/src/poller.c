@@ -183,25 +183,31 @@ void memsc_poll(struct memsc_worker *worker)
     /* Of a scanner's worker, and of `ipi`, nobody wants to poll memory. */
     bool sleeps_at_once = process->transport == MEMSC_IPI || process->service_mode == MEMSC_SCANNER;
     uint64_t idle_since = 0;
-    uint32_t busy = 0;
     bool arrived = false;
+    uint32_t quota = 1; /* finds until something else is looked at: one countdown on the hot path */
     if (!sleeps_at_once && !service->turn.seat)
         memsc_board_sit(&service->turn, process->region->pid, process->pages_id, false,
                         (uint32_t)(service - process->service));
     for (uint32_t polls = 0; worker->serving; polls++) {
         bool found = scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1, polls);
-        if (!arrived && worker->serving) {
-            /* Whoever runs already serves what it was woken for before it asks for its turn. */
-            memsc_turn_arrive(process, service);
-            arrived = true;
-        }
         if (found) {
             idle_since = 0;
             polls = 0;
-            if (++busy % MEMSC_POLLS_PER_CLOCK == 0 && worker->serving)
-                memsc_turn_look_up(process, service);
-            continue;
+            if (--quota)
+                continue;
+            quota = MEMSC_POLLS_PER_CLOCK;
         }
+        if (!worker->serving)
+            return;
+        if (!arrived) {
+            /* Whoever runs already serves what it was woken for before it asks for its turn. */
+            memsc_turn_arrive(process, service);
+            arrived = true;
+        } else if (found) {
+            memsc_turn_look_up(process, service);
+        }
+        if (found)
+            continue;
         if (sleeps_at_once) {
             if (atomic_load(&process->state) != MEMSC_RUNNING)
                 return;
@@ -227,6 +233,7 @@ void memsc_poll(struct memsc_worker *worker)
         else if (now - idle_since > process->idle_cycles) {
             park(worker);
             arrived = false;
+            quota = 1;
             idle_since = 0;
         }
     }
