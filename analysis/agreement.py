@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from memsc.analysis.inflight import calls_at
 from memsc.analysis.requires import requires
-from memsc.tracer.format import CALLS, EVENTS, FLAGS, STAMPS, TraceFolder
+from memsc.tracer.format import EVENTS, FLAGS, TraceFolder
 
 PROBE = "stages"
 OBSERVED = ("posted", "picked", "executed", "completed")
-_CALLS = ["arm", "case", "round", "tid", "number", "result", "flags", *STAMPS]
 _EVENTS = ["time", "kind", "entry", "number", "result", "caller"]
 _COST = (50, 95)
 ENOUGH = 20
@@ -101,7 +101,9 @@ class Agreement:
         events = self._events()
         events = events[events["kind"] != "calibrate"].sort_values("time", ignore_index=True)
         events["at"] = self.folder.session.clock.cycles(events["time"].to_numpy(np.int64))
-        best = self._matched(events)
+        wanted = {r.key for r in self.folder.session.rounds if PROBE in r.probes}
+        moments = events[["at"]].assign(tid=events["caller"])
+        best = calls_at(self.folder, moments, "tid", "called", wanted)
         stamp = events["kind"].to_numpy()
         stamped = np.select([stamp == name for name in OBSERVED], [best[n] for n in OBSERVED])
         late = (events["at"] - stamped) * self.folder.session.clock.ns_per_cycle
@@ -150,32 +152,6 @@ class Agreement:
             return pd.DataFrame({name: pd.Series(dtype=np.int64) for name in _EVENTS})
         frame: pd.DataFrame = self.folder.read(table, _EVENTS).to_pandas()
         return frame.astype({"kind": object})
-
-    def _matched(self, events: pd.DataFrame) -> pd.DataFrame:
-        """For each event the last call of its caller that began before it; one part at a time."""
-        best = pd.DataFrame(
-            {
-                name: pd.Series(np.nan, events.index, object if name in ("arm", "case") else float)
-                for name in _CALLS
-            }
-        )
-        begun = np.full(len(events), -1, np.int64)
-        wanted = {r.key for r in self.folder.session.rounds if PROBE in r.probes}
-        left = events[["at", "caller"]]
-        for part in self.folder.batches(CALLS, _CALLS) if len(events) else ():
-            calls: pd.DataFrame = part.to_pandas().astype({"arm": object, "case": object})
-            keys = zip(calls["arm"], calls["case"], calls["round"], strict=True)
-            if calls.empty or not wanted.intersection(dict.fromkeys(keys)):
-                continue
-            calls = calls.sort_values("called", ignore_index=True)
-            found = pd.merge_asof(
-                left, calls, left_on="at", right_on="called", left_by="caller", right_by="tid"
-            )
-            called = found["called"].fillna(-1).to_numpy(np.int64)
-            better = called > begun
-            begun[better] = called[better]
-            best.loc[better] = found.loc[better, _CALLS]
-        return best
 
 
 _AGREEMENT = [

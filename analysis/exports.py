@@ -24,6 +24,8 @@ from memsc.analysis.openmetrics import write_openmetrics
 from memsc.analysis.perfetto import write_perfetto
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
+from memsc.analysis.stack_exports import draw_stacks, write_stacks
+from memsc.analysis.stacks import OFF_CPU, PROFILE
 from memsc.analysis.stages import few, natural
 from memsc.analysis.tables import write_table
 from memsc.analysis.timeline import CALLS_PER_ARM, first_calls
@@ -192,6 +194,10 @@ def _stacks(
     return writer
 
 
+def _of_threads(write: Callable[[Trace, str, Path], str], probe: str) -> Export:
+    return lambda trace, path, options: write(narrowed(trace, options), probe, path)
+
+
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
     "hlog": lambda trace, path, _: write_hlog(trace, path),
@@ -200,6 +206,11 @@ FORMATS: dict[str, Export] = {
     "speedscope": lambda trace, path, options: write_speedscope(narrowed(trace, options), path),
     "chrome": _timeline(write_chrome, CALLS_PER_ARM),
     "perfetto": _timeline(write_perfetto, perfetto.CALLS_PER_ARM),
+    **{
+        f"{probe}-{name}": _of_threads(write, probe)
+        for probe in (PROFILE, OFF_CPU)
+        for name, write in (("folded", write_stacks), ("flamegraph", draw_stacks))
+    },
     "openmetrics": lambda trace, path, _: write_openmetrics(trace, path),
     "csv": _table("csv"),
     "arrow": _table("arrow"),

@@ -19,6 +19,7 @@ from memsc.analysis.noise import Noise
 from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
 from memsc.analysis.selection import Selection, names
+from memsc.analysis.stacks import Stacks
 from memsc.analysis.stages import Stages
 from memsc.analysis.tail import Tail
 from memsc.analysis.timings import Timings
@@ -114,6 +115,11 @@ class Trace:
     def checks(self) -> Checks:
         """Whether the trace may be believed."""
         return Checks(self.folder, lambda: self.cells, self.arms)
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        """Where threads are, on the CPU and off it."""
+        return Stacks(self.folder)
 
     @cached_property
     def agreement(self) -> Agreement:

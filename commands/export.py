@@ -12,6 +12,7 @@ from memsc.runtime.errors import USAGE, MemscError
 
 FORMATS = (
     *("hgrm", "hlog", "folded", "flamegraph", "speedscope", "perfetto", "chrome"),
+    *("profile-folded", "profile-flamegraph", "offcpu-folded", "offcpu-flamegraph"),
     *("openmetrics", "csv", "arrow", "parquet"),
 )
 

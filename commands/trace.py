@@ -59,7 +59,8 @@ class Command:
             "--probes",
             default="sched,ipi",
             metavar="P,…",
-            help="sched, ipi (both by default), stages, syscalls (both in a check round), or none",
+            help="sched, ipi (both by default), noise, profile, offcpu; stages and syscalls (in a "
+            "check round of their own); or none",
         )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"

@@ -24,6 +24,7 @@ def compose(
     pages: Mapping[str, int],
     possible_cpus: int,
     absent: Collection[str] = (),
+    kernel_stacks: bool = True,
 ) -> str:
     """The C text of these probes.
 
@@ -31,9 +32,11 @@ def compose(
         probes: which; `tracking` among them if children shall be tracked.
         pages: ring buffer size of each probe with events, in pages.
         possible_cpus: CPUs the kernel may ever have; sizes the per-CPU counters.
+        kernel_stacks: let probes show where threads are in the kernel, which tells addresses.
         absent: programs to leave out, because BCC cannot compile a tracepoint that does not exist.
     """
-    parts = [f"#define POSSIBLE_CPUS {possible_cpus}\n", _read("common.h")]
+    defined = f"#define POSSIBLE_CPUS {possible_cpus}\n#define KERNEL_STACKS {int(kernel_stacks)}\n"
+    parts = [defined, _read("common.h")]
     for probe in probes:
         if probe.kinds:
             ring = _read("ring.h").replace("probe_PAGES", str(pages[probe.name]))

@@ -224,6 +224,14 @@ class Helper:
         """
         return self._rings[probe].ring.drain(limit)
 
+    def mappings(self, pid: int) -> list[int]:
+        """Descriptors of perf events, one per CPU, that record what a process and its children map.
+
+        Raises:
+            MemscError: there is no such process, or it belongs to another user.
+        """
+        return self._channel.ask("mappings", pid=pid)[1]
+
     def table(self, name: str) -> int:
         """Descriptor of a loaded probe's further table; stays the helper's."""
         return self._tables[name]

@@ -25,6 +25,7 @@ from memsc.tracer.headers import find_headers
 from memsc.tracer.isolating import Isolating
 from memsc.tracer.isolation import recover
 from memsc.tracer.loaded import LoadedProbe, Places
+from memsc.tracer.observing import Observing, kernel_stacks
 
 MAX_RING_BYTES = 1 << 30
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode, fixed by the kernel
@@ -66,6 +67,7 @@ class Server:
         self._tracking: LoadedProbe | None = None
         self._watched: set[int] = set()
         self._cpus = possible_cpus()
+        self._observing = Observing(user)
         self._operations: dict[str, wire.Operation] = {
             "load": self._load,
             "attach": self._attach,
@@ -76,6 +78,7 @@ class Server:
             "costs": self._costs,
             "sweep": self._sweep,
             **isolation.operations,
+            **self._observing.operations,
         }
 
     def run(self) -> int:
@@ -95,6 +98,7 @@ class Server:
             if request.get("op") == "quit":
                 return 0
             wire.send(self._connection, *self._answer(request))
+            self._observing.sent()
 
     def _answer(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         operation = self._operations.get(str(request.get("op")))
@@ -160,7 +164,9 @@ class Server:
         headers.apply()
         parts = [tracking, *usable.values()]
         absent = set[str]().union(*(part.absent for part in parts))
-        text = compose([part.probe for part in parts], pages, self._cpus, absent)
+        text = compose(
+            [part.probe for part in parts], pages, self._cpus, absent, kernel_stacks(self._user)
+        )
         compiled = compile_text(text)
         for part in parts:
             part.load(compiled)

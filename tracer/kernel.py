@@ -13,6 +13,8 @@ import mmap
 import os
 import platform
 import struct
+from contextlib import suppress
+from typing import Any
 
 BPF, PERF_EVENT_OPEN, IO_URING_SETUP = range(3)
 _NUMBERS = {
@@ -21,7 +23,8 @@ _NUMBERS = {
 }
 
 # enum bpf_cmd, bpf_map_type, bpf_prog_type, bpf_attach_type of linux/bpf.h
-_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _ENABLE_STATS = 0, 5, 17, 32
+_MAP_CREATE, _MAP_LOOKUP, _MAP_DELETE, _PROG_LOAD = 0, 1, 3, 5
+_RAW_TRACEPOINT_OPEN, _ENABLE_STATS = 17, 32
 _RINGBUF = 27
 RAW_TRACEPOINT, TRACING = 17, 26
 _FENTRY = 24
@@ -62,6 +65,34 @@ def make_ring_buffer() -> int:
 def account_programs() -> int:
     """Have the kernel take account of every BPF program's time while the descriptor is open."""
     return _bpf(_ENABLE_STATS, struct.pack("<I", 0))
+
+
+def look_up(table: int, key: int, size: int) -> bytes | None:
+    """An element of a map by its 32-bit key; None if it is not there.
+
+    Args:
+        table: the map's descriptor.
+        key: the element's.
+        size: bytes of its value.
+    """
+    place, value = ctypes.c_uint32(key), ctypes.create_string_buffer(size)
+    try:
+        _bpf(_MAP_LOOKUP, _element(table, place, value))
+    except FileNotFoundError:
+        return None
+    return value.raw
+
+
+def forget(table: int, key: int) -> None:
+    """Delete an element of a map by its 32-bit key, if it is there."""
+    place = ctypes.c_uint32(key)
+    with suppress(FileNotFoundError):
+        _bpf(_MAP_DELETE, _element(table, place, None))
+
+
+def _element(table: int, key: ctypes.c_uint32, value: Any) -> bytes:
+    where = ctypes.addressof(value) if value is not None else 0
+    return struct.pack("<IIQQQ", table, 0, ctypes.addressof(key), where, 0)
 
 
 def load_program(kind: int, btf_id: int = 0) -> int:

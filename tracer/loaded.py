@@ -107,7 +107,7 @@ class Places:
         event, _, hertz = place.partition(":")
         opened: list[int] = []
         try:
-            for cpu in _online():
+            for cpu in perf.online_cpus():
                 opened += [perf.open_samples(event, int(hertz), cpu)]
         except OSError as error:
             for descriptor in opened:
@@ -139,12 +139,6 @@ def _uprobes(sites: Iterable[tuple[Path, usdt.Site]]) -> list[int]:
             os.close(descriptor)
         raise
     return opened
-
-
-def _online() -> list[int]:
-    text = Path("/sys/devices/system/cpu/online").read_text().strip()
-    pairs = [part.partition("-") for part in text.split(",")]
-    return [cpu for low, _, high in pairs for cpu in range(int(low), int(high or low) + 1)]
 
 
 class LoadedHook:

@@ -16,6 +16,7 @@ import os
 import struct
 from pathlib import Path
 
+from memsc.runtime.topology import parse_cpus
 from memsc.tracer.kernel import PERF_EVENT_OPEN, system_call
 
 HARDWARE, SOFTWARE, TRACEPOINT, HARDWARE_CACHE = 0, 1, 2, 3
@@ -157,6 +158,11 @@ def _kind(device: str) -> int:
 def count_switches(cpu: int) -> int:
     """Count a CPU's context switches from now on; returns a descriptor that reads as 64 bits."""
     return open_event(SOFTWARE, SOFTWARE_CONTEXT_SWITCHES, pid=-1, cpu=cpu, flags=Flag(0))
+
+
+def online_cpus() -> list[int]:
+    """The CPUs that run now."""
+    return sorted(parse_cpus(Path("/sys/devices/system/cpu/online").read_text()))
 
 
 def open_samples(event: str, hertz: int, cpu: int) -> int:

@@ -13,6 +13,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.attach import Helper, Loaded
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import ProbeStatus
+from memsc.tracer.stacks import Stacks
 from memsc.tracer.writer import TraceWriter
 
 DISTURBING = ("stages", "syscalls")  # attached in check rounds alone
@@ -41,6 +42,7 @@ class Probing:
         self._writer = writer
         self._wanted = tuple(wanted)
         self._helper: Helper | None = None
+        self._stacks: Stacks | None = None
         self._seen = dict.fromkeys(wanted, 0)
         self._dropped_before: dict[str, int] = {}
         self.status = {name: ProbeStatus(attached=False) for name in wanted}
@@ -142,6 +144,10 @@ class Probing:
         if self._helper is None or not probes:
             return
         self._helper.track(pid)
+        if any(find(name).tables for name in probes):
+            if self._stacks is None:
+                self._stacks = Stacks(self._writer, self._helper)
+            self._stacks.begin(pid)
         disturbing = [name for name in DISTURBING if name in probes]
         if disturbing:
             self._helper.attach(*disturbing)
@@ -156,11 +162,15 @@ class Probing:
         """Write what probes saw: everything, or only from rings that fill up."""
         if self._helper is None:
             return
+        if self._stacks is not None:
+            self._stacks.look()
         for name in probes:
             if not everything and self._helper.fill(name) < _FULL_ENOUGH:
                 continue
             events = self._helper.drain(name)
             probe = find(name)
+            if self._stacks is not None and probe.tables:
+                events = self._stacks.translate(probe.tables[0], events)
             units = {column.name: column.unit for column in probe.columns}
             self._writer.events(name, events, {"kind": probe.kind_names}, units)
             self._seen[name] += len(events)
@@ -168,6 +178,9 @@ class Probing:
     def finish_round(self, probes: Sequence[str]) -> None:
         """Write everything a round's probes saw, and detach those that disturb."""
         self.drain(probes, everything=True)
+        if self._stacks is not None:
+            self._stacks.finish_round([table for name in probes for table in find(name).tables])
+            self.notes += [note for note in self._stacks.notes if note not in self.notes]
         disturbing = [name for name in DISTURBING if name in probes]
         if self._helper is not None and disturbing:
             self._helper.detach(*disturbing)
@@ -193,6 +206,9 @@ class Probing:
 
     def abandon(self) -> None:
         """Detach all, without counts."""
+        if self._stacks is not None:
+            self._stacks.close()
+            self._stacks = None
         if self._helper is not None:
             self._helper.close()
             self._helper = None

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""Names of functions: from ELF files, their separate debug files, the vDSO, and the kernel.
+
+Where the symbol table was stripped off, the file's debug file is looked for by build-id and by
+debug link; without one, the names that a library exports are used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from numpy.typing import NDArray
+
+DEBUG = Path("/usr/lib/debug")
+KALLSYMS = Path("/proc/kallsyms")
+_SYMBOL = np.dtype(
+    [
+        ("name", "<u4"),
+        ("info", "u1"),
+        ("other", "u1"),
+        ("section", "<u2"),
+        ("value", "<u8"),
+        ("size", "<u8"),
+    ]
+)
+_FUNCTION, _GNU_IFUNC, _NOTYPE = 2, 10, 0
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Functions of one module.
+
+    Args:
+        starts: u64, ascending addresses.
+        ends: u64, where each ends; its start if its size is not known.
+        names: of each.
+        segments: file offset, size and address of each part that is loaded; none for addresses
+            that are what they are.
+    """
+
+    starts: NDArray[np.uint64]
+    ends: NDArray[np.uint64]
+    names: list[str]
+    segments: tuple[tuple[int, int, int], ...] = ()
+
+    def address(self, offset: int) -> int | None:
+        """The address, as linked, of a place in the file; None if it is not loaded."""
+        if not self.segments:
+            return offset
+        for start, size, address in self.segments:
+            if start <= offset < start + size:
+                return offset - start + address
+        return None
+
+    def name(self, offset: int) -> tuple[str, int] | None:
+        """The function at a place in the file, and how far into it that is; None if unknown."""
+        address = self.address(offset)
+        if address is None or not len(self.starts):
+            return None
+        at = int(np.searchsorted(self.starts, np.uint64(address), "right")) - 1
+        if at < 0:
+            return None
+        start, end = int(self.starts[at]), int(self.ends[at])
+        # Hand-written functions have no size; they end where the next one begins.
+        if end != start and address >= end:
+            return None
+        return demangle(self.names[at]), address - start
+
+
+NOTHING = Symbols(np.empty(0, np.uint64), np.empty(0, np.uint64), [])
+
+
+def of_file(descriptor: int) -> Symbols:
+    """Functions of an open ELF file; none if it is not one, or damaged."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        return _read(file)
+
+
+def of_vdso() -> Symbols:
+    """Functions of the vDSO, which is the same in every process of this machine."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith("[vdso]"):
+            low, high = (int(word, 16) for word in line.split()[0].split("-"))
+            return _read(BytesIO(ctypes.string_at(low, high - low)))
+    return NOTHING
+
+
+def of_kernel(file: Path = KALLSYMS) -> Symbols:
+    """Functions of the kernel and its modules; none where the kernel hides their addresses."""
+    found: dict[int, str] = {}
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return NOTHING
+    for line in lines:
+        address, kind, name, *_ = line.split()
+        if kind in "tTwW":
+            found.setdefault(int(address, 16), name)
+    if set(found) <= {0}:
+        return NOTHING
+    starts = np.array(sorted(found), np.uint64)
+    return Symbols(starts, starts, [found[int(start)] for start in starts])
+
+
+def _read(file: IO[bytes]) -> Symbols:
+    try:
+        elf = ELFFile(file)
+        if elf.elfclass != 64 or not elf.little_endian:
+            return NOTHING
+        segments = tuple(
+            (int(s["p_offset"]), int(s["p_filesz"]), int(s["p_vaddr"]))
+            for s in elf.iter_segments()
+            if s["p_type"] == "PT_LOAD"
+        )
+        for name in (".symtab", ".dynsym"):
+            for source in _sources(elf, file) if name == ".symtab" else (elf,):
+                found = _table(source, name)
+                if found is not None:
+                    return Symbols(*found, segments)
+    # pyelftools lets errors of what it is built on through, when a file is damaged.
+    except (ELFError, ValueError, KeyError, TypeError, IndexError, AttributeError, OSError):
+        return NOTHING
+    return Symbols(NOTHING.starts, NOTHING.ends, [], segments)
+
+
+def _table(elf: Any, name: str) -> tuple[NDArray[np.uint64], NDArray[np.uint64], list[str]] | None:
+    section = elf.get_section_by_name(name)
+    if section is None or section["sh_type"] == "SHT_NOBITS":
+        return None
+    symbols = np.frombuffer(section.data(), _SYMBOL)
+    kind = symbols["info"] & 0xF
+    wanted = (symbols["section"] != 0) & ((kind == _FUNCTION) | (kind == _GNU_IFUNC))
+    # Code written in assembler often has labels alone.
+    labels = (kind == _NOTYPE) & (symbols["info"] >> 4 == 1) & (symbols["section"] != 0)
+    symbols = symbols[wanted | (labels & (symbols["section"] < 0xFF00))]
+    # Of several names of one place the sized one, then the global one.
+    order = np.lexsort((symbols["info"] >> 4 == 0, symbols["size"] == 0, symbols["value"]))
+    symbols = symbols[order]
+    _, first = np.unique(symbols["value"], return_index=True)
+    symbols = symbols[first]
+    texts: bytes = elf.get_section(section["sh_link"]).data()
+    names = [
+        texts[at : texts.index(b"\0", at)].decode(errors="replace")
+        for at in symbols["name"].tolist()
+    ]
+    starts = symbols["value"].astype(np.uint64)
+    return starts, starts + symbols["size"].astype(np.uint64), names
+
+
+def _sources(elf: Any, file: IO[bytes]) -> Iterator[Any]:
+    """The file itself and then its debug files, as far as they are there and really its own."""
+    yield elf
+    identity = build_id(elf)
+    if identity:
+        path = DEBUG / ".build-id" / identity[:2] / f"{identity[2:]}.debug"
+        with _opened(path) as debug:
+            if debug is not None and build_id(debug) == identity:
+                yield debug
+    section = elf.get_section_by_name(".gnu_debuglink")
+    own = _path_of(file)
+    if section is None or own is None:
+        return
+    data = section.data()
+    name = data.split(b"\0", 1)[0].decode(errors="surrogateescape")
+    checksum = int.from_bytes(data[-4:], "little")
+    if not name or "/" in name:
+        return
+    for path in (
+        own.parent / name,
+        own.parent / ".debug" / name,
+        DEBUG / own.parent.relative_to("/") / name,
+    ):
+        if path != own and path.is_file() and zlib.crc32(path.read_bytes()) == checksum:
+            with _opened(path) as debug:
+                if debug is not None:
+                    yield debug
+
+
+class _opened:  # noqa: N801 - used as a function
+    """An ELF file by its path; None if it cannot be opened, or is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Any:
+        try:
+            self._file = self._path.open("rb")
+            return ELFFile(self._file)
+        except (OSError, ELFError, ValueError):
+            return None
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def build_id(elf: Any) -> str | None:
+    """The hexadecimal build-id of an ELF file, None if it has none."""
+    section = elf.get_section_by_name(".note.gnu.build-id")
+    if section is None or section["sh_type"] == "SHT_NOBITS":
+        return None
+    data: bytes = section.data()
+    size = int.from_bytes(data[4:8], "little")
+    return data[16 : 16 + size].hex()
+
+
+def _path_of(file: IO[bytes]) -> Path | None:
+    try:
+        path = Path(f"/proc/self/fd/{file.fileno()}").readlink()
+    except OSError:
+        return None
+    return path if path.is_absolute() and path.exists() else None
+
+
+@functools.cache
+def _demangler() -> Any:
+    try:
+        function = ctypes.CDLL("libstdc++.so.6").__cxa_demangle
+    except (OSError, AttributeError):
+        return None
+    function.restype = ctypes.c_void_p
+    return function
+
+
+def demangle(name: str) -> str:
+    """A C++ name as it was written, by the C++ library if there is one; others as they are."""
+    function = _demangler() if name.startswith("_Z") else None
+    if function is None:
+        return name
+    status = ctypes.c_int()
+    text = function(name.encode(), None, None, ctypes.byref(status))
+    if not text:
+        return name
+    try:
+        return ctypes.string_at(text).decode(errors="replace")
+    finally:
+        ctypes.CDLL(None).free(ctypes.c_void_p(text))
