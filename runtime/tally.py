@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from memsc.runtime.errors import MemscError
+from memsc.runtime.program import check
+
 _GROUPS = ("sites", "unpatched", "forwarded", "local", "missed")
 
 
@@ -22,16 +25,22 @@ class Tally:
         programs: names of the programs that left their counts, one for each line.
         groups: `forwarded` and `local` calls by system call, `missed` calls by reason, `sites`
             rewritten by kind, `unpatched` sites by reason.
+        executing: paths of programs that were executed and left nothing yet, by process.
     """
 
     def __init__(self) -> None:
         self.programs: list[str] = []
         self.groups: dict[str, Counter[str]] = {group: Counter() for group in _GROUPS}
+        self.executing: dict[int, str] = {}
 
     def add(self, line: str) -> None:
         """Add one program's line; what is not one is passed over, as programs may write there."""
         try:
             found: Any = json.loads(line)
+            pid = int(found["pid"])
+            if "executes" in found:
+                self.executing[pid] = str(found["executes"])
+                return
             counts = {
                 group: {str(name): int(n) for name, n in found[group].items()} for group in _GROUPS
             }
@@ -39,6 +48,7 @@ class Tally:
         except (ValueError, KeyError, TypeError, AttributeError):
             return
         self.programs.append(program)
+        self.executing.pop(pid, None)
         for group, by_name in counts.items():
             self.groups[group].update(by_name)
 
@@ -74,6 +84,7 @@ def table(tally: Tally) -> Iterable[str]:
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     for name, forwarded, local in (*rows, total):
         yield f"{name:<24} {forwarded:>14,} {local:>14,}"
+    yield from _uncarried(tally)
     for title, group in (
         ("rewritten", "sites"),
         ("left as they were", "unpatched"),
@@ -83,3 +94,14 @@ def table(tally: Tally) -> Iterable[str]:
         if counts:
             listed = ", ".join(f"{name} {n:,}" for name, n in counts.most_common())
             yield f"{title}: {listed}"
+
+
+def _uncarried(tally: Tally) -> Iterable[str]:
+    """What an exec led to that did not count: the chain went on without memsc there."""
+    for path, times in Counter(tally.executing.values()).most_common():
+        try:
+            check(path)
+            why = "ended by a signal, or started without memsc's variables"
+        except MemscError as error:
+            why = error.why
+        yield f"ran directly: {path}{f' ×{times}' if times > 1 else ''}: {why}"

@@ -93,8 +93,10 @@ static struct memsc_answer local(long number, const uint64_t args[6])
 struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
-    if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing())
+    if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
+        memsc_before_borrowed(number, args);
         return unforwarded(number, MEMSC_IN_VFORK);
+    }
     if (__builtin_expect(thread->never != 0, 0))
         return unforwarded(number, (enum memsc_unforwarded)(thread->never - 1));
     if (__builtin_expect(memsc_has_page() && memsc_self->busy, 0)) {

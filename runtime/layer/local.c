@@ -72,6 +72,33 @@ static void before_exit(void)
         memsc_process_finish(memsc_process);
 }
 
+/* Shells and execvp try one folder of PATH after the other; that is no exec. */
+static const char *executed(long number, const uint64_t args[6])
+{
+    bool at = number == SYS_execveat;
+    uint64_t folder = at ? args[0] : (uint64_t)AT_FDCWD, path = args[at];
+    bool found = MEMSC_SYS(SYS_faccessat, folder, path, EXECUTABLE, 0, 0, 0) == 0;
+    return found ? (const char *)path : NULL;
+}
+
+static void before_exec(long number, const uint64_t args[6])
+{
+    const char *path = executed(number, args);
+    if (path || number == SYS_execveat)
+        memsc_stats_write("exec");
+    if (path)
+        memsc_stats_execute(path);
+}
+
+void memsc_before_borrowed(long number, const uint64_t args[6])
+{
+    if (number != SYS_execve && number != SYS_execveat)
+        return;
+    const char *path = executed(number, args);
+    if (path)
+        memsc_stats_execute(path);
+}
+
 void memsc_before_local(long number, const uint64_t args[6])
 {
     switch (number) {
@@ -82,12 +109,8 @@ void memsc_before_local(long number, const uint64_t args[6])
         before_exit();
         break;
     case SYS_execve:
-        /* Shells and execvp try one folder of PATH after the other. */
-        if (MEMSC_SYS(SYS_faccessat, AT_FDCWD, args[0], EXECUTABLE, 0, 0, 0) == 0)
-            memsc_stats_write("exec");
-        break;
     case SYS_execveat:
-        memsc_stats_write("exec");
+        before_exec(number, args);
         break;
     case SYS_vfork:
         before_clone(CLONE_VM | CLONE_VFORK);

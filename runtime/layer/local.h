@@ -21,4 +21,8 @@ extern _Thread_local struct memsc_layer_thread memsc_layer_thread
 /* Called before any call that is not forwarded. */
 void memsc_before_local(long number, const uint64_t args[6]);
 
+/* The same for a call of a task that may not touch the memory it runs in: only what is executed is
+ * noted. */
+void memsc_before_borrowed(long number, const uint64_t args[6]);
+
 #endif

@@ -2,12 +2,14 @@
 #include "objects.h"
 
 #include <elf.h>
-#include <gnu/libc-version.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/auxv.h>
+
+/* Weak: a program of another C library in a chain is given the layer, too, and must start. */
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
 
 struct search {
     struct memsc_object *objects;
@@ -55,6 +57,7 @@ uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS])
         .loader = getauxval(AT_BASE),
         .library = (uintptr_t)gnu_get_libc_version,
     };
-    dl_iterate_phdr(look_at, &search);
+    if (gnu_get_libc_version)
+        dl_iterate_phdr(look_at, &search);
     return search.count;
 }

@@ -66,6 +66,24 @@ static void put_numbers(struct line *line, const char *group, const uint64_t *co
     put(line, "}");
 }
 
+static uint32_t put_pid(struct line *line)
+{
+    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    put(line, "{\"pid\": ");
+    line->at = memsc_put_number(line->at, line->end, pid);
+    return pid;
+}
+
+/* What JSON would want escaped is rare in a name, and replaced. */
+static void put_quoted(struct line *line, const char *text)
+{
+    char *at = line->at;
+    put(line, text);
+    for (; *at; at++)
+        if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ')
+            *at = '_';
+}
+
 void memsc_stats_open(const char *path)
 {
     where = path && *path ? path : NULL;
@@ -131,17 +149,12 @@ void memsc_stats_write(const char *end)
     if (!where)
         return;
     char program[64];
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
     struct line line = {text, text + sizeof text, ""};
+    uint32_t pid = put_pid(&line);
     collect(pid);
     memsc_program_name(program, sizeof program);
-    for (char *at = program; *at; at++)
-        if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ')
-            *at = '_';
-    put(&line, "{\"pid\": ");
-    line.at = memsc_put_number(line.at, line.end, pid);
     put(&line, ", \"program\": \"");
-    put(&line, program);
+    put_quoted(&line, program);
     put(&line, "\", \"end\": \"");
     put(&line, end);
     put(&line, "\"");
@@ -161,5 +174,20 @@ void memsc_stats_write(const char *end)
                   atomic_exchange_explicit(&memsc_layer.unforwarded[i], 0, memory_order_relaxed));
     put(&line, "}}\n");
     reported_pid = pid;
+    write_out(text, (size_t)(line.at - text));
+}
+
+void memsc_stats_execute(const char *path)
+{
+    enum { LONGEST = 1024, REST = 16 };
+    char text[LONGEST + REST];
+    if (!where)
+        return;
+    struct line line = {text, text + LONGEST, ""};
+    put_pid(&line);
+    put(&line, ", \"executes\": \"");
+    put_quoted(&line, path);
+    line.end = text + sizeof text; /* a path that is too long is cut */
+    put(&line, "\"}\n");
     write_out(text, (size_t)(line.at - text));
 }
