@@ -11,16 +11,15 @@ an arrow leads from one to the other and back. Times are CLOCK_MONOTONIC, in mic
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from memsc.analysis.timeline import CALLS_PER_ARM, first_calls, flag_names
+from memsc.analysis.timeline import CALLS_PER_ARM, edges_of, first_calls, flag_names
 from memsc.analysis.trace import Trace
-from memsc.tracer.format import FLAGS, STAGES, STAMPS, Clock
+from memsc.tracer.format import FLAGS, STAGES, Clock
 
 # Service tracks stand beside the arm's threads, in a group of their own.
 _SERVICE = 1
@@ -68,8 +67,7 @@ def _named(group: int, arm: str, frame: pd.DataFrame) -> Iterator[Event]:
 
 
 def _slices(group: int, frame: pd.DataFrame, clock: Clock) -> Iterator[Event]:
-    stamps = {name: clock.ns(frame[name].to_numpy(np.int64)) / 1000 for name in STAMPS}
-    edges = np.stack([stamps[name] for name in STAMPS], axis=1).tolist()
+    edges = (edges_of(frame, clock) / 1000).T.tolist()
     frame = frame.astype({"syscall": object})
     rows = frame[["tid", "syscall", "result", "service_cpu", "flags"]].itertuples(index=False)
     for number, ((tid, syscall, result, cpu, flags), times) in enumerate(
@@ -79,21 +77,43 @@ def _slices(group: int, frame: pd.DataFrame, clock: Clock) -> Iterator[Event]:
         common = {"pid": group, "tid": tid, "cat": "call"}
         served = {"pid": group + _SERVICE, "tid": cpu, "cat": "service"}
         flow = {"name": "forwarded", "cat": "flow", "id": f"{group}-{number}"}
+        told = {"result": result, "flags": ", ".join(names) or "none"}
         # Calls posted ahead overlap on their thread: only asynchronous slices may.
         if flags & FLAGS["async"]:
             whole = {"name": syscall, "cat": "call", "id": f"{group}-{number}", **common}
-            yield {**whole, "ph": "b", "ts": times[0], "args": {"result": result, "flags": names}}
+            yield {**whole, "ph": "b", "ts": times[0], "args": told}
             yield {**whole, "ph": "e", "ts": times[-1]}
         else:
-            yield _slice(common, syscall, times[0], times[-1], {"result": result, "flags": names})
-            for stage, start, end in zip(STAGES, times[:-1], times[1:], strict=True):
-                yield _slice(common, stage, start, end, {})
-        yield _slice(served, syscall, times[2], times[3], {"result": result})
+            span = (times[0], times[-1])
+            yield from _ends(common, syscall, span, told, _stages(common, times))
+        if flags & FLAGS["pooled"]:  # likewise: whoever waits in the pool overlaps others
+            waits = {"name": syscall, "id": f"{group}-{number}-pool", **served}
+            yield {**waits, "ph": "b", "ts": times[2]}
+            yield {**waits, "ph": "e", "ts": times[3]}
+        else:
+            yield from _ends(served, syscall, (times[2], times[3]), {"result": result})
         yield {**flow, "ph": "s", "pid": group, "tid": tid, "ts": times[1]}
         yield {**flow, "ph": "t", "pid": group + _SERVICE, "tid": cpu, "ts": times[2]}
         yield {**flow, "ph": "f", "bp": "e", "pid": group, "tid": tid, "ts": times[4]}
 
 
-def _slice(track: Event, name: str, start: float, end: float, args: Event) -> Event:
-    shown = {"ph": "X", "name": name, "ts": start, "dur": max(end - start, 0.0)}
-    return {**track, **shown, "args": args}
+def _stages(track: Event, times: list[float]) -> Iterator[Event]:
+    for stage, start, end in zip(STAGES, times[:-1], times[1:], strict=True):
+        # Of what begins and ends at once, readers cannot tell which comes first.
+        if end > start:
+            yield from _ends(track, stage, (start, end))
+
+
+def _ends(
+    track: Event,
+    name: str,
+    span: tuple[float, float],
+    args: Event | None = None,
+    inside: Iterable[Event] = (),
+) -> Iterator[Event]:
+    # Beginning and end, not beginning and length: these add up to an end that rounding may move
+    # past the next beginning, and a reader then puts one slice into the other.
+    told = {"args": args} if args else {}
+    yield {**track, "ph": "B", "name": name, "ts": span[0], **told}
+    yield from inside
+    yield {**track, "ph": "E", "name": name, "ts": span[1], **told}

@@ -21,6 +21,8 @@ from memsc.tracer.format import Clock
 REALTIME, MONOTONIC, BOOTTIME = 1, 3, 6
 BEGIN, END, INSTANT = 1, 2, 3
 _SEQUENCE = 1
+_AT_ONCE = 1 << 14
+"""Packets made at once: megabytes, whatever the part."""
 _CLEARED, _NEEDED = 1, 2
 _EXPLICIT = 3
 _SEPARATE = 2
@@ -77,7 +79,10 @@ class PerfettoFile:
 
     def write(self, parts: Iterable[Part], columns: Columns) -> None:
         """Writes the packets of `parts` once for each row of the columns."""
-        self._file.write(encode(tuple(parts), columns))
+        shape, rows = tuple(parts), len(next(iter(columns.values())))
+        for at in range(0, rows, _AT_ONCE):
+            some = {name: values[at : at + _AT_ONCE] for name, values in columns.items()}
+            self._file.write(encode(shape, some))
 
     def _intern(self, field: int, text: str) -> int:
         if (field, text) not in self._interned:

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ def first_calls(
             break
 
 
-def edges_of(table: pa.Table, clock: Clock) -> NDArray[np.int64]:
+def edges_of(table: pa.Table | pd.DataFrame, clock: Clock) -> NDArray[np.int64]:
     """Stamps on CLOCK_MONOTONIC: shape (5, n), ns.
 
     Where counters of two CPUs disagree by more than a stage took, its end would come before its

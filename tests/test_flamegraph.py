@@ -164,8 +164,14 @@ def speedscope(path: Path, tmp_path: Path) -> dict[str, str]:
     return {name: total.replace(",", "") for total, name in rows}
 
 
+def nanoseconds(text: str) -> float:
+    """A time as speedscope shows it."""
+    unit = text.lstrip("0123456789.")
+    return float(text.removesuffix(unit)) * {"ns": 1, "µs": 1e3, "ms": 1e6}[unit]
+
+
 @browser.needed
-@pytest.mark.parametrize("kind", ["folded", "speedscope"])
+@pytest.mark.parametrize("kind", ["folded", "speedscope", "chrome"])
 def test_speedscope_reads_what_is_written_for_it(
     trace: ma.Trace, tmp_path: Path, kind: str
 ) -> None:
@@ -178,6 +184,10 @@ def test_speedscope_reads_what_is_written_for_it(
         assert set(totals) == {*trace.arms, *stages, "sync", "getppid"}
         assert int(totals["ipi"]) == pytest.approx(spent["ipi"], abs=4)
         assert int(totals["getppid"]) == pytest.approx(spent.sum(), abs=12)
+    elif kind == "chrome":  # a profile per track, of which it shows one
+        seen = {name.split(" ")[0]: nanoseconds(total) for name, total in totals.items()}
+        assert set(seen) == {*stages, "getppid"}
+        assert sum(seen[stage] for stage in stages) == pytest.approx(seen["getppid"], rel=1e-3)
     else:  # a profile per arm, of which it shows the first
         assert set(totals) == {*stages, "sync", "getppid"}
         assert totals["getppid"] == f"{spent['direct'] / 1000:.2f}µs"
