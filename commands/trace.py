@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import math
 import signal
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import (
@@ -78,6 +80,11 @@ class Command:
             "--pid", type=int, metavar="PID", help="attach to a program that runs, and leave it so"
         )
         parser.add_argument(
+            "--live",
+            action="store_true",
+            help="show rates, stages, losses and slow calls meanwhile; the program's output is not",
+        )
+        parser.add_argument(
             "--duration", type=_seconds, metavar="S", help="stop after so many seconds"
         )
         add_program(parser)
@@ -98,6 +105,8 @@ class Command:
         if args.ring > LARGEST_RING:
             why = f"a call ring holds {LARGEST_RING} records at most"
             raise MemscError(f"--ring {args.ring}", why, "give a smaller number", USAGE)
+        if args.live:
+            _needs_terminal()
         check(command[0])
         template = patient(args, Launch(ring_records=args.ring, ring_policy=args.when_full))
         asked = product(args.transport.split(","), args.service.split(","))
@@ -110,22 +119,23 @@ class Command:
             writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
         )
         names = [arm.arm for arm in arms]
-        return _record(
-            folder,
-            session,
-            lambda: _rounds(session, names, command, args.rounds, args.duration),
-        )
+        run = partial(_rounds, session, names, command, args)
+        return _record(folder, session, run, live=args.live)
 
 
-def _record(folder: Path, session: TraceSession, run: Callable[[], int]) -> int:
+def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live: bool) -> int:
     """Enter a session and do its work, and say how it went."""
+    from contextlib import nullcontext
+
+    from memsc.commands.live import shown
     from memsc.tracer.format import SESSION
 
     try:
         with session.writer, session:
             for note in session.notes():
                 say(f"note: {note}")
-            status = run()
+            with shown(session, folder.name) if live else nullcontext():
+                status = run()
     except KeyboardInterrupt as error:
         if (folder / SESSION).exists():
             say(f"interrupted; what was recorded is in {folder}")
@@ -147,6 +157,8 @@ def _attach(args: argparse.Namespace) -> int:
         if given:
             why = "the program of --pid runs already, and stays as it is"
             raise MemscError(f"--pid with {option}", why, "leave one of them out", USAGE)
+    if args.live:
+        _needs_terminal()
     region = find(args.pid)
     launch = launch_of(region)
     probes = known_probes(args.probes)
@@ -160,7 +172,13 @@ def _attach(args: argparse.Namespace) -> int:
             say("note: no call was recorded; the program made none meanwhile")
         return 0
 
-    return _record(folder, session, run)
+    return _record(folder, session, run, live=args.live)
+
+
+def _needs_terminal() -> None:
+    if not sys.stderr.isatty():
+        why = "standard error is no terminal"
+        raise MemscError("--live", why, "leave it out, or redirect something else", USAGE)
 
 
 def _seconds(text: str) -> float:
@@ -196,25 +214,21 @@ def known_probes(text: str) -> tuple[str, ...]:
 
 
 def _rounds(
-    session: TraceSession,
-    arms: list[str],
-    command: list[str],
-    rounds: int,
-    duration_s: float | None,
+    session: TraceSession, arms: list[str], command: list[str], args: argparse.Namespace
 ) -> int:
     """Run all rounds; the exit status of the first that failed."""
     from memsc.tracer.probing import DISTURBING
     from memsc.tracer.work import Work, interleaved
 
     status = 0
-    plan = [(arm, number, False) for arm, number in interleaved(arms, rounds)]
+    plan = [(arm, number, False) for arm, number in interleaved(arms, args.rounds)]
     if session.probing.usable & set(DISTURBING):
-        plan += [(arm, rounds, True) for arm in arms]
+        plan += [(arm, args.rounds, True) for arm in arms]
     for position, (arm, number, check) in enumerate(plan):
-        first = position == 0
+        first = position == 0 and not args.live  # the terminal is either the program's or ours
         work = Work("program", tuple(command), quiet=not first)
         done = session.round(
-            arm, work, number, check=check, interactive=first, duration_s=duration_s
+            arm, work, number, check=check, interactive=first, duration_s=args.duration
         )
         status = status or _exit_status(done)
         if not done.calls:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
@@ -44,6 +45,8 @@ class Drain:
         self._held: list[tuple[int, NDArray[Any]]] = []
         self._made = self._local = self._dropped = self._unfinished = 0
         self.interval_ms = 50
+        self.eager = False  # take what there is at each look, for somebody who watches
+        self._latest: list[NDArray[Any]] = []
         self.calls = 0
         self.pids: set[int] = set()
         if isinstance(source, Region):
@@ -63,11 +66,21 @@ class Drain:
             fullest = max(fullest, region.fill)
             if region.finished or not _alive(region):
                 self._close(path, region)
-            elif region.fill > _FULL_ENOUGH:
+            elif self.eager or region.fill > _FULL_ENOUGH:
                 self._take(region)
         # At the rate seen, the next look finds the fullest ring just full enough.
         next_ms = self.interval_ms * _FULL_ENOUGH / max(fullest, 0.1)
         self.interval_ms = int(min(max(next_ms, _SHORTEST_MS), _LONGEST_MS))
+
+    def take_latest(self) -> NDArray[Any] | None:
+        """The calls taken since this was last asked, if eager and any; read them only."""
+        latest, self._latest = self._latest, []
+        return np.concatenate(latest) if latest else None
+
+    def dropped(self) -> int:
+        """Calls lost so far."""
+        running = sum(region.counts().dropped for region in self._open.values())
+        return self._dropped + running
 
     def finish(self) -> None:
         """Take everything and write it: the processes have ended."""
@@ -94,6 +107,8 @@ class Drain:
         if not len(records):
             return
         self._held.append((region.pid, records))
+        if self.eager:
+            self._latest.append(records)
         self.calls += len(records)
         if sum(len(held) for _, held in self._held) > _HELD:
             self._write()

@@ -91,7 +91,9 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         session.probing.begin(probes, pid)
         region.drain()  # what was left there is no part of this
         region.recording = True
-        stopped = watch(watched, session.probing, drain, probes, duration_s)
+        stopped = watch(
+            watched, session.probing, drain, probes, duration_s=duration_s, look=session.look
+        )
     except KeyboardInterrupt as error:
         interrupted, stopped = error, "interrupted"
     finally:

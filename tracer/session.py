@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ class TraceSession:
         self._elevation = Elevation()
         self.probing = Probing(writer, probes, self._elevation)
         self._calibrate = calibrate
+        self.look: Callable[[Drain], None] | None = None  # told whenever rings were drained
         self.quiet = Quiet(self._elevation, isolate)
         self._rounds: list[Round] = []
         self._made: dict[str, int] = {}
@@ -297,7 +298,9 @@ class TraceSession:
         watched = os.pidfd_open(target.pid)
         try:
             target.go()
-            stopped = watch(watched, self.probing, drain, probes, duration_s)
+            stopped = watch(
+                watched, self.probing, drain, probes, duration_s=duration_s, look=self.look
+            )
             if stopped is None:
                 target.process.wait()
             return stopped

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from memsc.tracer.drain import Drain
 from memsc.tracer.probing import Probing
@@ -17,7 +17,9 @@ def watch(
     probing: Probing,
     drain: Drain | None,
     probes: Sequence[str],
+    *,
     duration_s: float | None = None,
+    look: Callable[[Drain], None] | None = None,
 ) -> str | None:
     """Drain until a process has ended, or until there is a reason to stop.
 
@@ -27,6 +29,7 @@ def watch(
         drain: its regions; None leaves rings alone until it has ended.
         probes: those of the round.
         duration_s: the longest it may take.
+        look: told after each draining; what it sees is then as new as can be.
 
     Returns:
         The reason to stop: "duration"; None if the process has ended.
@@ -34,6 +37,8 @@ def watch(
     poll = select.poll()
     poll.register(process, select.POLLIN)
     end = math.inf if duration_s is None else time.monotonic() + duration_s
+    if drain is not None:
+        drain.eager = look is not None
     while True:
         wait = math.inf if drain is None else drain.interval_ms
         wait = min(wait, (end - time.monotonic()) * 1000)
@@ -42,5 +47,7 @@ def watch(
         if drain is not None:
             drain.step()
             probing.drain(probes, everything=False)
+            if look is not None:
+                look(drain)
         if time.monotonic() >= end:
             return "duration"

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""What a session sees while it runs, in 80 columns: rates, stages, losses, slow calls.
+
+Drawn by the session's own process, beside the service and never on the application's CPUs, and only
+when the session looks at its rings anyway: twice a second at most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from memsc.runtime.library import syscall_name
+from memsc.tracer.format import STAGES, STAMPS
+
+if TYPE_CHECKING:
+    from memsc.tracer.drain import Drain
+    from memsc.tracer.session import TraceSession
+
+_SLOW_CALLS = 8
+
+
+class View:
+    """The picture of one session.
+
+    Args:
+        ns_per_cycle: of its clock.
+        program: what it runs.
+    """
+
+    def __init__(self, ns_per_cycle: float, program: str) -> None:
+        self._ns = ns_per_cycle
+        self._program = program
+        self._began = self._last = time.monotonic()
+        self._calls = 0
+        self._slow: deque[tuple[float, str, list[float]]] = deque(maxlen=_SLOW_CALLS)
+        self._means: list[float] = []
+        self._rate = 0.0
+        self._lost = 0
+
+    def look(self, drain: Drain) -> None:
+        """Take in what was drained since the last look."""
+        now = time.monotonic()
+        self._rate = (drain.calls - self._calls) / max(now - self._last, 1e-9)
+        self._last, self._calls, self._lost = now, drain.calls, drain.dropped()
+        batch = drain.take_latest()
+        if batch is None:
+            return
+        stamps = [batch[stamp].astype("i8") for stamp in STAMPS]
+        stages = [(b - a) * self._ns for a, b in pairwise(stamps)]
+        self._means = [float(stage.mean()) for stage in stages]
+        slowest = int((stamps[-1] - stamps[0]).argmax())
+        name = syscall_name(int(batch["number"][slowest]))
+        self._slow.appendleft((now, name, [float(stage[slowest]) for stage in stages]))
+
+    def __rich__(self) -> RenderableType:
+        """The picture as it is now."""
+        since = time.monotonic() - self._began
+        head = Text(f"{self._program} · {since:.0f} s · Ctrl-C ends it", "bold", no_wrap=True)
+        lost = Text(f"{self._lost:,} lost", "red" if self._lost else "green")
+        counts = Text.assemble(f"{self._calls:,} calls · {self._rate:,.0f} calls/s · ", lost)
+        grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        for name in ("", *STAGES, "total"):
+            grid.add_column(name, justify="right" if name else "left", min_width=10, no_wrap=True)
+        if self._means:
+            cells = [*self._means, sum(self._means)]
+            grid.add_row("mean ns, lately", *(f"{value:,.0f}" for value in cells))
+        now = time.monotonic()
+        for when, name, stages in self._slow:
+            cells = [*stages, sum(stages)]
+            label = f"{name[:15]} {now - when:3.0f} s ago"
+            grid.add_row(label, *(f"{value:,.0f}" for value in cells), style="dim")
+        return Group(head, counts, Text(), grid, Text("  the slowest of each half second", "dim"))
+
+
+@contextmanager
+def shown(session: TraceSession, program: str) -> Generator[None]:
+    """Draw what a session sees, on standard error; the terminal is given back as it was."""
+    view = View(session.clock.fit().ns_per_cycle, program)
+    console = Console(stderr=True)
+    with Live(view, console=console, screen=True, auto_refresh=False) as live:
+
+        def look(drain: Drain) -> None:
+            view.look(drain)
+            live.refresh()
+
+        session.look = look
+        try:
+            yield
+        finally:
+            session.look = None
