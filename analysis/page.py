@@ -15,12 +15,15 @@ from matplotlib.figure import Figure
 from memsc.analysis.bands import plot_band
 from memsc.analysis.folded import difference, difference_svg, stacks_of, whole_svg
 from memsc.analysis.overview import cells_of, plot_halves
+from memsc.analysis.stack_exports import stacks_svg
+from memsc.analysis.stacks import OFF_CPU, PROFILE
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 
 PAIRS = (("memsc", "ipi"), ("memsc", "direct"))
 """Arms that are set against each other in flame graphs."""
 _FLAME = 900.0
+_LARGEST = 800_000
 
 
 def halves(trace: Trace) -> list[str]:
@@ -56,6 +59,15 @@ def flames(trace: Trace) -> Iterator[tuple[str, str]]:
     for arm in arms:
         mine = {stack[1:]: ns for stack, ns in stacks.items() if stack[0] == arm}
         yield arm, whole_svg(mine, arm, standalone=False, width=_FLAME)
+    for probe, title in ((PROFILE, "threads on the CPU"), (OFF_CPU, "threads off the CPU")):
+        try:
+            drawn = stacks_svg(trace, probe, width=_FLAME)
+        except MemscError:
+            # The probe was not asked for.
+            continue
+        # Deep stacks of a large program would outgrow the page; `memsc export` draws them.
+        if len(drawn) <= _LARGEST:
+            yield title, drawn
 
 
 def inline_svg(figure: Figure) -> str:

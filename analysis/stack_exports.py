@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memsc.analysis.flamegraph import flame_svg
+from memsc.analysis.flamegraph import WIDTH, flame_svg
 from memsc.analysis.overview import short_ns
 from memsc.analysis.stacks import OFF_CPU, PROFILE
 from memsc.analysis.trace import Trace
@@ -28,10 +28,37 @@ def write_stacks(trace: Trace, probe: str, path: Path) -> str:
 def draw_stacks(trace: Trace, probe: str, path: Path) -> str:
     """A flame graph of them."""
     stacks = _stacks(trace, probe)
-    show = short_ns if probe == OFF_CPU else _samples
-    svg = flame_svg(stacks, f"{trace.name}: {probe}", show, note=_NOTES[probe], order=trace.arms)
-    path.write_text(svg)
+    path.write_text(_svg(trace, probe, stacks))
     return f"{len(stacks)} stacks, {_UNITS[probe]}"
+
+
+def stacks_svg(trace: Trace, probe: str, *, width: float) -> str:
+    """The flame graph to stand in a page (see `memsc.analysis.flamegraph.flame_svg`).
+
+    Raises:
+        MemscError: the probe was not attached, or saw no thread of a round.
+    """
+    return _svg(trace, probe, _stacks(trace, probe), standalone=False, width=width)
+
+
+def _svg(
+    trace: Trace,
+    probe: str,
+    stacks: dict[tuple[str, ...], int],
+    *,
+    standalone: bool = True,
+    width: float = WIDTH,
+) -> str:
+    show = short_ns if probe == OFF_CPU else _samples
+    return flame_svg(
+        stacks,
+        f"{trace.name}: {probe}",
+        show,
+        note=_NOTES[probe],
+        order=trace.arms,
+        standalone=standalone,
+        width=width,
+    )
 
 
 def _stacks(trace: Trace, probe: str) -> dict[tuple[str, ...], int]:

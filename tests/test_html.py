@@ -151,3 +151,13 @@ def merged(folder: Path, parts: list[Path]) -> Path:
     session = replace(found[0].session, rounds=rounds)
     (folder / "session.json").write_bytes(session.encode())
     return folder
+
+
+def test_stacks_stand_in_the_page_unless_they_outgrow_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {html.page.PROFILE: "<svg>few</svg>", html.page.OFF_CPU: "<svg>many</svg>" * 100_000}
+    monkeypatch.setattr(html.page, "stacks_svg", lambda trace, probe, *, width: drawn[probe])
+    found = dict(html.page.flames(ma.open(folder)))
+    assert found["threads on the CPU"] == "<svg>few</svg>"
+    assert "threads off the CPU" not in found
