@@ -157,7 +157,11 @@ def test_stacks_stand_in_the_page_unless_they_outgrow_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = {html.page.PROFILE: "<svg>few</svg>", html.page.OFF_CPU: "<svg>many</svg>" * 100_000}
-    monkeypatch.setattr(html.page, "stacks_svg", lambda trace, probe, *, width: drawn[probe])
+
+    def draw(trace: ma.Trace, probe: str, *, width: float) -> str:
+        return drawn[probe]
+
+    monkeypatch.setattr(html.page, "stacks_svg", draw)
     found = dict(html.page.flames(ma.open(folder)))
     assert found["threads on the CPU"] == "<svg>few</svg>"
     assert "threads off the CPU" not in found
