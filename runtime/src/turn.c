@@ -7,6 +7,7 @@ enum {
     LINGER = 32, /* fruitless scans before the turn is given away: about what giving it costs */
     WATCHED_US = 4000,       /* until a waiting poller looks whether anybody watches it … */
     WATCHED_MOST_US = 64000, /* … and longer each time, up to this */
+    PATIENCE = 3,            /* stuck times: to wake up across CPUs may take longer than one */
     LOOKS_PER_PAGE = 64,     /* looks at a head between looks at a whole page */
 };
 
@@ -19,6 +20,19 @@ static void set_holder(struct memsc_turn *turn, uint32_t holder)
 static uint32_t holder_of(const struct memsc_turn *turn)
 {
     return atomic_load_explicit(&turn->board->holder, memory_order_relaxed);
+}
+
+static void beat(struct memsc_turn *turn)
+{
+    atomic_store_explicit(&turn->board->beat,
+                          atomic_load_explicit(&turn->board->beat, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static bool nobody_holds(const struct memsc_turn *turn)
+{
+    uint32_t holder = holder_of(turn);
+    return !holder || holder > MEMSC_SEATS || memsc_seat_empty(&turn->board->seats[holder - 1]);
 }
 
 static bool move_state(struct memsc_seat *seat, uint32_t from, uint32_t to)
@@ -88,6 +102,8 @@ static bool give(struct memsc_turn *turn, uint32_t seat)
 static void take(struct memsc_turn *turn)
 {
     uint32_t old = atomic_exchange(&turn->board->holder, turn->me);
+    /* Or the next one would take it before this one has run. */
+    beat(turn);
     if (old && old != turn->me && old <= MEMSC_SEATS)
         move_state(&turn->board->seats[old - 1], MEMSC_SEAT_TURN, MEMSC_SEAT_LOST);
 }
@@ -219,13 +235,6 @@ static bool next_has_calls(struct memsc_turn *turn, uint32_t *seat)
     return view_has_calls(&turn->views[*seat], turn->looks++ % LOOKS_PER_PAGE == 0);
 }
 
-static void beat(struct memsc_turn *turn)
-{
-    atomic_store_explicit(&turn->board->beat,
-                          atomic_load_explicit(&turn->board->beat, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
 void memsc_turn_glance(struct memsc_process *process, struct memsc_service *service,
                        uint32_t fruitless)
 {
@@ -318,7 +327,7 @@ static bool moves(const struct memsc_process *process, struct memsc_turn *turn)
         atomic_store_explicit(&turn->beat_since, now, memory_order_relaxed);
         since = now;
     }
-    return now - since < process->stuck_cycles;
+    return now - since < PATIENCE * process->stuck_cycles;
 }
 
 bool memsc_turn_hurry(struct memsc_process *process, struct memsc_service *service)
@@ -329,7 +338,7 @@ bool memsc_turn_hurry(struct memsc_process *process, struct memsc_service *servi
     struct memsc_seat *seat = atomic_load_explicit(&turn->seat, memory_order_acquire);
     if (!seat || atomic_load(&seat->state) != MEMSC_SEAT_WAITING)
         return false;
-    if (moves(process, turn))
+    if (!nobody_holds(turn) && moves(process, turn))
         return !scanner;
     if (move_state(seat, MEMSC_SEAT_WAITING, MEMSC_SEAT_TURN)) {
         take(turn);
