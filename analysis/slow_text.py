@@ -86,8 +86,8 @@ def _count(causes: Causes, band: str) -> str:
     return f"{calls:,}" if calls else "–"
 
 
-def _rank(bands: dict[str, dict[str, Any]]) -> tuple[float, ...]:
-    return tuple(bands[band]["share"] if band in bands else 0.0 for band in reversed(_BANDS))
+def _rank(bands: dict[str, dict[str, Any]]) -> float:
+    return sum(bands[band]["share"] for band in _BANDS if band in bands)
 
 
 def _share(row: dict[str, Any] | None) -> str:

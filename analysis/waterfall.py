@@ -13,7 +13,7 @@ import pandas as pd
 
 from memsc.analysis.intervals import TASK
 from memsc.analysis.trace import Trace
-from memsc.tracer.format import STAGES
+from memsc.tracer.format import STAGES, RoundKey
 
 WORST = 3
 """Calls shown of each arm."""
@@ -34,8 +34,14 @@ def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
     frame = frame.groupby("arm", sort=False).head(calls)
     order = {arm: rank for rank, arm in enumerate(trace.arms)}
     frame = frame.sort_values("arm", kind="stable", key=lambda arms: arms.map(order))
+    probed = {r.key for r in trace.session.rounds if r.probes}
     events = blamed.found.frame
-    return [_waterfall(row, events) for row in frame.to_dict("records")]
+    return [
+        _waterfall(
+            row, events if RoundKey(row["arm"], row["case"], row["round"]) in probed else events[:0]
+        )
+        for row in frame.to_dict("records")
+    ]
 
 
 def _waterfall(call: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class Command:
         add_patience(parser)
         parser.add_argument(
             "--probes",
-            default="sched,ipi",
+            default="sched,ipi,noise",
             metavar="P,…",
-            help="sched, ipi (both by default), noise, profile, offcpu; stages and syscalls (in a "
+            help="sched, ipi, noise (these by default), profile, offcpu; stages and syscalls (in a "
             "check round of their own); or none",
         )
         parser.add_argument(

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""Causes and wake-up chains of a real session: nothing is lost, and every call is accounted for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from memsc import analysis as ma
+from memsc.analysis.wakeup import STEPS
+from memsc.runtime.files import WORK
+from memsc.runtime.launch import Launch
+from memsc.tracer.arms import ALL, place
+from memsc.tracer.companion import busy
+from memsc.tracer.session import TraceSession
+from memsc.tracer.work import Work
+from memsc.tracer.writer import TraceWriter, prepare_output
+
+pytestmark = pytest.mark.bpf
+
+CALLS = {"ipi": 997, "memsc": 29_989}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> ma.Trace:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two CPUs")
+    arms, _ = place(ALL, Launch(), None, None)
+    arms = [arm for arm in arms if arm.arm in CALLS]
+    folder = prepare_output(tmp_path_factory.mktemp("t") / "live.memsc")
+    probes = ("sched", "ipi", "noise")
+    with TraceWriter(folder) as writer, TraceSession(writer, ["test"], arms, probes) as session:
+        assert session.probing.usable == set(probes)
+        for arm, calls in CALLS.items():
+            command = (str(WORK), "sync", str(calls), str(session.scratch / "timings"))
+            beside = busy() if arm == "memsc" else ()
+            work = Work("sync", command, layered=False, ring_records=1 << 16, beside=beside)
+            session.round(arm, work, 0)
+        command = (str(WORK), "sync", "997", str(session.scratch / "timings"))
+        bare = Work("bare", command, layered=False, ring_records=1 << 16, bare=True)
+        assert session.round("memsc", bare, 0).probes == []
+    return ma.open(folder)
+
+
+def test_each_wait_of_the_baseline_has_a_chain(recorded: ma.Trace) -> None:
+    chain = recorded.wakeup.df_chain()
+    made = recorded.session.arms["ipi"].calls
+    assert made is not None
+    assert len(chain) == 2 * made
+    assert made >= CALLS["ipi"]
+    steps = chain[[f"{step}_ns" for step in STEPS]].sum(axis=1)
+    assert steps.tolist() == pytest.approx(chain["total_ns"].tolist())
+    # A busy machine preempts, but who was woken was woken.
+    assert recorded.wakeup.df_matched()["share"].iloc[0] > 0.9
+
+
+def test_slow_calls_beside_a_busy_program_are_laid_to_it(recorded: ma.Trace) -> None:
+    memsc = recorded.where(arm="memsc", case="sync")
+    causes = memsc.tail.df_causes()
+    for _, band in causes.groupby("band"):
+        assert band["share"].sum() == pytest.approx(1)
+    assert memsc.tail.df_worst(3)["cause"].str.contains("preempted by").any()
+    noise = recorded.noise.df_noise()
+    there = noise[(noise["arm"] == "memsc") & (noise["side"] == "service")]
+    assert there["what"].isin(["stress-ng-cpu", "sh"]).any()
+    assert (there["share"] <= 1).all()
+
+
+def test_without_probes_no_cause_is_invented(recorded: ma.Trace) -> None:
+    known = {"no probes", "parked and woken", "caller slept", "service busy with another call"}
+    assert set(recorded.where(case="bare").tail.df_worst(5)["cause"]) <= known
