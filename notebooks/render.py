@@ -56,6 +56,8 @@ def write(name: str, notebook: Any, folder: Path = RENDERED) -> Path:
 
 
 def _shown(output: Any, name: str, figures: list[str]) -> str:
+    if output.output_type == "stream" and output.name == "stderr":
+        return ""  # what a library grumbles about, on a busy machine say
     if output.output_type == "stream":
         return f"```text\n{output.text.strip()}\n```"
     found = output.get("data", {})
