@@ -61,8 +61,8 @@ class Command:
             "--probes",
             default="sched,ipi,noise",
             metavar="P,…",
-            help="sched, ipi, noise (these by default), profile, offcpu; stages and syscalls (in a "
-            "check round of their own); or none",
+            help="sched, ipi, noise (these by default), profile, offcpu, blockio, pagecache; "
+            "stages and syscalls (in a check round of their own); or none",
         )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"

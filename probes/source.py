@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from memsc.probes.declaration import FOLDER, Probe
 
+_ARGUMENT = re.compile(r"^(int \w+\()(struct tracepoint__\w+ \*)(\w+)(\)\n\{\n)", re.MULTILINE)
 _FUNCTION = re.compile(r"^int (\w+)\(.*?^}\n", re.MULTILINE | re.DOTALL)
 
 
@@ -42,4 +43,22 @@ def compose(
             ring = _read("ring.h").replace("probe_PAGES", str(pages[probe.name]))
             parts += [probe.c_declarations(), re.sub(r"\bprobe_", f"{probe.name}_", ring)]
         parts.append(_without(_read(f"{probe.name}.c"), absent))
-    return "\n".join(parts)
+    return _each_once("\n".join(parts))
+
+
+def _each_once(text: str) -> str:
+    """The text with each tracepoint's structure named by one program's parameters only.
+
+    BCC defines the structure wherever it is a parameter, and twice where two programs share a
+    tracepoint.
+    """
+    seen: set[str] = set()
+
+    def rewritten(found: re.Match[str]) -> str:
+        head, kind, name, tail = found.groups()
+        if kind not in seen:
+            seen.add(kind)
+            return found[0]
+        return f"{head}void *context{tail}    {kind}{name} = context;\n"
+
+    return _ARGUMENT.sub(rewritten, text)

@@ -93,6 +93,13 @@ def test_a_hook_of_an_unknown_kind_is_refused() -> None:
         probe(hooks=(Hook("a:b", "some_on_b", kinds=("c",)),))
 
 
+def test_a_tracepoint_that_programs_share_is_a_parameter_once() -> None:
+    text = compose([find("sched"), find("offcpu")], {"sched": 1, "offcpu": 1}, 2)
+    assert text.count("(struct tracepoint__sched__sched_switch *") == 1
+    cast = "    struct tracepoint__sched__sched_switch *args = context;\n"
+    assert f"int offcpu_on_switch(void *context)\n{{\n{cast}" in text
+
+
 def test_absent_programs_are_left_out_whole() -> None:
     declared = find("ipi")
     text = compose([declared], {"ipi": 1}, 2, absent={"ipi_on_send"})

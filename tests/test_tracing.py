@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.workload import GETPPID, Workload
 
-from memsc.probes.declaration import find
+from memsc.probes.declaration import find, names
 from memsc.runtime.errors import MemscError
 from memsc.tracer.attach import Helper
 from memsc.tracer.eventring import Events
@@ -298,5 +298,26 @@ def test_draining_while_events_arrive_loses_none_uncounted() -> None:
 
 
 def test_a_probe_this_kernel_lacks_is_refused_with_reason_and_remedy() -> None:
-    with Helper() as helper, pytest.raises(MemscError, match="choose of ipi, noise"):
+    with Helper() as helper, pytest.raises(MemscError, match=r"choose of .*sched"):
         helper.load(["sched", "nonsense"])
+
+
+def test_all_probes_go_together_also_where_they_share_tracepoints() -> None:
+    naps = "import time\nfor _ in range(13): time.sleep(0.001)"
+    with Helper() as helper, Workload(naps) as workload:
+        loaded = helper.load(names())
+        assert not [state.reason for state in loaded.values() if "compile" in str(state.reason)]
+        helper.attach("sched", "offcpu")
+        helper.track(workload.pid)
+        helper.recording = True
+        workload.run()
+        helper.recording = False
+        off, switches = helper.drain("offcpu"), helper.drain("sched")
+    back = off[(off["tid"] == workload.pid) & (off["kind"] == 0)]
+    assert len(back) >= 13 and (back["duration"] > 0).all()
+    # Both saw each return: the switch to the thread at the time when it runs again.
+    kinds = find("sched").kind_names
+    returns = switches[
+        (switches["kind"] == kinds.index("switch")) & (switches["target_tid"] == workload.pid)
+    ]
+    assert len(returns) >= len(back)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Calls that reach storage: each transfer and each page is counted, and nothing else is."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.workload import Workload
+
+from memsc.tracer.attach import Helper
+from memsc.tracer.eventring import Events
+
+pytestmark = pytest.mark.bpf
+WRITES, PAGES = 17, 13
+
+DIRECT = """
+import mmap
+file = os.open({path!r}, os.O_WRONLY | os.O_DIRECT)
+block = mmap.mmap(-1, 4096)
+for number in range({n}):
+    os.pwrite(file, block, number * 8192)
+"""
+READ = "open({path!r}, 'rb', buffering=0).read()"
+
+
+def events_of(probe: str, body: str, before: Callable[[], None] = lambda: None) -> Events:
+    with Helper() as helper, Workload(body) as workload:
+        state = helper.load([probe])[probe]
+        if not state.usable:
+            pytest.skip(f"{state.reason}")
+        helper.attach(probe)
+        helper.track(workload.pid)
+        before()
+        helper.recording = True
+        workload.run()
+        helper.recording = False
+        assert helper.losses()[probe].dropped == 0
+        return helper.drain(probe)
+
+
+def stored(path: Path, size: int) -> Path:
+    """A file that is on its device, and not in the page cache."""
+    path.write_bytes(os.urandom(size))
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+    return path
+
+
+def on_a_device(path: Path) -> bool:
+    command = ["stat", "-f", "-c", "%T", path]
+    kind = subprocess.run(command, capture_output=True, text=True, check=True)
+    return kind.stdout.startswith(("ext", "xfs"))
+
+
+def test_each_direct_write_is_one_request(tmp_path: Path) -> None:
+    if not on_a_device(tmp_path):
+        pytest.skip("the temporary folder is on no block device")
+    path = stored(tmp_path / "file", WRITES * 8192)
+    events = events_of("blockio", DIRECT.format(path=str(path), n=WRITES))
+    mine = events[(events["operation"] == ord("W")) & (events["bytes"] == 4096)]
+    kinds = {kind: mine[mine["kind"] == kind] for kind in range(3)}
+    assert [len(kinds[kind]) for kind in range(3)] == [WRITES] * 3
+    # Apart by what lies between them, or they would be merged.
+    assert len(set(kinds[0]["sector"])) == WRITES
+    assert set(kinds[0]["sector"]) == set(kinds[2]["sector"])
+    assert (kinds[0]["took"] == -1).all()
+    assert (kinds[1]["took"] >= 0).all() and (kinds[2]["took"] > 0).all()
+    assert (kinds[2]["error"] == 0).all()
+
+
+def test_each_page_that_is_read_from_storage_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    size = PAGES * mmap.PAGESIZE
+    if not on_a_device(tmp_path):
+        pytest.skip("the temporary folder is on no block device")
+    stored(path, size)
+    inode = path.stat().st_ino
+    events = events_of("pagecache", READ.format(path=str(path)))
+    mine = events[(events["inode"] == inode) & (events["kind"] == 0)]
+    assert mine["pages"].sum() >= PAGES
+    covered = {
+        int(i) + k for i, n in zip(mine["index"], mine["pages"], strict=True) for k in range(n)
+    }
+    assert set(range(PAGES)) <= covered
+    # Once it is there, nothing enters any more.
+    again = events_of("pagecache", READ.format(path=str(path)))
+    assert not (again["inode"] == inode).any()
