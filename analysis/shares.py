@@ -21,6 +21,9 @@ HOST, LINE, STALL, UNEXPLAINED, NO_PROBES = (
     "unexplained",
     "no probes",
 )
+BY_ELIMINATION = (LINE, STALL)
+"""Named because nothing else fits: less than the host needs, and nothing of the guest was there."""
+
 BUSY, WOKEN, SLEPT, POOLED, WAITED = (
     "service busy with another call",
     "parked and woken",

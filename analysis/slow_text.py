@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.pieces import heading, number, table
+from memsc.analysis.shares import BY_ELIMINATION
 from memsc.analysis.stages import natural
 from memsc.tracer.format import STAGES
 
@@ -39,6 +40,8 @@ def _causes(summary: dict[str, Any]) -> Iterator[RenderableType]:
             grid.add_row(f"  {name}", *cells)
     yield grid
     yield Text("  the largest part of a call's excess over the median of each stage", "dim")
+    if any(row[0] in BY_ELIMINATION for _, _, rows in groups for row in rows):
+        yield Text(f"  {' and '.join(BY_ELIMINATION)}: by elimination, no event fits", "dim")
 
 
 def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -163,6 +166,6 @@ def _waterfall(call: dict[str, Any]) -> Table:
         width = max(round(event["ns"] / total * _BAR), 1)
         mark = "█" if event["ns"] else "│"
         line = Text(" " * first + mark * min(width, _BAR - first))
-        what = f"  {event['side']}: {event['what']}"
+        what = f"  {event['side']}: {event['what'].removeprefix('interrupted by ')}"
         grid.add_row(what, line, number(event["ns"]) if event["ns"] else "")
     return grid
