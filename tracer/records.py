@@ -7,7 +7,6 @@ fine.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import mmap
 import os
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 
 from memsc.tracer import perf
 
-_LOST, _COMM, _FORK, _MMAP2, _READ = 2, 3, 7, 10, 8
+_LOST, _COMM, _FORK, _MMAP2 = 2, 3, 7, 10
 _COMM_EXEC = 1 << 13
 _HEAD, _TAIL = 1024, 1032  # offsets in the mapped page
 _PAGES = 32  # of data, a power of two: some two thousand mappings
@@ -56,19 +55,6 @@ class Forked:
 
 
 @dataclass(frozen=True)
-class Counted:
-    """A thread has ended; what a counter with Flag.INHERIT_STAT counted of it."""
-
-    time: int
-    pid: int
-    tid: int
-    value: int
-    enabled: int
-    running: int
-    event: int
-
-
-@dataclass(frozen=True)
 class Lost:
     """Records that found no room."""
 
@@ -76,7 +62,7 @@ class Lost:
     count: int
 
 
-Record = Mapped | Executed | Forked | Counted | Lost
+Record = Mapped | Executed | Forked | Lost
 
 
 class Records:
@@ -146,15 +132,5 @@ def parse(kind: int, misc: int, body: bytes) -> Iterator[Record]:
         pid, parent, *_ = struct.unpack_from("<IIII", body)
         if pid != parent:  # not a thread
             yield Forked(time, pid, parent)
-    elif kind == _READ:
-        pid, tid, value, enabled, running, event = struct.unpack_from("<IIQQQQ", body)
-        yield Counted(time, pid, tid, value, enabled, running, event)
     elif kind == _LOST:
         yield Lost(time, struct.unpack_from("<Q", body, 8)[0])
-
-
-def identity(descriptor: int) -> int:
-    """The number by which an event's records name it."""
-    number = ctypes.c_uint64()
-    fcntl.ioctl(descriptor, perf.ID, number)
-    return number.value

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.tracer.records import Executed, Forked, Lost, Mapped, Record
+from memsc.tracer.records import Executed, Forked, Mapped, Record
 
 _LINE = re.compile(r"(\w+)-(\w+) \S\S(\S)\S (\w+) (\w+):(\w+) (\d+)\s*(.*)")
 
@@ -95,7 +95,7 @@ class Spaces:
             elif isinstance(record, Forked):
                 mapped = list(self._newest(record.parent).mapped)
                 self._of.setdefault(record.pid, []).append(Space(record.time, mapped))
-            elif isinstance(record, Lost):
+            else:
                 self.lost += record.count
 
     def _newest(self, pid: int) -> Space:

@@ -2,7 +2,7 @@
 # pyarrow's published stubs leave type parameters open (see tracer/format.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
-"""The tables of the trace that some probes bring beside their events: stacks and counters. Pure."""
+"""The tables of the trace that probes of stacks bring beside their events. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 from memsc.tracer.format import NAME, SCHEMA, field
 
 STACKS = "stacks"
-COUNTERS = "counters"
 
 # One row per frame. `stack` is what events name; `depth` counts from the innermost frame, 0.
 # `function` is empty where it is not known; `offset` is then the place in the module's file, or the
@@ -23,23 +22,6 @@ STACKS_SCHEMA: pa.Schema = pa.schema(
         field("function", kind=NAME),
         field("module", kind=NAME),
         field("offset", "bytes"),
-    ],
-    metadata={"memsc_schema": str(SCHEMA)},
-)
-
-# One row per round, thread and event. `tid` 0: all threads of the round together. A counter that
-# had to share its place ran for `running` of the `enabled` time: scale by enabled / running.
-COUNTERS_SCHEMA: pa.Schema = pa.schema(
-    [
-        field("arm", kind=NAME),
-        field("case", kind=NAME),
-        field("round"),
-        field("pid"),
-        field("tid"),
-        field("event", kind=NAME),
-        field("value", "events"),
-        field("enabled", "ns"),
-        field("running", "ns"),
     ],
     metadata={"memsc_schema": str(SCHEMA)},
 )
