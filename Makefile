@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench test test-native test-sanitizers test-python \
-	test-programs test-vm check \
+	test-programs test-vm test-kill check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks
 
 help: ## show this list
