@@ -122,6 +122,10 @@ notebooks: setup ## run the notebooks, and render what they show into notebooks/
 record-notebooks: setup ## record anew the small traces that the notebooks read
 	@$(BIN)/python notebooks/record.py
 
+test-kill: setup ## kill sessions, helpers and programs at 60 random moments; minutes
+	@MEMSC_REQUIRE_BPF=1 MEMSC_KILL_ROUNDS=60 MEMSC_KILL_SEED=$$RANDOM \
+		$(BIN)/python -m pytest -q tests/test_kill.py
+
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
 
 check-python: python
