@@ -105,7 +105,7 @@ build/stamps/system-programs: requirements-debian-programs.txt tools/debian-pack
 	@tools/debian-packages requirements-debian-programs.txt
 	@mkdir -p $(@D) && touch $@
 
-PROGRAM_TESTS := tests/test_programs.py tests/test_refusals.py tests/test_cpython.py
+PROGRAM_TESTS := $(addprefix tests/test_,programs.py refusals.py sequences.py cpython.py stress.py)
 
 test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (minutes)
 	@status=0; $(BIN)/python -m pytest --long $(PROGRAM_TESTS) || status=$$?; \

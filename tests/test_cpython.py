@@ -24,7 +24,7 @@ MODULES = (
 )
 # They hang without memsc, too, where the kernel's vsock has no other side.
 LEFT_OUT = {"test_socket": ("*VSOCK*",)}
-LIMIT_S = 900
+LIMIT_S = 1500
 TRIES = 2  # again, each by itself: some tests time things, and two CPUs are few
 
 
