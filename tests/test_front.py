@@ -291,4 +291,4 @@ def test_the_front_knows_every_option() -> None:
         for name, value in zip(words[::2], words[1::2], strict=True)
     }
     assert known.items() <= options.items()
-    assert set(options) - set(known) <= {"-h", "--help", "--stats", "--isolate"}
+    assert set(options) - set(known) <= {"-h", "--help", "--stats", "--isolate", "--attachable"}
