@@ -3,8 +3,10 @@
 
 Example:
     >>> from memsc import analysis as ma
-    >>> t = ma.open("demo.memsc")  # doctest: +SKIP
-    >>> t.where(arm="memsc").stages.df_stages()  # doctest: +SKIP
+    >>> t = ma.open("notebooks/traces/calls.memsc")
+    >>> frame = t.where(arm="memsc").stages.df_stages()
+    >>> frame.query("syscall == 'all'")["stage"].tolist()
+    ['post', 'poll', 'execute', 'complete', 'total']
 """
 
 from memsc.analysis.compare import Comparison, compare

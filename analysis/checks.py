@@ -13,7 +13,7 @@ import pandas as pd
 from memsc.analysis.agreement import PROBE, Agreement
 from memsc.analysis.invariants import COUNTS, df_events_per_round
 from memsc.analysis.scan import ALL, Cells
-from memsc.tracer.format import FLAGS, TraceFolder
+from memsc.tracer.format import CALLS, FLAGS, TraceFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,11 +141,23 @@ class Checks:
             )
             says = None if off == 0 else f"{off} calls are neither recorded nor counted as lost"
             found.append(Check(arm, "counted", off, 0, off == 0, says, withholds=True))
+        found += self._rows(arm)
         # What the session ended itself has not failed.
         failed = [r for r in rounds if r.exit_status not in (0, None) and not r.stopped]
         says = f"status {failed[0].exit_status} in round {failed[0].round}" if failed else None
         found.append(Check(arm, "failed_rounds", len(failed), 0, not failed, says))
         return found
+
+    def _rows(self, arm: str) -> list[Check]:
+        """Whether the files hold what the session wrote: a part may have been removed or added."""
+        session = self._trace.session
+        told = _total([r.calls for r in session.rounds])
+        if told is None or not session.complete or arm != self._arms[0]:
+            return []  # once is enough: files are not an arm's own
+        rows = self._trace.rows(CALLS)
+        says = f"its files hold {rows} calls, its session wrote {told}"
+        off = abs(rows - told)
+        return [Check(arm, "rows", off, 0, not off, says if off else None, withholds=True)]
 
     def _stages(self, arm: str) -> list[Check]:
         cells = self._cells()

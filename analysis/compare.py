@@ -170,7 +170,9 @@ class Comparison:
             MemscError: there is no such stage.
 
         Example:
-            >>> ma.compare("a.memsc", "b.memsc").df_shift()  # doctest: +SKIP
+            >>> frame = ma.compare(t, t).df_shift()
+            >>> frame.query("arm == 'memsc' and quantile == 0.5")["shift_ns"].tolist()
+            [0.0]
         """
         if stage not in QUANTITIES:
             remedy = f"it is one of {', '.join(QUANTITIES)}"
@@ -331,7 +333,9 @@ def compare(base: Trace | str | Path, new: Trace | str | Path) -> Comparison:
         MemscError: one of them cannot be opened.
 
     Example:
-        >>> ma.compare("a.memsc", "b.memsc").df_compare()  # doctest: +SKIP
+        >>> frame = ma.compare(t.where(arm="memsc"), t).df_compare()
+        >>> set(frame["arm"]), "slower" in set(frame["verdict"])
+        ({'memsc'}, False)
     """
     sides = [side if isinstance(side, Trace) else open_one(side) for side in (base, new)]
     return Comparison(*sides)

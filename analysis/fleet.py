@@ -146,7 +146,9 @@ class Fleet:
             MemscError: traces cannot be read, or `by` is neither.
 
         Example:
-            >>> fleet.df_stages(by="host").query("stage == 'total'")  # doctest: +SKIP
+            >>> frame = ma.open_many("notebooks/traces").df_stages(by="host")
+            >>> frame["host"].unique().tolist()
+            ['traces']
         """
         if by is None:
             return self.stages.df_stages(syscalls, intervals)

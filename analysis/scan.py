@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.selection import Selection
 from memsc.analysis.sketch import Sketch
+from memsc.runtime.errors import MemscError
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
 
 MOST_BLOCKS = 16
@@ -197,7 +198,14 @@ def stages_of(table: pa.Table) -> NDArray[np.int64]:
     for i in range(len(STAMPS) - 1):
         np.subtract(stamps[i + 1], stamps[i], out=stages[i])
     np.subtract(stamps[-1], stamps[0], out=stages[-1])
+    # Sums of such stages would be wrong, and no call takes a month.
+    if stages.size and max(int(stages.max()), -int(stages.min())) >= _LONGEST:
+        why = "the stamps of one are months apart: the counter jumped, or a part was changed"
+        raise MemscError("cannot use the calls", why, "record again")
     return stages
+
+
+_LONGEST = 1 << 53
 
 
 def in_units(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:

@@ -68,7 +68,9 @@ class Stages:
             and shares to 1; percentiles do not add.
 
         Example:
-            >>> t.stages.df_stages().query("stage == 'total'")  # doctest: +SKIP
+            >>> frame = t.stages.df_stages(syscalls=False, intervals=False)
+            >>> frame.query("stage == 'total'")[["arm", "n", "rounds"]].values.tolist()
+            [['direct', 2744, 4], ['ipi', 2744, 4], ['memsc', 2744, 4]]
         """
         wanted = [cell for cell in self.cells() if syscalls or cell.syscall == ALL]
         rows = [
@@ -88,7 +90,7 @@ class Stages:
             MemscError: no such case was recorded.
 
         Example:
-            >>> t.stages.plot_stages()  # doctest: +SKIP
+            >>> t.stages.plot_stages().savefig(file)
         """
         from memsc.analysis.plots import plot_stages  # noqa: PLC0415 (slow to import)
 

@@ -150,7 +150,9 @@ class Trace:
             MemscError: an outcome that does not exist.
 
         Example:
-            >>> t.where(arm="memsc", syscall="read").stages.df_stages()  # doctest: +SKIP
+            >>> reads = t.where(arm="memsc", syscall="read")
+            >>> reads.stages.df_stages()["syscall"].unique().tolist()
+            ['all', 'read']
         """
         now = self.selection
         tids = frozenset([tid]) if isinstance(tid, int) else tid
@@ -169,7 +171,9 @@ class Trace:
         """Calls that began in a window of seconds since the first round's start.
 
         Example:
-            >>> t[0.5:1.5].stages.df_stages()  # doctest: +SKIP
+            >>> sides = [w.stages.df_stages(syscalls=False) for w in (t[:0.5], t[0.5:])]
+            >>> int(sum(side.query("stage == 'total'")["n"].sum() for side in sides))
+            8232
         """
         if window.step is not None:
             raise MemscError("cannot take a window", "it has a step", "write t[a:b]", USAGE)

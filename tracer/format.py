@@ -13,6 +13,8 @@ else, and is all that `memsc.analysis` may import from the tracer.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,9 +266,26 @@ def decode_session(data: bytes, path: Path) -> Session:
             "upgrade memsc",
         )
     try:
-        return msgspec.json.decode(data, type=Session)
+        session = msgspec.json.decode(data, type=Session)
     except msgspec.ValidationError as error:
         raise MemscError(what, f"damaged session ({error})", "record it again") from error
+    wrong = _contradiction(session)
+    if wrong:
+        raise MemscError(what, f"damaged session ({wrong})", "record it again")
+    return session
+
+
+def _contradiction(session: Session) -> str | None:
+    """What no session of memsc's says: every figure would be wrong."""
+    scale = session.clock.ns_per_cycle
+    if not (math.isfinite(scale) and scale > 0):
+        return f"a cycle of {scale} ns"
+    unknown = {r.arm for r in session.rounds} - set(session.arms)
+    if unknown:
+        return f"rounds of {', '.join(sorted(unknown))}, an arm it does not describe"
+    keys = Counter(r.key for r in session.rounds)
+    twice = next((key for key, count in keys.items() if count > 1), None)
+    return f"round {twice.round} of {twice.arm}/{twice.case} twice" if twice else None
 
 
 class _Versioned(msgspec.Struct):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 """The files a trace's tables are made of, wherever they lie."""
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memsc.runtime.errors import MemscError
+
+NAMES = ("arm", "case", "syscall")
+_ROUND = {"arm", "case", "round"}
+_STAMPS = {"called", "posted", "picked", "executed", "completed"}
+# Every figure comes from these columns: one of another type would give wrong ones in silence.
+CHECKED = {
+    "calls": _ROUND | _STAMPS | {"pid", "tid", "syscall", "number", "result", "flags"},
+    "timings": _ROUND | {"recording", "calls", "cycles"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,26 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
                 f"it has no column {', '.join(sorted(missing))}",
                 "record again with this memsc",
             )
-        return file.read(columns=list(columns) if columns is not None else None)
+        table = file.read(columns=list(columns) if columns is not None else None)
+    if part.table in CHECKED:
+        _check(part, table)
+    return table
+
+
+def _check(part: Part, table: pa.Table) -> None:
+    for field in table.schema:
+        named = pa.types.is_dictionary(field.type) and pa.types.is_string(field.type.value_type)
+        right = named if field.name in NAMES else field.type == pa.int64()
+        why = None
+        if field.name not in CHECKED[part.table]:
+            continue  # another's column, or a later version's
+        if not right:
+            why = f"its column {field.name} has the type {field.type}"
+        elif table[field.name].null_count:
+            why = f"its column {field.name} has empty values"
+        if why:
+            remedy = "it was not written by memsc, or changed since: record again"
+            raise MemscError(f"cannot read {part.path}", why, remedy)
 
 
 def columns_of(part: Part) -> list[str]:
