@@ -65,7 +65,8 @@ def test_slow_calls_beside_a_busy_program_are_laid_to_it(recorded: ma.Trace) -> 
     assert memsc.tail.df_worst(3)["cause"].str.contains("preempted by").any()
     noise = recorded.noise.df_noise()
     there = noise[(noise["arm"] == "memsc") & (noise["side"] == "service")]
-    assert there["what"].isin(["stress-ng-cpu", "sh"]).any()
+    # A short round may see no more of stress-ng than its parent, before the child has its name.
+    assert there["what"].str.startswith(("stress-ng", "sh")).any()
     assert (there["share"] <= 1).all()
 
 

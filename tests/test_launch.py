@@ -61,6 +61,7 @@ def test_the_environment_is_what_the_design_says() -> None:
         "MEMSC_RING_POLICY": "wait",
         "MEMSC_DIRECTORY": "/nonexistent",
         "MEMSC_KEEP": "1",
+        "MEMSC_PROBE_EVERY": "1",
     }
 
 
