@@ -115,6 +115,8 @@ static bool depose(struct memsc_worker *worker)
     struct memsc_entry *entry = &process->pages->page[(name - 1) / MEMSC_PAGE_ENTRIES]
                                      .entries[(name - 1) % MEMSC_PAGE_ENTRIES];
     atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
+    /* It goes on with its call on this CPU, and the new poller must let it. */
+    atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
     service->poller = worker;
     worker->reign = reign;
     worker->serving = true;
@@ -143,6 +145,8 @@ static void worker_main(void *argument)
             memsc_poll(worker);
             memsc_lock(&service->lock);
             service->free++;
+            if (service->poller != worker) /* deposed, and its call is over */
+                atomic_fetch_sub_explicit(&service->pooled, 1, memory_order_relaxed);
         } else if (job) {
             service->first = job->next;
             if (!service->first)
@@ -164,13 +168,34 @@ static void worker_main(void *argument)
     memsc_thread_exit();
 }
 
+/* Whether a takeover would help the calling thread; called with the lock held. Not if no call keeps
+ * the poller; nor if that call is all that the thread waits for, since a successor would only take the
+ * CPU from it. But a thread that sleeps has waited so long that it may be for ever: once its entry
+ * is known to be in a call, it need not look again. */
+static bool takeover_helps(const struct memsc_process *process, const struct memsc_service *service)
+{
+    const struct memsc_self *self = memsc_self;
+    uint32_t name = service->poller
+                        ? atomic_load_explicit(&service->poller->in_call, memory_order_relaxed)
+                        : 0;
+    if (!name)
+        return false;
+    bool own = (name - 1) / MEMSC_PAGE_ENTRIES == (uint32_t)(self->slot - process->slots);
+    return !own || self->in_flight ||
+           atomic_load_explicit(&self->slot->sleeping, memory_order_relaxed) != MEMSC_AWAKE;
+}
+
 void memsc_service_ask_takeover(struct memsc_service *service)
 {
     if (memsc_turn_hurry(memsc_process, service))
         return;
     memsc_lock(&service->lock);
-    service->takeover = true;
-    atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);
+    bool helps = takeover_helps(memsc_process, service);
+    if (helps) {
+        service->takeover = true;
+        atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);
+    }
     memsc_unlock(&service->lock);
-    memsc_futex_wake(&service->work, INT32_MAX);
+    if (helps)
+        memsc_futex_wake(&service->work, INT32_MAX);
 }
