@@ -12,6 +12,7 @@
 #include "handshake.h"
 #include "kinds.h"
 #include "polls.h"
+#include "ready.h"
 #include "service.h"
 #include "table.h"
 #include "turn.h"
@@ -81,7 +82,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
         args[i] = entry->args[i];
     enum memsc_class class =
         row->conditional ? memsc_class_of(number, args, memsc_fd_may_block) : row->class;
-    if (class == MEMSC_POOL) {
+    if (class == MEMSC_POOL && !memsc_ready_now(number, args)) {
         memsc_hand_over(worker, slot, entry, status);
         return;
     }
