@@ -61,7 +61,7 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
 def _suite(case: str) -> str:
     if case == TRACING:
         return case
-    if case.startswith(("batch-", "peers-", "shared-", "causes")):
+    if case.startswith(("batch-", "peers-", "shared-", "layer-", "causes")):
         return case.partition("-")[0]
     return SUITES.get(case, "calls")
 

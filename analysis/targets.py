@@ -62,6 +62,10 @@ def _targets(trace: Trace) -> Iterator[Target]:
     def against(arm: str, case: str = "sync") -> Callable[[], float]:
         return lambda: off("ipi", case).mean / off(arm, case).mean
 
+    def layer() -> float:
+        added = off("memsc", "layer-with").p50 - off("memsc", "layer-without").p50
+        return added * trace.session.clock.ns_per_cycle
+
     def crowded() -> float:
         return off("memsc", "shared-8").p50 / off("memsc", "shared-1").p50
 
@@ -84,6 +88,8 @@ def _targets(trace: Trace) -> Iterator[Target]:
     yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.10)
     yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 20)
     yield _at_least("ipi ÷ memsc-scanner, sync, mean", against("memsc-scanner"), 2.3)
+    name = "memsc p50, ns that an unmodified program adds to the direct API"
+    yield _at_most(name, layer, 20)
     yield _at_most("memsc, 8 registered processes ÷ 1, sync, p50", crowded, 8)
     yield _at_most(
         "memsc, 8 registered processes, sync, p99.9 µs", crowded_tail, TIME_SLICE_US / 10

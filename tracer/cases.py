@@ -57,6 +57,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     every = dict.fromkeys(arms, 5 * scale)
     few = dict.fromkeys(arms, 3 * scale)
     once = dict.fromkeys(arms, 1 * scale)
+    one = {"memsc": 10 * scale}
     watched = dict.fromkeys(["memsc", *others.TRACERS], 2 * scale)
     beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
     many = dict.fromkeys(arms, 10 * scale)
@@ -66,6 +67,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     return {
         "limit": [line],
         "sync": [line, Case("sync", _sync, many, many)],
+        "layer": [Case("layer-without", _without, one), Case("layer-with", _with, one)],
         "batch": [
             Case(f"batch-{size}", _batch(size), every, once if size == BATCHES[-1] else {})
             for size in BATCHES
@@ -172,6 +174,17 @@ def _sync(launch: Launch, folder: Path) -> Work:
         ring_records=_RING,
         ring_holds_all=True,
     )
+
+
+def _without(launch: Launch, folder: Path) -> Work:
+    return replace(_sync(launch, folder), case="layer-without")
+
+
+def _with(launch: Launch, folder: Path) -> Work:
+    """As `sync`, by a program that knows nothing of memsc."""
+    file = folder / "timings"
+    command = (str(WORK), "library", str(_SYNC_CALLS), str(file))
+    return Work("layer-with", command, timings=file, ring_holds_all=True)
 
 
 def _recorded(launch: Launch, folder: Path, name: str, **how: Any) -> Work:

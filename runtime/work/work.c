@@ -5,6 +5,7 @@
  *   memsc-work sync CALLS FILE         synchronous getppid, one interval per call
  *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
  *   memsc-work shared COUNT CALLS FILE as sync, while COUNT processes in all are registered
+ *   memsc-work library CALLS FILE      the same by the C library, for the layer to forward
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *   memsc-work spin MILLISECONDS       nothing, without a pause: keeps a CPU busy
@@ -52,18 +53,24 @@ static void end(void)
     memsc_stop();
 }
 
+/* By the C library: plain system calls, unless the layer forwards them. */
+static void library_calls(size_t calls, uint64_t *array)
+{
+    for (size_t i = 0; i < WARM_UP; i++)
+        syscall(SYS_getppid);
+    for (size_t i = 0; i < calls; i++) {
+        uint64_t since = memsc_cycles();
+        syscall(SYS_getppid);
+        array[i] = memsc_cycles() - since;
+    }
+}
+
 static void sync_calls(size_t calls, const char *path)
 {
     uint64_t *array = intervals(calls);
     long result;
     if (plain()) {
-        for (size_t i = 0; i < WARM_UP; i++)
-            syscall(SYS_getppid);
-        for (size_t i = 0; i < calls; i++) {
-            uint64_t since = memsc_cycles();
-            syscall(SYS_getppid);
-            array[i] = memsc_cycles() - since;
-        }
+        library_calls(calls, array);
     } else {
         begin();
         for (size_t i = 0; i < WARM_UP; i++)
@@ -206,7 +213,12 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "sync"))
         sync_calls((size_t)positive(argv[2]), argv[3]);
-    else if (argc == 5 && !strcmp(argv[1], "batch")) {
+    else if (argc == 4 && !strcmp(argv[1], "library")) {
+        size_t calls = (size_t)positive(argv[2]);
+        uint64_t *array = intervals(calls);
+        library_calls(calls, array);
+        save(argv[3], array, calls);
+    } else if (argc == 5 && !strcmp(argv[1], "batch")) {
         long size = positive(argv[2]);
         if (size < 1 || size > MEMSC_PAGE_ENTRIES)
             fail(argv[2], EINVAL);
@@ -226,10 +238,11 @@ int main(int argc, char **argv)
     else if (argc == 3 && !strcmp(argv[1], "hits"))
         probe_hits((size_t)positive(argv[2]));
     else {
-        fprintf(stderr, "usage: memsc-work sync CALLS FILE | batch SIZE CALLS FILE | "
-                        "shared COUNT CALLS FILE | "
-                        "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
-                        "spin MILLISECONDS | hits COUNT\n");
+        fprintf(stderr,
+                "usage: memsc-work sync CALLS FILE | library CALLS FILE | batch SIZE CALLS FILE | "
+                "shared COUNT CALLS FILE | "
+                "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
+                "spin MILLISECONDS | hits COUNT\n");
         return 2;
     }
     return 0;
