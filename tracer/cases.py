@@ -180,7 +180,7 @@ def _without(launch: Launch, folder: Path) -> Work:
     return replace(_sync(launch, folder), case="layer-without")
 
 
-def _with(launch: Launch, folder: Path) -> Work:
+def _with(_: Launch, folder: Path) -> Work:
     """As `sync`, by a program that knows nothing of memsc."""
     file = folder / "timings"
     command = (str(WORK), "library", str(_SYNC_CALLS), str(file))
