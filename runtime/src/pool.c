@@ -175,9 +175,8 @@ static void worker_main(void *argument)
 static bool takeover_helps(const struct memsc_process *process, const struct memsc_service *service)
 {
     const struct memsc_self *self = memsc_self;
-    uint32_t name = service->poller
-                        ? atomic_load_explicit(&service->poller->in_call, memory_order_relaxed)
-                        : 0;
+    uint32_t name =
+        service->poller ? atomic_load_explicit(&service->poller->in_call, memory_order_relaxed) : 0;
     if (!name)
         return false;
     bool own = (name - 1) / MEMSC_PAGE_ENTRIES == (uint32_t)(self->slot - process->slots);
