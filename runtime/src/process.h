@@ -114,8 +114,9 @@ extern _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("ini
 
 static inline bool memsc_running(void)
 {
-    return memsc_process &&
-           atomic_load_explicit(&memsc_process->state, memory_order_acquire) == MEMSC_RUNNING;
+    /* Acquire: pairs with the release of a thread that makes it just now. */
+    struct memsc_process *process = __atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE);
+    return process && atomic_load_explicit(&process->state, memory_order_acquire) == MEMSC_RUNNING;
 }
 
 /* region.c: each 0 or -errno. */

@@ -92,7 +92,7 @@ static int check(struct memsc_options *options)
 
 static int private_mapping(void)
 {
-    if (memsc_process)
+    if (__atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE))
         return 0;
     long address = MEMSC_SYS(SYS_mmap, 0, PROCESS_BYTES, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -103,8 +103,26 @@ static int private_mapping(void)
         MEMSC_SYS(SYS_munmap, address, PROCESS_BYTES, 0, 0, 0, 0);
         return (int)error;
     }
-    memsc_process = (struct memsc_process *)address;
+    struct memsc_process *none = NULL;
+    /* Release: the mapping before the pointer that others find. Threads may start at the same time. */
+    if (!__atomic_compare_exchange_n(&memsc_process, &none, (struct memsc_process *)address, false,
+                                     __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
+        MEMSC_SYS(SYS_munmap, address, PROCESS_BYTES, 0, 0, 0, 0);
     return 0;
+}
+
+/* Takes the start upon itself; false if another thread has done so and succeeded. */
+static bool begin_start(struct memsc_process *process)
+{
+    for (;;) {
+        uint32_t state = MEMSC_STOPPED;
+        if (atomic_compare_exchange_strong(&process->state, &state, MEMSC_STARTING))
+            return true;
+        if (state != MEMSC_STARTING)
+            return false;
+        const struct timespec a_while = {.tv_nsec = 50000};
+        MEMSC_SYS(SYS_nanosleep, &a_while, 0, 0, 0, 0, 0);
+    }
 }
 
 static void set_up(struct memsc_process *process, const struct memsc_options *options)
@@ -141,8 +159,7 @@ int memsc_process_start(const struct memsc_options *given)
     if (error || (error = private_mapping()))
         return error;
     struct memsc_process *process = memsc_process;
-    uint32_t stopped = MEMSC_STOPPED;
-    if (!atomic_compare_exchange_strong(&process->state, &stopped, MEMSC_STARTING))
+    if (!begin_start(process))
         return -EALREADY;
     memsc_thread_forget();
     set_up(process, &options);
