@@ -123,6 +123,8 @@ class Blame:
         return self._blamed(keep, cut)
 
     def _edge(self, sketch: Sketch, q: float) -> float:
+        if self._trace.session.snapshot:
+            return float("inf")  # of chosen calls no percentile is known
         histogram = sketch.histograms[-1]
         return histogram.ceiling(q) if histogram.above(q) >= SAMPLES_ABOVE else float("inf")
 

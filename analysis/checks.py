@@ -123,7 +123,7 @@ class Checks:
         rounds = [r for r in self._trace.session.rounds if r.arm == arm]
         recorded = [r for r in rounds if r.recording]
         lost = _total([side.lost] if side.lost is not None else [r.lost for r in rounds])
-        found = [_lost(arm, lost)]
+        found = [_lost(arm, lost), *self._sample(arm)]
         sums = [_total([getattr(r, name) for r in recorded]) for name in ("calls", "lost", "made")]
         calls, missing, made = sums
         if calls is None or missing is None or made is None:
@@ -148,10 +148,21 @@ class Checks:
         found.append(Check(arm, "failed_rounds", len(failed), 0, not failed, says))
         return found
 
+    def _sample(self, arm: str) -> list[Check]:
+        """Whether the calls that are there stand for all: those of a snapshot were chosen."""
+        snapshot, side = self._trace.session.snapshot, self._trace.session.arms[arm]
+        if snapshot is None:
+            return []
+        says = snapshot.why
+        if side.over is not None and side.calls:
+            share = f"{100 * side.over / side.calls:.3g} %"
+            says = f"{says}: {side.over} of {side.calls} calls are over ({share}), {side.kept} kept"
+        return [Check(arm, "all_kept", None, None, False, says, withholds=True)]
+
     def _rows(self, arm: str) -> list[Check]:
         """Whether the files hold what the session wrote: a part may have been removed or added."""
         session = self._trace.session
-        told = _total([r.calls for r in session.rounds])
+        told = _total([r.calls if r.kept is None else r.kept for r in session.rounds])
         if told is None or not session.complete or arm != self._arms[0]:
             return []  # once is enough: files are not an arm's own
         rows = self._trace.rows(CALLS)
@@ -214,6 +225,9 @@ class Checks:
         promised = self._trace.session.arms[arm].transport in _SILENT
         promised = promised and self._trace.session.arms[arm].service != "scanner"
         expected = 0.0 if promised and name in _PROMISED else None
+        snapshot = self._trace.session.snapshot
+        if snapshot is not None:
+            return Check(arm, full, None, expected, None, snapshot.why)
         mine = events[(events["arm"] == arm) & events[name].notna()]
         status = self._trace.session.probes.get(probe)
         if mine.empty:

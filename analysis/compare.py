@@ -118,9 +118,14 @@ class Comparison:
     Args:
         base: what it was.
         new: what it is now.
+
+    Raises:
+        MemscError: one holds snapshots, chosen calls that stand for no others.
     """
 
     def __init__(self, base: Trace, new: Trace) -> None:
+        for side in (base, new):
+            side.stages.need_sample(f"cannot compare {side.name}")
         self.base = base
         self.new = new
         self._resampled: dict[Cell, tuple[Resampled, Resampled]] = {}

@@ -87,6 +87,8 @@ def export(trace: Trace, name: str, path: Path, options: Options | None = None) 
         )
     if name not in FORMATS:
         raise MemscError(what, "unknown format", f"choose from {', '.join(FORMATS)}", USAGE)
+    if name in _OF_ALL_CALLS:
+        trace.stages.need_sample(what)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         said = FORMATS[name](trace, temporary, options)
@@ -198,6 +200,7 @@ def _of_threads(write: Callable[[Trace, str, Path], str], probe: str) -> Export:
     return lambda trace, path, options: write(narrowed(trace, options), probe, path)
 
 
+_OF_ALL_CALLS = ("hgrm", "hlog", "folded", "flamegraph", "speedscope")
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
     "hlog": lambda trace, path, _: write_hlog(trace, path),

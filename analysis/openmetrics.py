@@ -64,7 +64,8 @@ def _samples(summary: Json) -> Iterator[Sample]:
 
 
 def _stage(labels: dict[str, str], figures: dict[str, Any]) -> Iterator[Sample]:
-    yield "memsc_stage_mean_seconds", labels, figures["mean_ns"] * 1e-9
+    if figures["mean_ns"] is not None:
+        yield "memsc_stage_mean_seconds", labels, figures["mean_ns"] * 1e-9
     for name, q in PERCENTILES.items():
         value = figures[f"{name}_ns"]
         if value is not None:

@@ -144,6 +144,7 @@ def _short_ns(value: float, _: int | None) -> str:
 
 def cells_of(stages: Stages, case: str | None) -> list[Cell]:
     """The cells of every system call together in one case, one per arm and mode."""
+    stages.need_sample("cannot draw the stages")
     cells = [cell for cell in stages.cells() if cell.syscall == ALL]
     cases = sorted({cell.case for cell in cells}, key=natural)
     wanted = case or (cases[0] if cases else None)

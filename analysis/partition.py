@@ -83,6 +83,7 @@ def summarise_partition(partition: Partition, selection: Selection) -> Summary |
 
 def _summary(partition: Partition, folder: TraceFolder, selection: Selection) -> Summary:
     session = folder.session
+    Trace(folder).stages.need_sample(f"cannot count in {folder.path.name}")
     cells = scan(folder, selection, units=session.clock.ns_per_cycle * UNITS).with_all()
     checks = Checks(folder, lambda: cells, Trace(folder).arms, 1 / UNITS)
     few = {cell: _few(blocks) for cell, blocks in cells.sketches.items()}

@@ -23,6 +23,7 @@ R = TypeVar("R")
 NOT_ASKED_FOR = "not asked for"
 REFUSED = "refused"
 DAMAGED = "damaged"
+NOT_KEPT = "not kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Missing:
 
     Attributes:
         probe: its name.
-        kind: `NOT_ASKED_FOR`, `REFUSED` or `DAMAGED`.
+        kind: `NOT_ASKED_FOR`, `REFUSED`, `DAMAGED` or `NOT_KEPT`.
         reason: one phrase for people.
     """
 
@@ -130,15 +131,18 @@ def table_of(folder: TraceFolder, probe: str) -> str:
 
 def _missing(folder: TraceFolder, probe: str, columns: Collection[str]) -> Iterator[Missing]:
     status, table = folder.session.probes.get(probe), table_of(folder, probe)
+    snapshot = folder.session.snapshot
     rows = folder.rows(table)
     if rows == 0 and status is None:
         yield Missing(probe, NOT_ASKED_FOR, "the probe was not asked for")
     elif rows == 0 and status is not None and not status.attached:
         reason = status.reason or "no reason is given"
         yield Missing(probe, REFUSED, f"the probe was refused: {reason}")
-    elif status is not None and status.seen is not None and rows < status.seen:
+    elif not snapshot and status is not None and rows < (status.seen or 0):
         reason = f"the table is damaged: {status.seen} events were recorded, {rows} are there"
         yield Missing(probe, DAMAGED, reason)
+    elif rows == 0 and snapshot:
+        yield Missing(probe, NOT_KEPT, f"{snapshot.why}: none of its events")
     elif rows == 0 and status is not None and status.seen is None:
         yield Missing(probe, DAMAGED, "the session was cut short before it wrote an event")
     elif lacking := _lacking(folder, table, columns):

@@ -11,6 +11,7 @@ import pandas as pd
 from memsc.analysis.scan import ALL, Cell, Cells
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.statistics import PERCENTILES, Resampled, insufficient
+from memsc.runtime.errors import MemscError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,15 +33,33 @@ class Stages:
         cells: gives the sketches; called when first needed.
         ns_per_cycle: the trace's clock.
         order: arms in the order they are shown.
+        chosen: why these calls are no sample of all calls, if so: then no distribution is known.
     """
 
     def __init__(
-        self, cells: Callable[[], Cells], ns_per_cycle: float, order: Sequence[str]
+        self,
+        cells: Callable[[], Cells],
+        ns_per_cycle: float,
+        order: Sequence[str],
+        chosen: str | None = None,
     ) -> None:
+        self.chosen = chosen
         self._cells = cells
         self.ns_per_cycle = ns_per_cycle
         self._order = list(order)
         self._resampled: dict[Cell, Resampled] = {}
+
+    def need_sample(self, what: str) -> None:
+        """Refuses figures of the distribution where the calls were chosen.
+
+        Args:
+            what: what was to be done.
+
+        Raises:
+            MemscError: they were.
+        """
+        if self.chosen:
+            raise MemscError(what, self.chosen, "record again without --snapshot")
 
     def cells(self) -> list[Cell]:
         """What is reported together, in the order it is shown."""
@@ -123,6 +142,13 @@ class Stages:
             "max_ns": int(whole.maxs[quantity]) * ns,
             "interval": resampled.resampling.basis if intervals else "none",
         }
+        if self.chosen:
+            # Only the slowest call of all is known to be among them.
+            unknown = dict.fromkeys(("mean_ns", "share", "max_ns"), float("nan"))
+            if QUANTITIES[quantity] == TOTAL:
+                unknown.pop("max_ns")
+            reasons = {f"{p}_reason": self.chosen for p in PERCENTILES}
+            return row | unknown | reasons | {"interval": "none"}
         reasons = {p: insufficient(whole, quantity, q) for p, q in PERCENTILES.items()}
         known = [p for p, reason in reasons.items() if reason is None]
         row.update({f"{p}_reason": reason for p, reason in reasons.items()})

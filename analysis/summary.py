@@ -34,7 +34,8 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
+        `timings`, `snapshot` (or null), `perturbation`, `perturbation_at_start`, `environment`,
+        `clock`, `isolation`,
         `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
         case named in `case`.
     """
@@ -47,6 +48,7 @@ def summarise(trace: Trace) -> Json:
         "created": session.created,
         "command": session.command,
         "complete": session.complete,
+        "snapshot": msgspec.to_builtins(session.snapshot),
         "verdict": {"withheld": bool(reasons), "reasons": reasons},
         "arms": _arms(trace),
         "ratios": [] if reasons else records(trace.ratios.df_ratios()),

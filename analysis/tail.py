@@ -52,7 +52,7 @@ class Bands:
             ends, so n may differ from the nominal number by the calls of one bin.
         """
         rows: list[dict[str, Any]] = []
-        for cell in self._stages.cells():
+        for cell in self._sampled():
             sketch = self._stages.resampled(cell).whole
             edges = [_calls_up_to(sketch, q) for q in BANDS]
             for low, high, start, end in zip(
@@ -73,7 +73,7 @@ class Bands:
             the stage's part of the total's excess; shares add up to 1.
         """
         rows: list[dict[str, Any]] = []
-        for cell in self._stages.cells():
+        for cell in self._sampled():
             sketch = self._stages.resampled(cell).whole
             body = self._row(cell, sketch, slice(0, _calls_up_to(sketch, BODY)))
             tail = self._row(cell, sketch, slice(_calls_up_to(sketch, TAIL), None))
@@ -86,6 +86,9 @@ class Bands:
                 figures = (stage, *means, means[1] - means[0], share)
                 rows.append(dict(zip(_EXCESS, (*cell, *figures), strict=True)))
         return pd.DataFrame(rows, columns=_EXCESS)
+
+    def _sampled(self) -> list[Cell]:
+        return [] if self._stages.chosen else self._stages.cells()
 
     def plot_bands(self, case: str | None = None) -> Figure:
         """Draws `df_bands`: mean stage shares by band of the total latency, one panel per arm.

@@ -145,7 +145,9 @@ def _words(name: str) -> str:
 
 
 def cases_of(summary: Json) -> list[str]:
-    """The cases of any arm, in the order they are shown."""
+    """The cases of any arm, in the order they are shown; none where calls were chosen."""
+    if summary["snapshot"]:
+        return []
     found = {case: None for arm in summary["arms"].values() for case in arm["cases"]}
     return sorted(found, key=natural)
 

@@ -83,7 +83,9 @@ class Trace:
     @cached_property
     def stages(self) -> Stages:
         """Where the time of a call goes."""
-        return Stages(lambda: self.cells, self.session.clock.ns_per_cycle, self.arms)
+        snapshot = self.session.snapshot
+        chosen = snapshot.why if snapshot else None
+        return Stages(lambda: self.cells, self.session.clock.ns_per_cycle, self.arms, chosen)
 
     @cached_property
     def tail(self) -> Tail:

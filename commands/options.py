@@ -12,6 +12,7 @@ from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
     from memsc.runtime.launch import Launch
+    from memsc.tracer.format import Snapshot
 
 
 def add_cpus(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,42 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not measure first, for a second, what recording and the probes cost",
     )
+
+
+def add_snapshot(parser: argparse.ArgumentParser) -> None:
+    """Declare the wish to keep slow calls only."""
+    parser.add_argument(
+        "--snapshot",
+        metavar="EXPR",
+        help="keep only calls as 'total>50us' says (or post, poll, execute, complete; ns, us, ms, "
+        "s), and the calls and events around them; all are counted",
+    )
+    parser.add_argument(
+        "--snapshot-window", metavar="TIME", help="what is kept before and after each (1ms)"
+    )
+    parser.add_argument(
+        "--snapshot-count",
+        type=int,
+        metavar="N",
+        help="end each run after N such calls; by default it goes on",
+    )
+
+
+def snapshot_of(args: argparse.Namespace) -> Snapshot | None:
+    """The snapshots that were asked for.
+
+    Raises:
+        MemscError: an expression that is none, or an option that has no use without one.
+    """
+    from memsc.tracer.snapshot import parse
+
+    if args.snapshot is not None:
+        return parse(args.snapshot, args.snapshot_window, args.snapshot_count)
+    for name in ("window", "count"):
+        if getattr(args, f"snapshot_{name}") is not None:
+            what, why = f"--snapshot-{name}", "it is about --snapshot, which is not given"
+            raise MemscError(what, why, "give that too", USAGE)
+    return None
 
 
 def add_program(parser: argparse.ArgumentParser) -> None:

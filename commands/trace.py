@@ -16,10 +16,12 @@ from memsc.commands.options import (
     add_isolation,
     add_patience,
     add_program,
+    add_snapshot,
     announce,
     command_of,
     patient,
     say,
+    snapshot_of,
 )
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -87,6 +89,7 @@ class Command:
         parser.add_argument(
             "--duration", type=_seconds, metavar="S", help="stop after so many seconds"
         )
+        add_snapshot(parser)
         add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
@@ -107,6 +110,7 @@ class Command:
             raise MemscError(f"--ring {args.ring}", why, "give a smaller number", USAGE)
         if args.live:
             _needs_terminal()
+        snapshot = snapshot_of(args)
         check(command[0])
         template = patient(args, Launch(ring_records=args.ring, ring_policy=args.when_full))
         asked = product(args.transport.split(","), args.service.split(","))
@@ -116,7 +120,13 @@ class Command:
         announce(arms, notes)
         writer = TraceWriter(folder)
         session = TraceSession(
-            writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
+            writer,
+            command,
+            arms,
+            probes,
+            isolate=args.isolate,
+            calibrate=args.calibrate,
+            snapshot=snapshot,
         )
         names = [arm.arm for arm in arms]
         run = partial(_rounds, session, names, command, args)
@@ -159,13 +169,21 @@ def _attach(args: argparse.Namespace) -> int:
             raise MemscError(f"--pid with {option}", why, "leave one of them out", USAGE)
     if args.live:
         _needs_terminal()
+    snapshot = snapshot_of(args)
     region = find(args.pid)
     launch = launch_of(region)
     probes = known_probes(args.probes)
     folder = prepare_output(args.output, args.force)
     announce([launch], [])
     command = ["memsc", "trace", "--pid", str(args.pid), region.program]
-    session = TraceSession(TraceWriter(folder), command, [launch], probes, calibrate=args.calibrate)
+    session = TraceSession(
+        TraceWriter(folder),
+        command,
+        [launch],
+        probes,
+        calibrate=args.calibrate,
+        snapshot=snapshot,
+    )
 
     def run() -> int:
         if not record(session, region, args.duration).calls:

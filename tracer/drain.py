@@ -14,6 +14,7 @@ from memsc.runtime.library import syscall_name
 from memsc.runtime.region import Counts, Region, regions
 from memsc.tracer import tasks
 from memsc.tracer.format import RoundKey
+from memsc.tracer.snapshot import Filter
 from memsc.tracer.writer import TraceWriter
 
 # Encoding costs the service's CPU more than copying does: it waits until the round is over, or
@@ -27,7 +28,7 @@ class Drain:
     """The regions of one round.
 
     Args:
-        writer: where the calls go.
+        writer: where the calls go; a snapshot's filter gets them at once.
         key: the round.
         source: the folder where its processes make their region files; or the region of a program
             that runs already and goes on afterwards.
@@ -37,8 +38,9 @@ class Drain:
             is as rare as the rings' filling allows.
     """
 
-    def __init__(self, writer: TraceWriter, key: RoundKey, source: Path | Region) -> None:
+    def __init__(self, writer: TraceWriter | Filter, key: RoundKey, source: Path | Region) -> None:
         self._writer = writer
+        self._most = 0 if isinstance(writer, Filter) else _HELD
         self._key = key
         self._folder = source if isinstance(source, Path) else None
         self._open: dict[Path, Region] = {}
@@ -110,7 +112,7 @@ class Drain:
         if self.eager:
             self._latest.append(records)
         self.calls += len(records)
-        if sum(len(held) for _, held in self._held) > _HELD:
+        if sum(len(held) for _, held in self._held) > self._most:
             self._write()
 
     def _close(self, path: Path, region: Region) -> None:

@@ -143,6 +143,21 @@ class Clock(msgspec.Struct, frozen=True):
         return self.anchor_cycles + np.rint(since).astype(np.int64)
 
 
+class Snapshot(msgspec.Struct, frozen=True):
+    """Which calls a session kept: those of which a stage took longer, and what was around them."""
+
+    expression: str
+    stage: str  # or "total"
+    threshold_ns: int
+    window_ns: int  # before and after
+    count: int | None = None  # slow calls after which a round stopped; null went on
+
+    @property
+    def why(self) -> str:
+        """Why no figure of the kept calls is one of all calls."""
+        return f"only calls with {self.expression} and those around them were kept"
+
+
 class Arm(msgspec.Struct, frozen=True):
     """One side of a comparison. Counts are null until the session has drained its last round."""
 
@@ -153,6 +168,8 @@ class Arm(msgspec.Struct, frozen=True):
     calls: int | None = None
     lost: int | None = None
     made: int | None = None
+    over: int | None = None  # of a snapshot: calls over the threshold,
+    kept: int | None = None  # and those that its tables hold
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -177,6 +194,8 @@ class Round(msgspec.Struct, frozen=True):
     local: int | None = None
     stopped: str | None = None  # why the session ended it: "interrupted", "duration", "snapshot"
     attached: bool = False  # the program ran before, and went on
+    over: int | None = None  # of a snapshot, as in `Arm`; `calls` are all that were recorded
+    kept: int | None = None
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None
 
@@ -241,6 +260,7 @@ class Session(msgspec.Struct, frozen=True):
     probes: dict[str, ProbeStatus] = {}
     isolation: Isolation | None = None
     perturbation: dict[str, Any] | None = None
+    snapshot: Snapshot | None = None
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""

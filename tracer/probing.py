@@ -13,6 +13,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.attach import Helper, Loaded
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import ProbeStatus
+from memsc.tracer.snapshot import Filter
 from memsc.tracer.stacks import Stacks
 from memsc.tracer.writer import TraceWriter
 
@@ -35,6 +36,7 @@ class Probing:
         status: what the trace says of each.
         usable: names of those that can be attached.
         notes: what the user should be told.
+        snapshot: gets the round's events instead of the writer.
     """
 
     def __init__(self, writer: TraceWriter, wanted: Sequence[str], elevation: Elevation) -> None:
@@ -48,6 +50,7 @@ class Probing:
         self.status = {name: ProbeStatus(attached=False) for name in wanted}
         self.usable: set[str] = set()
         self.notes: list[str] = []
+        self.snapshot: Filter | None = None
 
     def load(self, cpus: Collection[int]) -> None:
         """Start the helper, compile, and attach what disturbs nothing."""
@@ -172,7 +175,7 @@ class Probing:
             if self._stacks is not None and probe.tables:
                 events = self._stacks.translate(probe.tables[0], events)
             units = {column.name: column.unit for column in probe.columns}
-            self._writer.events(name, events, {"kind": probe.kind_names}, units)
+            (self.snapshot or self._writer).events(name, events, {"kind": probe.kind_names}, units)
             self._seen[name] += len(events)
 
     def finish_round(self, probes: Sequence[str]) -> None:

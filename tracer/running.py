@@ -82,7 +82,8 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     (arm,) = session.arms
     probes = session.probing.of_round(check=False)
     before, recording = region.counts(), region.recording
-    drain = Drain(session.writer, RoundKey(arm, "program", 0), region)
+    snapshot = session.filter()
+    drain = Drain(snapshot or session.writer, RoundKey(arm, "program", 0), region)
     pid, watched = region.pid, os.pidfd_open(region.pid)
     interrupted: KeyboardInterrupt | None = None
     stopped: str | None = None
@@ -92,7 +93,13 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         region.drain()  # what was left there is no part of this
         region.recording = True
         stopped = watch(
-            watched, session.probing, drain, probes, duration_s=duration_s, look=session.look
+            watched,
+            session.probing,
+            drain,
+            probes,
+            duration_s=duration_s,
+            look=session.look,
+            snapshot=snapshot,
         )
     except KeyboardInterrupt as error:
         interrupted, stopped = error, "interrupted"
@@ -104,6 +111,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     session.quiet.ran(counted)
     drain.finish()
     session.probing.finish_round(probes)
+    over, kept = session.settled(snapshot)
     session.writer.flush()
     done = Round(
         arm=arm,
@@ -119,6 +127,8 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         lost=drain.counts.dropped - before.dropped,
         stopped=stopped,
         attached=True,
+        over=over,
+        kept=kept,
     )
     session.add(done)
     if interrupted is not None:

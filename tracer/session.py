@@ -26,9 +26,11 @@ from memsc.tracer.companion import companion
 from memsc.tracer.drain import Drain
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.ending import endings
-from memsc.tracer.format import Arm, Round, RoundKey, Session
+from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
+from memsc.tracer.snapshot import Filter
+from memsc.tracer.sums import described, measures, sums
 from memsc.tracer.watch import watch
 from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter
@@ -46,6 +48,7 @@ class TraceSession:
         probes: names of the probes to use.
         isolate: keep everything else off the application's CPUs.
         calibrate: measure first what recording and the probes cost, which takes a second.
+        snapshot: keep only slow calls and what is around them.
 
     Raises:
         MemscError: the session's folder cannot be made. Probes that cannot be used are no error:
@@ -61,6 +64,7 @@ class TraceSession:
         *,
         isolate: bool = False,
         calibrate: bool = True,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self.writer = writer
         self._arms = {arm.arm: arm for arm in arms}
@@ -80,6 +84,7 @@ class TraceSession:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=list(command),
             clock=self.clock.fit(),
+            snapshot=snapshot,
         )
 
     def __enter__(self) -> Self:
@@ -108,7 +113,7 @@ class TraceSession:
             self._session,
             environment=environment.describe(topology=machine),
             clock=self.clock.fit(),
-            arms={name: _arm(launch) for name, launch in self._arms.items()},
+            arms={name: described(launch) for name, launch in self._arms.items()},
         )
         self.quiet.begin(application, service, self._spin)
         self.probing.load(application | service)
@@ -225,7 +230,8 @@ class TraceSession:
             probe_every=PROBE_EVERY if STATIC in probes else 1,
         )
         key = RoundKey(arm, work.case, number)
-        drain = Drain(self.writer, key, folder)
+        snapshot = self.filter()
+        drain = Drain(snapshot or self.writer, key, folder)
         started = self.clock.sample()
         interrupted: KeyboardInterrupt | None = None
         stopped: str | None = None
@@ -243,7 +249,7 @@ class TraceSession:
             )
             try:
                 watched = None if work.ring_holds_all else drain
-                stopped = self._run(target, watched, probes, duration_s)
+                stopped = self._run(target, watched, probes, duration_s, snapshot)
                 if stopped:
                     target.end()
             except KeyboardInterrupt as error:
@@ -255,6 +261,7 @@ class TraceSession:
         ended = self.clock.sample()
         drain.finish()
         self.probing.finish_round(probes)
+        over, kept = self.settled(snapshot)
         made = drain.counts
         self._write_timings(key, work, recording, ended[0] - started[0], made.made)
         self.writer.flush()
@@ -276,8 +283,10 @@ class TraceSession:
             made=made.made,
             unfinished=made.unfinished if recording else None,
             local=made.local,
-            measures=_measures(work),
+            measures=measures(work),
             stopped=stopped,
+            over=over,
+            kept=kept,
         )
         self.add(done)
         shutil.rmtree(folder, ignore_errors=True)
@@ -291,6 +300,7 @@ class TraceSession:
         drain: Drain | None,
         probes: Sequence[str],
         duration_s: float | None = None,
+        snapshot: Filter | None = None,
     ) -> str | None:
         """Let a program on hold run to its end; or why it is to be ended."""
         self.probing.begin(probes, target.pid)
@@ -299,7 +309,13 @@ class TraceSession:
         try:
             target.go()
             stopped = watch(
-                watched, self.probing, drain, probes, duration_s=duration_s, look=self.look
+                watched,
+                self.probing,
+                drain,
+                probes,
+                duration_s=duration_s,
+                look=self.look,
+                snapshot=snapshot,
             )
             if stopped is None:
                 target.process.wait()
@@ -308,6 +324,20 @@ class TraceSession:
             os.close(watched)
             self.probing.end(probes)
             self.quiet.ran(start)
+
+    def filter(self) -> Filter | None:
+        """What stands before the writer during a round: if asked for, it keeps snapshots only."""
+        wish = self._session.snapshot
+        self.probing.snapshot = wish and Filter(self.writer, wish, self.clock.fit)
+        return self.probing.snapshot
+
+    def settled(self, snapshot: Filter | None) -> tuple[int | None, int | None]:
+        """Write what is left of a round's snapshots; calls over the threshold, and calls kept."""
+        self.probing.snapshot = None
+        if snapshot is None:
+            return None, None
+        snapshot.settle()
+        return snapshot.over, snapshot.kept
 
     def _write_timings(
         self, key: RoundKey, work: Work, recording: bool, cycles: int, made: int
@@ -349,7 +379,7 @@ class TraceSession:
 
     def _save(self, complete: bool) -> None:
         arms = {
-            name: msgspec.structs.replace(arm, **_sums(name, self._rounds))
+            name: msgspec.structs.replace(arm, **sums(name, self._rounds))
             for name, arm in self._session.arms.items()
         }
         self._session = msgspec.structs.replace(
@@ -361,25 +391,3 @@ class TraceSession:
             complete=complete,
         )
         self.writer.session(self._session)
-
-
-def _measures(work: Work) -> dict[str, float | None] | None:
-    if work.measures is None or not work.measures.exists():
-        return None
-    return msgspec.json.decode(work.measures.read_bytes(), type=dict[str, float | None])
-
-
-def _arm(launch: Launch) -> Arm:
-    return Arm(
-        transport=launch.transport,
-        service=None if launch.transport == "direct" else launch.service,
-        app_cpus=list(launch.app_cpus),
-        service_cpus=list(launch.service_cpus),
-    )
-
-
-def _sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
-    mine = [r for r in rounds if r.arm == arm and r.recording]
-    sums = {name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")}
-    # What a program made before it was attached to is nobody's to count.
-    return sums | ({"made": None} if any(r.attached for r in mine) else {})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from memsc.tracer.drain import Drain
 from memsc.tracer.probing import Probing
+from memsc.tracer.snapshot import Filter
 
 
 def watch(
@@ -20,6 +21,7 @@ def watch(
     *,
     duration_s: float | None = None,
     look: Callable[[Drain], None] | None = None,
+    snapshot: Filter | None = None,
 ) -> str | None:
     """Drain until a process has ended, or until there is a reason to stop.
 
@@ -30,24 +32,33 @@ def watch(
         probes: those of the round.
         duration_s: the longest it may take.
         look: told after each draining; what it sees is then as new as can be.
+        snapshot: what the round keeps; without, all of it.
 
     Returns:
-        The reason to stop: "duration"; None if the process has ended.
+        The reason to stop: "duration", or "snapshot" once there are enough; None if the process
+        has ended.
     """
     poll = select.poll()
     poll.register(process, select.POLLIN)
     end = math.inf if duration_s is None else time.monotonic() + duration_s
     if drain is not None:
-        drain.eager = look is not None
+        drain.eager = look is not None or snapshot is not None
     while True:
         wait = math.inf if drain is None else drain.interval_ms
         wait = min(wait, (end - time.monotonic()) * 1000)
         if poll.poll(None if wait == math.inf else max(wait, 0)):
             return None
         if drain is not None:
+            before = time.monotonic_ns()
             drain.step()
-            probing.drain(probes, everything=False)
+            probing.drain(probes, everything=snapshot is not None)
             if look is not None:
                 look(drain)
+            else:
+                drain.take_latest()
+            if snapshot is not None:
+                snapshot.settle(before)
+                if snapshot.enough(before):
+                    return "snapshot"
         if time.monotonic() >= end:
             return "duration"
