@@ -25,7 +25,7 @@ class Target:
     Attributes:
         name: what is judged.
         value: the figure; None if the trace does not hold what it is made from.
-        bound: `<= 1.15` or `>= 20`.
+        bound: `<= 1.08` or `>= 100`.
         held: None if the figure is not known.
         reason: why it is not known.
         run: False where nothing was run that it could be made from.
@@ -56,8 +56,18 @@ def _targets(trace: Trace) -> Iterator[Target]:
             raise KeyError("line")
         return off("memsc", "sync").p50 / (off("direct", "sync").p50 + line.p50)
 
+    def tail() -> float:
+        found = off("memsc", "sync")
+        if math.isnan(found.p999):
+            raise KeyError("too few calls of sync")
+        return found.p999 / found.p50
+
     def batch() -> float:
         return off("memsc", "batch-64").mean / off("direct", "batch-64").mean
+
+    def batched() -> float:
+        # As the thesis has it: whoever forwards by interrupts has no batches.
+        return off("ipi", "sync").mean / off("memsc", "batch-64").mean
 
     def against(arm: str, case: str = "sync") -> Callable[[], float]:
         return lambda: off("ipi", case).mean / off(arm, case).mean
@@ -84,10 +94,12 @@ def _targets(trace: Trace) -> Iterator[Target]:
             raise KeyError("other tracers")
         return slowdown(timed, OURS) / min(others)
 
-    yield _at_most("memsc sync p50 ÷ (direct p50 + cache-line round trip p50)", limit, 1.15)
-    yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.10)
-    yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 20)
-    yield _at_least("ipi ÷ memsc-scanner, sync, mean", against("memsc-scanner"), 2.3)
+    yield _at_most("memsc sync p50 ÷ (direct p50 + cache-line round trip p50)", limit, 1.08)
+    yield _at_most("memsc sync p99.9 ÷ p50", tail, 2.5)
+    yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.00)
+    yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 100)
+    yield _at_least("ipi, sync ÷ memsc, batch of 64, mean per call", batched, 200)
+    yield _at_least("ipi ÷ memsc-scanner, sync, mean", against("memsc-scanner"), 5)
     name = "memsc p50, ns that an unmodified program adds to the direct API"
     yield _at_most(name, layer, 20)
     yield _at_most("memsc, 8 registered processes ÷ 1, sync, p50", crowded, 8)
@@ -99,8 +111,8 @@ def _targets(trace: Trace) -> Iterator[Target]:
         yield _at_least(name, _over(timed, f"peers-{case}", "uring"), least)
         name = f"memsc ÷ the best peer, {_PEERS[case]}, mean"
         yield _at_most(name, _over_best(timed, f"peers-{case}"), 1.0)
-    yield _at_least("ipi ÷ memsc, dd bs=512, mean per call", against("memsc", "dd"), 1.76)
-    yield _at_least("ipi ÷ memsc, ls -l of 5000 files", against("memsc", "ls"), 1.44)
+    yield _at_least("ipi ÷ memsc, dd bs=512, mean per call", against("memsc", "dd"), 10)
+    yield _at_least("ipi ÷ memsc, ls -l of 5000 files", against("memsc", "ls"), 5)
     yield _at_most("memsc sync p50, recording on ÷ off", recording, 1.10)
     yield _at_most("slowdown at p50, memsc's recording ÷ the best other tracer's", tracing, 0.2)
     for case, beside in cause_targets.CASES.items():
