@@ -18,6 +18,7 @@ import pytest
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
+from memsc.tracer.capabilities import KEPT
 from memsc.tracer.elevate import COMMAND
 
 pytestmark = pytest.mark.bpf
@@ -111,6 +112,15 @@ def test_the_probes_of_an_ordinary_user(user: User) -> None:
         assert Path(f"/proc/{session.process.pid}").stat().st_uid == user.id
 
         assert session.ask("count 9973") == {"calls": 9973}
+        status = dict(
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{helper}/status").read_text().splitlines()
+            if line.startswith(("Cap", "NoNewPrivs"))
+        )
+        kept = sum(1 << bit for bit in KEPT.values())
+        assert status["NoNewPrivs"] == "1"
+        for name in ("CapEff", "CapPrm", "CapBnd"):
+            assert int(status[name], 16) & ~kept == 0
 
         # Root's processes are not his, nor is another user's.
         for pid in (os.getpid(), helper):

@@ -87,8 +87,7 @@ def find_headers(
     release = platform.release()
     if (modules / release / "build" / _MARK).exists():
         return Headers(None, release)
-    if not archive.exists():
-        _load_archive_module()
+    load_archive(modules, archive)
     if archive.exists():
         tree = _prepared(cache, f"kheaders-{release}", lambda new: _unpack(archive, new))
         return Headers(tree, release)
@@ -106,10 +105,16 @@ def find_headers(
     return Headers(tree, found.release, warning)
 
 
-def _load_archive_module() -> None:
-    """The archive may be a module; a kernel without it, or without modules, is no failure."""
+def load_archive(
+    modules: Path = Path("/lib/modules"), archive: Path = Path("/sys/kernel/kheaders.tar.xz")
+) -> None:
+    """Makes the kernel's own headers appear where they are needed and may be a module.
+
+    A kernel without it, or without modules, is no failure. Only root with all his power can.
+    """
+    built = (modules / platform.release() / "build" / _MARK).exists()
     modprobe = Path("/sbin/modprobe")
-    if os.geteuid() == 0 and modprobe.exists():
+    if not built and not archive.exists() and os.geteuid() == 0 and modprobe.exists():
         subprocess.run([modprobe, "-q", "kheaders"], check=False, capture_output=True)
 
 

@@ -19,9 +19,9 @@ from typing import Any, cast
 from memsc.probes.declaration import Probe, find, names
 from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
-from memsc.tracer import kernel, tasks, tracefs, wire
+from memsc.tracer import capabilities, kernel, tasks, tracefs, wire
 from memsc.tracer.bpf import Compiled, compile_text
-from memsc.tracer.headers import find_headers
+from memsc.tracer.headers import find_headers, load_archive
 from memsc.tracer.isolating import Isolating
 from memsc.tracer.isolation import recover
 from memsc.tracer.loaded import LoadedProbe, Places
@@ -282,6 +282,8 @@ def serve(user: int, asker: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     os.umask(0o022)
+    load_archive()  # a module, which only the powerful load
+    capabilities.drop()
     recover()
     with socket.socket(fileno=os.dup(0)) as connection:
         isolation = Isolating(user, asker)

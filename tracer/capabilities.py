@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Gives away, for good, what of root's power the privileged helper has no use for.
+
+The system calls are capabilities(7)'s and prctl(2)'s. Why each is kept stands in
+docs/decisions/0002-privileged-helper.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from pathlib import Path
+
+KEPT = {
+    "dac_override": 1,
+    "kill": 5,
+    "ipc_lock": 14,
+    "sys_ptrace": 19,
+    "sys_admin": 21,
+    "sys_nice": 23,
+    "sys_resource": 24,
+    "syslog": 34,
+    "perfmon": 38,
+    "bpf": 39,
+}
+
+_VERSION_3 = 0x20080522  # of linux/capability.h: two words of 32 bits for each set
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def effective() -> int:
+    """The capabilities this process can use, one bit each."""
+    status = Path("/proc/self/status").read_text()
+    return int(
+        next(line for line in status.splitlines() if line.startswith("CapEff")).split()[1], 16
+    )
+
+
+def drop() -> None:
+    """Keep `KEPT` only, as far as it is there, here and in whatever this process may execute.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    wanted = effective() & sum(1 << bit for bit in KEPT.values())
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for bit in range(last + 1):
+        if not wanted >> bit & 1:
+            _done(_libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0))
+    _done(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    words = [wanted & 0xFFFFFFFF, wanted >> 32]
+    # Effective, permitted, inheritable; first the low words of all three.
+    sets = struct.pack("6I", words[0], words[0], 0, words[1], words[1], 0)
+    _done(_libc.capset(struct.pack("Ii", _VERSION_3, 0), sets))
+
+
+def _done(result: int) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
