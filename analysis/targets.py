@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from memsc.analysis import cause_targets
 from memsc.analysis.checks import NEGLIGIBLE
-from memsc.analysis.timings import PerCall, Timed
+from memsc.analysis.figures import Figures
+from memsc.analysis.timings import Timed
 from memsc.analysis.trace import Trace
-from memsc.analysis.tracing import OURS, slowdown, tracers
 
 ENOUGH_CALLS = 5_000_000
 TIME_SLICE_US = 3000  # what Linux gives a task that shares its CPU, about
@@ -45,87 +44,68 @@ def targets(trace: Trace) -> list[Target]:
 
 
 def _targets(trace: Trace) -> Iterator[Target]:
-    timed = trace.timings.per_call()
+    figures = Figures(trace)
+    yield from _speed(figures)
+    yield from _beside(figures)
+    yield from _observing(trace, figures)
+    yield _lost(trace)
+    yield from _invariants(trace)
 
-    def off(arm: str, case: str) -> PerCall:
-        return timed[Timed(arm, case, recording=False)]
 
-    def limit() -> float:
-        line = trace.timings.line()
-        if line is None:
-            raise KeyError("line")
-        return off("memsc", "sync").p50 / (off("direct", "sync").p50 + line.p50)
-
-    def tail() -> float:
-        found = off("memsc", "sync")
-        if math.isnan(found.p999):
-            raise KeyError("too few calls of sync")
-        return found.p999 / found.p50
-
-    def batch() -> float:
-        return off("memsc", "batch-64").mean / off("direct", "batch-64").mean
-
-    def batched() -> float:
-        # As the thesis has it: whoever forwards by interrupts has no batches.
-        return off("ipi", "sync").mean / off("memsc", "batch-64").mean
-
-    def against(arm: str, case: str = "sync") -> Callable[[], float]:
-        return lambda: off("ipi", case).mean / off(arm, case).mean
-
-    def layer() -> float:
-        added = off("memsc", "layer-with").p50 - off("memsc", "layer-without").p50
-        return added * trace.session.clock.ns_per_cycle
-
-    def crowded() -> float:
-        return off("memsc", "shared-8").p50 / off("memsc", "shared-1").p50
-
-    def crowded_tail() -> float:
-        ns = off("memsc", "shared-8").p999 * trace.session.clock.ns_per_cycle
-        if math.isnan(ns):
-            raise KeyError("too few calls among 8 processes")
-        return ns / 1000
-
-    def recording() -> float:
-        return timed[Timed("memsc", "sync", recording=True)].p50 / off("memsc", "sync").p50
-
-    def tracing() -> float:
-        others = [slowdown(timed, name) for name in tracers(timed)[1:]]
-        if not others:
-            raise KeyError("other tracers")
-        return slowdown(timed, OURS) / min(others)
-
-    yield _at_most("memsc sync p50 ÷ (direct p50 + cache-line round trip p50)", limit, 1.08)
-    yield _at_most("memsc sync p99.9 ÷ p50", tail, 2.5)
-    yield _at_most("memsc batch of 64 ÷ direct, mean per call", batch, 1.00)
-    yield _at_least("ipi ÷ memsc, sync, mean", against("memsc"), 100)
-    yield _at_least("ipi, sync ÷ memsc, batch of 64, mean per call", batched, 200)
-    yield _at_least("ipi ÷ memsc-scanner, sync, mean", against("memsc-scanner"), 5)
-    name = "memsc p50, ns that an unmodified program adds to the direct API"
-    yield _at_most(name, layer, 20)
-    yield _at_most("memsc, 8 registered processes ÷ 1, sync, p50", crowded, 8)
+def _speed(figures: Figures) -> Iterator[Target]:
+    mean, p50 = figures.mean, figures.p50
+    ipi, ours, scanner = ("ipi", "sync"), ("memsc", "sync"), ("memsc-scanner", "sync")
+    batch = ("memsc", "batch-64")
+    limit = "memsc sync p50 ÷ (direct p50 + cache-line round trip p50)"
+    yield _at_most(limit, figures.limit, 1.08)
+    yield _at_most("memsc sync p99.9 ÷ p50", figures.tail, 2.5)
     yield _at_most(
-        "memsc, 8 registered processes, sync, p99.9 µs", crowded_tail, TIME_SLICE_US / 10
+        "memsc batch of 64 ÷ direct, mean per call",
+        partial(mean, batch, ("direct", "batch-64")),
+        1.0,
     )
-    for case, least in (("null", 1.2), ("read", 10)):
-        name = f"io_uring SQPOLL ÷ memsc, {_PEERS[case]}, mean"
-        yield _at_least(name, _over(timed, f"peers-{case}", "uring"), least)
-        name = f"memsc ÷ the best peer, {_PEERS[case]}, mean"
-        yield _at_most(name, _over_best(timed, f"peers-{case}"), 1.0)
-    yield _at_least("ipi ÷ memsc, dd bs=512, mean per call", against("memsc", "dd"), 10)
-    yield _at_least("ipi ÷ memsc, ls -l of 5000 files", against("memsc", "ls"), 5)
-    yield _at_most("memsc sync p50, recording on ÷ off", recording, 1.10)
-    yield _at_most("slowdown at p50, memsc's recording ÷ the best other tracer's", tracing, 0.2)
+    yield _at_least("ipi ÷ memsc, sync, mean", partial(mean, ipi, ours), 100)
+    # As the thesis has it: whoever forwards by interrupts has no batches.
+    name = "ipi, sync ÷ memsc, batch of 64, mean per call"
+    yield _at_least(name, partial(mean, ipi, batch), 200)
+    yield _at_least("ipi ÷ memsc-scanner, sync, mean", partial(mean, ipi, scanner), 5)
+    name = "memsc p50, ns that an unmodified program adds to the direct API"
+    yield _at_most(name, figures.layer_ns, 20)
+    crowd = partial(p50, ("memsc", "shared-8"), ("memsc", "shared-1"))
+    yield _at_most("memsc, 8 registered processes ÷ 1, sync, p50", crowd, 8)
+    name = "memsc, 8 registered processes, sync, p99.9 µs"
+    yield _at_most(name, figures.crowded_us, TIME_SLICE_US / 10)
+    for case, work, least in (
+        ("dd", "dd bs=512, mean per call", 10),
+        ("ls", "ls -l of 5000 files", 5),
+    ):
+        figure = partial(mean, ("ipi", case), ("memsc", case))
+        yield _at_least(f"ipi ÷ memsc, {work}", figure, least)
+
+
+def _beside(figures: Figures) -> Iterator[Target]:
+    for case, work, least in (
+        ("peers-null", "NOP against getppid", 1.2),
+        ("peers-read", "4 KiB from memory", 10),
+    ):
+        figure = partial(figures.mean, ("uring", case), ("memsc", case))
+        yield _at_least(f"io_uring SQPOLL ÷ memsc, {work}, mean", figure, least)
+        best = partial(figures.best_peer, case)
+        yield _at_most(f"memsc ÷ the best peer, {work}, mean", best, 1.0)
+
+
+def _observing(trace: Trace, figures: Figures) -> Iterator[Target]:
+    yield _at_most("memsc sync p50, recording on ÷ off", figures.recording, 1.10)
+    name = "slowdown at p50, memsc's recording ÷ the best other tracer's"
+    yield _at_most(name, figures.tracing, 0.2)
     for case, beside in cause_targets.CASES.items():
         name = f"calls above p99.9 with a named cause, {beside}"
         yield _at_least(name, partial(cause_targets.named, trace, case), 0.95)
     cost = partial(cause_targets.probes_cost, trace)
     yield _at_most("memsc p50, default probes on ÷ recording only", cost, 1.05)
-    yield _at_least(
-        "ipi: calls with their whole wake-up chain", partial(cause_targets.chains, trace), 0.99
-    )
+    chains = partial(cause_targets.chains, trace)
+    yield _at_least("ipi: calls with their whole wake-up chain", chains, 0.99)
     yield _at_most("events lost, default buffers", partial(cause_targets.events_lost, trace), 0)
-    yield _lost(trace)
-    yield from _invariants(trace)
 
 
 def _at_most(name: str, figure: Callable[[], float], bound: float) -> Target:
@@ -180,30 +160,6 @@ def _invariants(trace: Trace) -> Iterator[Target]:
             yield Target(name, check.value, bound, check.held, why)
 
 
-def _over(timed: Mapping[Timed, PerCall], case: str, peer: str) -> Callable[[], float]:
-    def figure() -> float:
-        return timed[Timed(peer, case, False)].mean / timed[Timed("memsc", case, False)].mean
-
-    return figure
-
-
-def _over_best(timed: Mapping[Timed, PerCall], case: str) -> Callable[[], float]:
-    """Of the others that hand the call to another CPU or thread; `direct` does not."""
-
-    def figure() -> float:
-        others = [
-            found.mean
-            for key, found in timed.items()
-            if key.case == case and key.arm != "direct" and not key.arm.startswith("memsc")
-        ]
-        if not others:
-            raise KeyError(Timed("the peers", case, False))
-        return timed[Timed("memsc", case, False)].mean / min(others)
-
-    return figure
-
-
-_PEERS = {"null": "NOP against getppid", "read": "4 KiB from memory"}
 _PER_CALL = {
     "app_syscalls_per_call": "system calls by the application's threads",
     "ipis_to_app_cpu_per_call": "IPIs to the application CPU",
