@@ -66,12 +66,11 @@ def test_every_call_is_recorded_and_its_stages_sum(
     assert set(rows["n"]) == {PRIME}
 
 
-@pytest.mark.parametrize(("arm", "own"), [("direct", 1), ("ipi", 2)])
-def test_the_probes_saw_the_system_calls_of_the_application(
-    arms: dict[str, Any], arm: str, own: int
-) -> None:
-    """A direct call is one; under `ipi` the caller wakes the service and sleeps."""
-    assert arms[arm]["checks"]["app_syscalls_per_call"]["value"] == pytest.approx(own, rel=0.1)
+def test_the_probes_saw_the_system_calls_of_the_application(arms: dict[str, Any]) -> None:
+    """A direct call is one; under `ipi` the caller wakes the service and sleeps, if it must."""
+    own = {arm: arms[arm]["checks"]["app_syscalls_per_call"]["value"] for arm in ARMS}
+    assert own["direct"] == pytest.approx(1, rel=0.1)
+    assert 1 < own["ipi"] < 2.2
 
 
 def test_the_application_runs_on_the_isolated_cpu(tmp_path: Path) -> None:
