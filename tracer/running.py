@@ -11,6 +11,7 @@ from memsc.runtime.launch import MODES, TRANSPORTS, Launch
 from memsc.runtime.region import SUFFIX, Region
 from memsc.tracer import tasks
 from memsc.tracer.drain import Drain
+from memsc.tracer.ending import whole
 from memsc.tracer.format import Round, RoundKey
 from memsc.tracer.session import TraceSession
 from memsc.tracer.watch import watch
@@ -109,28 +110,29 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         session.probing.end(probes)
     ended = session.clock.sample()
     session.quiet.ran(counted)
-    drain.finish()
-    session.probing.finish_round(probes)
-    over, kept = session.settled(snapshot)
-    session.writer.flush()
-    done = Round(
-        arm=arm,
-        case="program",
-        round=0,
-        probes=probes,
-        start_ns=started[1],
-        end_ns=ended[1],
-        start_cycles=started[0],
-        end_cycles=ended[0],
-        pids=[pid],
-        calls=drain.calls,
-        lost=drain.counts.dropped - before.dropped,
-        stopped=stopped,
-        attached=True,
-        over=over,
-        kept=kept,
-    )
-    session.add(done)
+    with whole():
+        drain.finish()
+        session.probing.finish_round(probes)
+        over, kept = session.settled(snapshot)
+        session.writer.flush()
+        done = Round(
+            arm=arm,
+            case="program",
+            round=0,
+            probes=probes,
+            start_ns=started[1],
+            end_ns=ended[1],
+            start_cycles=started[0],
+            end_cycles=ended[0],
+            pids=[pid],
+            calls=drain.calls,
+            lost=drain.counts.dropped - before.dropped,
+            stopped=stopped,
+            attached=True,
+            over=over,
+            kept=kept,
+        )
+        session.add(done)
     if interrupted is not None:
         raise interrupted
     return done

@@ -25,7 +25,7 @@ from memsc.tracer.clock import ClockTrack
 from memsc.tracer.companion import companion
 from memsc.tracer.drain import Drain
 from memsc.tracer.elevate import Elevation
-from memsc.tracer.ending import endings
+from memsc.tracer.ending import endings, whole
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
@@ -259,36 +259,37 @@ class TraceSession:
                 target.end()
                 raise
         ended = self.clock.sample()
-        drain.finish()
-        self.probing.finish_round(probes)
-        over, kept = self.settled(snapshot)
-        made = drain.counts
-        self._write_timings(key, work, recording, ended[0] - started[0], made.made)
-        self.writer.flush()
-        done = Round(
-            arm=arm,
-            case=work.case,
-            round=number,
-            check=check,
-            recording=recording,
-            probes=probes,
-            start_ns=started[1],
-            end_ns=ended[1],
-            start_cycles=started[0],
-            end_cycles=ended[0],
-            pids=sorted(drain.pids),
-            exit_status=target.process.returncode,
-            calls=drain.calls if recording else None,
-            lost=made.dropped if recording else None,
-            made=made.made,
-            unfinished=made.unfinished if recording else None,
-            local=made.local,
-            measures=measures(work),
-            stopped=stopped,
-            over=over,
-            kept=kept,
-        )
-        self.add(done)
+        with whole():
+            drain.finish()
+            self.probing.finish_round(probes)
+            over, kept = self.settled(snapshot)
+            made = drain.counts
+            self._write_timings(key, work, recording, ended[0] - started[0], made.made)
+            self.writer.flush()
+            done = Round(
+                arm=arm,
+                case=work.case,
+                round=number,
+                check=check,
+                recording=recording,
+                probes=probes,
+                start_ns=started[1],
+                end_ns=ended[1],
+                start_cycles=started[0],
+                end_cycles=ended[0],
+                pids=sorted(drain.pids),
+                exit_status=target.process.returncode,
+                calls=drain.calls if recording else None,
+                lost=made.dropped if recording else None,
+                made=made.made,
+                unfinished=made.unfinished if recording else None,
+                local=made.local,
+                measures=measures(work),
+                stopped=stopped,
+                over=over,
+                kept=kept,
+            )
+            self.add(done)
         shutil.rmtree(folder, ignore_errors=True)
         if interrupted is not None:
             raise interrupted

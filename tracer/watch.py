@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from memsc.tracer.drain import Drain
+from memsc.tracer.ending import whole
 from memsc.tracer.probing import Probing
 from memsc.tracer.snapshot import Filter
 
@@ -49,16 +50,17 @@ def watch(
         if poll.poll(None if wait == math.inf else max(wait, 0)):
             return None
         if drain is not None:
-            before = time.monotonic_ns()
-            drain.step()
-            probing.drain(probes, everything=snapshot is not None)
-            if look is not None:
-                look(drain)
-            else:
-                drain.take_latest()
-            if snapshot is not None:
-                snapshot.settle(before)
-                if snapshot.enough(before):
-                    return "snapshot"
+            with whole():
+                before = time.monotonic_ns()
+                drain.step()
+                probing.drain(probes, everything=snapshot is not None)
+                if look is not None:
+                    look(drain)
+                else:
+                    drain.take_latest()
+                if snapshot is not None:
+                    snapshot.settle(before)
+                    if snapshot.enough(before):
+                        return "snapshot"
         if time.monotonic() >= end:
             return "duration"
