@@ -15,11 +15,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.summary import records
 from memsc.analysis.targets import Target, targets
+from memsc.analysis.throughput import df_throughput, is_load
 from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import CASE as TRACING
 
 SCHEMA = 1
+THROUGHPUT = "throughput"
 SUITES = {"line": "limit", "sync": "sync", "dd": "files", "ls": "files"}
 
 
@@ -33,7 +36,7 @@ def benchmark(trace: Trace) -> dict[str, Any]:
     """
     return {
         "schema": SCHEMA,
-        "rows": list(_rows(trace)),
+        "rows": [*_rows(trace), *_load_rows(trace)],
         "targets": [dataclasses.asdict(target) for target in targets(trace)],
         "environment": trace.session.environment,
     }
@@ -41,6 +44,8 @@ def benchmark(trace: Trace) -> dict[str, Any]:
 
 def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
     for found in trace.timings.df_timings().to_dict("records"):
+        if is_load(found["case"]):  # how long a call took is not what these are about
+            continue
         suffix = "_recorded" if found["recording"] else ""
         for metric in ("mean", "p50", "p999"):
             if math.isnan(found[f"{metric}_ns"]):
@@ -58,10 +63,25 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
             }
 
 
+def _load_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    for row in records(df_throughput(trace.session, trace.timings.per_call())):
+        common = {"suite": THROUGHPUT, "case": row["case"], "arm": row["arm"]}
+        why = {"reason": f"fell behind in {row['behind']} rounds"} if row["behind"] else {}
+        for metric in (
+            "per_s",
+            *(("p50_ns", "p99_ns", "p999_ns") if row["loop"] == "open" else ()),
+        ):
+            bounds = {"low": row.get(f"{metric}_low"), "high": row.get(f"{metric}_high")}
+            value = {"metric": metric, "value": row[metric], **bounds, "n": row["calls"]}
+            yield {**common, **value, **(why if row[metric] is None else {})}
+
+
 def _suite(case: str) -> str:
     if case == TRACING:
         return case
-    if case.startswith(("batch-", "peers-", "shared-", "layer-", "causes")):
+    if is_load(case):
+        return THROUGHPUT
+    if case.startswith(("batch-", "peers-", "shared-", "layer-", "isolation-", "causes")):
         return case.partition("-")[0]
     return SUITES.get(case, "calls")
 

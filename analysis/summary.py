@@ -19,6 +19,7 @@ import pandas as pd
 from memsc.analysis.scan import ALL
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import PERCENTILES
+from memsc.analysis.throughput import df_throughput
 from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import df_tracing
 from memsc.analysis.waterfall import waterfalls
@@ -34,10 +35,9 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `snapshot` (or null), `perturbation`, `perturbation_at_start`, `environment`,
-        `clock`, `isolation`,
-        `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
-        case named in `case`.
+        `timings`, `tracing`, `throughput`, `snapshot` (or null), `perturbation`,
+        `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`,
+        `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
     """
     session = trace.session
     reasons = trace.checks.withheld()
@@ -59,6 +59,7 @@ def summarise(trace: Trace) -> Json:
         "timings": records(trace.timings.df_timings()),
         "perturbation": records(trace.timings.df_perturbation()),
         "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
+        "throughput": records(df_throughput(trace.session, trace.timings.per_call())),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
         "perturbation_at_start": session.perturbation,

@@ -13,6 +13,7 @@ from memsc.analysis.pieces import heading, mark, number, table
 from memsc.analysis.slow_text import slow_parts
 from memsc.analysis.stages import natural
 from memsc.analysis.summary import Json
+from memsc.analysis.throughput_text import throughput
 from memsc.tracer.format import STAGES
 
 WIDTH = 80
@@ -45,6 +46,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     if not summary["verdict"]["withheld"]:
         yield from _ratios(summary)
     yield from _recording(summary)
+    yield from throughput(summary)
     yield from _tracing(summary)
     yield from _calibration(summary)
 
@@ -200,7 +202,8 @@ def stage_cells(stages: Json) -> list[str]:
 def _outside(summary: Json) -> Iterator[RenderableType]:
     times = [row for row in summary["timings"] if not row["recording"]]
     beside = [row for row in times if row["case"].startswith("peers-")]
-    times = [row for row in times if row not in beside and row["case"] not in ("line", "tracing")]
+    left_out = {"line", "tracing", *(row["case"] for row in summary["throughput"])}
+    times = [row for row in times if row not in beside and row["case"] not in left_out]
     arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
     found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
     if found:

@@ -213,6 +213,36 @@ def test_a_program_that_is_run_has_it_too_and_ends_as_it_ends(
     assert said[1:] == [str(max(os.sched_getaffinity(0))), "7", "1"]
 
 
+SUITE = """
+from pathlib import Path
+from memsc.runtime.launch import Launch
+from memsc.tracer.arms import ALL, place
+from memsc.tracer.session import TraceSession
+from memsc.tracer.work import Work
+from memsc.tracer.writer import TraceWriter, prepare_output
+arms, _ = place(ALL[:1], Launch())
+with TraceWriter(prepare_output("b.memsc")) as writer:
+    with TraceSession(writer, ["x"], arms, calibrate=False) as session:
+        print(session.quiet.refused())
+        for number, isolated in enumerate((True, False, True)):
+            work = Work("x", ("cat", "/proc/self/cpuset"), isolated=isolated)
+            print(session.round("direct", work, number).isolated)
+"""
+
+
+def test_a_session_may_isolate_some_of_its_rounds(enclosed: None, tmp_path: Path) -> None:
+    (tmp_path / "suite.py").write_text(SUITE)
+    said = run(f"{sys.executable} suite.py && {LEFT}", tmp_path).split("\n")
+    assert said[0] == "None"
+    assert [line for line in said if line in (fence.CPUSET, "None")] == [
+        "None", fence.CPUSET, "None", fence.CPUSET,
+    ]  # fmt: skip
+    assert [line.endswith("/inside") for line in said if line.startswith("/")] == [
+        True, False, True,
+    ]  # fmt: skip
+    assert said[-2:] == ["1", ""]  # back to balancing, and neither journal nor group
+
+
 def test_ctrl_c_gives_the_cpu_back(enclosed: None, tmp_path: Path) -> None:
     script = f"""
 set -m

@@ -39,6 +39,9 @@ def run(
     """
     by_name = {arm.arm: arm for arm in arms}
     missing: set[str] = set()  # peers that this machine has not
+    refused = session.quiet.refused() if "isolation" in suites else None
+    if refused:
+        session.quiet.notes.append(f"suite isolation, without isolating: {refused}")
     for suite, cases in suites.items():
         for case in cases:
             if case.prepare is not None:
@@ -47,7 +50,7 @@ def run(
             progress(f"{suite}: {case.name}, {arm}")
             launch = replace(by_name[arm], recording=recording)
             work = case.work(launch, session.scratch)
-            if arm in missing:
+            if arm in missing or (work.isolated and refused):
                 continue
             done = session.round(arm, work, number, recording=recording)
             if done.exit_status == UNAVAILABLE and launch.peer:

@@ -15,6 +15,7 @@ from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer import others, peers
 from memsc.tracer.companion import busy
+from memsc.tracer.load import closed, opened
 from memsc.tracer.work import Work
 
 ON_REQUEST = ("causes",)
@@ -22,6 +23,12 @@ ON_REQUEST = ("causes",)
 
 BATCHES = (1, 2, 3, 4, 8, 16, 32, 64)
 SHARED = (1, 2, 4, 8)
+CALLERS = ((1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (1, 4), (1, 8))
+"""Processes, and threads of each."""
+RATES = (1_000, 10_000, 100_000, 1_000_000)
+"""Calls per second that are offered, whether they can be made or not."""
+_FEW_CALLERS = ((1, 1), (2, 1), (1, 2))
+_FEW_RATES = (10_000, 100_000)
 _BLOCK = 512
 _MEBI = 1 << 20
 
@@ -56,6 +63,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     scale = 1 if quick else 4
     every = dict.fromkeys(arms, 5 * scale)
     few = dict.fromkeys(arms, 3 * scale)
+    twice = dict.fromkeys(arms, 2 * scale)
     once = dict.fromkeys(arms, 1 * scale)
     one = {"memsc": 10 * scale}
     watched = dict.fromkeys(["memsc", *others.TRACERS], 2 * scale)
@@ -73,6 +81,20 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
             for size in BATCHES
         ],
         "shared": [Case(f"shared-{count}", _shared(count), crowd) for count in SHARED],
+        "throughput": [
+            *(Case(*closed(callers), once) for callers in (_FEW_CALLERS if quick else CALLERS)),
+            *(Case(*closed((2, 1), batch), once) for batch in (4, 64)),
+            *(Case(*opened((1, 1), rate), once) for rate in (_FEW_RATES if quick else RATES)),
+            *(Case(*opened((4, 1), rate), once) for rate in _FEW_RATES[: 0 if quick else None]),
+        ],
+        "isolation": [
+            Case("isolation-no", _isolation("no"), twice),
+            Case("isolation-yes", _isolation("yes", isolated=True), twice),
+            Case("isolation-no-noise", _isolation("no-noise", beside=busy()), twice),
+            Case(
+                "isolation-yes-noise", _isolation("yes-noise", isolated=True, beside=busy()), twice
+            ),
+        ],
         "files": [
             Case("dd", _dd(10), few, once),
             Case("ls", _ls(5000), few, once, _make_files(5000)),
@@ -190,6 +212,22 @@ def _with(_: Launch, folder: Path) -> Work:
 def _recorded(launch: Launch, folder: Path, name: str, **how: Any) -> Work:
     """As `sync`, recorded."""
     return replace(_sync(launch, folder), case=name, **how)
+
+
+# Beside a busy program, whoever must wait for a time slice at each call needs milliseconds for it.
+_NOISY = {"ipi": 2_000, "memsc-scanner": 200}
+
+
+def _isolation(name: str, **how: Any) -> Callable[[Launch, Path], Work]:
+    """As `sync`, under other conditions."""
+
+    def work(launch: Launch, folder: Path) -> Work:
+        file = folder / "timings"
+        calls = (_NOISY if how.get("beside") else _SYNC).get(launch.arm, _SYNC_CALLS)
+        command = (str(WORK), "sync", str(calls), str(file))
+        return replace(_sync(launch, folder), case=f"isolation-{name}", command=command, **how)
+
+    return work
 
 
 def _batch(size: int) -> Callable[[Launch, Path], Work]:

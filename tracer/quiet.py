@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ class Quiet:
         self._meter = Meter(())
         self._spans: list[tuple[Counts, Counts]] = []
         self._found = Isolation()
+        self._failed: list[str] = []
         self.isolated = False
         self.notes: list[str] = []
 
@@ -50,6 +52,7 @@ class Quiet:
         Raises:
             MemscError: it is wanted and cannot be.
         """
+        self._app, self._service = sorted(app), sorted(service)
         self._meter = Meter(frozenset(app))
         if not self._wanted:
             return
@@ -58,13 +61,47 @@ class Quiet:
         if len(app) <= _MOST_COUNTERS:
             self._meter.switches = counters
         before = self._measure(spin)
-        reply, _ = channel.ask("isolate", app=sorted(app), service=sorted(service))
-        self.isolated = True
-        said: dict[str, Any] = reply["isolation"]
+        said = self._isolate()
         self._found = Isolation(**said, before=before)
         self._found = msgspec.structs.replace(self._found, isolated=self._measure(spin))
         if said["how"] != "v2 partition":
             self.notes += said["notes"]
+
+    def _isolate(self) -> dict[str, Any]:
+        reply, _ = self._elevation.channel().ask("isolate", app=self._app, service=self._service)
+        self.isolated = True
+        said: dict[str, Any] = reply["isolation"]
+        return said
+
+    @contextmanager
+    def held(self, wanted: bool) -> Generator[str | None]:
+        """Isolate as long as the context lasts, if that is wanted.
+
+        Args:
+            wanted: or else nothing is done.
+
+        Returns:
+            By what means the CPUs are isolated now; None if they are not.
+
+        Raises:
+            MemscError: they cannot be.
+        """
+        if self.isolated or not wanted:
+            yield self._found.how if self.isolated else None
+            return
+        how: str = self._isolate()["how"]
+        try:
+            yield how
+        finally:
+            self._failed += self._release()
+
+    def refused(self) -> str | None:
+        """Why the CPUs cannot be isolated, found by doing so; None if they can."""
+        try:
+            with self.held(wanted=True):
+                return None
+        except MemscError as error:
+            return error.why
 
     def _measure(self, spin: Callable[[], None]) -> Any:
         start = self._meter.read()
@@ -93,17 +130,22 @@ class Quiet:
 
         Never fails: what could not be given back is in the result, and in notes.
         """
-        failed: list[str] = []
-        if self.isolated:
-            self.isolated = False
-            try:
-                failed = self._elevation.channel().ask("release")[0]["failed"]
-            except MemscError as error:
-                # The helper was killed. A fresh one finds its journal.
-                try:
-                    self._elevation.restart()
-                except MemscError:
-                    failed = [f"{error.why}: run `sudo memsc clean`"]
-            self.notes += [f"not given back: {problem}" for problem in failed]
+        self._failed += self._release()
         self._meter.close()
-        return msgspec.structs.replace(self._found, during=rates(self._spans), failed=failed)
+        return msgspec.structs.replace(self._found, during=rates(self._spans), failed=self._failed)
+
+    def _release(self) -> list[str]:
+        if not self.isolated:
+            return []
+        self.isolated = False
+        try:
+            failed: list[str] = self._elevation.channel().ask("release")[0]["failed"]
+        except MemscError as error:
+            # The helper was killed. A fresh one finds its journal.
+            failed = []
+            try:
+                self._elevation.restart()
+            except MemscError:
+                failed = [f"{error.why}: run `sudo memsc clean`"]
+        self.notes += [f"not given back: {problem}" for problem in failed]
+        return failed

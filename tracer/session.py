@@ -238,7 +238,8 @@ class TraceSession:
         with (
             Path(os.devnull).open("r+b") as null,
             self.probing.detached(work.bare),
-            companion(work.beside, launch.service_cpus),
+            self.quiet.held(work.isolated) as isolated,
+            companion(work.beside, sorted(self._cpus()[1])),
         ):
             target = self._hold(
                 launch,
@@ -288,6 +289,7 @@ class TraceSession:
                 stopped=stopped,
                 over=over,
                 kept=kept,
+                isolated=isolated,
             )
             self.add(done)
         shutil.rmtree(folder, ignore_errors=True)

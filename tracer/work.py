@@ -26,6 +26,7 @@ class Work:
         ring_holds_all: nothing needs draining before it has ended, so nothing disturbs it.
         bare: detach every probe, to measure what those cost that are always there.
         beside: a program that runs beside it, on the service's CPU.
+        isolated: keep everything else off the application's CPUs meanwhile.
     """
 
     case: str
@@ -40,6 +41,7 @@ class Work:
     ring_holds_all: bool = False
     bare: bool = False
     beside: tuple[str, ...] = ()
+    isolated: bool = False
 
 
 def interleaved(arms: Sequence[str], rounds: int) -> list[tuple[str, int]]:

@@ -31,13 +31,24 @@ static inline long positive(const char *text)
 }
 
 /* Faulted in beforehand: the first touch of a page would count as a slow call. */
+static inline void *memory(size_t bytes, int sharing)
+{
+    void *got =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (got == MAP_FAILED)
+        fail("memory", errno);
+    return got;
+}
+
 static inline uint64_t *intervals(size_t count)
 {
-    uint64_t *array = mmap(NULL, count * sizeof *array, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (array == MAP_FAILED)
-        fail("memory", errno);
-    return array;
+    return memory(count * sizeof(uint64_t), MAP_PRIVATE);
+}
+
+/* With the children of this process. */
+static inline void *shared(size_t bytes)
+{
+    return memory(bytes, MAP_SHARED);
 }
 
 static inline void save(const char *path, const uint64_t *array, size_t count)

@@ -5,6 +5,10 @@
  *   memsc-work sync CALLS FILE         synchronous getppid, one interval per call
  *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
  *   memsc-work shared COUNT CALLS FILE as sync, while COUNT processes in all are registered
+ *   memsc-work closed PROCESSES THREADS BATCH CALLS FILE  all call as fast as they can: one interval
+ *   memsc-work open PROCESSES THREADS RATE CALLS FILE MEASURES  calls begin at random at RATE per second,
+ *                                      one interval each from when it was to begin; none if they
+ *                                      fell behind; MEASURES gets what was wanted and made, as JSON
  *   memsc-work library CALLS FILE      the same by the C library, for the layer to forward
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
@@ -25,6 +29,7 @@
 #include "common.h"
 #include "cpu.h"
 #include "layout.h"
+#include "load.h"
 #include "memsc.h"
 #include "neighbours.h"
 
@@ -133,6 +138,53 @@ static void batches(int size, size_t calls, const char *path)
     save(path, array, count);
 }
 
+/* ---- many callers ---- */
+
+static struct memsc_work_load load_of(char **argv)
+{
+    struct memsc_work_load load = {
+        .processes = (uint32_t)positive(argv[0]),
+        .threads = (uint32_t)positive(argv[1]),
+        .batch = 1,
+        .calls = (size_t)positive(argv[3]),
+        .forward = !plain(),
+    };
+    uint64_t callers = (uint64_t)load.processes * load.threads;
+    if (!callers || callers > MEMSC_WORK_CALLERS || !load.calls)
+        fail("load", EINVAL);
+    return load;
+}
+
+static void closed_load(char **argv)
+{
+    struct memsc_work_load load = load_of(argv);
+    struct memsc_work_done done;
+    load.batch = (uint32_t)positive(argv[2]);
+    if (!load.batch || load.batch > MEMSC_PAGE_ENTRIES)
+        fail(argv[2], EINVAL);
+    memsc_work_load(&load, &done);
+    save(argv[4], &done.cycles, 1);
+}
+
+static void open_load(char **argv)
+{
+    struct memsc_work_load load = load_of(argv);
+    struct memsc_work_done done;
+    load.rate = (uint32_t)positive(argv[2]);
+    if (!load.rate)
+        fail(argv[2], EINVAL);
+    memsc_work_load(&load, &done);
+    /* How late the calls were of a load that is too much tells only how long it lasted. */
+    if (done.calls == done.wanted)
+        save(argv[4], done.late, done.calls);
+    FILE *file = fopen(argv[5], "w");
+    if (!file ||
+        fprintf(file, "{\"wanted\": %zu, \"made\": %zu, \"cycles\": %llu}\n", done.wanted,
+                done.calls, (unsigned long long)done.cycles) < 0 ||
+        fclose(file))
+        fail(argv[5], errno);
+}
+
 static void operations(const char *name, const char *folder, size_t count, const char *path)
 {
     uint64_t *array = intervals(count);
@@ -228,7 +280,11 @@ int main(int argc, char **argv)
         if (count < 1 || count > MEMSC_WORK_NEIGHBOURS + 1)
             fail(argv[2], EINVAL);
         among_neighbours((uint32_t)count, (size_t)positive(argv[3]), argv[4]);
-    } else if (argc == 6 && !strcmp(argv[1], "calls"))
+    } else if (argc == 7 && !strcmp(argv[1], "closed"))
+        closed_load(argv + 2);
+    else if (argc == 8 && !strcmp(argv[1], "open"))
+        open_load(argv + 2);
+    else if (argc == 6 && !strcmp(argv[1], "calls"))
         operations(argv[2], argv[3], (size_t)positive(argv[4]), argv[5]);
     else if (argc == 3 && !strcmp(argv[1], "spin"))
         spin(positive(argv[2]));
@@ -240,7 +296,8 @@ int main(int argc, char **argv)
     else {
         fprintf(stderr,
                 "usage: memsc-work sync CALLS FILE | library CALLS FILE | batch SIZE CALLS FILE | "
-                "shared COUNT CALLS FILE | "
+                "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
+                "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
                 "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
                 "spin MILLISECONDS | hits COUNT\n");
         return 2;
