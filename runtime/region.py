@@ -2,13 +2,14 @@
 """A process's region seen from outside: its pages, its counts, and its call rings, drained.
 
 Reading touches no CPU of the application: everything lies in a file in memory. The file is written
-by the program being watched and is not trusted: what the header says is checked against its size.
+by the program being watched and is not trusted. What the header says is checked against its size
+and the runtime's limits. It is read and never mapped: its program can cut it short at any time, and
+whoever touched a mapping of it then would be killed.
 """
 
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from memsc.runtime.layout import MAGIC, VERSION, layout
 
 SUFFIX = ".region"
 ENTRIES = 64  # MEMSC_PAGE_ENTRIES: calls a thread can have in flight
+MOST = 1 << 21  # records that are taken of a thread at a time: 128 MiB
+_SLOTS = 512  # MEMSC_MAX_SLOTS
+_RECORDS = 1 << 30  # the most that a call ring may have
+_ENDS = ("state", "tid", "generation", "written", "dropped", "drained")
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,11 @@ class Counts:
 
 
 class Region:
-    """One mapped region; a context manager.
+    """One open region; a context manager.
 
     Args:
         path: a file `PID-START.region`.
-        exclusive: claim it for as long as it is mapped: two readers would take each other's calls.
+        exclusive: claim it for as long as it is open: two readers would take each other's calls.
 
     Raises:
         MemscError: it is not a region, of another version of the layout, or claimed by another.
@@ -57,50 +62,51 @@ class Region:
 
     def __init__(self, path: Path, *, exclusive: bool = False) -> None:
         self.path = path
-        shapes = layout()
         what = f"reading {path.name}"
         try:
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             raise MemscError(
                 what, error.strerror or "unreadable", "look at its owner and mode"
             ) from error
         try:
             if exclusive:
-                # The mapping keeps a copy of the descriptor, and with it the claim.
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            size = os.fstat(fd).st_size
-            if size < shapes.region.itemsize:
-                raise MemscError(what, "it is not a region", "remove it with `memsc clean`")
-            self._map = mmap.mmap(fd, size)
-        except BlockingIOError as error:
-            raise MemscError(what, "another session traces it", "wait for its end") from error
-        finally:
-            os.close(fd)
-        self._header: NDArray[np.void] = np.frombuffer(self._map, shapes.region, 1)
-        if int(self._header["magic"][0]) != MAGIC:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check(what)
+        except BaseException as error:
+            os.close(self._fd)
+            if isinstance(error, BlockingIOError):
+                why = "another session traces it"
+                raise MemscError(what, why, "wait for its end") from error
+            raise
+
+    def _check(self, what: str) -> None:
+        shapes = layout()
+        try:
+            size = os.fstat(self._fd).st_size
+            (header,) = self._read(shapes.region, 1, 0)
+        except OSError as error:
+            raise MemscError(what, "it is not a region", "remove it with `memsc clean`") from error
+        if size < shapes.region.itemsize or int(header["magic"]) != MAGIC:
             raise MemscError(what, "it is not a region", "remove it with `memsc clean`")
-        version = int(self._header["version"][0])
+        version = int(header["version"])
         if version != VERSION:
             raise MemscError(
                 what,
                 f"it has layout {version}, this memsc knows {VERSION}",
                 "run the program with the same memsc that reads it",
             )
-        count, records, slots_at, rings_at = (
-            int(self._header[name][0])
-            for name in ("slots", "ring_records", "slots_offset", "rings_offset")
+        # Each value once: what was checked is what is used.
+        self._count, self._records, self._slots_at, self._rings_at = (
+            int(header[name]) for name in ("slots", "ring_records", "slots_offset", "rings_offset")
         )
-        end_of_slots = slots_at + count * shapes.slot.itemsize
-        end = rings_at + count * records * shapes.call.itemsize
-        power = records > 0 and records & (records - 1) == 0
-        ordered = shapes.region.itemsize <= slots_at <= end_of_slots <= rings_at <= end <= size
-        if not power or slots_at % 8 or rings_at % 64 or not ordered:
+        end_of_slots = self._slots_at + self._count * shapes.slot.itemsize
+        end = self._rings_at + self._count * self._records * shapes.call.itemsize
+        power = 0 < self._records <= _RECORDS and self._records & (self._records - 1) == 0
+        aligned = self._slots_at % 8 == 0 and self._rings_at % 64 == 0
+        parts = (shapes.region.itemsize, self._slots_at, end_of_slots, self._rings_at, end, size)
+        if not power or not aligned or self._count > _SLOTS or sorted(parts) != list(parts):
             raise MemscError(what, "its header contradicts its size", "run the program again")
-        self._slots: NDArray[np.void] = np.frombuffer(self._map, shapes.slot, count, slots_at)
-        rings = np.frombuffer(self._map, shapes.call, count * records, rings_at)
-        self._rings: NDArray[np.void] = rings.reshape(count, records)
-        self._records = records
 
     def __enter__(self) -> Self:
         return self
@@ -114,15 +120,34 @@ class Region:
         self.close()
 
     def close(self) -> None:
-        """Unmap; nothing of the region may be used afterwards."""
-        self._header = self._slots = self._rings = np.empty(0, np.void)
-        # An error: somebody still looks at a view; the last one to go unmaps.
-        with suppress(BufferError):
-            self._map.close()
+        """Let go of it; nothing of the region may be used afterwards."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def _read(self, dtype: np.dtype[Any], count: int, offset: int) -> NDArray[np.void]:
+        """A copy of what is there now; zeros where the file has become too short."""
+        found = np.zeros(count, dtype)
+        rest = memoryview(found.view(np.uint8).data)
+        while rest:
+            done = os.preadv(self._fd, [rest], offset)
+            if done == 0:
+                break
+            rest, offset = rest[done:], offset + done
+        return found
+
+    def _write(self, dtype: np.dtype[Any], field: str, value: int, offset: int) -> None:
+        kind, at = _members(dtype)[field]
+        os.pwrite(self._fd, np.array(value, kind).tobytes(), offset + at)
 
     def __getitem__(self, field: str) -> Any:
-        """A field of `struct memsc_region`, as a NumPy scalar."""
-        return self._header[field][0]
+        """A field of `struct memsc_region` as it is now, as a NumPy scalar or array."""
+        return self._read(layout().region, 1, 0)[field][0]
+
+    @property
+    def drains(self) -> int:
+        """How often to drain to empty full call rings."""
+        return -(-self._records // MOST)
 
     @property
     def pid(self) -> int:
@@ -146,20 +171,59 @@ class Region:
 
     @recording.setter
     def recording(self, on: bool) -> None:
-        self._header["recording"][0] = int(on)
+        if on:
+            self._make_room()
+        self._write(layout().region, "recording", int(on), 0)
+        if on:  # for a thread that came meanwhile
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Have memory behind the call rings that are there; threads to come see to their own.
+
+        Raises:
+            MemscError: there is not enough of it: the program would be killed where that ends.
+        """
+        size = self._used * self._records * layout().call.itemsize
+        try:
+            os.posix_fallocate(self._fd, self._rings_at, max(size, 1))
+        except OSError as error:
+            what = f"recording the program of {self.path.name}"
+            remedy = f"free some memory in {self.path.parent}, {size >> 20} MiB are needed"
+            raise MemscError(what, error.strerror or str(error), remedy) from error
+
+    @property
+    def _used(self) -> int:
+        return min(int(self["slots_used"]), self._count)
 
     @property
     def slots(self) -> NDArray[np.void]:
-        """The slots ever claimed: structured array of `struct memsc_slot`, a live view."""
-        return self._slots[: min(int(self["slots_used"]), len(self._slots))]
+        """The slots ever claimed, as they are now: structured array of `struct memsc_slot`."""
+        return self._read(layout().slot, self._used, self._slots_at)
+
+    def _ends(self) -> NDArray[np.void]:
+        """The first lines of these slots: who has them, and both ends of their rings."""
+        shape = layout().slot
+        members = _members(shape)
+        offsets = [members[name][1] for name in _ENDS]
+        lines: np.dtype[Any] = np.dtype(
+            {
+                "names": list(_ENDS),
+                "formats": [members[name][0] for name in _ENDS],
+                "offsets": offsets,
+                "itemsize": max(offsets) + 8,
+            }
+        )
+        starts = range(self._slots_at, self._slots_at + self._used * shape.itemsize, shape.itemsize)
+        found = [self._read(lines, 1, start) for start in starts]
+        return np.concatenate(found) if found else np.zeros(0, lines)
 
     @property
     def fill(self) -> float:
         """How full the fullest call ring is, 0 to 1."""
-        slots = self.slots
-        if not len(slots):
+        ends = self._ends()
+        if not len(ends):
             return 0.0
-        pending = slots["written"].astype(np.int64) - slots["drained"].astype(np.int64)
+        pending = ends["written"].astype(np.int64) - ends["drained"].astype(np.int64)
         return min(max(float(pending.max()) / self._records, 0.0), 1.0)
 
     def counts(self) -> Counts:
@@ -184,31 +248,43 @@ class Region:
         return self.slots["local"].sum(axis=0, dtype=np.int64)
 
     def drain(self) -> NDArray[np.void]:
-        """Take the finished calls of all threads and free their space.
+        """Take the finished calls of all threads, up to `MOST` of each, and free their space.
 
         Returns:
-            Copied structured array of `struct memsc_call`, shape (calls,), ordered within a thread.
+            Structured array of `struct memsc_call`, shape (calls,), ordered within a thread.
         """
-        taken = [self._drain(index) for index in range(len(self.slots))]
-        if not taken:
-            return np.empty(0, layout().call)
-        return np.concatenate(taken)
+        first, second = self._ends(), self._ends()
+        # A position may be read while it is being written. It only grows, so the lesser of two
+        # readings is not beyond what has been written.
+        ends = np.minimum(first["written"][: len(second)], second["written"][: len(first)])
+        taken = [
+            self._drain(index, int(first["drained"][index]), int(end))
+            for index, end in enumerate(ends)
+        ]
+        return np.concatenate(taken) if taken else np.empty(0, layout().call)
 
-    def _drain(self, index: int) -> NDArray[np.void]:
+    def _drain(self, index: int, start: int, end: int) -> NDArray[np.void]:
         # The program publishes `written` after the records, and waits for `drained` before it
-        # overwrites them. x86 keeps these loads and stores in order; Python's own locks, taken
-        # between them, do so elsewhere.
-        slot = self._slots[index]
-        ring: NDArray[np.void] = self._rings[index]
-        start, end = int(slot["drained"]), int(slot["written"])
-        count = end - start
-        if not 0 < count <= len(ring):
-            return np.empty(0, ring.dtype)
-        first = start % len(ring)
-        head = ring[first : first + count]
-        records = np.concatenate([head, ring[: count - len(head)]])
-        self._slots["drained"][index] = end
+        # overwrites them. x86 keeps these loads and stores in order; elsewhere the locks that
+        # Python and the kernel take for each reading and writing do.
+        shapes = layout()
+        count = min(end - start, MOST)
+        if not 0 < end - start <= self._records:
+            return np.empty(0, shapes.call)
+        first = start % self._records
+        head = min(count, self._records - first)
+        ring = self._rings_at + index * self._records * shapes.call.itemsize
+        records = self._read(shapes.call, head, ring + first * shapes.call.itemsize)
+        if head < count:
+            records = np.concatenate([records, self._read(shapes.call, count - head, ring)])
+        slot = self._slots_at + index * shapes.slot.itemsize
+        self._write(shapes.slot, "drained", start + count, slot)
         return records
+
+
+def _members(dtype: np.dtype[Any]) -> dict[str, tuple[np.dtype[Any], int]]:
+    """The fields of a structure, by name, and where they lie."""
+    return {str(name): (kind, at) for name, (kind, at, *_) in (dtype.fields or {}).items()}
 
 
 def regions(directory: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch
 from memsc.runtime.layout import VERSION, layout
 from memsc.runtime.library import WORK, syscall_number
-from memsc.runtime.region import Region, regions
+from memsc.runtime.region import MOST, Region, regions
 
 GETPPID = syscall_number("getppid")
 WARM_UP = 2000  # of memsc-work
@@ -187,14 +187,14 @@ def until(holds: Any) -> None:
 
 # ---- hostile files ----
 
-SLOTS, RECORDS = 4, 64
+SLOTS, RECORDS, SLOTS_AT = 4, 64, 4096
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small region, made up: whole, and with a record in it."""
     shapes = layout()
-    slots_at = 4096
+    slots_at = SLOTS_AT
     rings_at = slots_at + SLOTS * shapes.slot.itemsize
     image = bytearray(rings_at + SLOTS * RECORDS * shapes.call.itemsize)
     header = np.frombuffer(image, shapes.region, 1)
@@ -248,6 +248,7 @@ def patched(path: Path, **fields: int) -> None:
         ({"ring_records": 63}, "contradicts"),
         ({"ring_records": 1 << 63}, "contradicts"),
         ({"slots": 0xFFFFFFFF}, "contradicts"),
+        ({"slots": 513}, "contradicts"),
         ({"slots_offset": 4097}, "contradicts"),
         ({"slots_offset": (1 << 64) - 8}, "contradicts"),
         ({"slots_offset": 0}, "contradicts"),
@@ -267,6 +268,26 @@ def test_a_truncated_file_is_refused(copy: Path, size: int) -> None:
     os.truncate(copy, size)
     with pytest.raises(MemscError, match=r"not a region|contradicts"):
         Region(copy)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4096 + 4096, 60_000])
+def test_one_that_is_cut_short_while_it_is_open_is_read_as_zeros(copy: Path, size: int) -> None:
+    with Region(copy) as region:
+        os.truncate(copy, size)
+        for _ in everything(region):
+            pass
+
+
+def test_a_thin_file_with_enormous_counts_is_taken_piece_by_piece(copy: Path) -> None:
+    records = 1 << 30
+    os.truncate(copy, 1 << 37)
+    patched(copy, slots=1, ring_records=records)
+    with copy.open("r+b") as file:
+        file.seek(SLOTS_AT + (layout().slot.fields or {})["written"][1])
+        file.write(struct.pack("<Q", records))
+    with Region(copy) as region:
+        assert len(region.drain()) == MOST
+        assert region.drains == records // MOST
 
 
 def test_a_link_a_folder_a_pipe_and_nothing_are_refused(copy: Path, tmp_path: Path) -> None:
@@ -328,7 +349,10 @@ def test_scribbles_while_it_is_open_never_crash_the_reader(
 ) -> None:
     with Region(copy) as region:
         patched(copy, **{name: value & 0xFFFFFFFF for name, value in fields.items()})
-        region.slots["written"] = written
+        with copy.open("r+b") as file:
+            offset = (layout().slot.fields or {})["written"][1]
+            file.seek(SLOTS_AT + offset)
+            file.write(struct.pack("<Q", written))
         for _ in everything(region):
             pass
     patched(copy, slots=SLOTS, ring_records=RECORDS, slots_offset=4096, slots_used=1)

@@ -85,38 +85,53 @@ class Drain:
         return self._dropped + running
 
     def finish(self) -> None:
-        """Take everything and write it: the processes have ended."""
-        self._discover()
+        """Take everything and write it: the processes have ended.
+
+        Raises:
+            MemscError: a region could not be read; all others were.
+        """
+        unread = self._discover()
         for path, region in list(self._open.items()):
             self._close(path, region)
         self._write()
+        if unread is not None:
+            raise unread
 
-    def _discover(self) -> None:
+    def _discover(self) -> MemscError | None:
+        """Open the regions that are new; why one of them cannot be."""
+        unread: MemscError | None = None
         if self._folder is None:
-            return
+            return None
         for path in regions(self._folder):
             if path in self._open:
                 continue
             try:
                 region = Region(path, exclusive=True)
-            except MemscError:
+            except MemscError as error:
+                if isinstance(error.__cause__, OSError) and path.exists():
+                    unread = error
                 continue  # being made; if it is never finished, it holds nothing
             self._open[path] = region
             self.pids.add(region.pid)
+        return unread
 
-    def _take(self, region: Region) -> None:
+    def _take(self, region: Region) -> bool:
+        """Take what can be taken at once; whether there was any."""
         records = region.drain()
         if not len(records):
-            return
+            return False
         self._held.append((region.pid, records))
         if self.eager:
             self._latest.append(records)
         self.calls += len(records)
         if sum(len(held) for _, held in self._held) > self._most:
             self._write()
+        return True
 
     def _close(self, path: Path, region: Region) -> None:
-        self._take(region)
+        for _ in range(region.drains):
+            if not self._take(region):
+                break
         counts = region.counts()
         self._made += counts.made
         self._local += counts.local

@@ -124,7 +124,8 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
 void memsc_region_destroy(struct memsc_process *process);
 void memsc_region_finish(
     struct memsc_process *process); /* the process ends: mark it, drop its file */
-struct memsc_call *memsc_region_map_ring(struct memsc_process *process, uint32_t slot);
+/* Room for a slot, and its ring, if there is room for one. */
+int memsc_region_open_slot(struct memsc_process *process, uint32_t slot);
 
 /* pages.c: the segment; 0 or -errno. */
 int memsc_pages_create(struct memsc_process *process);

@@ -37,6 +37,14 @@ static long map(uint64_t size, int fd, uint64_t offset)
     return address;
 }
 
+/* Makes sure of memory for a part of the file: a write that finds its file system full would kill the
+ * program (SIGBUS). File systems that cannot promise it are not in memory; let them try. */
+static int reserve(int fd, uint64_t offset, uint64_t bytes)
+{
+    long error = MEMSC_SYS(SYS_fallocate, fd, 0, offset, bytes, 0, 0);
+    return error == -EOPNOTSUPP ? 0 : (int)error;
+}
+
 /* Field 22 of /proc/self/stat, 0 if it cannot be read. The second field may hold anything, so
  * counting starts behind its closing parenthesis. */
 static uint64_t start_time(void)
@@ -94,7 +102,9 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
             return (int)fd;
         }
         uint64_t whole = rings_offset + MEMSC_MAX_SLOTS * ring_bytes(options->ring_records);
-        error = MEMSC_SYS(SYS_ftruncate, fd, whole, 0, 0, 0, 0);
+        error = reserve((int)fd, 0, slots_offset);
+        if (error >= 0)
+            error = MEMSC_SYS(SYS_ftruncate, fd, whole, 0, 0, 0, 0);
     }
     long address = error < 0 ? error : map(process->size, (int)fd, 0);
     if (fd >= 0)
@@ -154,25 +164,36 @@ void memsc_region_finish(struct memsc_process *process)
     unlink_unless_kept(process);
 }
 
-struct memsc_call *memsc_region_map_ring(struct memsc_process *process, uint32_t slot)
+int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
 {
     const struct memsc_region *region = process->region;
+    struct memsc_self *self = &process->selves[slot];
+    if (self->ring)
+        return 0;
     uint64_t bytes = ring_bytes(region->ring_records);
-    int fd = -1;
+    uint64_t offset = region->rings_offset + slot * bytes;
+    bool recording = atomic_load_explicit(&region->recording, memory_order_relaxed);
+    int fd = -1, error = 0;
     if (process->path[0]) {
         /* Opened again each time: a program may close every descriptor it finds. */
         fd = (int)MEMSC_SYS(SYS_openat, AT_FDCWD, process->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0,
                             0, 0);
         if (fd < 0)
-            return NULL;
+            return fd;
+        error = reserve(fd, region->slots_offset + slot * sizeof(struct memsc_slot),
+                        sizeof(struct memsc_slot));
     }
-    long address = map(bytes, fd, region->rings_offset + slot * bytes);
+    /* Whoever turns recording on later sees to the rings that are there by then. */
+    long address = error || (fd >= 0 && recording && reserve(fd, offset, bytes))
+                       ? -ENOSPC
+                       : map(bytes, fd, offset);
     if (fd >= 0)
         MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
     if (address < 0)
-        return NULL;
-    if (atomic_load_explicit(&region->recording, memory_order_relaxed))
+        return error; /* with a slot, and no ring, each call is counted as lost */
+    if (recording)
         /* Page faults now, not between the calls being measured. */
         MEMSC_SYS(SYS_madvise, address, bytes, MAP_POPULATE_WRITE, 0, 0, 0);
-    return (struct memsc_call *)address;
+    self->ring = (struct memsc_call *)address;
+    return 0;
 }

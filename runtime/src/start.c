@@ -218,17 +218,22 @@ static const volatile uint32_t *own_cpu(void)
     return (const volatile uint32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + CPU_ID);
 }
 
+/* A slot for the calling thread, with memory behind it; called with the registration lock held. */
 static int claim(struct memsc_process *process)
 {
-    for (uint32_t i = 0; i < MEMSC_MAX_SLOTS; i++) {
-        uint32_t free = MEMSC_SLOT_FREE;
-        if (!atomic_compare_exchange_strong(&process->slots[i].state, &free, MEMSC_SLOT_ACTIVE))
-            continue;
-        if (i >= atomic_load(&process->region->slots_used))
-            atomic_store(&process->region->slots_used, i + 1);
-        return (int)i;
-    }
-    return -EAGAIN;
+    uint32_t used = atomic_load(&process->region->slots_used), i = 0;
+    while (i < used && atomic_load(&process->slots[i].state) != MEMSC_SLOT_FREE)
+        i++;
+    if (i == MEMSC_MAX_SLOTS)
+        return -EAGAIN;
+    /* First of all: nothing may touch a slot that has no memory yet. */
+    int error = memsc_region_open_slot(process, i);
+    if (error < 0)
+        return error;
+    atomic_store(&process->slots[i].state, MEMSC_SLOT_ACTIVE);
+    if (i == used)
+        atomic_store(&process->region->slots_used, i + 1);
+    return (int)i;
 }
 
 static void watch(struct memsc_process *process, uint32_t index)
@@ -264,8 +269,6 @@ int memsc_thread_register(void)
     self->tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
     slot->tid = self->tid;
     slot->generation++;
-    if (!self->ring)
-        self->ring = memsc_region_map_ring(process, (uint32_t)index);
     self->ring_mask = process->region->ring_records - 1;
     self->cpu = own_cpu();
     if (process->transport != MEMSC_DIRECT)
