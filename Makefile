@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench test test-native test-sanitizers test-python \
-	test-programs test-vm test-kill check \
+	test-programs test-vm test-faults check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks
 
 help: ## show this list
@@ -122,9 +122,11 @@ notebooks: setup ## run the notebooks, and render what they show into notebooks/
 record-notebooks: setup ## record anew the small traces that the notebooks read
 	@$(BIN)/python notebooks/record.py
 
-test-kill: setup ## kill sessions, helpers and programs at 60 random moments; minutes
-	@MEMSC_REQUIRE_BPF=1 MEMSC_KILL_ROUNDS=60 MEMSC_KILL_SEED=$$RANDOM \
-		$(BIN)/python -m pytest -q tests/test_kill.py
+FAULT_ROUNDS ?= 300
+
+test-faults: setup ## faults and kills at random moments of 300 sessions (a quarter of an hour)
+	@MEMSC_REQUIRE_BPF=1 MEMSC_FAULT_ROUNDS=$(FAULT_ROUNDS) MEMSC_FAULT_SEED=$${MEMSC_FAULT_SEED-$$RANDOM} \
+		$(BIN)/python -m pytest -q tests/test_faults.py
 
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
 

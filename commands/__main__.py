@@ -173,6 +173,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence(1)
         return 128 + signal.SIGPIPE
+    except MemoryError:
+        return complain(MemscError("memsc", "out of memory", "free some, or raise `ulimit -v`"))
+    except RuntimeError as error:
+        if "new thread" not in str(error):
+            raise
+        return complain(MemscError("memsc", str(error), "raise `ulimit -v` and `ulimit -u`"))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -250,7 +250,8 @@ def _rounds(
         )
         status = status or _exit_status(done)
         if not done.calls:
-            say(f"note: {arm}: no call was recorded; did the program reach its C library?")
+            why = "did the program reach its C library, is there memory in /dev/shm?"
+            say(f"note: {arm}: no call was recorded; {why}")
     return status
 
 
