@@ -123,6 +123,18 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     return args.loaded, args
 
 
+# What may run out anywhere.
+REMEDIES = {
+    errno.ENOSPC: "free some space or write it elsewhere",
+    errno.EDQUOT: "free some space or write it elsewhere",
+    errno.EROFS: "write it elsewhere",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "free some memory, or raise `ulimit -v`",
+    errno.EAGAIN: "raise `ulimit -u`",
+}
+
+
 def complain(error: MemscError) -> int:
     """Print an error as the one line that users and scripts rely on; return its status."""
     print("memsc:", " ".join(str(error).split()), file=sys.stderr)
@@ -180,12 +192,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return complain(MemscError("memsc", str(error), "raise `ulimit -v` and `ulimit -u`"))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in REMEDIES:
             raise
         silence(1)
         what = error.filename or "the output is incomplete"
-        why = os.strerror(error.errno)
-        return complain(MemscError(str(what), why, "free some space or write it elsewhere"))
+        return complain(MemscError(str(what), os.strerror(error.errno), REMEDIES[error.errno]))
     return status
 
 

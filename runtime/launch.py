@@ -342,6 +342,11 @@ class Target:
         """Its process number, before and after `go`."""
         return self.process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it has become the program and not ended yet."""
+        return self._go < 0 and self.process.poll() is None
+
     def go(self) -> None:
         """Let it become the program."""
         # A broken pipe: it was killed while on hold, and its exit status will tell.

@@ -40,6 +40,7 @@ class Drain:
 
     def __init__(self, writer: TraceWriter | Filter, key: RoundKey, source: Path | Region) -> None:
         self._writer = writer
+        self._discards = False
         self._most = 0 if isinstance(writer, Filter) else _HELD
         self._key = key
         self._folder = source if isinstance(source, Path) else None
@@ -143,8 +144,14 @@ class Drain:
         if self._folder is not None:
             path.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        """Write nothing any more: from now on rings are emptied for the program's sake alone."""
+        self._discards = True
+
     def _write(self) -> None:
         held, self._held = self._held, []
+        if self._discards:
+            return
         for pid, records in held:
             self._writer.calls(self._key, pid, records, syscall_name)
 

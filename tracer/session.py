@@ -31,7 +31,7 @@ from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
 from memsc.tracer.snapshot import Filter
 from memsc.tracer.sums import described, measures, sums
-from memsc.tracer.watch import watch
+from memsc.tracer.watch import outlast, watch
 from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter
 
@@ -256,6 +256,9 @@ class TraceSession:
             except KeyboardInterrupt as error:
                 interrupted, stopped = error, "interrupted"
                 target.end()
+            except Exception:
+                outlast(target, drain)
+                raise
             except BaseException:
                 target.end()
                 raise

@@ -7,7 +7,9 @@ import math
 import select
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from memsc.runtime.launch import Target
 from memsc.tracer.drain import Drain
 from memsc.tracer.ending import whole
 from memsc.tracer.probing import Probing
@@ -64,3 +66,19 @@ def watch(
                         return "snapshot"
         if time.monotonic() >= end:
             return "duration"
+
+
+def outlast(target: Target, drain: Drain) -> None:
+    """Let a program run to its end whose session has failed, which is no fault of its own.
+
+    Its rings are emptied meanwhile, for nothing, since it may wait for that. One that is on hold
+    still is ended. Ctrl-C ends it, too.
+    """
+    try:
+        drain.discard()
+        while target.running:
+            with suppress(Exception):  # what has failed before may do so again
+                drain.step()
+            time.sleep(drain.interval_ms / 1000)
+    finally:
+        target.end()

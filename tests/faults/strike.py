@@ -70,7 +70,7 @@ def strike(world: World) -> None:
             shutil.rmtree(world.trace, ignore_errors=True)
         case "few", "descriptors-target":
             if world.target is not None:
-                limit = int(3 + 4 * world.plan.amount)
+                limit = int(5 + 4 * world.plan.amount)
                 with suppress(ProcessLookupError):
                     resource.prlimit(world.target, resource.RLIMIT_NOFILE, (limit, limit))
         case _:
