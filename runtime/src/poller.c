@@ -25,8 +25,8 @@ enum {
 /* ---- one call ---- */
 
 HOT static void publish(const struct memsc_process *process, struct memsc_slot *slot,
-                        struct memsc_entry *entry, long result, uint64_t picked, uint32_t status,
-                        uint32_t flags, uint32_t cpu)
+                        struct memsc_entry *entry, uint32_t number, long result, uint64_t picked,
+                        uint32_t status, uint32_t flags, uint32_t cpu)
 {
     entry->result = result;
     if (status & MEMSC_STAMP) {
@@ -35,7 +35,7 @@ HOT static void publish(const struct memsc_process *process, struct memsc_slot *
         entry->reply.flags = flags;
         entry->reply.executed = memsc_cycles();
     }
-    memsc_probe_executed(process, slot, entry, status, result);
+    memsc_probe_executed(process, slot, entry, number, status, result);
     /* Release: result and stamps before the state that says they are there. */
     atomic_store_explicit(&entry->status, MEMSC_DONE, memory_order_release);
 
@@ -51,9 +51,10 @@ HOT static void publish(const struct memsc_process *process, struct memsc_slot *
 }
 
 void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
-                          struct memsc_entry *entry, long result, uint64_t picked, uint32_t status)
+                          struct memsc_entry *entry, uint32_t number, long result, uint64_t picked,
+                          uint32_t status)
 {
-    publish(worker->process, slot, entry, result, picked, status, MEMSC_CALL_POOLED,
+    publish(worker->process, slot, entry, number, result, picked, status, MEMSC_CALL_POOLED,
             worker->service->line->cpu);
 }
 
@@ -68,29 +69,28 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
      * unordered stamp to come before the call was even posted. */
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_ordered() : 0;
     uint32_t flags = memsc_pack_polls(polls) << MEMSC_POLLS_SERVICE_SHIFT;
-    long number = entry->number;
+    uint32_t number = memsc_number_once(entry);
     const struct memsc_row *row = memsc_row_of(number);
     if (row->class == MEMSC_FAST && !row->conditional) {
-        memsc_probe_picked(process, slot, entry, status);
+        memsc_probe_picked(process, slot, entry, number, status);
         long result = memsc_raw(number, entry->args);
-        publish(process, slot, entry, result, picked, status, flags, line->cpu);
+        publish(process, slot, entry, number, result, picked, status, flags, line->cpu);
         return;
     }
     /* A copy: what was looked at must be what is executed. */
     uint64_t args[6];
-    for (int i = 0; i < 6; i++)
-        args[i] = entry->args[i];
+    memsc_args_once(entry, args);
     enum memsc_class class =
         row->conditional ? memsc_class_of(number, args, memsc_fd_may_block) : row->class;
     if (class == MEMSC_POOL && !memsc_ready_now(number, args)) {
-        memsc_hand_over(worker, slot, entry, status);
+        memsc_hand_over(worker, slot, entry, number, args, status);
         return;
     }
     if (class == MEMSC_LOCAL) { /* a caller that does not keep to the interface */
-        publish(process, slot, entry, -ENOSYS, picked, status, flags, line->cpu);
+        publish(process, slot, entry, number, -ENOSYS, picked, status, flags, line->cpu);
         return;
     }
-    memsc_probe_picked(process, slot, entry, status);
+    memsc_probe_picked(process, slot, entry, number, status);
     uint32_t name = (uint32_t)(entry - process->pages->page[0].entries) + 1;
     memsc_kinds_before(number, args);
     /* Release: a successor that sees it sees everything this poller did before. */
@@ -104,7 +104,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
         flags |= MEMSC_CALL_TAKEOVER;
     }
     memsc_kinds_update(number, args, result);
-    publish(process, slot, entry, result, picked, status, flags, line->cpu);
+    publish(process, slot, entry, number, result, picked, status, flags, line->cpu);
 }
 
 /* ---- many ---- */

@@ -42,20 +42,29 @@ void memsc_workers_reset(void)
 }
 
 void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
-                     struct memsc_entry *entry, uint32_t status)
+                     struct memsc_entry *entry, uint32_t number, const uint64_t args[6],
+                     uint32_t status)
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
     struct memsc_job *job =
         &process->jobs[slot - process->slots][entry - memsc_entries(process, slot)];
-    job->slot = slot;
-    job->entry = entry;
-    job->status = status;
-    job->next = NULL;
     atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
-    atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
 
     memsc_lock(&service->lock);
+    if (job->queued) { /* submitted a second time before it was done: whose fault this is, waits */
+        memsc_unlock(&service->lock);
+        return;
+    }
+    job->slot = slot;
+    job->entry = entry;
+    job->number = number;
+    for (int i = 0; i < 6; i++)
+        job->args[i] = args[i];
+    job->status = status;
+    job->next = NULL;
+    job->queued = true;
+    atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
     if (service->last)
         service->last->next = job;
     else
@@ -71,19 +80,26 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
     MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
+/* Called with the lock held: what it returns is a copy, the job may be queued again. */
+static struct memsc_job dequeue(struct memsc_service *service)
+{
+    struct memsc_job *job = service->first;
+    service->first = job->next;
+    if (!service->first)
+        service->last = NULL;
+    service->queued--;
+    job->queued = false;
+    return *job;
+}
+
 static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
 {
-    struct memsc_entry *entry = job->entry;
     uint32_t status = job->status;
-    uint64_t args[6];
-    for (int i = 0; i < 6; i++)
-        args[i] = entry->args[i];
-    long number = entry->number;
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
-    memsc_probe_picked(worker->process, job->slot, entry, status);
-    long result = memsc_raw(number, args);
-    memsc_kinds_update(number, args, result);
-    memsc_publish_pooled(worker, job->slot, entry, result, picked, status);
+    memsc_probe_picked(worker->process, job->slot, job->entry, job->number, status);
+    long result = memsc_raw(job->number, job->args);
+    memsc_kinds_update(job->number, job->args, result);
+    memsc_publish_pooled(worker, job->slot, job->entry, job->number, result, picked, status);
     atomic_fetch_sub_explicit(&worker->service->pooled, 1, memory_order_relaxed);
 }
 
@@ -130,7 +146,6 @@ static void worker_main(void *argument)
     struct memsc_service *service = worker->service;
     memsc_lock(&service->lock);
     while (atomic_load(&process->state) == MEMSC_RUNNING) {
-        struct memsc_job *job = service->first;
         bool first = !service->poller;
         if (first) {
             service->poller = worker;
@@ -147,14 +162,11 @@ static void worker_main(void *argument)
             service->free++;
             if (service->poller != worker) /* deposed, and its call is over */
                 atomic_fetch_sub_explicit(&service->pooled, 1, memory_order_relaxed);
-        } else if (job) {
-            service->first = job->next;
-            if (!service->first)
-                service->last = NULL;
-            service->queued--;
+        } else if (service->first) {
+            const struct memsc_job job = dequeue(service);
             service->free--;
             memsc_unlock(&service->lock);
-            run_job(worker, job);
+            run_job(worker, &job);
             memsc_lock(&service->lock);
             service->free++;
         } else {

@@ -55,11 +55,14 @@ struct memsc_self {
     } calls[MEMSC_PAGE_ENTRIES];
 };
 
+/* A call that waits for a pool thread: a copy, for it was looked at already. */
 struct memsc_job {
     struct memsc_slot *slot;
     struct memsc_entry *entry;
     struct memsc_job *next;
-    uint32_t status;
+    uint64_t args[6];
+    uint32_t number, status;
+    bool queued;
 };
 
 /* One service CPU: a poller and a pool, which are the same threads in turn. */

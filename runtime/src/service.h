@@ -39,14 +39,16 @@ void memsc_poll(struct memsc_worker *worker);
 
 /* poller.c: publishes the result of a pooled call. */
 void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
-                          struct memsc_entry *entry, long result, uint64_t picked, uint32_t status);
+                          struct memsc_entry *entry, uint32_t number, long result, uint64_t picked,
+                          uint32_t status);
 
 /* pool.c: one more free thread; called with the service's lock held. 0 or -errno. */
 int memsc_worker_start(struct memsc_process *process, struct memsc_service *service);
 
-/* pool.c: passes a submitted entry on to a pool thread. */
+/* pool.c: passes a submitted entry on to a pool thread, with what was read of it. */
 void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
-                     struct memsc_entry *entry, uint32_t status);
+                     struct memsc_entry *entry, uint32_t number, const uint64_t args[6],
+                     uint32_t status);
 
 /* pool.c: after a call during which another thread may have taken the poller's part: whether it is
  * still this one's. */
@@ -57,6 +59,19 @@ void memsc_workers_reset(void);
 
 /* scanner.c: the scanner's thread. */
 void memsc_scanner_main(void *process);
+
+/* An entry's number and arguments can change under whoever reads them: they are read once, checked as
+ * read, and used as checked. Volatile, or the compiler might read them again. */
+HOT static uint32_t memsc_number_once(const struct memsc_entry *entry)
+{
+    return *(const volatile uint32_t *)&entry->number;
+}
+
+HOT static void memsc_args_once(const struct memsc_entry *entry, uint64_t args[6])
+{
+    for (int i = 0; i < 6; i++)
+        args[i] = *(const volatile uint64_t *)&entry->args[i];
+}
 
 /* Words of a service's `active` that may have a bit set. */
 static inline uint32_t memsc_words_used(const struct memsc_process *process)

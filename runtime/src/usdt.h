@@ -80,20 +80,20 @@ extern volatile uint16_t memsc_probes_semaphore __attribute__((visibility("hidde
 /* The service's side. Expanded wherever calls are executed, so that none of it is a call. */
 static inline __attribute__((always_inline)) void
 memsc_probe_picked(const struct memsc_process *process, const struct memsc_slot *slot,
-                   const struct memsc_entry *entry, uint32_t status)
+                   const struct memsc_entry *entry, uint32_t number, uint32_t status)
 {
     if (__builtin_expect(status & MEMSC_PROBED, 0))
         MEMSC_PROBE(picked, (uint64_t)(slot - process->slots), MEMSC_ENTRY_OF(process, entry),
-                    entry->number, 0, slot->tid);
+                    number, 0, slot->tid);
 }
 
 static inline __attribute__((always_inline)) void
 memsc_probe_executed(const struct memsc_process *process, const struct memsc_slot *slot,
-                     const struct memsc_entry *entry, uint32_t status, long result)
+                     const struct memsc_entry *entry, uint32_t number, uint32_t status, long result)
 {
     if (__builtin_expect(status & MEMSC_PROBED, 0))
         MEMSC_PROBE(executed, (uint64_t)(slot - process->slots), MEMSC_ENTRY_OF(process, entry),
-                    entry->number, result, slot->tid);
+                    number, result, slot->tid);
 }
 
 /* Whether the call that is about to be posted is probed: one of so many, while somebody looks. */
