@@ -10,6 +10,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch
 from memsc.tracer.cases import Case, rounds
 from memsc.tracer.peers import UNAVAILABLE
+from memsc.tracer.programs import absent
 from memsc.tracer.session import TraceSession
 
 Progress = Callable[[str], None]
@@ -42,6 +43,8 @@ def run(
     refused = session.quiet.refused() if "isolation" in suites else None
     if refused:
         session.quiet.notes.append(f"suite isolation, without isolating: {refused}")
+    for name, package in absent().items() if "files" in suites else ():
+        session.quiet.notes.append(f"{name} is not installed; apt install {package}")
     for suite, cases in suites.items():
         for case in cases:
             if case.prepare is not None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +15,8 @@ from memsc.runtime.launch import Launch
 from memsc.tracer import others, peers
 from memsc.tracer.companion import busy
 from memsc.tracer.load import closed, opened
+from memsc.tracer.programs import PROGRAMS, SIZES, missing
+from memsc.tracer.programs import work as program_work
 from memsc.tracer.work import Work
 
 ON_REQUEST = ("causes",)
@@ -29,8 +30,7 @@ RATES = (1_000, 10_000, 100_000, 1_000_000)
 """Calls per second that are offered, whether they can be made or not."""
 _FEW_CALLERS = ((1, 1), (2, 1), (1, 2))
 _FEW_RATES = (10_000, 100_000)
-_BLOCK = 512
-_MEBI = 1 << 20
+_QUICK_PROGRAMS = ("dd", "ls", "fio-random", "sqlite3", "tar", "git-status")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Case:
     work: Callable[[Launch, Path], Work]
     rounds: Mapping[str, int]
     recorded: Mapping[str, int] = field(default_factory=dict[str, int])
-    prepare: Callable[[Path], None] | None = None
+    prepare: Callable[[Path], object] | None = None
 
 
 def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[str, list[Case]]:
@@ -74,7 +74,11 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     line = Case("line", _line, {"memsc" if "memsc" in arms else arms[-1]: 10 * scale})
     return {
         "limit": [line],
-        "sync": [line, Case("sync", _sync, many, many)],
+        "sync": [
+            line,
+            Case("sync", _sync, many, many),
+            *([] if quick else [Case("sync-long", _sync_long, dict.fromkeys(arms, 1))]),
+        ],
         "layer": [Case("layer-without", _without, one), Case("layer-with", _with, one)],
         "batch": [
             Case(f"batch-{size}", _batch(size), every, once if size == BATCHES[-1] else {})
@@ -95,10 +99,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
                 "isolation-yes-noise", _isolation("yes-noise", isolated=True, beside=busy()), twice
             ),
         ],
-        "files": [
-            Case("dd", _dd(10), few, once),
-            Case("ls", _ls(5000), few, once, _make_files(5000)),
-        ],
+        "files": _files(few, once, quick),
         "calls": _calls(few, once, quick, disk),
         "causes": _causes(),
         "tracing": [Case("tracing", others.work, watched, {"memsc": 2 * scale})],
@@ -107,6 +108,27 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
             Case("peers-read", peers.read, beside),
         ],
     }
+
+
+def _files(few: Mapping[str, int], once: Mapping[str, int], quick: bool) -> list[Case]:
+    """The two programs of the thesis, in its sizes unless it shall be quick, and others."""
+    rounds = dict.fromkeys(PROGRAMS, once) | {"dd": few, "ls": few}
+    if quick:
+        rounds = {name: rounds[name] for name in _QUICK_PROGRAMS}
+    else:  # 200 MB by interrupt take a minute
+        rounds |= dict.fromkeys(SIZES, dict.fromkeys(few, 1))
+        rounds |= {"dd-50": dict.fromkeys(few, 2), "ls-100": once}
+    return [
+        Case(
+            name,
+            program_work(name),
+            rounds=wanted,
+            recorded=once if name in ("dd", "ls") else {},
+            prepare=PROGRAMS[name].prepare,
+        )
+        for name, wanted in rounds.items()
+        if missing(name) is None
+    ]
 
 
 def _calls(
@@ -198,6 +220,13 @@ def _sync(launch: Launch, folder: Path) -> Work:
     )
 
 
+def _sync_long(launch: Launch, folder: Path) -> Work:
+    """As many calls as the thesis made, under every arm."""
+    file = folder / "timings"
+    command = (str(WORK), "sync", str(_SYNC_CALLS), str(file))
+    return replace(_sync(launch, folder), case="sync-long", command=command)
+
+
 def _without(launch: Launch, folder: Path) -> Work:
     return replace(_sync(launch, folder), case="layer-without")
 
@@ -271,34 +300,3 @@ def _line(launch: Launch, folder: Path) -> Work:
         timings=file,
         ring_holds_all=True,
     )
-
-
-# ---- unmodified programs ----
-
-
-def _dd(mebibytes: int) -> Callable[[Launch, Path], Work]:
-    def work(_: Launch, folder: Path) -> Work:
-        count = mebibytes * _MEBI // _BLOCK
-        output = f"of={folder / 'dd.out'}"
-        command = ("dd", "if=/dev/zero", output, f"bs={_BLOCK}", f"count={count}", "status=none")
-        return Work("dd", command, timed=True, quiet=True)
-
-    return work
-
-
-def _ls(files: int) -> Callable[[Launch, Path], Work]:
-    def work(_: Launch, folder: Path) -> Work:
-        return Work("ls", ("ls", "-l", str(folder / f"files-{files}")), timed=True, quiet=True)
-
-    return work
-
-
-def _make_files(count: int) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        target = folder / f"files-{count}"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        for number in range(count):
-            (target / f"file-{number:05d}").touch()
-
-    return make

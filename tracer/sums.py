@@ -15,7 +15,7 @@ from memsc.tracer.work import Work
 
 def measures(work: Work) -> dict[str, float | None] | None:
     """What the work wrote of itself, if it did."""
-    if work.measures is None or not work.measures.exists():
+    if work.measures is None or not work.measures.exists() or not work.measures.stat().st_size:
         return None
     return msgspec.json.decode(work.measures.read_bytes(), type=dict[str, float | None])
 
