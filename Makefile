@@ -12,8 +12,8 @@ FOLDERS := analysis commands probes runtime tracer
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system python native demo bench test test-native test-sanitizers test-python \
-	test-programs test-vm test-faults check \
+.PHONY: help setup system python native demo bench results test test-native test-sanitizers \
+	test-python test-programs test-vm test-faults check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks
 
 help: ## show this list
@@ -72,9 +72,13 @@ demo: setup ## measure this machine: every arm interleaved, and where the time g
 	@$(BIN)/memsc export $(DEMO)/demo.memsc --format hgrm -f -o $(DEMO)/demo.hgrm || test $$? -eq 4
 	@echo "See $(DEMO)/demo.html, demo.svg and demo.hgrm beside it."
 
-bench: setup build/stamps/system-bench ## the whole benchmark, today's alternatives and other tracers with it (an hour)
+bench: setup build/stamps/system-bench ## the whole benchmark, today's alternatives and other tracers with it (20 minutes)
 	@$(BIN)/memsc bench -f -o build/bench.memsc || test $$? -eq 4
 	@$(BIN)/memsc report build/bench.memsc --html build/bench.html || test $$? -eq 4
+
+results: bench ## the same, and docs/results.md and the README's table made from it
+	@$(BIN)/memsc report build/bench.memsc --results docs/results.md >/dev/null || test $$? -eq 4
+	@tools/readme-results docs/results.md README.md
 
 test: test-native test-sanitizers test-python ## every test: native, sanitizers, Python
 

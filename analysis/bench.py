@@ -11,10 +11,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.statistics import Resampling
 from memsc.analysis.summary import records
 from memsc.analysis.targets import Target, targets
 from memsc.analysis.throughput import df_throughput, is_load
@@ -22,21 +24,33 @@ from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import CASE as TRACING
 
 SCHEMA = 1
-THROUGHPUT = "throughput"
-SUITES = {"line": "limit", "sync": "sync", "dd": "files", "ls": "files"}
+THROUGHPUT, FILES = "throughput", "files"
+SUITES = {"line": "limit", "sync": "sync", "sync-long": "sync"}
+_PROGRAMS = frozenset(
+    ("dd", "ls", "fio", "dbench", "bonnie", "sqlite3", "tar", "untar", "git"),
+)
 
 
 def benchmark(trace: Trace) -> dict[str, Any]:
     """The benchmark as plain data.
 
     Returns:
-        `schema`, `rows` (suite, case, arm, metric, value, low, high, n; times in nanoseconds per
-        call, bounds at 95 %, null where one round gives none), `targets` (name, value, bound,
-        held, reason), `environment`.
+        `schema`, `created`, `command`, `isolated` (by what means, where it was), `rows` (suite,
+        case, arm, metric, value, low, high, n; times in nanoseconds per call, bounds at 95 %, null
+        where one round gives none), `targets` (name, value, bound, held, reason), `environment`.
     """
     return {
         "schema": SCHEMA,
-        "rows": [*_rows(trace), *_load_rows(trace)],
+        "created": trace.session.created,
+        "command": trace.session.command,
+        "isolated": sorted({r.isolated for r in trace.session.rounds if r.isolated}),
+        "rows": [
+            *_rows(trace),
+            *_total_rows(trace),
+            *_stage_rows(trace),
+            *_program_rows(trace),
+            *_load_rows(trace),
+        ],
         "targets": [dataclasses.asdict(target) for target in targets(trace)],
         "environment": trace.session.environment,
     }
@@ -63,6 +77,41 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
             }
 
 
+def _total_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Time of the first 1, 10, … 100 000 synchronous calls of a round, as the thesis has them."""
+    for row in trace.timings.df_totals(("sync", "sync-long")).to_dict("records"):
+        common = {"suite": "sync", "case": "sync", "arm": row["arm"]}
+        name = {"metric": f"total_{row['calls']}_ns", "value": row["median_ns"]}
+        yield {**common, **name, "low": row["min_ns"], "high": row["max_ns"], "n": row["rounds"]}
+
+
+def _stage_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Mean of each stage, where calls were recorded."""
+    for row in records(trace.stages.df_stages(syscalls=False)):
+        suite = _suite(row["case"])
+        common = {"suite": suite, "case": row["case"], "arm": row["arm"], "n": row["n"]}
+        bounds = {"low": row["mean_low_ns"], "high": row["mean_high_ns"]}
+        yield {**common, "metric": f"{row['stage']}_mean_ns", "value": row["mean_ns"], **bounds}
+
+
+def _program_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Seconds that a program took as a whole, or what it says of itself if it runs for a time."""
+    said: dict[tuple[str, str, str], list[float]] = {}
+    for r in trace.session.rounds:
+        if _suite(r.case) != FILES or r.recording or r.start_ns is None or r.end_ns is None:
+            continue
+        for metric, value in (r.measures or {"seconds": (r.end_ns - r.start_ns) / 1e9}).items():
+            if value is not None:
+                said.setdefault((r.case, r.arm, metric), []).append(value)
+    for (case, arm, metric), values in said.items():
+        resampling = Resampling.of(range(len(values)), f"{case}/{arm}")
+        means = (resampling.weights @ np.array(values)) / resampling.weights.sum(axis=1)
+        low, high, basis = resampling.interval(means)
+        bounds = {"low": low, "high": high} if basis == "rounds" else {"low": None, "high": None}
+        common = {"suite": FILES, "case": case, "arm": arm, "metric": metric}
+        yield {**common, "value": float(np.mean(values)), **bounds, "n": len(values)}
+
+
 def _load_rows(trace: Trace) -> Iterator[dict[str, Any]]:
     for row in records(df_throughput(trace.session, trace.timings.per_call())):
         common = {"suite": THROUGHPUT, "case": row["case"], "arm": row["arm"]}
@@ -83,6 +132,8 @@ def _suite(case: str) -> str:
         return THROUGHPUT
     if case.startswith(("batch-", "peers-", "shared-", "layer-", "isolation-", "causes")):
         return case.partition("-")[0]
+    if case.partition("-")[0] in _PROGRAMS:
+        return FILES
     return SUITES.get(case, "calls")
 
 

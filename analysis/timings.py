@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ LINE = "line"
 _BLOCKS = 8
 _MOST_BLOCKS = 16
 _FOR_P999 = 20_000
+_TOTALS = (1, 10, 100, 1_000, 10_000, 100_000)
 # Cycles per call are binned in sixteenths: an interval may cover calls shorter than a cycle each.
 _FINE = 16
 
@@ -160,6 +162,38 @@ class Timings:
             rows.append(row | {"interval": found.resampling.basis})
         return pd.DataFrame(rows, columns=_COLUMNS)
 
+    def df_totals(self, cases: Collection[str]) -> pd.DataFrame:
+        """Time of the first 1, 10, … 100 000 calls of a round that timed each.
+
+        Args:
+            cases: which; rounds of all of them count alike.
+
+        Returns:
+            One row per arm and number of calls: arm, calls, rounds, median_ns, min_ns, max_ns (of
+            the rounds that made so many).
+        """
+        ns = self._trace.session.clock.ns_per_cycle
+        totals: dict[tuple[str, int], list[float]] = {}
+        for table in self._trace.batches(TIMINGS):
+            cycles, recording = (table[name].to_numpy() for name in ("cycles", "recording"))
+            for key, rows in rounds_in(table):
+                mine = cycles[rows][recording[rows] == 0] if key.case in cases else cycles[:0]
+                for calls in (n for n in _TOTALS if n <= len(mine)):
+                    found = totals.setdefault((key.arm, calls), [])
+                    found.append(float(mine[:calls].sum()) * ns)
+        rows_out = [
+            {
+                "arm": arm,
+                "calls": calls,
+                "rounds": len(found),
+                "median_ns": median(found),
+                "min_ns": min(found),
+                "max_ns": max(found),
+            }
+            for (arm, calls), found in totals.items()
+        ]
+        return pd.DataFrame(rows_out, columns=_TOTAL_COLUMNS)
+
     def df_perturbation(self) -> pd.DataFrame:
         """What recording adds: on minus off, and on divided by off.
 
@@ -273,6 +307,7 @@ _COLUMNS = [
     *("mean_ns", "mean_low_ns", "mean_high_ns", "p50_ns", "p50_low_ns", "p50_high_ns"),
     *("p999_ns", "interval"),
 ]
+_TOTAL_COLUMNS = ["arm", "calls", "rounds", "median_ns", "min_ns", "max_ns"]
 _PERTURBATION = [
     *("arm", "case", "off_mean_ns", "on_mean_ns", "added_ns", "added_low_ns", "added_high_ns"),
     *("mean_ratio", "mean_ratio_low", "mean_ratio_high"),

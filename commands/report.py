@@ -23,7 +23,7 @@ class Command:
 
     Several traces, a folder that holds some, or a pattern as in 's3://bucket/*/'
     are reported as one fleet, by host and run: counts are merged, percentiles never
-    averaged. --html and --figure still make a file for each trace.
+    averaged. --html, --figure and --results still make a file for each trace.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,11 @@ class Command:
         parser.add_argument("--html", metavar="FILE", help="write a page that needs no network")
         parser.add_argument(
             "--figure", metavar="FILE", help="draw the overview: .svg, .png or .pdf"
+        )
+        parser.add_argument(
+            "--results",
+            metavar="FILE.md",
+            help="write a benchmark's tables beside the thesis's, and figures beside it",
         )
         parser.add_argument(
             "--cluster",
@@ -81,6 +86,11 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
         from memsc.analysis.overview import save_overview
 
         save_overview(trace, file_name(args.figure, trace.name, traces))
+    if args.results:
+        from memsc.analysis.bench import benchmark
+        from memsc.analysis.results_figures import write_results
+
+        write_results(benchmark(trace), file_name(args.results, trace.name, traces))
     if args.html:
         from memsc.analysis.html import save_html
 
@@ -94,7 +104,7 @@ def _fleet(args: argparse.Namespace) -> int:
     with opened_many(args.trace, args.cluster, args.skip_failed) as fleet:
         content = fleet_json(fleet) if args.json else None
         drawn = None if args.json else render_fleet(fleet)
-    if args.html or args.figure:
+    if args.html or args.figure or args.results:
         for summary in fleet.summaries:
             _one(summary.partition.path, args, len(fleet.partitions))
     if content is not None:

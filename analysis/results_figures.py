@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+# matplotlib and seaborn are loosely typed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""The figures of a benchmark's results, and the file that all of it is written to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from memsc.analysis import thesis
+from memsc.analysis.overview import short_ns
+from memsc.analysis.plots import forest
+from memsc.analysis.results import Json, Results, markdown
+from memsc.analysis.style import colour, save, styled
+from memsc.runtime.errors import USAGE, MemscError
+
+
+def write_results(bench: Json, path: Path) -> list[Path]:
+    """Writes the results as Markdown, and their figures beside it.
+
+    Args:
+        bench: the object that `memsc bench --json` prints.
+        path: of the Markdown file; a figure is named after it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        MemscError: another suffix than `.md`, or the files cannot be written.
+    """
+    what = f"cannot write {path}"
+    if path.suffix != ".md":
+        raise MemscError(what, "results are Markdown", "name it results.md", USAGE)
+    found = Results(bench)
+    drawn = {key: figure for key, draw in FIGURES.items() if (figure := draw(found))}
+    files = [path.with_name(f"{path.stem}-{key}.svg") for key in drawn]
+    try:
+        path.write_text(markdown(bench, path.stem, frozenset(drawn)))
+    except OSError as error:
+        raise MemscError(what, error.strerror or str(error), "choose another place") from error
+    for file, figure in zip(files, drawn.values(), strict=True):
+        save(figure, file)
+    return [path, *files]
+
+
+def draw_sync(found: Results) -> Figure | None:
+    """One synchronous call under every arm, medians with intervals."""
+    return _means(found, "sync", ("sync",), "One getppid, mean")
+
+
+def draw_peers(found: Results) -> Figure | None:
+    """The same under every peer."""
+    return _means(
+        found, "peers", ("peers-null",), "One getppid or NOP, handed to another CPU, mean"
+    )
+
+
+def _means(found: Results, suite: str, cases: tuple[str, ...], title: str) -> Figure | None:
+    rows: list[dict[str, Any]] = []
+    for case in cases:
+        for arm in found.arms(suite):
+            row = found.row(case, arm, "mean_ns")
+            if row:
+                bounds = {
+                    end: math.nan if row[end] is None else row[end] for end in ("low", "high")
+                }
+                rows.append({"label": arm, "arm": arm, "value": row["value"], **bounds})
+    rows.sort(key=lambda row: row["value"])
+    return forest(rows, title, short_ns, log=True) if rows else None
+
+
+def draw_batches(found: Results) -> Figure | None:
+    """What posting several calls at once gains, here and in the thesis."""
+    lines = {"thesis": [thesis.BATCH_MS[0] / ms for ms in thesis.BATCH_MS]}
+    for arm in ("memsc-scanner", "memsc"):
+        mine = [found.value(f"batch-{size}", arm, "mean_ns") for size in thesis.BATCHES]
+        if all(mine):
+            lines[arm] = [(mine[0] or 0) / (value or 1) for value in mine]
+    if len(lines) == 1:
+        return None
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    with styled():
+        axes = figure.subplots()
+        for name, gains in lines.items():
+            shade = "#6E6E6E" if name == "thesis" else colour(name)
+            shown = "Memsc in the thesis" if name == "thesis" else name
+            axes.plot(thesis.BATCHES, gains, marker="o", color=shade, label=shown)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        axes.set_xticks(thesis.BATCHES, [str(size) for size in thesis.BATCHES])
+        ticks = [1, 2, 4, 8, 16, 32]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xlabel("calls posted at once")
+        axes.set_title("Gain over calls made one by one")
+        axes.legend()
+        sns.despine(figure)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Results], Figure | None]] = {
+    "sync": draw_sync,
+    "batches": draw_batches,
+    "peers": draw_peers,
+}
+"""By the end of their files' names; each is None where nothing of it was measured."""

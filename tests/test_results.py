@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""The page of a benchmark's results: what stands in it, and what does not."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.traces import fabricate
+
+from memsc.analysis import open as open_analysis
+from memsc.analysis import thesis
+from memsc.analysis.bench import benchmark
+from memsc.analysis.results import ARMS, markdown
+from memsc.analysis.results_figures import write_results
+from memsc.runtime.errors import MemscError
+
+ROOT = Path(__file__).resolve().parent.parent
+NS = {"direct": 100.0, "ipi": 40_000.0, "memsc-scanner": 4_000.0, "memsc": 200.0}
+
+
+def row(suite: str, case: str, arm: str, metric: str, value: float | None) -> dict[str, Any]:
+    bounds = {"low": value and 0.9 * value, "high": value and 1.1 * value, "n": 10}
+    return {"suite": suite, "case": case, "arm": arm, "metric": metric, "value": value, **bounds}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> dict[str, Any]:
+    """A small benchmark of memsc's own, with rows of suites that it did not run."""
+    found = benchmark(open_analysis(fabricate(tmp_path / "t.memsc")))
+    for arm, ns in NS.items():
+        rows = [row("sync", "sync", arm, f"total_{n}_ns", n * ns) for n in thesis.CALLS]
+        rows += [row("sync", "sync", arm, metric, ns) for metric in ("mean_ns", "p50_ns")]
+        for size in thesis.BATCHES:
+            rows.append(row("batch", f"batch-{size}", arm, "mean_ns", ns / size))
+        rows.append(row("throughput", "closed-2x1-batch-64", arm, "per_s", 1e9 / ns))
+        late = None if arm == "ipi" else ns
+        open_row = row("throughput", "open-1x1-100000", arm, "p50_ns", late)
+        rows.append(open_row | ({} if late else {"reason": "fell behind in 1 rounds"}))
+        rows.append(row("files", "dd-200", arm, "seconds", ns / 1000))
+        rows.append(row("files", "dbench", arm, "mb_per_s", 1e5 / ns))
+        rows += [row("peers", "peers-null", arm, metric, ns) for metric in ("mean_ns", "p50_ns")]
+        found["rows"] += rows
+    return found
+
+
+def cells(page: str, first: str) -> list[str]:
+    """The cells of the table row that begins so."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_thesis_and_ours_stand_side_by_side(bench: dict[str, Any]) -> None:
+    page = markdown(bench, "results")
+    assert cells(page, "100,000") == [
+        *("100,000", "25,618", "2,705,248", "1,163,886", "2.32"),
+        *("10,000", "4,000,000", "400,000", "20,000", "10", "200"),
+    ]
+    assert cells(page, "64") == [
+        *("64", "77", "35.1", "1.6", "625", "62", "3.1", "12,800", "2"),
+    ]
+    assert cells(page, "2 × 1, batches of 64")[1:3] == ["–", "2,205,457"]
+    assert cells(page, "100,000 by 1 × 1")[2] == "✗"
+    assert cells(page, "200")[1:4] == ["27.88", "15.81", "1.76"]
+    assert cells(page, "200")[-2:] == ["10", "200"]
+    assert cells(page, "dbench, MB/s")[-1] == "200"
+
+
+def test_it_says_where_direct_wins_and_what_a_virtual_machine_inflates(
+    bench: dict[str, Any],
+) -> None:
+    page = markdown(bench, "results")
+    assert "made one by one**: 2 times faster than `memsc`" in page
+    assert "What this virtual machine inflates" in page
+    bench["environment"]["virtual"] = False
+    assert "inflates" not in markdown(bench, "results")
+
+
+def test_what_was_not_measured_has_no_section(tmp_path: Path) -> None:
+    found = benchmark(open_analysis(fabricate(tmp_path / "t.memsc")))
+    page = markdown(found, "results")
+    sections = re.findall(r"^## (.*)", page, re.M)
+    assert sections == ["Targets", "One call after the other", "The limit"]
+    assert "None" not in page
+    assert "nan" not in page
+
+
+def test_figures_lie_beside_the_page_and_never_vary(bench: dict[str, Any], tmp_path: Path) -> None:
+    files = write_results(bench, tmp_path / "results.md")
+    page = files[0].read_text()
+    linked = re.findall(r"\]\(([^)]*\.svg)\)", page)
+    assert sorted(linked) == sorted(file.name for file in files[1:])
+    before = [file.read_bytes() for file in files]
+    write_results(bench, tmp_path / "results.md")
+    assert [file.read_bytes() for file in files] == before
+    for arm in ARMS:
+        assert arm in (tmp_path / "results-sync.svg").read_text()
+
+
+def test_results_are_markdown(bench: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(MemscError, match="Markdown"):
+        write_results(bench, tmp_path / "results.html")
+
+
+def test_the_readme_takes_its_table_from_them(bench: dict[str, Any], tmp_path: Path) -> None:
+    results, readme = tmp_path / "results.md", tmp_path / "README.md"
+    write_results(bench, results)
+    tool = [str(ROOT / "tools/readme-results"), str(results), str(readme)]
+    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    subprocess.run(tool, check=True)
+    said = readme.read_text()
+    assert said.startswith("before\n<!-- results -->\n")
+    assert said.endswith("|\n<!-- /results -->\nafter\n")
+    assert "| target | value | bound |" in said
+    assert "old" not in said
+    readme.write_text("no mark")
+    done = subprocess.run(tool, check=False, capture_output=True, text=True)
+    assert (done.returncode, readme.read_text()) == (1, "no mark")
+    assert done.stderr.count("\n") == 1
