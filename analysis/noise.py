@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from memsc.analysis.intervals import TASK, intervals
 from memsc.analysis.requires import requires
 from memsc.analysis.windows import Windows
 from memsc.tracer.format import TraceFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = ["arm", "case", "side", "cpu", "what", "events", "per_s", "share", "p50_ns", "max_ns"]
 
@@ -85,6 +88,19 @@ class Noise:
         return out.sort_values(
             ["arm", "case", "side", "share"], ascending=[True] * 3 + [False], ignore_index=True
         )
+
+    def plot_noise(self, case: str | None = None) -> Figure:
+        """Draws `df_noise`: what had the CPUs of each side, for how long and how often.
+
+        Args:
+            case: which case; by default the first.
+
+        Raises:
+            MemscError: no such case, or no noise at all.
+        """
+        from memsc.analysis.slow_plots import plot_noise  # noqa: PLC0415 (slow to import)
+
+        return plot_noise(self.df_noise(), case)
 
     def _side(self, arm: str, cpu: int) -> str | None:
         found = self._folder.session.arms.get(arm)

@@ -63,7 +63,9 @@ def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[l
         late = " (async)" if mode == "async" else ""
         ranked = sorted(causes.items(), key=lambda item: _rank(item[1]), reverse=True)
         rows: list[list[str]] = []
-        for cause, bands in ranked[:_CAUSES]:
+        # Chosen by what counts in either band, shown in the order of the first column.
+        shown = sorted(ranked[:_CAUSES], key=lambda item: _shares(item[1]), reverse=True)
+        for cause, bands in shown:
             cells = [_share(bands.get(band)) for band in _BANDS]
             row = bands.get("p999") or bands["p99"]
             rows.append([cause, *cells, number(row["mean_ns"])])
@@ -90,7 +92,11 @@ def _count(causes: Causes, band: str) -> str:
 
 
 def _rank(bands: dict[str, dict[str, Any]]) -> float:
-    return sum(bands[band]["share"] for band in _BANDS if band in bands)
+    return max(_shares(bands))
+
+
+def _shares(bands: dict[str, dict[str, Any]]) -> list[float]:
+    return [bands[band]["share"] if band in bands else 0.0 for band in _BANDS]
 
 
 def _share(row: dict[str, Any] | None) -> str:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from memsc.analysis.inflight import calls_at
 from memsc.analysis.requires import need
 from memsc.tracer.format import CALLS, EVENTS, STAGES, STAMPS, TraceFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PROFILE, OFF_CPU = "profile", "offcpu"
 TABLE = "stacks"
@@ -112,6 +117,21 @@ class Stacks:
         found = grouped[["samples", *names]].sum()
         found[names] = found[names].astype(float).div(found["samples"], axis=0)
         return found.astype({"samples": np.int64})
+
+    def plot_functions(self, probe: str = PROFILE, arm: str | None = None) -> Figure:
+        """Draws `df_folded`: the innermost functions that had most of it, by side and stage.
+
+        Args:
+            probe: `profile` or `offcpu`.
+            arm: which arm; by default the one with most samples, or time.
+
+        Raises:
+            MemscError: the probe was not recorded, no such arm, or nothing was seen of it.
+        """
+        from memsc.analysis.slow_plots import plot_functions  # noqa: PLC0415 (slow to import)
+
+        weight = "time off the CPU" if probe == OFF_CPU else "samples"
+        return plot_functions(self.df_folded(probe), weight, arm)
 
     # ---- names ----
 

@@ -34,6 +34,16 @@ ARM_COLOURS = {
     "memsc-scanner": "#56B4E9",
     "uring": "#CC79A7",
 }
+# From asking to going on: a light that gets darker, so that order shows without any hue.
+STEP_COLOURS = {
+    "ask": "#F0E442",
+    "send": "#E69F00",
+    "deliver": "#D55E00",
+    "wake": "#CC79A7",
+    "run": "#0072B2",
+    "pick": "#332288",
+}
+ARM_MARKERS = {"direct": "s", "ipi": "v", "memsc": "o", "memsc-scanner": "^", "uring": "D"}
 ARM_LINES = {"direct": ":", "ipi": "--", "memsc": "-", "memsc-scanner": "-.", "uring": (0, (3, 1))}
 FORMATS = (".svg", ".png", ".pdf")
 

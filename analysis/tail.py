@@ -155,6 +155,19 @@ class Tail(Bands):
         """
         return df_causes(self.blame.tail)
 
+    def plot_causes(self, case: str | None = None) -> Figure:
+        """Draws `df_causes`: what made slow calls slow, one panel per arm.
+
+        Args:
+            case: which case; by default the first that has slow calls.
+
+        Raises:
+            MemscError: no such case, or nowhere are 20 calls above p99.
+        """
+        from memsc.analysis.slow_plots import plot_causes  # noqa: PLC0415 (slow to import)
+
+        return plot_causes(self.df_causes(), case)
+
     def df_calls(self) -> pd.DataFrame:
         """Every call above p99 of its arm, case and mode, with its cause.
 

@@ -13,7 +13,7 @@ thread and by CPU, so one interrupt that serves several wake-ups is told from on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from memsc.analysis.requires import requires
 from memsc.analysis.scan import coded, rounds_in
 from memsc.analysis.selection import Selection
 from memsc.tracer.format import CALLS, EVENTS, FLAGS, STAMPS, Part, RoundKey, TraceFolder, read_part
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPS = ("ask", "send", "deliver", "wake", "run", "pick")
 """Until the waker asks, an interrupt is sent, it arrives, the thread may run, runs, goes on."""
@@ -126,6 +129,19 @@ class Wakeup:
         whole = chain.groupby(keys, sort=False)["matched"].all().groupby(level=[0, 1], sort=False)
         frame = pd.DataFrame({"calls": whole.size(), "matched": whole.sum(), "share": whole.mean()})
         return frame.reset_index()
+
+    def plot_paths(self, case: str | None = None) -> Figure:
+        """Draws `df_paths`: the mean steps of each way that wake-ups took.
+
+        Args:
+            case: which case; by default the first.
+
+        Raises:
+            MemscError: no such case, or no wake-up at all.
+        """
+        from memsc.analysis.slow_plots import plot_paths  # noqa: PLC0415 (slow to import)
+
+        return plot_paths(self.df_paths(), case)
 
     def _chains(self) -> Iterator[pd.DataFrame]:
         known = {

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from memsc.runtime.launch import Launch
 from memsc.tracer.arms import ALL, place
 from memsc.tracer.bench import run
 from memsc.tracer.cases import BATCHES, Case
-from memsc.tracer.format import open_trace
+from memsc.tracer.format import EVENTS, SESSION, TraceFolder, open_trace
 from memsc.tracer.session import TraceSession
 from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter, prepare_output
@@ -102,7 +103,7 @@ def compact(path: Path) -> None:
     end = clock.ns(np.sort(spans["completed"].max().to_numpy()))
     for name, parts in folder.parts.items():
         table = folder.read(name)
-        if name.startswith("events/"):
+        if name.startswith(f"{EVENTS}/"):
             time = table["time"].to_numpy()
             window = np.searchsorted(start, time, "right") - 1
             table = table.filter(pa.array((window >= 0) & (time <= end[window])))
@@ -117,6 +118,17 @@ def compact(path: Path) -> None:
             use_dictionary=[n for n in table.column_names if n not in numbers],
             column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
         )
+    count_events(open_trace(path))
+
+
+def count_events(folder: TraceFolder) -> None:
+    """Lets the session say how many events are there now, or its tables would seem damaged."""
+    probes = {
+        name: msgspec.structs.replace(status, seen=folder.rows(f"{EVENTS}/{name}"))
+        for name, status in folder.session.probes.items()
+    }
+    session = msgspec.structs.replace(folder.session, probes=probes)
+    (folder.path / SESSION).write_bytes(session.encode())
 
 
 def _work(kind: str, *arguments: str) -> Callable[[Launch, Path], Work]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.patches import Rectangle
 from tests import traces
 
 from memsc import analysis as ma
@@ -145,6 +146,14 @@ def test_a_sample_falls_into_the_stage_of_the_call_under_way(tmp_path: Path) -> 
     assert weights["service", "execute", "outer;inner;read_[k]"] == 1
     assert weights["other", "between", "read_[k]"] == 1
     assert folded["weight"].sum() == len(samples)
+    application, service = stacks.plot_functions().axes
+    assert [label.get_text() for label in application.get_yticklabels()] == ["inner"]
+    widths = [bar.get_width() for bar in application.patches if isinstance(bar, Rectangle)]
+    assert sum(widths) == 5 / 8
+    names = {label.get_text() for label in service.get_yticklabels()}
+    assert names == {"inner", "read_[k]"}
+    with pytest.raises(MemscError, match="its arms are memsc"):
+        stacks.plot_functions(arm="ipi")
 
 
 def test_what_stacks_do_not_show_is_said(tmp_path: Path) -> None:
