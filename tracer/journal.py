@@ -230,7 +230,13 @@ def _undo_write(step: Step) -> None:
     path = Path(step["path"])
     with suppress(FileNotFoundError):
         if same(path.read_text(), step["after"]):
-            path.write_text(step["before"] + "\n")
+            try:
+                path.write_text(step["before"] + "\n")
+            except OSError as error:
+                # A v2 group with members cannot be told any more to have what its parent has.
+                if error.errno != errno.ENOSPC or step["before"]:
+                    raise
+                path.write_text((path.parent.parent / f"{path.name}.effective").read_text())
 
 
 def _undo_controller(step: Step) -> None:
@@ -254,6 +260,10 @@ def _undo_group(step: Step) -> None:
                 with suppress(ProcessLookupError):
                     home.write_text(f"{pid}\n")
         try:
+            # A removed partition gives its CPUs back some time later; this does it now, so that
+            # the affinities can be put back next.
+            if (partition := path / "cpuset.cpus.partition").exists():
+                partition.write_text("member")
             path.rmdir()
         except FileNotFoundError:
             return
