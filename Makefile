@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench results test test-native test-sanitizers \
-	test-python test-programs test-vm test-faults check \
+	test-python test-programs test-vm test-faults test-fuzz fuzz check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks
 
 help: ## show this list
@@ -80,7 +80,7 @@ results: bench ## the same, and docs/results.md and the README's table made from
 	@$(BIN)/memsc report build/bench.memsc --results docs/results.md >/dev/null || test $$? -eq 4
 	@tools/readme-results docs/results.md README.md
 
-test: test-native test-sanitizers test-python ## every test: native, sanitizers, Python
+test: test-native test-sanitizers test-fuzz test-python ## every test: native, sanitizers, Python
 
 test-native: setup
 	@ctest --test-dir build/native --output-on-failure
@@ -129,6 +129,20 @@ notebooks: setup ## run the notebooks, and render what they show into notebooks/
 
 record-notebooks: setup ## record anew the small traces that the notebooks read
 	@$(BIN)/python notebooks/record.py
+
+build/fuzz/build.ninja: | setup build/stamps/system-test
+	@cmake -S runtime/fuzz -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang-14 >/dev/null
+
+FUZZ_STATES ?= 100000000
+FUZZ_SEED ?= 0
+
+fuzz: build/fuzz/build.ninja ## the service on pages that change under it, a hundred million times (minutes)
+	@ninja -C build/fuzz --quiet
+	@MEMSC_FUZZ_STATES=$(FUZZ_STATES) build/fuzz/fuzz_service -seed=$(FUZZ_SEED) -timeout=60 \
+		-verbosity=0 -artifact_prefix=build/fuzz/
+
+test-fuzz:
+	@$(MAKE) fuzz FUZZ_STATES=3000000 FUZZ_SEED=1
 
 FAULT_ROUNDS ?= 300
 

@@ -207,8 +207,13 @@ void memsc_poll(struct memsc_worker *worker)
         } else if (found) {
             memsc_turn_look_up(process, service);
         }
-        if (found)
-            continue;
+        if (found) {
+            /* Somebody who scribbles over the pages may keep it finding something for ever. */
+            if (atomic_load_explicit(&process->state, memory_order_relaxed) == MEMSC_RUNNING)
+                continue;
+            memsc_turn_rest(service);
+            return;
+        }
         if (sleeps_at_once) {
             if (atomic_load(&process->state) != MEMSC_RUNNING)
                 return;

@@ -37,7 +37,7 @@ def run(world: World) -> dict[str, object]:
         faults.append(f"a traceback: {world.messages}")
     if status not in strike.endings(world):
         faults.append(f"the session's status is {status}")
-    spared = strike.fate(world) == strike.SPARED and world.target is not None
+    spared = strike.fate(world) == strike.SPARED and world.ran
     if spared and not world.finished():
         faults.append(f"the program did not finish: {world.messages}")
     faults += looked_through(world)

@@ -19,7 +19,7 @@ from tests.faults.plan import Plan
 from tests.sessions import loaded, program_ids
 from tests.workload import gone, wait_until
 
-from memsc.runtime.files import WORK
+from memsc.runtime.files import LAUNCH, WORK
 
 MEMSC = (sys.executable, "-m", "memsc.commands")
 MEMORY = Path("/dev/shm")
@@ -80,6 +80,7 @@ class World:
         self.blocks = min(_BLOCKS[plan.transport] // slower, most // 2)
         self.helper: int | None = None
         self.target: int | None = None
+        self.ran = False  # it is on hold no more
         self.neighbour: subprocess.Popen[bytes] | None = None
         self._programs: set[int] = set()
         self._seen: set[int] = set()
@@ -144,7 +145,7 @@ class World:
 
         def there() -> bool:
             self.look()
-            return self.target is not None or self.session.poll() is not None
+            return self.ran or self.session.poll() is not None
 
         wait_until(there, "the program")
 
@@ -160,6 +161,7 @@ class World:
                         self._programs |= program_ids(pid)
                 elif os.fsencode(str(self.memory / "out")) in b"\0".join(words):
                     self.target = pid
+                    self.ran |= Path(f"/proc/{pid}/exe").readlink() != LAUNCH
 
     def wait(self) -> int:
         """The session's exit status, once all that it started has ended, too."""
