@@ -13,7 +13,7 @@ import pandas as pd
 from memsc.analysis.agreement import PROBE, Agreement
 from memsc.analysis.invariants import COUNTS, df_events_per_round
 from memsc.analysis.scan import ALL, Cells
-from memsc.tracer.format import CALLS, FLAGS, TraceFolder
+from memsc.tracer.format import CALLS, TraceFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,8 @@ class Checks:
     def all(self) -> list[Check]:
         """Every check of every arm."""
         if self._found is None:
-            events = df_events_per_round(self._trace)
+            silent = {arm for arm in self._arms if self._promises(arm)}
+            events = df_events_per_round(self._trace, silent)
             self._found = [
                 check
                 for arm in self._arms
@@ -222,9 +223,7 @@ class Checks:
 
     def _event(self, arm: str, name: str, probe: str, events: pd.DataFrame) -> Check:
         full = f"{name}_per_call"
-        promised = self._trace.session.arms[arm].transport in _SILENT
-        promised = promised and self._trace.session.arms[arm].service != "scanner"
-        expected = 0.0 if promised and name in _PROMISED else None
+        expected = 0.0 if self._promises(arm) and name in _PROMISED else None
         snapshot = self._trace.session.snapshot
         if snapshot is not None:
             return Check(arm, full, None, expected, None, snapshot.why)
@@ -238,34 +237,36 @@ class Checks:
         if lost and (expected is None or (count + lost) / calls > NEGLIGIBLE):
             return Check(arm, full, None, expected, None, f"{lost} events of {probe} lost")
         says = f"{int(count)} in {calls} calls"
+        if expected is not None:
+            # The promise is about calls that nobody waits in: waiting costs what it costs.
+            aside, waits = int(mine[f"{name}_aside"].sum()), int(mine["waits"].sum())
+            if aside:
+                says += f", {aside} of them while the program or one of {waits} calls waited"
+            count, calls = count - aside, calls - waits
         if name == "app_syscalls":
             # Calls that must run on the caller are its own, whatever forwards the others.
-            local = float(np.minimum(mine[name], mine["local"].fillna(0)).sum())
+            rest = mine[name] - (0 if expected is None else mine[f"{name}_aside"])
+            local = float(np.minimum(rest, mine["local"].fillna(0)).sum())
             if local:
                 says += f", {int(local)} of them local on purpose"
             count -= local
         if lost:
             # Even if every lost event were one of these, the promise would hold.
             says, count = f"{says}, at most {lost} more among lost events", count + lost
+        if not calls:
+            return Check(
+                arm, full, None, expected, None, f"insufficient: every call waited, {says}"
+            )
         value = count / calls
         if expected is None:
             return Check(arm, full, value, None, None, says)
-        if count:
-            says += self._waking(arm)
         if _too_few(count, calls):
             return Check(arm, full, value, expected, None, f"insufficient: {says}")
         return Check(arm, full, value, expected, value <= NEGLIGIBLE, says)
 
-    def _waking(self, arm: str) -> str:
-        """The calls that rightly involved a wake-up: the transport's promise is about the rest."""
-        cells = self._cells()
-        mine = [cell for cell in cells.sketches if cell.arm == arm and cell.syscall == ALL]
-        flags = [dict(zip(FLAGS, cells.whole(cell).flags.tolist(), strict=True)) for cell in mine]
-        woke, slept = (sum(counts[name] for counts in flags) for name in ("woke", "slept"))
-        # Not subtracted: how many events one wake-up takes is not known.
-        return (
-            f"; wake-ups are part of it: {woke} calls woke, {slept} slept" if woke + slept else ""
-        )
+    def _promises(self, arm: str) -> bool:
+        side = self._trace.session.arms[arm]
+        return side.transport in _SILENT and side.service != "scanner"
 
 
 def _lost(arm: str, lost: int | None) -> Check:

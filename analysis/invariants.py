@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.busy import Busy, busy
 from memsc.analysis.scan import coded
 from memsc.analysis.windows import Windows
 from memsc.tracer.format import EVENTS, RoundKey, TraceFolder
@@ -37,21 +38,31 @@ _STILL_RUNNABLE = (0, 256)
 Marks = dict[str, NDArray[np.bool_]]
 
 
-def df_events_per_round(trace: TraceFolder) -> pd.DataFrame:
+def df_events_per_round(trace: TraceFolder, apart: Collection[str] = ()) -> pd.DataFrame:
     """Counts of kernel events between the first and the last forwarded call of each round.
+
+    Args:
+        trace: an opened trace.
+        apart: arms of which to tell what waiting brought: a pass more over their calls.
 
     Returns:
         One row per round that had probes: arm, case, round, check, calls, local, and the columns of
-        `COUNTS`, NaN where the round had not that probe.
+        `COUNTS`, NaN where the round had not that probe; of the arms `apart` also `waits` (calls
+        whose caller slept, or whose service had to be woken) and per count NAME_aside: those in it
+        that fell into such calls, or came while nothing was forwarded (see `memsc.analysis.busy`).
     """
     known = {r.key: r for r in trace.session.rounds if r.probes}
     windows = Windows.of(trace, known.keys())
     frame = windows.rounds[["arm", "case", "round", "calls"]].copy()
-    rounds = [known[RoundKey(*key)] for key in frame[["arm", "case", "round"]].itertuples(False)]
+    keys = [RoundKey(*key) for key in frame[["arm", "case", "round"]].itertuples(False)]
+    rounds = [known[key] for key in keys]
+    spans = busy(trace, {key for key in keys if key.arm in apart})
+    calm = [spans.get(key) for key in keys]
     frame["check"] = [r.check for r in rounds]
     frame["local"] = [r.local for r in rounds]
+    frame["waits"] = [one.waits if one else np.nan for one in calm]
     for probe, mark in _MARKS.items():
-        counts = _count(trace, probe, windows, mark)
+        counts = _count(trace, probe, windows, calm, mark)
         had = np.array([probe in r.probes for r in rounds], np.bool_)
         for name, values in counts.items():
             frame[name] = np.where(had, values, np.nan)
@@ -62,9 +73,11 @@ def _count(
     trace: TraceFolder,
     probe: str,
     windows: Windows,
+    calm: list[Busy | None],
     mark: Callable[[pa.Table, NDArray[np.int64], Windows, _Cpus], Marks],
 ) -> Mapping[str, NDArray[np.int64]]:
     names = [name for name, (source, _) in COUNTS.items() if source == probe]
+    names += [f"{name}_aside" for name in names]
     counts = {name: np.zeros(len(windows.rounds), np.int64) for name in names}
     cpus = _Cpus(trace, windows)
     for table in trace.batches(f"{EVENTS}/{probe}"):
@@ -72,10 +85,24 @@ def _count(
         inside = rounds >= 0
         if not inside.any():
             continue
-        rows = pa.array(inside)
-        for name, marked in mark(table.filter(rows), rounds[inside], windows, cpus).items():
-            counts[name] += np.bincount(rounds[inside][marked], minlength=len(windows.rounds))
+        table, rounds = table.filter(pa.array(inside)), rounds[inside]
+        aside = _aside(table["time"].to_numpy(), rounds, calm, own=probe == "syscalls")
+        for name, marked in mark(table, rounds, windows, cpus).items():
+            for column, chosen in ((name, marked), (f"{name}_aside", marked & aside)):
+                counts[column] += np.bincount(rounds[chosen], minlength=len(windows.rounds))
     return counts
+
+
+def _aside(
+    time: NDArray[np.int64], rounds: NDArray[np.int64], calm: list[Busy | None], *, own: bool
+) -> NDArray[np.bool_]:
+    out = np.zeros(len(time), np.bool_)
+    for number in np.unique(rounds).tolist():
+        spans = calm[number]
+        if spans is not None:
+            mine = rounds == number
+            out[mine] = spans.aside(time[mine], own=own)
+    return out
 
 
 class _Cpus:

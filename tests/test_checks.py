@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests import traces
 
 from memsc import analysis as ma
+from memsc.analysis.busy import Spans
 from memsc.analysis.checks import Check
 from memsc.analysis.summary import summarise
 from memsc.analysis.text import trust_lines
@@ -180,12 +183,64 @@ def test_what_is_insufficient_is_a_question_mark(tmp_path: Path) -> None:
     assert not [line for _, line in lines if line.startswith("memsc: 0 per call")]
 
 
-def test_calls_that_involved_a_wake_up_are_named(tmp_path: Path) -> None:
-    trace = probed(tmp_path, flags=fmt.FLAGS["woke"] | fmt.FLAGS["slept"])
-    check = find(trace, "app_cpu_switches_per_call")
+def test_what_a_wake_up_brings_is_not_held_against_the_transport(tmp_path: Path) -> None:
+    check = find(probed(tmp_path, flags=fmt.FLAGS["woke"]), "app_cpu_switches_per_call")
+    # Of the events spread over 1009 calls one of each kind falls into the first two.
+    assert check.reason == "60 in 1009 calls, 2 of them while the program or one of 2 calls waited"
+    assert (check.value, check.held) == (58 / 1007, False)
+
+
+def sleepy(folder: Path, gap_ns: int, *, slept: bool = False) -> ma.Trace:
+    """A thousand calls, and 300 µs behind each a switch on the application CPU."""
+    stages, calls = np.full((2003, 4), 100), 2003
+    rows = traces.records(stages, tid=TID)
+    for stamp in fmt.STAMPS:
+        rows[stamp] += (np.arange(calls) * gap_ns * 2).astype(np.uint64)
+    rows["flags"] = fmt.FLAGS["slept"] if slept else 0
+    times = traces.CLOCK.ns(rows["called" if slept else "completed"].astype(np.int64))
+    sched = np.zeros(calls, SCHED)
+    sched["time"] = times + (100 if slept else 300_000)
+    sched["cpu"], sched["tid"], sched["state"] = 1, TID, 1
+    key = fmt.RoundKey("memsc", "sync", 0)
+    with TraceWriter(prepare_output(folder)) as writer:
+        writer.calls(key, 7, rows, traces.NAMES)
+        writer.events("sched", sched, {"kind": ["switch"]})
+        shown = fmt.Round(*key, probes=["sched"], calls=calls, lost=0, made=calls)
+        arms = {"memsc": fmt.Arm("memsc", "inline", [1], [0], calls, 0, calls)}
+        probes = {"sched": fmt.ProbeStatus(True, seen=calls, lost=0)}
+        writer.session(traces.session([shown], arms, probes=probes))
+    return ma.open(folder)
+
+
+def test_a_program_that_sleeps_between_calls_breaks_no_promise(tmp_path: Path) -> None:
+    check = find(sleepy(tmp_path / "a.memsc", 500_000), "app_cpu_switches_per_call")
+    assert (check.value, check.held) == (0, True)
+    # With calls in between it would be the transport's: the same switches, but no time apart.
+    check = find(sleepy(tmp_path / "b.memsc", 50_000), "app_cpu_switches_per_call")
     assert check.held is False
-    assert check.value == 60 / CALLS
-    assert check.reason == "60 in 1009 calls; wake-ups are part of it: 2 calls woke, 2 slept"
+
+
+def test_where_every_call_waited_nothing_is_judged(tmp_path: Path) -> None:
+    check = find(sleepy(tmp_path / "a.memsc", 1000, slept=True), "app_cpu_switches_per_call")
+    assert (check.value, check.held) == (None, None)
+    assert check.reason is not None
+    assert check.reason.startswith("insufficient: every call waited")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=12),
+    st.lists(st.integers(-5, 80), max_size=20),
+)
+def test_a_union_of_spans_holds_what_any_of_them_holds(
+    spans: list[tuple[int, int]], times: list[int]
+) -> None:
+    start = np.array([at for at, _ in spans], np.int64)
+    end = start + np.array([length for _, length in spans], np.int64)
+    union = Spans.union(start, end)
+    assert (union.start[1:] > union.end[:-1]).all()
+    expected = [any(a <= t <= b for a, b in zip(start, end, strict=True)) for t in times]
+    assert union.hit(np.array(times, np.int64)).tolist() == expected
 
 
 def test_calls_that_are_local_on_purpose_are_the_callers_own(tmp_path: Path) -> None:
