@@ -90,14 +90,15 @@ def busy(trace: TraceFolder, wanted: Collection[RoundKey]) -> dict[RoundKey, Bus
         for key, rows in rounds_in(table):
             if key in wanted:
                 tid, called, completed, flags = (column[rows] for column in columns)
-                stamps = (trace.session.clock.ns(stamp) for stamp in (called, completed))
-                found.setdefault(key, []).append(_of(tid, *stamps, (flags & _WAITS) > 0))
+                clock, waits = trace.session.clock, (flags & _WAITS) > 0
+                one = _of(tid, clock.ns(called), clock.ns(completed), waits)
+                found.setdefault(key, []).append(one)
     return {key: _joined(some) for key, some in found.items()}
 
 
 def _of(tid: Ints, called: Ints, completed: Ints, waits: NDArray[np.bool_]) -> Busy:
     order = np.lexsort((called, tid))
-    tid, called, completed, waits = (column[order] for column in (tid, called, completed, waits))
+    tid, called, completed, waits = tid[order], called[order], completed[order], waits[order]
     # What is behind a call ends where its thread's next one begins, which may be one that waits.
     behind = completed + BEHIND_NS
     follows = tid[1:] == tid[:-1]
@@ -111,8 +112,11 @@ def _of(tid: Ints, called: Ints, completed: Ints, waits: NDArray[np.bool_]) -> B
 
 
 def _joined(parts: list[Busy]) -> Busy:
-    spans = [
-        Spans.union(*(np.concatenate(ends) for ends in zip(*some, strict=True)))
-        for some in ([p.forwarding for p in parts], [p.waiting for p in parts])
-    ]
-    return Busy(*spans, sum(part.waits for part in parts))
+    def all_of(spans: list[Spans]) -> Spans:
+        start, end = (
+            np.concatenate([getattr(one, name) for one in spans]) for name in ("start", "end")
+        )
+        return Spans.union(start, end)
+
+    forwarding, waiting = ([getattr(p, name) for p in parts] for name in ("forwarding", "waiting"))
+    return Busy(all_of(forwarding), all_of(waiting), sum(part.waits for part in parts))

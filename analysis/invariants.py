@@ -85,9 +85,9 @@ def _count(
         inside = rounds >= 0
         if not inside.any():
             continue
-        table, rounds = table.filter(pa.array(inside)), rounds[inside]
-        aside = _aside(table["time"].to_numpy(), rounds, calm, own=probe == "syscalls")
-        for name, marked in mark(table, rounds, windows, cpus).items():
+        events, rounds = table.filter(pa.array(inside)), rounds[inside]
+        aside = _aside(events["time"].to_numpy(), rounds, calm, own=probe == "syscalls")
+        for name, marked in mark(events, rounds, windows, cpus).items():
             for column, chosen in ((name, marked), (f"{name}_aside", marked & aside)):
                 counts[column] += np.bincount(rounds[chosen], minlength=len(windows.rounds))
     return counts
