@@ -173,7 +173,10 @@ class _Attribution:
         turn = events["level"].to_numpy()[event] == TASK
         caller = tid == self._column("tid")[call]
         name = events["name"].to_numpy()[event].astype(str)
-        service = np.char.startswith(name, "memsc-") & (pid == self._column("pid")[call])
+        # Without names it is the thread of the caller's process on the CPU that serves it.
+        served = (pairs["side"].to_numpy() == _SERVICE) & np.char.startswith(name, "thread ")
+        service = np.char.startswith(name, "memsc-") | served
+        service &= pid == self._column("pid")[call]
         return turn & (caller | service)
 
     def _pairs(self, queries: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:

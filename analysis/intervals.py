@@ -190,6 +190,8 @@ def _from_others(trace: TraceFolder) -> Iterator[pd.DataFrame]:
         frame = table.filter(pa.array(codes == kinds.index("switch"))).to_pandas()
         frame = frame.sort_values(["cpu", "time"], ignore_index=True)
         ends = frame.groupby("cpu")["time"].shift(-1)
+        # A switch tells the process of the task that leaves: of one that comes, when it left once.
+        owners = frame.drop_duplicates("tid").set_index("tid")["pid"]
         frame = frame.assign(end=ends)[ends.notna() & (frame["target_tid"] != 0)]
         yield pd.DataFrame(
             {
@@ -197,7 +199,7 @@ def _from_others(trace: TraceFolder) -> Iterator[pd.DataFrame]:
                 "start": frame["time"],
                 "end": frame["end"].astype(np.int64),
                 "level": TASK,
-                "pid": 0,
+                "pid": frame["target_tid"].map(owners).fillna(0).astype(np.int64),
                 "tid": frame["target_tid"],
                 "name": "thread " + frame["target_tid"].astype(str),
                 "stolen": 0,

@@ -278,3 +278,36 @@ def test_causes_partition_the_calls_and_never_exceed_them(
         above = blamed.frame["above"]
         wanted = (above == "p999").sum() if band == "p999" else (above != "").sum()
         assert calls["calls"].sum() == wanted
+
+
+SCHED = find("sched")
+
+
+def test_a_service_that_parked_is_not_taken_for_a_thief_where_no_turn_has_a_name(
+    tmp_path: Path,
+) -> None:
+    stages, slow, service, thief = base(), [1000, 2000], 102, 900
+    stages[slow, 1] = 40_000
+    stages[100:140, 1] = 30_000  # enough slow calls for a percentile
+    rows = traces.records(stages, start=FIRST, tid=TID, flags=0)
+    rows["flags"] = flags_of(stages)
+    posted, picked = (traces.CLOCK.ns(rows[s].astype(np.int64)) for s in ("posted", "picked"))
+    moments: list[tuple[int, int, int, int]] = []  # time, pid and tid that leave, tid that comes
+    for call, (tid, pid) in zip(slow, ((service, PID), (thief, 77)), strict=True):
+        start, end = int(posted[call]), int(picked[call])
+        moments += [(start + 1000, 0, 0, tid), (end - 1000, pid, tid, 0)]
+    table = np.zeros(len(moments), SCHED.layout())
+    for row, (time, pid, tid, comes) in zip(table, moments, strict=True):
+        row["time"], row["cpu"], row["pid"], row["tid"] = time, SERVICE, pid, tid
+        row["target_tid"], row["kind"] = comes, SCHED.kind_names.index("switch")
+    path = prepare_output(tmp_path / "a.memsc")
+    with TraceWriter(path) as writer:
+        writer.calls(KEY, PID, rows, traces.NAMES)
+        writer.events("sched", table, {"kind": SCHED.kind_names}, {})
+        rounds = [fmt.Round(*KEY, probes=["sched"], pids=[PID], calls=CALLS, lost=0, made=CALLS)]
+        arms = {"memsc": fmt.Arm("memsc", "inline", [APP], [SERVICE], CALLS, 0, CALLS)}
+        probes = {"sched": fmt.ProbeStatus(attached=True, seen=len(table), lost=0)}
+        writer.session(traces.session(rounds, arms, probes=probes))
+    causes = ma.open(path).tail.df_calls()["cause"].value_counts().to_dict()
+    assert causes.get(f"service preempted by thread {thief}") == 1
+    assert f"service preempted by thread {service}" not in causes
