@@ -16,6 +16,7 @@ import jinja2
 
 from memsc.analysis import page
 from memsc.analysis.conditions import calibration_lines, isolation_lines
+from memsc.analysis.counter_text import counter_notes, counter_tables
 from memsc.analysis.overview import short_ns
 from memsc.analysis.pieces import number
 from memsc.analysis.scan import ALL
@@ -71,6 +72,9 @@ def to_html(trace: Trace, summary: Json) -> str:
         machine=_machine(summary),
         causes=list(_causes(summary)),
         worst=list(_worst(trace)),
+        counters=list(counter_tables(summary)),
+        counter_notes=list(counter_notes(summary)),
+        counted=page.counters(trace, summary),
         perturbation=list(_perturbation(summary)),
         downloads=list(_downloads(trace)),
     )
@@ -242,7 +246,10 @@ def _perturbation(summary: Json) -> Iterator[Json]:
 def _downloads(trace: Trace) -> Iterator[tuple[str, str | None]]:
     """Name and content of each small table; None where it would outgrow the page."""
     for name, make in DERIVED.items():
-        frame = make(trace)
+        try:
+            frame = make(trace)
+        except MemscError:
+            continue  # the trace has not what it takes
         if name == "stages":
             # Every system call of a large program would outgrow the page.
             frame = frame[frame["syscall"] == ALL]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -43,6 +44,11 @@ def bands(trace: Trace) -> Iterator[tuple[str, str]]:
         return
     for cell in cells:
         yield cell.arm, inline_svg(plot_band(trace, cell))
+
+
+def counters(trace: Trace, summary: dict[str, Any]) -> str | None:
+    """What threads of the first case did per call, if it was counted."""
+    return inline_svg(trace.counters.plot_counters()) if summary["counters"] else None
 
 
 def flames(trace: Trace) -> Iterator[tuple[str, str]]:

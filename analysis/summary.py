@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from memsc.analysis.counters import TABLE
+from memsc.analysis.requires import missing
 from memsc.analysis.scan import ALL
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import PERCENTILES
@@ -35,9 +37,10 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `tracing`, `throughput`, `snapshot` (or null), `perturbation`,
-        `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`,
-        `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
+        `timings`, `tracing`, `throughput`, `snapshot` (or null), `counters` (or null),
+        `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per
+        arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in
+        `case`.
     """
     session = trace.session
     reasons = trace.checks.withheld()
@@ -60,6 +63,7 @@ def summarise(trace: Trace) -> Json:
         "perturbation": records(trace.timings.df_perturbation()),
         "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
         "throughput": records(df_throughput(trace.session, trace.timings.per_call())),
+        **_counters(trace),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
         "perturbation_at_start": session.perturbation,
@@ -111,6 +115,17 @@ def _arms(trace: Trace) -> Json:
             },
         }
     return arms
+
+
+def _counters(trace: Trace) -> Json:
+    """What was counted: events, rows per call and ratios; or null, with the reason."""
+    lacking = missing(trace.folder, TABLE)
+    found = trace.session.counters
+    if lacking or found is None:
+        return {"counters": None, "counters_reason": lacking[0].reason if lacking else "damaged"}
+    told = {"rows": records(trace.counters.df_counters())}
+    told["ratios"] = records(trace.counters.df_ratios())
+    return {"counters": msgspec.to_builtins(found) | told}
 
 
 def _known(name: str, value: int | None) -> Json:

@@ -25,6 +25,7 @@ DERIVED: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "ratios": lambda trace: trace.ratios.df_ratios(),
     "perturbation": lambda trace: trace.timings.df_perturbation(),
     "checks": lambda trace: trace.checks.df_checks(),
+    "counters-per-call": lambda trace: trace.counters.df_counters(),
 }
 """Tables an analysis makes; the others are those of the trace."""
 

@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.conditions import calibration_lines, isolation_lines
+from memsc.analysis.counter_text import counters
 from memsc.analysis.pieces import heading, mark, number, table
 from memsc.analysis.slow_text import slow_parts
 from memsc.analysis.stages import natural
@@ -42,6 +43,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     for case in cases_of(summary):
         yield from _stage_table(summary, case)
     yield from slow_parts(summary)
+    yield from counters(summary)
     yield from _outside(summary)
     if not summary["verdict"]["withheld"]:
         yield from _ratios(summary)

@@ -15,6 +15,7 @@ import numpy as np
 from memsc.analysis.agreement import Agreement
 from memsc.analysis.blame import Blame
 from memsc.analysis.checks import Checks
+from memsc.analysis.counters import Counters
 from memsc.analysis.noise import Noise
 from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
@@ -102,6 +103,11 @@ class Trace:
     def wakeup(self) -> Wakeup:
         """How one CPU wakes a thread on another, step by step."""
         return Wakeup(self.folder, self.selection)
+
+    @cached_property
+    def counters(self) -> Counters:
+        """What threads did, as perf events counted it."""
+        return Counters(self.folder, self.selection)
 
     @cached_property
     def timings(self) -> Timings:

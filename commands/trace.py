@@ -63,8 +63,8 @@ class Command:
             "--probes",
             default="sched,ipi,noise",
             metavar="P,…",
-            help="sched, ipi, noise (these by default), profile, offcpu, blockio, pagecache; "
-            "stages and syscalls (in a check round of their own); or none",
+            help="sched, ipi, noise (these by default), profile, offcpu, blockio, pagecache, "
+            "counters; stages and syscalls (in a check round of their own); or none",
         )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
@@ -220,13 +220,14 @@ def known_probes(text: str) -> tuple[str, ...]:
     Raises:
         MemscError: there is no such probe.
     """
-    from memsc.probes.declaration import names
+    from memsc.probes import counters, declaration
 
     if text == "none":
         return ()
+    names = (*declaration.names(), counters.NAME)
     for name in text.split(","):
-        if name not in names():
-            known = ", ".join((*names(), "none"))
+        if name not in names:
+            known = ", ".join((*sorted(names), "none"))
             raise MemscError(f"--probes {name}", "there is no such probe", f"one of {known}", USAGE)
     return tuple(dict.fromkeys(text.split(",")))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from memsc.probes import counters
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
@@ -98,6 +99,9 @@ class Calibration:
         if STATIC in hits:
             # Its trap costs more than its program: memsc.analysis.agreement has it from outside.
             hits[STATIC] |= {"cost_ns": None, "reason": "its first events, of known calls, tell"}
+        if counters.NAME in hits:
+            # It has no program: the kernel counts, most of it when it switches threads.
+            hits[counters.NAME]["reason"] = "it has no program; what it adds to a call is above"
         return hits
 
     def _round(self, launch: Launch, recording: bool, probes: Sequence[str]) -> float:

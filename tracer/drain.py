@@ -34,6 +34,7 @@ class Drain:
             that runs already and goes on afterwards.
 
     Attributes:
+        key: the round.
         interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
             is as rare as the rings' filling allows.
     """
@@ -42,7 +43,7 @@ class Drain:
         self._writer = writer
         self._discards = False
         self._most = 0 if isinstance(writer, Filter) else _HELD
-        self._key = key
+        self.key = key
         self._folder = source if isinstance(source, Path) else None
         self._open: dict[Path, Region] = {}
         self._held: list[tuple[int, NDArray[Any]]] = []
@@ -153,7 +154,7 @@ class Drain:
         if self._discards:
             return
         for pid, records in held:
-            self._writer.calls(self._key, pid, records, syscall_name)
+            self._writer.calls(self.key, pid, records, syscall_name)
 
 
 def _alive(region: Region) -> bool:

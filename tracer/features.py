@@ -23,6 +23,7 @@ from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
 from memsc.tracer import bpf, headers, kernel, perf, tracefs
+from memsc.tracer.counter_events import EVERYWHERE, open_counters
 from memsc.tracer.environment import Environment
 
 State = Literal["ok", "missing", "unknown"]
@@ -312,6 +313,7 @@ def _counters(environment: Environment) -> Iterator[Feature]:
         yield Feature("perf_event_paranoid", "missing", detail, allow)
     else:
         yield Feature("perf_event_paranoid", "ok", str(paranoid))
+    yield attempt("counters", _counted, "use a kernel with CONFIG_PERF_EVENTS")
     remedy = "in a virtual machine: let the host pass its counters through; else the BIOS"
     cycles = attempt("hardware counters", lambda: _cycles(False), remedy)
     yield cycles
@@ -321,12 +323,27 @@ def _counters(environment: Environment) -> Iterator[Feature]:
     yield attempt("rdpmc", lambda: _cycles(True), remedy)
 
 
+def _counted() -> str:
+    """What counts of a thread and all it starts, on one CPU if the kernel is new enough."""
+    lack, cpu = "", min(perf.online_cpus())
+    try:
+        found, _ = open_counters(0, cpu, inherit=True, kernel=True, on_exec=True)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        found, _ = open_counters(0, EVERYWHERE, inherit=True, kernel=True, on_exec=True)
+        lack = "; both sides together, before Linux 6.12"
+    for descriptor in found.values():
+        os.close(descriptor)
+    return ", ".join(found) + lack
+
+
 def _cycles(from_user: bool) -> str:
     try:
         flags = perf.Flag.DISABLED | perf.Flag.EXCLUDE_KERNEL | perf.Flag.EXCLUDE_HV
         event = perf.open_event(perf.HARDWARE, flags=flags)
     except FileNotFoundError as error:
-        raise OSError(errno.ENOENT, "this machine shows no counters") from error
+        raise OSError(errno.ENOENT, "no PMU: this machine shows none") from error
     try:
         if from_user and not perf.readable_from_user(event):
             raise OSError(errno.EOPNOTSUPP, "the instruction is not allowed")

@@ -26,9 +26,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.counted import CounterEvent, Counters
 from memsc.tracer.parts import Part, columns_of, location, read_part, rows_of
 
-__all__ = ["Part", "columns_of", "location", "read_part"]  # the reader is whole from here
+__all__ = ["CounterEvent", "Counters", "Part", "columns_of", "location", "read_part"]
 
 SCHEMA = 1
 SUFFIX = ".memsc"
@@ -262,6 +263,7 @@ class Session(msgspec.Struct, frozen=True):
     isolation: Isolation | None = None
     perturbation: dict[str, Any] | None = None
     snapshot: Snapshot | None = None
+    counters: Counters | None = None
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""

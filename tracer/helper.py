@@ -45,10 +45,6 @@ def default_ring_bytes(probe: Probe) -> int:
     return min(probe.ring_bytes, 1 << (share.bit_length() - 1))
 
 
-def _threads(pid: int) -> set[int]:
-    return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
-
-
 class Server:
     """Serves one session.
 
@@ -224,11 +220,11 @@ class Server:
         tracked: set[int] = set()
         try:
             tasks.require_own(pid, self._user, "tracking a process")
-            while new := _threads(pid) - tracked:
+            while new := tasks.threads_of(pid) - tracked:
                 for tid in new:
                     self._compiled.put("tracked", tid, -1)
                 tracked |= new
-            for tid in tracked - _threads(pid):
+            for tid in tracked - tasks.threads_of(pid):
                 self._compiled.remove("tracked", tid)
             # Its number may have passed to another user's process since it was looked at.
             signal.pidfd_send_signal(descriptor, 0)

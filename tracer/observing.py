@@ -11,6 +11,7 @@ from pathlib import Path
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer import perf, tasks, wire
+from memsc.tracer.counter_events import EVERYWHERE, counts_kernel, open_counters
 from memsc.tracer.perf import Flag
 
 _RECORDS = (
@@ -31,7 +32,10 @@ class Observing:
     def __init__(self, user: int) -> None:
         self._user = user
         self._passed: list[int] = []
-        self.operations: dict[str, wire.Operation] = {"mappings": self._mappings}
+        self.operations: dict[str, wire.Operation] = {
+            "mappings": self._mappings,
+            "counters": self._counters,
+        }
 
     def sent(self) -> None:
         """Close what has been passed on."""
@@ -59,6 +63,39 @@ class Observing:
             self.sent()
             raise MemscError(what, str(error.strerror), "see `memsc doctor`") from error
         return {}, list(self._passed)
+
+    def _counters(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
+        """The counters of a thread, with all it starts if asked for, on one CPU or everywhere."""
+        pid, tid = wire.integers([request.get("pid"), request.get("tid")], 2, 1 << 22)
+        (cpu,) = wire.integers([request.get("cpu")], EVERYWHERE, 1 << 16)
+        what = f"counting thread {tid}"
+        kernel, start = counts_kernel(self._user), tasks.start_time(tid)
+        try:
+            if tid not in tasks.threads_of(pid):
+                raise MemscError(what, f"process {pid} has none of that number", "check it")
+            tasks.require_own(pid, self._user, what)
+            found, reasons = open_counters(
+                tid,
+                cpu,
+                inherit=request.get("inherit") is True,
+                kernel=kernel,
+                on_exec=request.get("on_exec") is True,
+            )
+        except FileNotFoundError as error:
+            raise MemscError(what, "there is no such process", "check its number") from error
+        except OSError as error:
+            # Which error it was tells the session whether to ask for less.
+            return {"errno": error.errno, "why": error.strerror}, []
+        self._passed += found.values()
+        try:
+            # Its number may have passed to another user's thread since it was looked at.
+            tasks.require_own(pid, self._user, what)
+            if start is None or tasks.start_time(tid) != start:
+                raise MemscError(what, "it has ended", "check its number")
+        except (OSError, MemscError):
+            self.sent()
+            raise
+        return {"names": list(found), "reasons": reasons, "kernel": kernel}, list(self._passed)
 
 
 def kernel_stacks(user: int) -> bool:

@@ -25,7 +25,7 @@ SOFTWARE_CPU_CLOCK, SOFTWARE_CONTEXT_SWITCHES, SOFTWARE_DUMMY = 0, 3, 9
 _SIZE = 136  # PERF_ATTR_SIZE_VER8; a kernel that knows less takes zeros it does not know
 _CLOEXEC = 1 << 3
 
-ENABLE, SET_BPF = 0x2400, 0x40042408
+ENABLE, SET_OUTPUT, GET_ID, SET_BPF = 0x2400, 0x2405, 0x80082407, 0x40042408
 
 _USER_RDPMC = 1 << 2  # cap_user_rdpmc in the capabilities of the mapped page
 _CAPABILITIES = 40  # their offset
@@ -42,6 +42,8 @@ class Flag(enum.IntFlag):
     MMAP = 1 << 8
     COMM = 1 << 9
     FREQUENCY = 1 << 10
+    INHERIT_STAT = 1 << 11
+    ENABLE_ON_EXEC = 1 << 12
     TASK = 1 << 13
     SAMPLE_ID_ALL = 1 << 18
     MMAP2 = 1 << 23
@@ -60,6 +62,8 @@ def open_event(
     offset: int = 0,
     period: int = 0,
     sample_type: int = 0,
+    read_format: int = 0,
+    group: int = -1,
 ) -> int:
     """Open a perf event; returns its descriptor.
 
@@ -73,10 +77,13 @@ def open_event(
         offset: place within it, in bytes.
         period: events per sample, or samples per second with Flag.FREQUENCY.
         sample_type: fields of a sample, and of every record with Flag.SAMPLE_ID_ALL.
+        read_format: what reading it gives beside its value.
+        group: descriptor of the event with which it is counted or not counted; -1 for none.
     """
     name = ctypes.create_string_buffer(where or b"")
     attributes = bytearray(_SIZE)
-    struct.pack_into("<IIQQQQQ", attributes, 0, kind, _SIZE, config, period, sample_type, 0, flags)
+    head = (kind, _SIZE, config, period, sample_type, read_format, flags)
+    struct.pack_into("<IIQQQQQ", attributes, 0, *head)
     struct.pack_into("<QQ", attributes, 56, ctypes.addressof(name) if where else 0, offset)
     if flags & Flag.USE_CLOCKID:
         struct.pack_into("<i", attributes, 92, 1)  # CLOCK_MONOTONIC
@@ -86,7 +93,7 @@ def open_event(
         buffer,
         ctypes.c_int(pid),
         ctypes.c_int(cpu),
-        ctypes.c_int(-1),
+        ctypes.c_int(group),
         ctypes.c_ulong(_CLOEXEC),
     )
 

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import msgspec
 
+from memsc.probes import counters
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer.attach import Helper, Loaded
+from memsc.tracer.counting import Counting
 from memsc.tracer.elevate import Elevation
-from memsc.tracer.format import ProbeStatus
+from memsc.tracer.format import Counters, ProbeStatus, RoundKey
 from memsc.tracer.snapshot import Filter
 from memsc.tracer.stacks import Stacks
 from memsc.tracer.writer import TraceWriter
@@ -35,6 +37,7 @@ class Probing:
     Attributes:
         status: what the trace says of each.
         usable: names of those that can be attached.
+        counters: what is counted, if it is; None without.
         notes: what the user should be told.
         snapshot: gets the round's events instead of the writer.
     """
@@ -44,36 +47,59 @@ class Probing:
         self._writer = writer
         self._wanted = tuple(wanted)
         self._helper: Helper | None = None
+        self._counting: Counting | None = None
         self._stacks: Stacks | None = None
         self._seen = dict.fromkeys(wanted, 0)
         self._dropped_before: dict[str, int] = {}
         self.status = {name: ProbeStatus(attached=False) for name in wanted}
         self.usable: set[str] = set()
+        self.counters: Counters | None = None
         self.notes: list[str] = []
         self.snapshot: Filter | None = None
 
-    def load(self, cpus: Collection[int]) -> None:
-        """Start the helper, compile, and attach what disturbs nothing."""
-        if not self._wanted:
+    def load(self, app: Collection[int], service: Collection[int]) -> None:
+        """Start the helper, compile, and attach what disturbs nothing.
+
+        Args:
+            app: CPUs of the application.
+            service: CPUs of the service.
+        """
+        if counters.NAME in self._wanted:
+            self._offer(app, service)
+        if not _programs(self._wanted):
             return
         try:
             self._helper = Helper(self._elevation.channel())
-            loaded = self._helper.load(self._wanted)
-            self._helper.watch(cpus)
-            steady = [name for name in self._wanted if loaded[name].usable]
+            wanted = _programs(self._wanted)
+            loaded = self._helper.load(wanted)
+            self._helper.watch({*app, *service})
+            steady = [name for name in wanted if loaded[name].usable]
             loaded |= self._helper.attach(*(name for name in steady if name not in DISTURBING))
         except MemscError as error:
-            self.abandon()
-            reason = f"{error.why}; {error.remedy}"
-            self.status = {
-                name: ProbeStatus(attached=False, reason=reason) for name in self._wanted
-            }
+            self._let_go()
+            self._refuse(_programs(self._wanted), error)
             self.notes.append(f"no probes: {error}")
             return
         if self._helper.warning:
             self.notes.append(self._helper.warning)
-        self.usable = {name for name in self._wanted if loaded[name].usable}
-        self.status = {name: _status(loaded[name]) for name in self._wanted}
+        self.usable |= {name for name in wanted if loaded[name].usable}
+        self.status |= {name: _status(loaded[name]) for name in wanted}
+
+    def _offer(self, app: Collection[int], service: Collection[int]) -> None:
+        try:
+            channel = self._elevation.channel()
+            self._counting = Counting(self._writer, channel, app, service)
+        except MemscError as error:
+            self._refuse([counters.NAME], error)
+            self.notes.append(f"no counters: {error}")
+            return
+        self.counters = self._counting.described
+        self.usable.add(counters.NAME)
+        self.status[counters.NAME] = ProbeStatus(attached=True, seen=0, lost=0)
+
+    def _refuse(self, names: Sequence[str], error: MemscError) -> None:
+        reason = f"{error.why}; {error.remedy}"
+        self.status |= {name: ProbeStatus(attached=False, reason=reason) for name in names}
 
     def of_round(self, check: bool) -> list[str]:
         """The probes a round has."""
@@ -86,11 +112,12 @@ class Probing:
         Raises:
             MemscError: the helper has died.
         """
-        if self._helper is not None and probes:
+        programs = _programs(probes)
+        if self._helper is not None and programs:
             if on:
-                self._helper.attach(*probes)
+                self._helper.attach(*programs)
             else:
-                self._helper.detach(*probes)
+                self._helper.detach(*programs)
 
     @contextmanager
     def accounting(self) -> Generator[Callable[[], dict[str, tuple[int, int]]]]:
@@ -119,15 +146,17 @@ class Probing:
 
     def discard(self, probes: Sequence[str]) -> None:
         """Forget what probes saw up to now, and what they lost of it."""
-        if self._helper is not None and probes:
-            for name in probes:
+        if self._counting is not None:
+            self._counting.discard()
+        if self._helper is not None:
+            for name in _programs(probes):
                 self._helper.drain(name)
                 self._dropped_before[name] = self._helper.dropped(name)
 
     @contextmanager
     def detached(self, really: bool) -> Generator[None]:
         """Without any probe meanwhile, if asked for."""
-        steady = [name for name in self._wanted if name in self.usable - set(DISTURBING)]
+        steady = _programs([n for n in self._wanted if n in self.usable - set(DISTURBING)])
         if not really or self._helper is None or not steady:
             yield
             return
@@ -138,36 +167,46 @@ class Probing:
             if self._helper.alive():
                 self._helper.attach(*steady)
 
-    def begin(self, probes: Sequence[str], pid: int) -> None:
+    def begin(self, probes: Sequence[str], pid: int, *, running: bool = False) -> None:
         """Track a process, and see what it does from here on.
+
+        Args:
+            probes: those of the round.
+            pid: a program on hold, or one that runs.
+            running: it runs.
 
         Raises:
             MemscError: the helper has died.
         """
-        if self._helper is None or not probes:
+        if self._counting is not None and counters.NAME in probes:
+            self._counting.begin(pid, running=running)
+        programs = _programs(probes)
+        if self._helper is None or not programs:
             return
         self._helper.track(pid)
-        if any(find(name).tables for name in probes):
+        if any(find(name).tables for name in programs):
             if self._stacks is None:
                 self._stacks = Stacks(self._writer, self._helper)
             self._stacks.begin(pid)
-        disturbing = [name for name in DISTURBING if name in probes]
+        disturbing = [name for name in DISTURBING if name in programs]
         if disturbing:
             self._helper.attach(*disturbing)
         self._helper.recording = True
 
     def end(self, probes: Sequence[str]) -> None:
         """See nothing more; never fails, for the program's end must be dealt with."""
-        if self._helper is not None and probes and self._helper.alive():
+        if self._helper is not None and _programs(probes) and self._helper.alive():
             self._helper.recording = False
 
     def drain(self, probes: Sequence[str], *, everything: bool) -> None:
         """Write what probes saw: everything, or only from rings that fill up."""
+        if self._counting is not None:
+            self._counting.look()
         if self._helper is None:
             return
         if self._stacks is not None:
             self._stacks.look()
-        for name in probes:
+        for name in _programs(probes):
             if not everything and self._helper.fill(name) < _FULL_ENOUGH:
                 continue
             events = self._helper.drain(name)
@@ -178,11 +217,22 @@ class Probing:
             (self.snapshot or self._writer).events(name, events, {"kind": probe.kind_names}, units)
             self._seen[name] += len(events)
 
-    def finish_round(self, probes: Sequence[str]) -> None:
-        """Write everything a round's probes saw, and detach those that disturb."""
+    def finish_round(self, probes: Sequence[str], key: RoundKey | None = None) -> None:
+        """Write everything a round's probes saw, and detach those that disturb.
+
+        Args:
+            probes: those of the round.
+            key: the round; without, what was counted is dropped.
+        """
         self.drain(probes, everything=True)
+        if self._counting is not None and key is not None:
+            self._counting.finish(key)
+            self.counters = self._counting.described
+            self.notes += self._counting.notes
+            self._counting.notes = []
         if self._stacks is not None:
-            self._stacks.finish_round([table for name in probes for table in find(name).tables])
+            tables = [table for name in _programs(probes) for table in find(name).tables]
+            self._stacks.finish_round(tables)
             self.notes += [note for note in self._stacks.notes if note not in self.notes]
         disturbing = [name for name in DISTURBING if name in probes]
         if self._helper is not None and disturbing:
@@ -190,31 +240,47 @@ class Probing:
 
     def close(self) -> None:
         """Detach all, and take the last counts."""
+        if self._counting is not None:
+            seen = self._counting.rows
+            self.status[counters.NAME] = ProbeStatus(attached=True, seen=seen, lost=0)
         if self._helper is None:
+            self.abandon()
             return
         try:
             losses = self._helper.losses()
         except MemscError as error:
             # A dead helper takes its counts along: not known is not zero.
             self.notes.append(f"no probes from some point on: {error}")
-            for name, probe in self.status.items():
-                self.status[name] = msgspec.structs.replace(probe, lost=None, reason=error.why)
+            for name in _programs(list(self.status)):
+                lost = msgspec.structs.replace(self.status[name], lost=None, reason=error.why)
+                self.status[name] = lost
             self._helper = None
             return
         for name, probe in self.status.items():
-            if probe.attached:
+            if probe.attached and name in losses:
                 lost = losses[name].total - self._dropped_before.get(name, 0)
                 self.status[name] = msgspec.structs.replace(probe, seen=self._seen[name], lost=lost)
         self.abandon()
 
     def abandon(self) -> None:
         """Detach all, without counts."""
+        if self._counting is not None:
+            self._counting.discard()
+            self._counting = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._stacks is not None:
             self._stacks.close()
             self._stacks = None
         if self._helper is not None:
             self._helper.close()
             self._helper = None
+
+
+def _programs(probes: Sequence[str]) -> list[str]:
+    """Those that are BPF programs: counters are not."""
+    return [name for name in probes if name != counters.NAME]
 
 
 def _status(loaded: Loaded) -> ProbeStatus:

@@ -90,7 +90,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     stopped: str | None = None
     started, counted = session.clock.sample(), session.quiet.count()
     try:
-        session.probing.begin(probes, pid)
+        session.probing.begin(probes, pid, running=True)
         region.drain()  # what was left there is no part of this
         region.recording = True
         stopped = watch(
@@ -112,7 +112,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     session.quiet.ran(counted)
     with whole():
         drain.finish()
-        session.probing.finish_round(probes)
+        session.probing.finish_round(probes, drain.key)
         over, kept = session.settled(snapshot)
         session.writer.flush()
         done = Round(

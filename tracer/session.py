@@ -116,7 +116,7 @@ class TraceSession:
             arms={name: described(launch) for name, launch in self._arms.items()},
         )
         self.quiet.begin(application, service, self._spin)
-        self.probing.load(application | service)
+        self.probing.load(application, service)
         if STATIC in self.probing.usable:
             self._see_hits()
         if self._calibrate:
@@ -265,7 +265,7 @@ class TraceSession:
         ended = self.clock.sample()
         with whole():
             drain.finish()
-            self.probing.finish_round(probes)
+            self.probing.finish_round(probes, key)
             over, kept = self.settled(snapshot)
             made = drain.counts
             self._write_timings(key, work, recording, ended[0] - started[0], made.made)
@@ -394,6 +394,7 @@ class TraceSession:
             clock=self.clock.fit(),
             rounds=list(self._rounds),
             probes=dict(self.probing.status),
+            counters=self.probing.counters,
             complete=complete,
         )
         self.writer.session(self._session)

@@ -2,7 +2,7 @@
 # pyarrow's published stubs leave type parameters open (see tracer/format.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
-"""The tables of the trace that probes of stacks bring beside their events. Pure."""
+"""The tables of the trace that probes bring beside or instead of events. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import pyarrow as pa
 from memsc.tracer.format import NAME, SCHEMA, field
 
 STACKS = "stacks"
+COUNTERS = "counters"
+THREAD = "thread"
+"""What stands in the column `stage` where a thread was counted from its beginning to its end."""
+OTHERS = "(others)"
 
 # One row per frame. `stack` is what events name; `depth` counts from the innermost frame, 0.
 # `function` is empty where it is not known; `offset` is then the place in the module's file, or the
@@ -22,6 +26,29 @@ STACKS_SCHEMA: pa.Schema = pa.schema(
         field("function", kind=NAME),
         field("module", kind=NAME),
         field("offset", "bytes"),
+    ],
+    metadata={"memsc_schema": str(SCHEMA)},
+)
+
+# One row per event and thread that was there when counting began; what all others did that they
+# started stands together in rows of thread `OTHERS`, one for each side. `side` is that of the CPU
+# ("app", "service"), or "both" where CPUs are not told apart. `enabled_ns` is how long it could
+# have been counted, `running_ns` how long it was: where that is less, groups of events took turns
+# at the PMU, and the value is to be scaled.
+COUNTERS_SCHEMA: pa.Schema = pa.schema(
+    [
+        field("arm", kind=NAME),
+        field("case", kind=NAME),
+        field("round"),
+        field("pid"),
+        field("tid"),
+        field("thread", kind=NAME),
+        field("side", kind=NAME),
+        field("stage", kind=NAME),
+        field("event", kind=NAME),
+        field("value", "as session.json says of the event"),
+        field("enabled_ns", "ns"),
+        field("running_ns", "ns"),
     ],
     metadata={"memsc_schema": str(SCHEMA)},
 )

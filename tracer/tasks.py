@@ -56,6 +56,15 @@ def fixed(tid: int) -> bool:
     return bool(int(_fields(f"/proc/{tid}/stat")[6]) & _NO_SETAFFINITY)
 
 
+def threads_of(pid: int) -> set[int]:
+    """The threads that a process has now.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
 def reachable(pid: int) -> bool:
     """Whether a process lies within the control groups that can be seen from here."""
     try:

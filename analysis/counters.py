@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+# pandas' published stubs leave type parameters open (see tracer/format.py).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""What the threads of a program did while they forwarded calls, as perf events counted it.
+
+Counted is a program's whole life, from its first instruction to the end of its last thread; figures
+per call are that, divided by the calls. So they are of calls only where calls are many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from memsc.analysis.requires import requires
+from memsc.analysis.selection import Selection
+from memsc.analysis.statistics import UNKNOWN, Interval, Resampling, ratio
+from memsc.runtime.errors import USAGE, MemscError
+from memsc.tracer.format import RoundKey, TraceFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLE = "counters"
+WHAT = "what threads did"
+EVERY = "all"
+"""Both sides together."""
+RATIOS = {
+    "instructions per cycle": ("instructions", "cycles", 1.0),
+    "cycles per ns": ("cycles", "task-clock", 1.0),
+    "share of branches predicted wrongly": ("branch-misses", "branches", 1.0),
+    "last-level misses per 1000 instructions": ("cache-misses", "instructions", 1e3),
+    "L1d misses per 1000 instructions": ("L1-dcache-load-misses", "instructions", 1e3),
+    "dTLB misses per 1000 instructions": ("dTLB-load-misses", "instructions", 1e3),
+}
+"""Of two events: what is divided, by what, and times what."""
+
+_THREADS = ["arm", "case", "round", "pid", "tid", "thread", "side", "event", "unit", "value"]
+_COUNTERS = ["arm", "case", "side", "event", "unit", "per_call", "low", "high", "interval"]
+_NAMES = ["arm", "case", "thread", "side", "event", "stage"]
+
+
+class Counters:
+    """The counters of a trace.
+
+    Args:
+        folder: an opened trace.
+        selection: which arms and cases; a program's counts cannot be cut further.
+    """
+
+    def __init__(self, folder: TraceFolder, selection: Selection | None = None) -> None:
+        self._folder = folder
+        self._selection = selection or Selection()
+
+    @property
+    def folder(self) -> TraceFolder:
+        """The trace it is about."""
+        return self._folder
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Events that were asked for and not counted, and why; empty without counters."""
+        found = self._folder.session.counters
+        if found is None:
+            return {}
+        return {
+            name: event.reason or "no reason is given"
+            for name, event in found.events.items()
+            if not event.counted
+        }
+
+    @requires(TABLE, what=WHAT)
+    def df_threads(self) -> pd.DataFrame:
+        """What each thread did, and the others together.
+
+        Returns:
+            One row per round, thread and event: arm, case, round, pid, tid, thread (its name;
+            "(others)", with tid 0, stands for all that were started later), side ("app",
+            "service", "both"), event, unit, value (scaled to all the time the thread ran; NaN if
+            it never had a turn) and counted (the share of that time in which it was counted; less
+            than 1 where groups of events took turns at the PMU).
+
+        Raises:
+            MemscError: the trace has no counters, or calls were selected out of a program's life.
+        """
+        self._whole()
+        table = self._folder.read(TABLE).to_pandas()
+        table[_NAMES] = table[_NAMES].astype(str)
+        known = {r.key for r in self._folder.session.rounds if r.check == self._selection.checks}
+        keys = [RoundKey(*key) for key in table[["arm", "case", "round"]].itertuples(index=False)]
+        mine = np.array([key in known for key in keys], np.bool_)
+        for column, wanted in (("arm", self._selection.arms), ("case", self._selection.cases)):
+            if wanted is not None:
+                mine &= table[column].isin(wanted).to_numpy()
+        table = table[mine & (table["stage"] == "thread").to_numpy()].reset_index(drop=True)
+        table["value"], table["counted"] = scaled(
+            table["value"].to_numpy(np.int64),
+            table["enabled_ns"].to_numpy(np.int64),
+            table["running_ns"].to_numpy(np.int64),
+        )
+        found = self._folder.session.counters
+        units = {name: event.unit for name, event in found.events.items()} if found else {}
+        table["unit"] = table["event"].map(units).fillna("events")
+        return table[[*_THREADS, "counted"]]
+
+    @requires(TABLE, what=WHAT)
+    def df_counters(self) -> pd.DataFrame:
+        """What an arm's threads did per call.
+
+        Returns:
+            One row per arm, case, side ("app", "service", "both" where CPUs are not told apart, and
+            "all": the sum) and event: unit, per_call (of all rounds together), low and high (95 %,
+            over rounds; NaN below four), interval (over what), rounds, calls, and counted (see
+            `df_threads`).
+        """
+        rows: list[dict[str, Any]] = []
+        for key, side, values, calls, counted, units in self._rounds():
+            arm, case = key
+            resampling = _resampling(arm, case, len(calls))
+            for event in values:
+                found = values[event]
+                bounds = _bounds(resampling, found, calls)
+                rows.append(
+                    {
+                        "arm": arm,
+                        "case": case,
+                        "side": side,
+                        "event": event,
+                        "unit": units[event],
+                        "per_call": _per(found.sum(), calls.sum()),
+                        "low": bounds.low,
+                        "high": bounds.high,
+                        "interval": bounds.basis,
+                        "rounds": len(calls),
+                        "calls": int(calls.sum()),
+                        "counted": counted[event],
+                    }
+                )
+        return pd.DataFrame(rows, columns=[*_COUNTERS, "rounds", "calls", "counted"])
+
+    @requires(TABLE, what=WHAT)
+    def df_ratios(self) -> pd.DataFrame:
+        """How well the processor got on: one event against another, where both were counted.
+
+        Returns:
+            One row per arm, case, side and name of `RATIOS`: ratio, low and high, as in
+            `df_counters`. Empty where there is no PMU: `unavailable` says so.
+        """
+        rows: list[dict[str, Any]] = []
+        for (arm, case), side, values, calls, _, _ in self._rounds():
+            resampling = _resampling(arm, case, len(calls))
+            for name, (over, under, times) in RATIOS.items():
+                if over not in values or under not in values:
+                    continue
+                bounds = _bounds(resampling, times * values[over], values[under])
+                value = times * _per(values[over].sum(), values[under].sum())
+                rows.append(
+                    {"arm": arm, "case": case, "side": side, "name": name, "ratio": value}
+                    | {"low": bounds.low, "high": bounds.high, "interval": bounds.basis}
+                )
+        columns = ["arm", "case", "side", "name", "ratio", "low", "high", "interval"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def plot_counters(self, case: str | None = None) -> Figure:
+        """Draws `df_counters`: what arms do per call, event by event, by side.
+
+        Args:
+            case: which; by default the first.
+        """
+        from memsc.analysis.counter_plots import plot_counters  # noqa: PLC0415 (slow to import)
+
+        return plot_counters(self.df_counters(), case)
+
+    def _rounds(self) -> Any:
+        """Per arm, case and side: values by event and round, calls by round, shares and units."""
+        frame = self.df_threads()
+        calls = {r.key: r.made or r.calls or 0 for r in self._folder.session.rounds}
+        for (arm, case), mine in frame.groupby(["arm", "case"], sort=False):
+            sides = [str(side) for side in mine["side"].unique()]
+            for side in [*sides, *([EVERY] if len(sides) > 1 else [])]:
+                rows = mine if side == EVERY else mine[mine["side"] == side]
+                # A sum of which a part is not known is not known.
+                by_round = rows.pivot_table(
+                    "value", "round", "event", aggfunc=_whole_sum, sort=False, dropna=False
+                )
+                made = [calls[RoundKey(str(arm), str(case), int(n))] for n in by_round.index]
+                by_event = rows.groupby("event", sort=False)
+                yield (
+                    (str(arm), str(case)),
+                    side,
+                    {str(name): by_round[name].to_numpy(np.float64) for name in by_round},
+                    np.array(made, np.float64),
+                    by_event["counted"].min().to_dict(),
+                    by_event["unit"].first().to_dict(),
+                )
+
+    def _whole(self) -> None:
+        now = self._selection
+        if any(getattr(now, name) is not None for name in ("start", "end", "syscalls", "tids")) or (
+            now.outcome is not None
+        ):
+            why = "it was counted from a program's beginning to its end, not call by call"
+            raise MemscError(
+                f"cannot show {WHAT} of some calls", why, "select arms and cases only", USAGE
+            )
+
+
+def scaled(
+    value: NDArray[np.int64], enabled_ns: NDArray[np.int64], running_ns: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Counts extended from the time in which they were counted to all of the time.
+
+    Args:
+        value: counts, shape (n,).
+        enabled_ns: how long each could have been counted, ns.
+        running_ns: how long it was, ns.
+
+    Returns:
+        Values, NaN where there was time and none of it was counted; and the shares counted, 1 where
+        there was no time.
+    """
+    share = np.ones(len(value))
+    np.divide(running_ns, enabled_ns, out=share, where=enabled_ns > 0)
+    out = np.full(len(value), np.nan)
+    np.divide(value, share, out=out, where=share > 0)
+    return out, np.minimum(share, 1.0)
+
+
+def _whole_sum(values: pd.Series) -> float:
+    return float(values.sum(skipna=False))
+
+
+def _per(value: float, base: float) -> float:
+    return float(value / base) if base else float("nan")
+
+
+def _resampling(arm: str, case: str, rounds: int) -> Resampling:
+    return Resampling.of(range(rounds), f"counters {arm} {case}")
+
+
+def _bounds(
+    resampling: Resampling, over: NDArray[np.float64], under: NDArray[np.float64]
+) -> Interval:
+    if resampling.basis != "rounds":
+        return UNKNOWN
+    return ratio(resampling.weights @ over, resampling.weights @ under, [resampling])
