@@ -36,7 +36,7 @@ struct memsc_options {
 
 /* Defaults, overridden by MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US,
  * MEMSC_SPIN_US, MEMSC_RECORD, MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY,
- * MEMSC_PROBE_EVERY.
+ * MEMSC_PROBE_EVERY. A set-uid program, or one with capabilities of its own, gets the defaults alone.
  * -EINVAL: a variable holds something else than documented; its name is in *wrong if not NULL. */
 MEMSC_API int memsc_options_default(struct memsc_options *options, const char **wrong);
 

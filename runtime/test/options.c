@@ -14,8 +14,30 @@ static void refuse(const char *name, const char *value)
     unsetenv(name);
 }
 
+/* Whoever starts a set-uid program chooses its environment, and must not choose for it. */
+static void privileged(void)
+{
+    if (geteuid() != 0)
+        return;
+    setenv("MEMSC_TRANSPORT", "ipi", 1);
+    setenv("MEMSC_DIRECTORY", "/tmp", 1);
+    setenv("MEMSC_RING", "nonsense", 1);
+    CHECK_EQUAL(seteuid(65534), 0);
+    struct memsc_options options;
+    const char *wrong = "";
+    CHECK_EQUAL(memsc_options_default(&options, &wrong), 0);
+    CHECK(wrong == NULL);
+    CHECK_EQUAL(options.transport, MEMSC_MEMSC);
+    CHECK_EQUAL(options.directory[0], 0);
+    CHECK_EQUAL(seteuid(0), 0);
+    unsetenv("MEMSC_TRANSPORT");
+    unsetenv("MEMSC_DIRECTORY");
+    unsetenv("MEMSC_RING");
+}
+
 int main(void)
 {
+    privileged();
     struct memsc_options options;
     const char *wrong = "";
     CHECK_EQUAL(memsc_options_default(&options, &wrong), 0);
