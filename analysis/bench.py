@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.limits import CASES, limits
 from memsc.analysis.statistics import Resampling
 from memsc.analysis.summary import records
 from memsc.analysis.targets import Target, targets
@@ -25,7 +26,7 @@ from memsc.analysis.tracing import CASE as TRACING
 
 SCHEMA = 1
 THROUGHPUT, FILES = "throughput", "files"
-SUITES = {"line": "limit", "sync": "sync", "sync-long": "sync"}
+SUITES = {**dict.fromkeys(("line", *CASES), "limit"), "sync": "sync", "sync-long": "sync"}
 _PROGRAMS = frozenset(
     ("dd", "ls", "fio", "dbench", "bonnie", "sqlite3", "tar", "untar", "git"),
 )
@@ -58,7 +59,7 @@ def benchmark(trace: Trace) -> dict[str, Any]:
 
 def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
     for found in trace.timings.df_timings().to_dict("records"):
-        if is_load(found["case"]):  # how long a call took is not what these are about
+        if is_load(found["case"]) or found["case"] in CASES:  # no calls, or not their time
             continue
         suffix = "_recorded" if found["recording"] else ""
         for metric in ("mean", "p50", "p999"):
@@ -75,6 +76,13 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
                 "high": None if math.isnan(high) else high,
                 "n": int(found["calls"]),
             }
+
+
+def _limit_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    for case, ns in limits(trace.session, trace.timings.per_call()).items():
+        rounds = sum(case in (r.measures or {}) for r in trace.session.rounds)
+        where = {"suite": "limit", "case": case, "arm": "machine", "metric": "p50_ns"}
+        yield {**where, "value": ns, "low": None, "high": None, "n": rounds}
 
 
 def _total_rows(trace: Trace) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from memsc.analysis import thesis
+from memsc.analysis.limits import df_pairs
+from memsc.analysis.limits_text import NAMES
 from memsc.analysis.pieces import number
 
 Json = dict[str, Any]
@@ -288,6 +291,20 @@ def _peers(found: Results) -> str:
     return _grid(["", "getppid, mean", "p50", "÷ memsc", "4 KiB, mean", "p50", "÷ memsc"], rows)
 
 
+def _limit(found: Results) -> str:
+    """What stands apart of the pairs, which are a figure."""
+    rows = [[words, _ns(found.value(name, "machine", "p50_ns"))] for name, words in NAMES.items()]
+    line = next((_ns(found.value("line", arm, "p50_ns")) for arm in found.arms("limit")), _DASH)
+    rows.append(["a cache line's round trip between application and service CPU", line])
+    return _grid(["", "ns"], [row for row in rows if row[1] != _DASH])
+
+
+def pairs(found: Results) -> pd.DataFrame:
+    """Round trips of a cache line between each two CPUs (see `limits.df_pairs`)."""
+    rows = (row for row in found.bench["rows"] if row["arm"] == "machine")
+    return df_pairs({row["case"]: row["value"] for row in rows})
+
+
 def _tracing(found: Results) -> str:
     base = found.value("tracing", "memsc", "p50_ns")
     rows: list[list[str]] = []
@@ -316,5 +333,5 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "tracing": _tracing,
     "isolation": _by_case("isolation", ("mean_ns", "p50_ns", "p999_ns")),
     "shared": _by_case("shared", ("mean_ns", "p50_ns", "p999_ns")),
-    "limit": _by_case("limit", ("mean_ns", "p50_ns")),
+    "limit": _limit,
 }

@@ -15,9 +15,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from memsc.analysis import thesis
+from memsc.analysis.limits import plot_pairs
 from memsc.analysis.overview import short_ns
 from memsc.analysis.plots import forest
-from memsc.analysis.results import Json, Results, markdown
+from memsc.analysis.results import Json, Results, markdown, pairs
 from memsc.analysis.style import colour, save, styled
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -104,9 +105,16 @@ def draw_batches(found: Results) -> Figure | None:
     return figure
 
 
+def draw_pairs(found: Results) -> Figure | None:
+    """The way of a cache line between each two CPUs."""
+    matrix = pairs(found)
+    return plot_pairs(matrix) if len(matrix) else None
+
+
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "sync": draw_sync,
     "batches": draw_batches,
     "peers": draw_peers,
+    "pairs": draw_pairs,
 }
 """By the end of their files' names; each is None where nothing of it was measured."""

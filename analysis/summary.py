@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from memsc.analysis.counters import TABLE
+from memsc.analysis.limits import limits
 from memsc.analysis.requires import missing
 from memsc.analysis.scan import ALL
 from memsc.analysis.stages import natural
@@ -37,8 +38,8 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `tracing`, `throughput`, `snapshot` (or null), `counters` (or null),
-        `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per
+        `timings`, `tracing`, `throughput`, `limits`, `snapshot` (or null), `counters` (or
+        null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per
         arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in
         `case`.
     """
@@ -64,6 +65,7 @@ def summarise(trace: Trace) -> Json:
         "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
         "throughput": records(df_throughput(trace.session, trace.timings.per_call())),
         **_counters(trace),
+        "limits": limits(trace.session, trace.timings.per_call()),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
         "perturbation_at_start": session.perturbation,

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from memsc.analysis.conditions import calibration_lines, isolation_lines
 from memsc.analysis.counter_text import counters
+from memsc.analysis.limits import CASES as LIMITS
+from memsc.analysis.limits_text import limits_text
 from memsc.analysis.pieces import heading, mark, number, table
 from memsc.analysis.slow_text import slow_parts
 from memsc.analysis.stages import natural
@@ -49,6 +51,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
         yield from _ratios(summary)
     yield from _recording(summary)
     yield from throughput(summary)
+    yield from limits_text(summary["limits"])
     yield from _tracing(summary)
     yield from _calibration(summary)
 
@@ -204,7 +207,7 @@ def stage_cells(stages: Json) -> list[str]:
 def _outside(summary: Json) -> Iterator[RenderableType]:
     times = [row for row in summary["timings"] if not row["recording"]]
     beside = [row for row in times if row["case"].startswith("peers-")]
-    left_out = {"line", "tracing", *(row["case"] for row in summary["throughput"])}
+    left_out = {"line", "tracing", *LIMITS, *(row["case"] for row in summary["throughput"])}
     times = [row for row in times if row not in beside and row["case"] not in left_out]
     arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
     found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Command:
     """Measure this machine: every arm on the same work, interleaved.
 
-    Suites: limit (one cache-line round trip), sync (getppid, one by one), layer
+    Suites: limit (the way of a cache line and of an interrupt), sync (getppid, one by one), layer
     (what an unmodified program adds to it), batch (1 to 64 at once), shared (sync
     while 1 to 8 processes are registered), throughput (1 to 8 callers as fast as
     they can, and under loads that are offered), isolation (sync with and without

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from memsc.runtime import topology
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
@@ -73,7 +74,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
     line = Case("line", _line, {"memsc" if "memsc" in arms else arms[-1]: 10 * scale})
     return {
-        "limit": [line],
+        "limit": [line, *_limits(dict.fromkeys(line.rounds, 2 * scale))],
         "sync": [
             line,
             Case("sync", _sync, many, many),
@@ -300,3 +301,33 @@ def _line(launch: Launch, folder: Path) -> Work:
         timings=file,
         ring_holds_all=True,
     )
+
+
+def _limits(rounds: Mapping[str, int]) -> list[Case]:
+    """What the machine itself allows: it needs no arm but one to stand under."""
+
+    def pairs(_: Launch, folder: Path) -> Work:
+        cpus = ",".join(map(str, sorted(topology.read().reachable)))
+        return _said("pairs", folder, cpus, "2000", str(folder / "measures"))
+
+    def stamps(_: Launch, folder: Path) -> Work:
+        return _said("stamps", folder, "1000000", str(folder / "measures"))
+
+    def interrupt(launch: Launch, folder: Path) -> Work:
+        here, there = str(launch.app_cpus[0]), str((*launch.service_cpus, *launch.app_cpus)[0])
+        file, measures = folder / "timings", folder / "measures"
+        work = _said("interrupts", folder, here, there, "5000", str(file), str(measures))
+        return replace(work, case="interrupt", timings=file)
+
+    return [
+        Case("pairs", pairs, rounds),
+        Case("stamps", stamps, rounds),
+        *([Case("interrupt", interrupt, rounds)] if len(topology.read().reachable) > 1 else []),
+    ]
+
+
+def _said(name: str, folder: Path, *arguments: str) -> Work:
+    measures = folder / "measures"
+    measures.unlink(missing_ok=True)
+    command = (str(WORK), name, *arguments)
+    return Work(name, command, layered=False, measures=measures, ring_holds_all=True)

@@ -12,6 +12,9 @@
  *   memsc-work library CALLS FILE      the same by the C library, for the layer to forward
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
+ *   memsc-work pairs CPU,… TRIPS MEASURES   medians of the same for all pairs, as JSON
+ *   memsc-work stamps COUNT MEASURES   what a reading of the clock costs, as JSON
+ *   memsc-work interrupts CPU CPU COUNT FILE MEASURES  the way of an interrupt between two CPUs
  *   memsc-work spin MILLISECONDS       nothing, without a pause: keeps a CPU busy
  *   memsc-work hits COUNT              passes of the probe memsc:calibrate, once stdin has ended
  *
@@ -29,6 +32,7 @@
 #include "common.h"
 #include "cpu.h"
 #include "layout.h"
+#include "limit.h"
 #include "load.h"
 #include "memsc.h"
 #include "neighbours.h"
@@ -199,48 +203,24 @@ static void operations(const char *name, const char *folder, size_t count, const
     save(path, array, count);
 }
 
-/* ---- cache line ---- */
-
-static struct {
-    alignas(MEMSC_LINE) _Atomic uint64_t ball;
-    alignas(MEMSC_LINE) _Atomic bool ready;
-    int cpu;
-} line;
-
-static void *echo(void *trips)
-{
-    pin(line.cpu);
-    atomic_store(&line.ready, true);
-    for (uint64_t i = 1; i <= (uint64_t)(uintptr_t)trips; i++) {
-        while (atomic_load_explicit(&line.ball, memory_order_acquire) != 2 * i - 1)
-            memsc_pause();
-        atomic_store_explicit(&line.ball, 2 * i, memory_order_release);
-    }
-    return NULL;
-}
+/* ---- limits ---- */
 
 static void round_trips(int here, int there, size_t trips, const char *path)
 {
     uint64_t *array = intervals(trips);
-    pthread_t thread;
-    line.cpu = there;
-    int error = pthread_create(&thread, NULL, echo, (void *)(uintptr_t)(trips + WARM_UP));
-    if (error)
-        fail("thread", error);
-    pin(here);
-    while (!atomic_load(&line.ready))
-        memsc_pause();
-    for (uint64_t i = 1; i <= trips + WARM_UP; i++) {
-        uint64_t since = memsc_cycles();
-        atomic_store_explicit(&line.ball, 2 * i - 1, memory_order_release);
-        while (atomic_load_explicit(&line.ball, memory_order_acquire) != 2 * i)
-            memsc_pause();
-        uint64_t took = memsc_cycles() - since;
-        if (i > WARM_UP)
-            array[i - WARM_UP - 1] = took;
-    }
-    pthread_join(thread, NULL);
+    memsc_work_line(here, there, array, trips);
     save(path, array, trips);
+}
+
+static void interrupts(char **argv)
+{
+    size_t count = (size_t)positive(argv[2]);
+    uint64_t *array = intervals(count);
+    long seen = memsc_work_interrupts((int)positive(argv[0]), (int)positive(argv[1]), array, count,
+                                      argv[4]);
+    if (seen < 0)
+        fail("membarrier", (int)-seen);
+    save(argv[3], array, (size_t)seen);
 }
 
 static void spin(long milliseconds)
@@ -291,6 +271,12 @@ int main(int argc, char **argv)
     else if (argc == 6 && !strcmp(argv[1], "line"))
         round_trips((int)positive(argv[2]), (int)positive(argv[3]), (size_t)positive(argv[4]),
                     argv[5]);
+    else if (argc == 5 && !strcmp(argv[1], "pairs"))
+        memsc_work_pairs(argv[2], (size_t)positive(argv[3]), argv[4]);
+    else if (argc == 4 && !strcmp(argv[1], "stamps"))
+        memsc_work_stamps((size_t)positive(argv[2]), argv[3]);
+    else if (argc == 7 && !strcmp(argv[1], "interrupts"))
+        interrupts(argv + 2);
     else if (argc == 3 && !strcmp(argv[1], "hits"))
         probe_hits((size_t)positive(argv[2]));
     else {
@@ -299,6 +285,8 @@ int main(int argc, char **argv)
                 "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
                 "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
                 "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
+                "pairs CPU,… TRIPS MEASURES | stamps COUNT MEASURES | "
+                "interrupts CPU CPU COUNT FILE MEASURES | "
                 "spin MILLISECONDS | hits COUNT\n");
         return 2;
     }

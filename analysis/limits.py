@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+# pandas', matplotlib's and seaborn's stubs are loose.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""What no hand-over is faster than: the way of a cache line between each two CPUs, and others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from statistics import median
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from memsc.analysis.style import styled
+from memsc.analysis.timings import PerCall, Timed
+from memsc.tracer.format import Session
+
+CASES = ("pairs", "stamps", "interrupt")
+"""Cases whose programs say what they found."""
+_PAIR = re.compile(r"line-(\d+)-(\d+)")
+_WRITTEN = 24  # CPUs up to which every cell of the map has its figure in it
+
+
+def limits(session: Session, timed: Mapping[Timed, PerCall]) -> dict[str, float]:
+    """What the programs found, nanoseconds by name; the median of the rounds.
+
+    `line-A-B` is the median round trip of a cache line that CPU A sends to B and gets back;
+    `stamp` and `stamp-ordered` the mean cost of reading the clock; `ipi-one-way` the time until an
+    interrupt stops the other CPU, `ipi-taken` for how long, `ipi-round-trip` until its sender
+    knows.
+    """
+    found: dict[str, list[float]] = {}
+    for r in session.rounds:
+        for name, cycles in (r.measures or {}).items() if r.case in CASES else ():
+            if cycles is not None:
+                found.setdefault(name, []).append(cycles * session.clock.ns_per_cycle)
+    way = [each.p50 for key, each in timed.items() if key.case == "interrupt"]
+    one_way = {"ipi-one-way": way[0] * session.clock.ns_per_cycle} if way else {}
+    return one_way | {name: median(values) for name, values in found.items()}
+
+
+def df_pairs(found: Mapping[str, float]) -> pd.DataFrame:
+    """Round trips as a matrix.
+
+    Args:
+        found: as of `limits`.
+
+    Returns:
+        Nanoseconds: a row for each CPU that sends, a column for each that answers, both in order;
+        NaN where a CPU meets itself, and where a pair was not measured.
+    """
+    pairs = {m.groups(): ns for name, ns in found.items() if (m := _PAIR.fullmatch(name))}
+    cpus = sorted({int(cpu) for pair in pairs for cpu in pair})
+    rows = [[pairs.get((str(a), str(b)), float("nan")) for b in cpus] for a in cpus]
+    return pd.DataFrame(rows, index=pd.Index(cpus, name="from"), columns=cpus, dtype=float)
+
+
+def plot_pairs(pairs: pd.DataFrame) -> Figure:
+    """The matrix as a heat map: CPUs that share a cache, or are far apart, are seen as blocks."""
+    size = max(3.2, min(0.42 * len(pairs) + 1.6, 11.0))
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    with styled():
+        axes = figure.subplots()
+        sns.heatmap(
+            pairs,
+            ax=axes,
+            cmap="cividis",
+            square=True,
+            annot=len(pairs) <= _WRITTEN,
+            fmt=".0f",
+            annot_kws={"size": 8},
+            linewidths=0.5 if len(pairs) <= _WRITTEN else 0,
+            rasterized=len(pairs) > _WRITTEN,
+            cbar_kws={"label": "ns", "shrink": 0.8},
+        )
+        axes.set_title("Cache-line round trip between CPUs")
+        axes.set_xlabel("to CPU")
+        axes.set_ylabel("from CPU")
+        axes.tick_params(length=0, rotation=0)
+    return figure
