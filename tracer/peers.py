@@ -12,7 +12,7 @@ from memsc.runtime.launch import Launch
 from memsc.tracer.work import Work
 
 NAMES = (
-    *("uring", "eventfd", "pipe", "futex", "signal"),
+    *("uring", "adaptive", "eventfd", "pipe", "futex", "signal"),
     *("seccomp", "seccomp-sync", "same-cpu"),
 )
 UNAVAILABLE = 77
@@ -22,7 +22,7 @@ _FEW = 500
 _CALLS = 2_000
 _MANY = 10_000
 _POLLING = 50_000  # where no interrupt is waited for
-_FAST = frozenset(("direct", "memsc", "uring"))
+_FAST = frozenset(("direct", "memsc", "uring", "adaptive"))
 
 
 def arms(placed: Sequence[Launch]) -> list[Launch]:

@@ -9,7 +9,8 @@
  * interval per call in cycles, taken by the caller, as memsc-work does.
  *
  *   eventfd, pipe, futex   a thread sleeps until told, executes, tells
- *   signal                 the same by real-time signals
+ *   adaptive               both sides poll a word for a while before they sleep (as McKernel does)
+ *   signal                 the same as eventfd by real-time signals
  *   same-cpu               eventfd, with both threads on HERE: no interrupt, two switches
  *   seccomp, seccomp-sync  user notification, without and with the hint that the waker waits
  *   uring                  io_uring, its kernel thread polling on THERE (SQPOLL)
@@ -38,6 +39,7 @@
 #include <liburing.h>
 #endif
 
+#include "adaptive.h"
 #include "common.h"
 #include "cpu.h"
 
@@ -166,6 +168,8 @@ static void signal_caller(void)
 static const struct way BY_DESCRIPTOR = {put_request, take_reply, put_reply, take_request};
 static const struct way BY_FUTEX = {futex_request, futex_await_reply, futex_reply,
                                     futex_await_request};
+static const struct way ADAPTIVE = {adaptive_request, adaptive_await_reply, adaptive_reply,
+                                    adaptive_await_request};
 static const struct way BY_SIGNAL = {signal_server, await_signal, signal_caller, await_signal};
 
 static void *serve(void *way)
@@ -372,6 +376,8 @@ int main(int argc, char **argv)
         by_seccomp(strlen(peer) > strlen("seccomp"), array, calls);
     else if (!strcmp(peer, "futex"))
         by_threads(&BY_FUTEX, array, calls);
+    else if (!strcmp(peer, "adaptive"))
+        by_threads(&ADAPTIVE, array, calls);
     else if (!strcmp(peer, "signal"))
         by_threads(&BY_SIGNAL, array, calls);
     else if (!strcmp(peer, "eventfd") || !strcmp(peer, "pipe") || !strcmp(peer, "same-cpu")) {
