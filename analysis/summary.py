@@ -39,9 +39,9 @@ def summarise(trace: Trace) -> Json:
     Returns:
         `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
         `timings`, `tracing`, `throughput`, `limits`, `snapshot` (or null), `counters` (or
-        null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per
-        arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in
-        `case`.
+        null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
+        `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
+        case named in `case`.
     """
     session = trace.session
     reasons = trace.checks.withheld()

@@ -120,3 +120,12 @@ def test_the_readme_takes_its_table_from_them(bench: dict[str, Any], tmp_path: P
     done = subprocess.run(tool, check=False, capture_output=True, text=True)
     assert (done.returncode, readme.read_text()) == (1, "no mark")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_limits_are_rows_of_the_machine(bench: dict[str, Any], tmp_path: Path) -> None:
+    bench["rows"] += [
+        row("limit", name, "machine", "p50_ns", 60.0) for name in ("line-0-1", "stamp")
+    ]
+    page = write_results(bench, tmp_path / "results.md")[0].read_text()
+    assert cells(page, "reading the clock") == ["reading the clock", "60"]
+    assert "results-pairs.svg" in page

@@ -339,7 +339,7 @@ def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
         assert len(keys) == sum(_wanted(case) for case in cases)
 
 
-def test_a_case_that_two_suites_share_runs_once_beside_the_larger_one() -> None:
+def test_a_case_that_two_suites_share_runs_once_beside_what_is_held_against_it() -> None:
     available = suites(ARMS, quick=True)
     assert set(choose([], available)) == set(available) - set(ON_REQUEST)
     assert [case.name for case in choose([], available)["sync"]] == ["line", "sync"]

@@ -168,9 +168,9 @@ def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> dic
     """
     chosen: dict[str, list[Case]] = {}
     seen: set[str] = set()
-    # The larger first: what a case is measured beside matters.
+    # What a case is measured beside matters: the limits are others' as well, and are taken there.
     every = [name for name in available if name not in ON_REQUEST]
-    for name in sorted(names or every, key=lambda name: -len(available.get(name, ()))):
+    for name in sorted(names or every, key=lambda name: name == "limit"):
         if name not in available:
             known = ", ".join(available)
             why = "there is none of that name"
