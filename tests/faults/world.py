@@ -160,8 +160,11 @@ class World:
                     with suppress(OSError):
                         self._programs |= program_ids(pid)
                 elif os.fsencode(str(self.memory / "out")) in b"\0".join(words):
+                    file = Path(f"/proc/{pid}/exe").readlink()
+                    if file == Path(f"/proc/{self.session.pid}/exe").readlink():
+                        continue  # a copy of the session, about to become something else
                     self.target = pid
-                    self.ran |= Path(f"/proc/{pid}/exe").readlink() != LAUNCH
+                    self.ran |= file != LAUNCH
 
     def wait(self) -> int:
         """The session's exit status, once all that it started has ended, too."""
