@@ -19,6 +19,11 @@ static __always_inline int on_sent(u32 kind, s32 target)
     return on_ipi(kind, target, -1);
 }
 
+static __always_inline int on_sent_many(void)
+{
+    return is_recording() ? on_ipi(MEMSC_IPI_SEND_MANY, -1, -1) : 0;
+}
+
 static __always_inline int on_received(u32 kind, struct bpf_raw_tracepoint_args *ctx)
 {
     if (!is_recording() || !is_watched_here())
@@ -33,9 +38,40 @@ int ipi_on_send(struct bpf_raw_tracepoint_args *ctx)
 
 int ipi_on_send_many(struct bpf_raw_tracepoint_args *ctx)
 {
-    if (!is_recording())
-        return 0;
-    return on_ipi(MEMSC_IPI_SEND_MANY, -1, -1);
+    return on_sent_many();
+}
+
+/* Entries of the functions that send; BCC learns from kfunc__ which function an fentry program is for. */
+
+int kfunc__native_smp_send_reschedule(u64 *ctx)
+{
+    return on_sent(MEMSC_IPI_SEND, (u32)ctx[0]);
+}
+
+int kfunc__native_send_call_func_single_ipi(u64 *ctx)
+{
+    return on_sent(MEMSC_IPI_SEND, (u32)ctx[0]);
+}
+
+int kfunc__native_send_call_func_ipi(u64 *ctx)
+{
+    return on_sent_many();
+}
+
+/* The head of x86's struct pt_regs, whose own header brings names of the kernel that are ours, too. */
+struct ipi_registers {
+    u64 others[14];
+    u64 first_argument;
+};
+
+int ipi_on_send_entry(struct ipi_registers *ctx)
+{
+    return on_sent(MEMSC_IPI_SEND, (u32)ctx->first_argument);
+}
+
+int ipi_on_send_many_entry(struct ipi_registers *ctx)
+{
+    return on_sent_many();
 }
 
 int ipi_on_wake_idle(struct bpf_raw_tracepoint_args *ctx)

@@ -1,17 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Inter-processor interrupts: sent, spared and received, on the watched CPUs.
 
-No hook is required: Linux before 6.4 shows no sender, and other architectures than x86 no vectors.
-What is absent is reported with its reason, so that a count of nothing is never read as zero.
+Linux before 6.4 has no tracepoint where one is sent; there the functions that do it are looked at:
+those of x86 on real hardware and under KVM (Xen has others). No hook is required: other
+architectures have no vectors. What is absent is reported with its reason, so that a count of
+nothing is never read as zero.
 """
 
 from __future__ import annotations
 
-from memsc.probes.declaration import Column, Hook, Kind, Probe
+from memsc.probes.declaration import Column, Hook, Kind, Probe, Variant
 
 _VECTORS = ("reschedule", "call_function_single", "call_function", "irq_work")
-_SENDER = "use Linux 6.4 or newer to see who sends interrupts"
+_SENDER = "use Linux 6.4 or newer, or one with fentry or kprobes, to see who sends interrupts"
+_SEND_ONE = ("native_smp_send_reschedule", "native_send_call_func_single_ipi")
+_SEND_MANY = ("native_send_call_func_ipi",)
 _X86 = "use an x86 kernel with CONFIG_TRACING to see them arrive"
+
+
+def _entries(functions: tuple[str, ...], program: str) -> tuple[Variant, ...]:
+    fentry = tuple((function, f"kfunc__{function}") for function in functions)
+    return (
+        Variant("fentry", fentry),
+        Variant("kprobe", tuple((function, program) for function in functions)),
+    )
 
 
 def _received() -> tuple[Hook, ...]:
@@ -57,6 +69,7 @@ PROBE = Probe(
             fields=("cpu", "callsite", "callback"),
             raw=True,
             remedy=_SENDER,
+            instead=_entries(_SEND_ONE, "ipi_on_send_entry"),
         ),
         Hook(
             "ipi:ipi_send_cpumask",
@@ -65,6 +78,7 @@ PROBE = Probe(
             fields=("cpumask",),
             raw=True,
             remedy=_SENDER,
+            instead=_entries(_SEND_MANY, "ipi_on_send_many_entry"),
         ),
         Hook(
             "sched:sched_wake_idle_without_ipi",

@@ -197,6 +197,10 @@ def _bcc() -> Any:
         raise MemscError("attaching probes", f"BCC is not there ({error})", _INSTALL) from error
 
 
+def _nothing(_: object) -> None:
+    pass
+
+
 def compile_text(text: str) -> Compiled:
     """Compile BPF C.
 
@@ -204,12 +208,14 @@ def compile_text(text: str) -> Compiled:
         MemscError: BCC is missing, or the text does not compile with the headers there are.
     """
     bcc = _bcc()
+    # Otherwise it attaches at once whatever has a name that it knows, kfunc__… among them.
+    passive = type("Passive", (bcc.BPF,), {"_trace_autoload": _nothing})
     lines: list[str] = []
     # Headers of Linux 6.19 and newer use a Microsoft extension, which must be asked for.
     for flags in (["-w"], ["-w", "-fms-extensions"]):
         try:
             with _stderr_into(lines):
-                bpf = bcc.BPF(text=text, cflags=flags)
+                bpf = passive(text=text, cflags=flags)
         except Exception as error:
             lines.append(str(error))
         else:

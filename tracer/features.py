@@ -22,15 +22,13 @@ from memsc import runtime
 from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
-from memsc.tracer import bpf, headers, kernel, perf, tracefs
+from memsc.tracer import bpf, headers, hooking, kernel, perf, tracefs
 from memsc.tracer.counter_events import EVERYWHERE, open_counters
 from memsc.tracer.environment import Environment
 
 State = Literal["ok", "missing", "unknown"]
 
 AS_ROOT = "run it with sudo"
-# Tracepoints that no declared probe sits on, but that explain the peer transport uring.
-FURTHER = ("io_uring:io_uring_submit_req", "io_uring:io_uring_complete")
 # A function that exists wherever BPF does and that nobody calls in a hurry.
 FUNCTIONS = ("__x64_sys_getpgid", "__arm64_sys_getpgid")
 
@@ -96,9 +94,15 @@ def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feat
     yield from _isolation(topology)
     yield from _bpf()
     yield from _tracepoints()
-    yield attempt("kprobes", _kprobe, "use a kernel with CONFIG_KPROBE_EVENTS; no probe needs it")
     yield attempt(
-        "fentry", _fentry, "use a kernel that lets BPF trace functions; no probe needs it"
+        "kprobes",
+        _kprobe,
+        "use a kernel with CONFIG_KPROBE_EVENTS; needed only where a tracepoint is missing",
+    )
+    yield attempt(
+        "fentry",
+        _fentry,
+        "use a kernel that lets BPF trace functions; needed only where a tracepoint is missing",
     )
     yield attempt("uprobes", lambda: _uprobe(0), "use a kernel with CONFIG_UPROBE_EVENTS")
     yield attempt("USDT", lambda: _uprobe(1), "use Linux built with reference-counted uprobes")
@@ -235,26 +239,13 @@ def _bcc() -> str:
 
 
 def _tracepoints() -> Iterator[Feature]:
-    wanted: dict[str, str] = {}
+    wanted: dict[str, declaration.Hook] = {}
     for name in (*declaration.names(), "tracking"):
         for hook in declaration.find(name).hooks:
             if hook.variants[0].way in ("tracepoint", "raw"):
-                wanted.setdefault(hook.place, hook.remedy)
-    for tracepoint in FURTHER:
-        wanted.setdefault(tracepoint, "use a kernel with CONFIG_IO_URING; no probe needs it")
-    for tracepoint, remedy in sorted(wanted.items()):
-        yield attempt(tracepoint, lambda event=tracepoint: _tracepoint(event), remedy)
-
-
-def _tracepoint(tracepoint: str) -> str:
-    program = kernel.load_program(kernel.RAW_TRACEPOINT)
-    try:
-        os.close(kernel.attach_raw(program, tracepoint.partition(":")[2]))
-    except FileNotFoundError as error:
-        raise OSError(errno.ENOENT, "no such tracepoint") from error
-    finally:
-        os.close(program)
-    return "attaches"
+                wanted.setdefault(hook.place, hook)
+    for tracepoint, hook in sorted(wanted.items()):
+        yield attempt(tracepoint, lambda hook=hook: hooking.attach(hook), hook.remedy)
 
 
 def _kprobe() -> str:
@@ -262,18 +253,11 @@ def _kprobe() -> str:
         perf.kind_of("kprobe")
     except OSError as error:
         raise OSError(errno.ENOENT, "kprobes are not built in") from error
-    return _first_of(lambda name: os.close(perf.open_kprobe(name)))
+    return _first_of(hooking.probe)
 
 
 def _fentry() -> str:
-    def attach(name: str) -> None:
-        program = kernel.load_program(kernel.TRACING, kernel.function_id(name))
-        try:
-            os.close(kernel.attach_raw(program, None))
-        finally:
-            os.close(program)
-
-    return _first_of(attach)
+    return _first_of(hooking.enter)
 
 
 def _first_of(attach: Callable[[str], None]) -> str:
@@ -369,7 +353,7 @@ def summarize(found: Sequence[Feature]) -> Iterator[Feature]:
         members = categories.get(category, []) if colon else []
         if not colon:
             yield feature
-        elif any(member.state != members[0].state for member in members):
+        elif len({(member.state, member.detail) for member in members}) > 1:
             detail = f"{feature.name}: {feature.detail}"
             yield Feature("tracepoint", feature.state, detail, feature.remedy)
         elif feature is members[0]:
