@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from memsc.analysis.requires import requires
+from memsc.analysis.invariants import STILL_RUNNABLE
+from memsc.analysis.placing import SIDES, placed
+from memsc.analysis.requires import missing, requires
 from memsc.analysis.selection import Selection
 from memsc.analysis.statistics import UNKNOWN, Interval, Resampling, ratio
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.tracer.format import RoundKey, TraceFolder
+from memsc.tracer.format import EVENTS, RoundKey, TraceFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +40,9 @@ RATIOS = {
     "dTLB misses per 1000 instructions": ("dTLB-load-misses", "instructions", 1e3),
 }
 """Of two events: what is divided, by what, and times what."""
+
+IN_STAGES = ("slept", "preempted", "migration", "page fault")
+"""What is told by stage."""
 
 _THREADS = ["arm", "case", "round", "pid", "tid", "thread", "side", "event", "unit", "value"]
 _COUNTERS = ["arm", "case", "side", "event", "unit", "per_call", "low", "high", "interval"]
@@ -90,7 +95,7 @@ class Counters:
         self._whole()
         table = self._folder.read(TABLE).to_pandas()
         table[_NAMES] = table[_NAMES].astype(str)
-        known = {r.key for r in self._folder.session.rounds if r.check == self._selection.checks}
+        known = self._calls()
         keys = [RoundKey(*key) for key in table[["arm", "case", "round"]].itertuples(index=False)]
         mine = np.array([key in known for key in keys], np.bool_)
         for column, wanted in (("arm", self._selection.arms), ("case", self._selection.cases)):
@@ -165,6 +170,58 @@ class Counters:
         columns = ["arm", "case", "side", "name", "ratio", "low", "high", "interval"]
         return pd.DataFrame(rows, columns=columns)
 
+    @requires("sched", what="what threads did in each stage")
+    def df_stages(self) -> pd.DataFrame:
+        """In which stage of a call: from the events of `sched`, and of `noise` if there.
+
+        Counters have no times; events have.
+
+        Returns:
+            One row per arm, case, side ("application", "service"), stage (of the call under way;
+            "between": of none) and event of `IN_STAGES`: events, per_call. What did not happen
+            has no row; page faults are told where the trace has `noise`.
+        """
+        self._whole()
+        parts = [self._events("sched", ["state", "target_tid"])]
+        if not missing(self._folder, "noise"):
+            parts.append(self._events("noise", []))
+        events = pd.concat(parts, ignore_index=True)
+        events = placed(self._folder, events.drop(columns=["state", "target_tid"]))
+        events = events[events["side"].isin(SIDES[:2]) & events["arm"].notna()]
+        calls = self._calls()
+        known = pd.MultiIndex.from_frame(events[["arm", "case", "round"]]).isin(list(calls))
+        events = events[known]
+        for column, wanted in (("arm", self._selection.arms), ("case", self._selection.cases)):
+            if wanted is not None:
+                events = events[events[column].isin(wanted)]
+        by = ["arm", "case", "side", "stage", "event"]
+        out = (
+            events.groupby(by, as_index=False, sort=True).size().rename(columns={"size": "events"})
+        )
+        made: dict[tuple[str, str], int] = {}
+        for key, n in calls.items():
+            made[key.arm, key.case] = made.get((key.arm, key.case), 0) + n
+        pairs = zip(out["arm"], out["case"], strict=True)
+        out["per_call"] = out["events"] / np.array([made[pair] or np.nan for pair in pairs], float)
+        return out
+
+    def _events(self, probe: str, columns: list[str]) -> pd.DataFrame:
+        """Events of a probe that befell a thread, under the names of `IN_STAGES`."""
+        found = self._folder.read(
+            f"{EVENTS}/{probe}", ["time", "cpu", "pid", "tid", "kind", *columns]
+        ).to_pandas()
+        kind = found["kind"].astype(str)
+        names = {"migrate": "migration", "fault_user": "page fault", "fault_kernel": "page fault"}
+        found["event"] = kind.map(names)
+        if probe == "sched":
+            ran_on = found["state"].isin(STILL_RUNNABLE)
+            found.loc[(kind == "switch") & ran_on, "event"] = "preempted"
+            found.loc[(kind == "switch") & ~ran_on, "event"] = "slept"
+            moved = kind == "migrate"
+            # It is about the one who is moved; whoever had the CPU just did it.
+            found.loc[moved, "tid"] = found.loc[moved, "target_tid"]
+        return found[found["event"].notna()].drop(columns="kind").reset_index(drop=True)
+
     def plot_counters(self, case: str | None = None) -> Figure:
         """Draws `df_counters`: what arms do per call, event by event, by side.
 
@@ -175,10 +232,16 @@ class Counters:
 
         return plot_counters(self.df_counters(), case)
 
+    def _calls(self) -> dict[RoundKey, int]:
+        """Calls made, by round looked at."""
+        rounds = self._folder.session.rounds
+        mine = [r for r in rounds if r.recording and r.check == self._selection.checks]
+        return {r.key: r.made or r.calls or 0 for r in mine}
+
     def _rounds(self) -> Any:
         """Per arm, case and side: values by event and round, calls by round, shares and units."""
         frame = self.df_threads()
-        calls = {r.key: r.made or r.calls or 0 for r in self._folder.session.rounds}
+        calls = self._calls()
         for (arm, case), mine in frame.groupby(["arm", "case"], sort=False):
             sides = [str(side) for side in mine["side"].unique()]
             for side in [*sides, *([EVERY] if len(sides) > 1 else [])]:

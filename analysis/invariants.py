@@ -33,7 +33,7 @@ COUNTS = {
 
 # `irq_work` interrupts are a CPU's own and `*_exit` is the same interrupt again.
 _TAKEN = ("reschedule_entry", "call_function_single_entry", "call_function_entry")
-_STILL_RUNNABLE = (0, 256)
+STILL_RUNNABLE = (0, 256)
 
 Marks = dict[str, NDArray[np.bool_]]
 
@@ -153,7 +153,7 @@ def _sched(table: pa.Table, rounds: NDArray[np.int64], windows: Windows, cpus: _
     switch = _kind(table, "switch")
     time, tid = table["time"].to_numpy(), table["tid"].to_numpy()
     left = switch & windows.in_thread(rounds, tid, time)
-    runnable = np.isin(table["state"].to_numpy(), _STILL_RUNNABLE)
+    runnable = np.isin(table["state"].to_numpy(), STILL_RUNNABLE)
     return {
         "app_cpu_switches": switch & cpus.hit(cpus.app, rounds, table["cpu"].to_numpy()),
         "app_sleeps": left & ~runnable,

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from memsc.analysis.inflight import calls_at
+from memsc.analysis.placing import PLACE, placed
 from memsc.analysis.requires import need
-from memsc.tracer.format import CALLS, EVENTS, STAGES, STAMPS, TraceFolder
+from memsc.tracer.format import EVENTS, TraceFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROFILE, OFF_CPU = "profile", "offcpu"
 TABLE = "stacks"
-BETWEEN = "between"
-"""The stage of a thread that has no call under way, and of a service that looks for one."""
-SIDES = ("application", "service", "other")
 _WHAT = {PROFILE: "where CPUs are", OFF_CPU: "where threads wait"}
 _FRAMES = ["stack", "depth", "function", "module"]
 
@@ -64,7 +60,7 @@ class Stacks:
             events = events[events["duration"] >= 0].reset_index(drop=True)
             events["weight"] = events["duration"]
             events["time"] -= events["duration"]
-        return self._placed(events)[_SAMPLES]
+        return placed(self.folder, events)[_SAMPLES]
 
     def df_folded(self, probe: str = PROFILE, *, kernel: bool = True) -> pd.DataFrame:
         """Equal stacks together: what a flame graph is made of.
@@ -151,61 +147,9 @@ class Stacks:
         name = name.str.replace(";", ":").str.replace(" ", "_").where(~kernel, name + "_[k]")
         return name.groupby(frames["stack"]).agg(";".join)
 
-    # ---- places ----
-
-    def _placed(self, events: pd.DataFrame) -> pd.DataFrame:
-        clock = self.folder.session.clock
-        events = events.assign(at=clock.cycles(events["time"].to_numpy(np.int64)))
-        rounds = self._rounds_of(events["time"].to_numpy(np.int64))
-        application = np.zeros(len(events), np.bool_)
-        for arm, tids in self._callers().items():
-            application |= (rounds["arm"] == arm).to_numpy() & events["tid"].isin(tids).to_numpy()
-        ours = events["pid"].isin({pid for r in self.folder.session.rounds for pid in r.pids})
-        service = ours.to_numpy() & ~application
-        events["side"] = np.select([application, service], SIDES[:2], SIDES[2])
-        events["stage"] = BETWEEN
-        mine = calls_at(self.folder, events.loc[application, ["at", "tid"]], "tid", "called")
-        stages = _stage(mine, events.loc[application, "at"].to_numpy(np.int64))
-        events.loc[application, "stage"] = stages
-        served = events.loc[service, ["at"]].assign(service_cpu=events.loc[service, "cpu"])
-        theirs = calls_at(self.folder, served, "service_cpu", "picked")
-        executing = (served["at"] < theirs["executed"]).to_numpy()
-        events.loc[service, "stage"] = np.where(executing, "execute", BETWEEN)
-        return pd.concat([events, rounds], axis=1)
-
-    def _rounds_of(self, times: NDArray[np.int64]) -> pd.DataFrame:
-        rounds = [r for r in self.folder.session.rounds if r.start_ns is not None]
-        rounds.sort(key=lambda r: r.start_ns or 0)
-        starts = np.array([r.start_ns for r in rounds], np.int64)
-        ends = np.array([r.end_ns or np.iinfo(np.int64).max for r in rounds], np.int64)
-        at = np.searchsorted(starts, times, "right") - 1
-        inside = (at >= 0) & (times <= ends[at]) if rounds else np.zeros(len(times), np.bool_)
-        columns: dict[str, NDArray[np.object_]] = {}
-        for name in ("arm", "case", "round"):
-            values = np.array([*(getattr(r, name) for r in rounds), None], object)
-            columns[name] = values[np.where(inside, at, len(rounds))]
-        return pd.DataFrame(columns)
-
-    def _callers(self) -> dict[str, set[int]]:
-        """Threads that made calls, by arm."""
-        found: dict[str, set[int]] = {}
-        for part in self.folder.batches(CALLS, ["arm", "tid"]):
-            frame: pd.DataFrame = part.group_by(["arm", "tid"]).aggregate([]).to_pandas()
-            for arm, tids in frame.groupby("arm", observed=True)["tid"]:
-                found.setdefault(str(arm), set()).update(tids.tolist())
-        return found
-
 
 _NO_ROOM = -17
-_PLACE = ["arm", "case", "round", "side", "stage"]
-_SAMPLES = ["time", "cpu", "pid", "tid", "kind", *_PLACE, "user_stack", "kernel_stack", "weight"]
-
-
-def _stage(calls: pd.DataFrame, at: NDArray[np.int64]) -> NDArray[np.object_]:
-    """The stage of each call at a time; `between` when it was over or there was none."""
-    stamps = [calls[stamp].to_numpy() for stamp in STAMPS]
-    conditions = [at < stamp for stamp in stamps[1:]]  # NaN compares as false
-    return np.select(conditions, STAGES, BETWEEN).astype(object)
+_SAMPLES = ["time", "cpu", "pid", "tid", "kind", *PLACE, "user_stack", "kernel_stack", "weight"]
 
 
 def _joined(user: pd.Series[str], kernel: pd.Series[str]) -> pd.Series[str]:

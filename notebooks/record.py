@@ -46,6 +46,11 @@ def tail() -> None:
         _trace("tail.memsc", "direct,memsc", 4, "sched,ipi,noise", 10_000)
 
 
+def counters() -> None:
+    """The same program again, its threads counted, with their switches."""
+    _trace("counters.memsc", "direct,ipi,memsc", 4, "sched,counters", 220)
+
+
 def fleet() -> None:
     """Four runs on each of three hosts; one machine at twelve times stands for them here."""
     for number in range(12):
@@ -155,6 +160,7 @@ def _program(case: str, *command: str) -> Work:
 if __name__ == "__main__":
     calls()
     tail()
+    counters()
     fleet()
     thesis()
     for trace in TRACES.rglob("*.memsc"):

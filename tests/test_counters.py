@@ -372,3 +372,21 @@ def test_a_part_of_a_program_s_life_was_not_counted(tmp_path: Path) -> None:
     for part in (t[0:1], t.where(syscall="read"), t.where(tid=7), t.where(outcome="ok")):
         with pytest.raises(MemscError, match="select arms and cases only"):
             part.counters.df_counters()
+
+
+def test_switches_are_placed_in_stages_and_as_many_as_were_counted() -> None:
+    t = ma.open(Path(__file__).parents[1] / "notebooks" / "traces" / "counters.memsc")
+    placed = t.where(arm="ipi").counters.df_stages()
+    assert set(placed["arm"]) == {"ipi"}
+    slept = placed.query("event == 'slept'").groupby("side")["per_call"].sum()
+    assert slept["application"] == pytest.approx(1, rel=0.1)
+    assert slept["service"] == pytest.approx(1, rel=0.1)
+    stages = placed.query("event == 'slept' and side == 'service'").set_index("stage")["per_call"]
+    assert stages["between"] == pytest.approx(1, rel=0.1)
+    counted = t.counters.df_counters().query("arm == 'ipi' and event == 'context-switches'")
+    by_side = counted.set_index("side")["per_call"]
+    seen = placed[placed["event"].isin(["slept", "preempted"])].groupby("side")["per_call"].sum()
+    assert seen["application"] == pytest.approx(by_side["app"], rel=0.1)
+    assert seen["service"] == pytest.approx(by_side["service"], rel=0.1)
+    with pytest.raises(MemscError, match="--probes"):
+        ma.open(t.folder.path.parent / "thesis.memsc").counters.df_stages()
