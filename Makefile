@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench results test test-native test-sanitizers \
-	test-python test-programs test-vm test-faults test-crowd test-fuzz fuzz check \
+	test-python test-programs test-vm test-faults test-crowd test-fuzz fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks
 
 help: ## show this list
@@ -146,6 +146,11 @@ test-fuzz:
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd
+
+MEMSC_SOAK_SECONDS ?= 1800
+
+soak: setup ## record at full rate for half an hour: memory stays flat, nothing is lost
+	@$(BIN)/python -m tests.soak $(MEMSC_SOAK_SECONDS)
 
 FAULT_ROUNDS ?= 300
 
