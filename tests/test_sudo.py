@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -15,15 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import enclosure
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
+from memsc.tracer import fence
 from memsc.tracer.capabilities import KEPT
 from memsc.tracer.elevate import COMMAND
 
 pytestmark = pytest.mark.bpf
 
-FOLDERS = ("probes", "runtime", "tracer")
+FOLDERS = ("probes", "runtime", "tracer", "commands", "analysis")
 SOURCE = Path(__file__).resolve().parent.parent
 
 
@@ -50,8 +53,9 @@ class User:
         self.name = f"memsc-test-{os.getpid()}"
         self.rule = Path("/etc/sudoers.d") / self.name
         self.package = folder / "memsc"
+        self.home = folder / "home"
         for name in FOLDERS:
-            kept = shutil.ignore_patterns("__pycache__", "native", "src", "layer", "test", "build")
+            kept = shutil.ignore_patterns("__pycache__", "src", "layer", "test", "build")
             shutil.copytree(SOURCE / name, self.package / name, ignore=kept)
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", folder], check=True)
         subprocess.run(
@@ -81,6 +85,31 @@ class User:
         """A session of this user."""
         return Session(
             GETPPID, self.prefix, python="/usr/bin/python3", environment=self.environment
+        )
+
+    def memsc(
+        self, *arguments: str, wrapped: tuple[str, ...] = (), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """One of his commands, in a folder of his own."""
+        self.home.mkdir(exist_ok=True)
+        os.chown(self.home, self.id, self.id)
+        given = {**self.environment, "HOME": str(self.home), **environment}
+        # By env, since what stands before it is root's and must not have it.
+        start = ("env", "-i", *(f"{name}={value}" for name, value in given.items()))
+        return subprocess.run(
+            (
+                *wrapped,
+                *self.prefix,
+                *start,
+                *("/usr/bin/python3", "-m", "memsc.commands"),
+                *arguments,
+            ),
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
 
     def remove(self) -> None:
@@ -229,3 +258,59 @@ def test_what_the_user_imports_is_nothing_to_the_helper(user: User) -> None:
     )
     assert helper.returncode == 2
     assert b"only a memsc session" in helper.stderr
+
+
+TRAP = """
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void spring(void)
+{
+    if (geteuid() == 0)
+        fclose(fopen("%s", "w"));
+}
+"""
+
+
+def test_a_trace_of_an_ordinary_user_is_his_and_nothing_of_his_steers_root(
+    user: User, tmp_path: Path
+) -> None:
+    """Isolated, too. In an enclosure, so that other programs of this machine keep their CPUs."""
+    if reason := enclosure.lacking():
+        pytest.skip(reason)
+    user.allow()
+    root = user.package.parent
+    sprung = root / "sprung"
+    (tmp_path / "trap.c").write_text(TRAP % sprung)
+    library = root / "trap.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "trap.c"], check=True)
+    library.chmod(0o755)
+    trap = f"import os\nif os.geteuid() == 0: open({str(sprung)!r}, 'w').close()\n"
+    for name in ("sitecustomize.py", "usercustomize.py"):
+        (root / name).write_text(trap)
+    done = user.memsc(
+        *("trace", "-o", "t.memsc", "--no-calibrate", "--probes", "syscalls", "--isolate"),
+        *("--", "/usr/bin/python3", "-ISc", "import os; [os.getppid() for _ in range(997)]"),
+        wrapped=(sys.executable, enclosure.__file__),
+        LD_PRELOAD=str(library),
+        BCC_KERNEL_SOURCE="/nonexistent",
+        PYTHONSTARTUP=str(root / "sitecustomize.py"),
+        MEMSC_TRANSPORT="ipi",
+    )
+    assert done.returncode == 0, done.stderr
+    trace = user.home / "t.memsc"
+    session = json.loads((trace / "session.json").read_text())
+    assert session["probes"]["syscalls"]["attached"], session["probes"]
+    assert session["isolation"]["how"] == fence.CPUSET
+    assert not session["isolation"]["failed"]
+    assert {path.stat().st_uid for path in (trace, *trace.rglob("*"))} == {user.id}
+    assert not sprung.exists()
+
+
+def test_another_users_program_is_not_attached_to(user: User) -> None:
+    user.allow()
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        done = user.memsc("trace", "-o", "t.memsc", "--no-calibrate", "--pid", str(other.pid))
+        other.kill()
+    assert done.returncode == 1
+    assert f"does not belong to user {user.id}" in done.stderr
+    assert not (user.home / "t.memsc").exists()
