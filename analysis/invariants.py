@@ -80,7 +80,7 @@ def _count(
     names += [f"{name}_aside" for name in names]
     counts = {name: np.zeros(len(windows.rounds), np.int64) for name in names}
     cpus = _Cpus(trace, windows)
-    for table in trace.batches(f"{EVENTS}/{probe}"):
+    for table in trace.batches(f"{EVENTS}/{probe}", _NEEDED[probe]):
         rounds = windows.rounds_at(table["time"].to_numpy())
         inside = rounds >= 0
         if not inside.any():
@@ -161,6 +161,11 @@ def _sched(table: pa.Table, rounds: NDArray[np.int64], windows: Windows, cpus: _
     }
 
 
+_NEEDED = {
+    "syscalls": ["time", "tid", "kind"],
+    "ipi": ["time", "cpu", "target_cpu", "kind"],
+    "sched": ["time", "cpu", "tid", "state", "kind"],
+}
 _MARKS = {"syscalls": _syscalls, "ipi": _ipi, "sched": _sched}
 
 

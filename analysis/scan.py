@@ -226,6 +226,8 @@ def _length(rows: Rows, total: int) -> int:
 
 def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
     """The rows of each round in a table; a slice where it is all of them."""
+    if not table.num_rows:
+        return
     arm, arms = coded(table, "arm")
     case, cases = coded(table, "case")
     number = table["round"].to_numpy()

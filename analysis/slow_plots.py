@@ -221,7 +221,7 @@ def plot_functions(folded: pd.DataFrame, weight: str, arm: str | None) -> Figure
                     share = float(row.get(stage, 0)) / whole
                     axes.barh(place, share, left=start, color=shade, height=0.66, lw=0)
                     start += share
-            _rows(axes, [_cut(str(name)) for name in top.index])
+            _rows(axes, [str(name) for name in top.index])
             axes.set_title(f"{chosen}: {side} threads")
             axes.set_xlim(left=0)
             axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -234,12 +234,11 @@ def plot_functions(folded: pd.DataFrame, weight: str, arm: str | None) -> Figure
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= 40 else name[:39] + "…"
+    return name if len(name) <= 60 else name[:59] + "…"
 
 
 def _rows(axes: Axes, labels: Sequence[str]) -> None:
-    # A name from the traced program is text, never mathematics.
-    axes.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
+    axes.set_yticks(range(len(labels)), [_cut(label) for label in labels])
     axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
 
 

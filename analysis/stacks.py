@@ -53,7 +53,8 @@ class Stacks:
         table = f"{EVENTS}/{probe}"
         if not self.folder.rows(table):
             return pd.DataFrame(columns=_SAMPLES)
-        events: pd.DataFrame = self.folder.read(table).to_pandas().astype({"kind": object})
+        needed = [*_EVENT, "duration"] if probe == OFF_CPU else _EVENT
+        events: pd.DataFrame = self.folder.read(table, needed).to_pandas().astype({"kind": object})
         events["weight"] = 1
         if probe == OFF_CPU:
             # When it came back after an unseen return is not known, so its time is not either.
@@ -149,7 +150,8 @@ class Stacks:
 
 
 _NO_ROOM = -17
-_SAMPLES = ["time", "cpu", "pid", "tid", "kind", *PLACE, "user_stack", "kernel_stack", "weight"]
+_EVENT = ["time", "cpu", "pid", "tid", "kind", "user_stack", "kernel_stack"]
+_SAMPLES = [*_EVENT[:5], *PLACE, *_EVENT[5:], "weight"]
 
 
 def _joined(user: pd.Series[str], kernel: pd.Series[str]) -> pd.Series[str]:

@@ -59,7 +59,11 @@ def write_table(trace: Trace, name: str, kind: str, path: Path) -> None:
     with _WRITERS[kind](path, first.schema) as writer:
         writer.write_table(first)
         for piece in pieces:
-            writer.write_table(shape(piece))
+            shaped = shape(piece)
+            if not shaped.schema.equals(first.schema):
+                why, remedy = "its parts have different columns", "copy the trace again"
+                raise MemscError(f"cannot export {name}", why, remedy)
+            writer.write_table(shaped)
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:

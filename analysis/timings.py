@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LINE = "line"
 """The case that measures one cache-line round trip between the CPUs."""
 # A round is cut into blocks too, or one round would have no interval at all.
+_READ = ["arm", "case", "round", "recording", "calls", "cycles"]
 _BLOCKS = 8
 _MOST_BLOCKS = 16
 _FOR_P999 = 20_000
@@ -174,7 +175,7 @@ class Timings:
         """
         ns = self._trace.session.clock.ns_per_cycle
         totals: dict[tuple[str, int], list[float]] = {}
-        for table in self._trace.batches(TIMINGS):
+        for table in self._trace.batches(TIMINGS, _READ):
             cycles, recording = (table[name].to_numpy() for name in ("cycles", "recording"))
             for key, rows in rounds_in(table):
                 mine = cycles[rows][recording[rows] == 0] if key.case in cases else cycles[:0]
@@ -272,7 +273,7 @@ class Timings:
     def _read(self, into: dict[Timed, PerCall]) -> None:
         checks = {r.key for r in self._trace.session.rounds if r.check}
         found: dict[Timed, dict[int, list[_Block]]] = {}
-        for table in self._trace.batches(TIMINGS):
+        for table in self._trace.batches(TIMINGS, _READ):
             calls, cycles = (table[name].to_numpy() for name in ("calls", "cycles"))
             recording = table["recording"].to_numpy()
             for key, rows in rounds_in(table):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from memsc.runtime.printable import printable
+
 FAILURE = 1
 USAGE = 2
 FAIL_IF_MET = 3
@@ -27,4 +29,4 @@ class MemscError(Exception):
         self.status = status
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.why}; {self.remedy}"
+        return printable(f"{self.what}: {self.why}; {self.remedy}")

@@ -13,18 +13,26 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from memsc.runtime.errors import MemscError
+from memsc.runtime.printable import printable
 
-NAMES = ("arm", "case", "syscall")
+NAMES = ("arm", "case", "syscall", "kind", "name", "comm", "function", "module")
 _ROUND = {"arm", "case", "round"}
 _STAMPS = {"called", "posted", "picked", "executed", "completed"}
 # Every figure comes from these columns: one of another type would give wrong ones in silence.
+# Events and stacks hold whole numbers and names, and nothing else.
 CHECKED = {
-    "calls": _ROUND | _STAMPS | {"pid", "tid", "syscall", "number", "result", "flags"},
+    "calls": _ROUND
+    | _STAMPS
+    | {"pid", "tid", "syscall", "number", "result", "flags"}
+    | {"app_cpu", "service_cpu"},
     "timings": _ROUND | {"recording", "calls", "cycles"},
 }
+
+_EVENT = {"time", "cpu", "pid", "tid", "kind"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,8 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         MemscError: the file is damaged or lacks a column.
     """
     with _parquet(part.path) as file:
-        missing = set(columns or ()) - set(file.schema_arrow.names)
+        every = _EVENT if part.table.startswith("events/") and columns is None else set[str]()
+        missing = (every | set(columns or ())) - set(file.schema_arrow.names)
         if missing:
             raise MemscError(
                 f"cannot read {part.path}",
@@ -51,17 +60,37 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
                 "record again with this memsc",
             )
         table = file.read(columns=list(columns) if columns is not None else None)
-    if part.table in CHECKED:
-        _check(part, table)
+    _check(part, table)
+    return _printable(table)
+
+
+def _printable(table: pa.Table) -> pa.Table:
+    """Names of programs and functions fit to be shown: whoever was traced chose them."""
+    for i, field in enumerate(table.schema):
+        kind = field.type
+        named = pa.types.is_dictionary(kind)
+        if not pa.types.is_string(kind.value_type if named else kind):
+            continue
+        column = table.column(i).cast(pa.string()) if named else table.column(i)
+        texts = pc.unique(column).to_pylist()
+        shown = [None if text is None else printable(text) for text in texts]
+        if shown != texts:
+            # By way of the distinct ones; two that look alike afterwards are one name.
+            at = pc.index_in(column, value_set=pa.array(texts, pa.string()))
+            column = pc.take(pa.array(shown, pa.string()), at)
+            table = table.set_column(i, field, column.dictionary_encode() if named else column)
     return table
 
 
 def _check(part: Part, table: pa.Table) -> None:
+    known = CHECKED.get(part.table)
+    if known is None and not part.table.startswith(("events/", "stacks")):
+        return
     for field in table.schema:
         named = pa.types.is_dictionary(field.type) and pa.types.is_string(field.type.value_type)
         right = named if field.name in NAMES else field.type == pa.int64()
         why = None
-        if field.name not in CHECKED[part.table]:
+        if known is not None and field.name not in known:
             continue  # another's column, or a later version's
         if not right:
             why = f"its column {field.name} has the type {field.type}"
@@ -113,20 +142,43 @@ def rows_of(path: Path) -> int:
         return file.metadata.num_rows
 
 
+MOST_ROWS = 1 << 22
+"""Rows that a part may have: memory is bounded by a part, and a few bytes can claim any number."""
+
+
+def check_regular(path: Path) -> None:
+    """Refuses what is no file: one would wait for a pipe, or read a device, for ever.
+
+    Raises:
+        MemscError: a pipe, a device, a socket.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        what, remedy = f"cannot read {path}", "copy the trace again, without it"
+        raise MemscError(what, "it is neither a file nor a folder", remedy)
+
+
 @contextmanager
 def _parquet(path: Path) -> Generator[pq.ParquetFile]:
     try:
+        check_regular(path)
         # pyarrow opens local files itself, and faster; of others it fetches whole columns at once.
         with ExitStack() as stack:
             local = type(path).__module__.startswith("pathlib")
             source = path if local else stack.enter_context(path.open("rb"))
-            yield stack.enter_context(pq.ParquetFile(source, pre_buffer=not local))
-    except (OSError, pa.ArrowInvalid) as error:
+            file = stack.enter_context(pq.ParquetFile(source, pre_buffer=not local))
+            if file.metadata.num_rows > MOST_ROWS:
+                raise MemscError(
+                    f"cannot read {path}",
+                    f"it says that it has {file.metadata.num_rows} rows, more than memsc writes",
+                    "copy the trace again, or remove that file to read the rest",
+                )
+            yield file
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
 
 
 def _damaged(file: Path, error: Exception) -> MemscError:
-    reason = str(error).splitlines()[0].rstrip(". ")
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
     return MemscError(
         f"cannot read {file}",
         f"the part is cut short or damaged ({reason[:80]})",
