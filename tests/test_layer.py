@@ -125,7 +125,8 @@ def _features(source: str) -> list[str]:
     return [line.split('"')[1] for line in table.splitlines() if line.strip().startswith('{"')]
 
 
-FEATURES = [(s, f) for s in ("signals", "tasks", "identity") for f in _features(s)]
+SOURCES = ("signals", "waits", "handlers", "tasks", "identity")
+FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
 
 
 @pytest.fixture(scope="module")

@@ -105,14 +105,8 @@ class TooFewError(AssertionError):
     """Fewer calls than promised were forwarded."""
 
 
-# They wait in calls that stay on the caller once there are handlers or threads.
-WAIT = {"tar", "untar", "bash", "nginx", "http.server"}
-
-
 def counted(program: Program) -> object:
     marks = [pytest.mark.long] if program.long else []
-    if program.name in WAIT:
-        marks.append(pytest.mark.xfail(raises=TooFewError, reason="waits stay on the caller"))
     return pytest.param(program, marks=marks, id=program.name)
 
 

@@ -14,8 +14,10 @@
 
 #include "../src/cpu.h"
 #include "../src/forward.h"
-#include "../src/kinds.h"
+#include "../src/recall.h"
 #include "../src/table.h"
+#include "../src/wait.h"
+#include "handlers.h"
 #include "joining.h"
 #include "local.h"
 #include "lost_signals.h"
@@ -62,9 +64,10 @@ static bool is_borrowing(void)
     return false;
 }
 
-/* The thread is busy with a call already: either this is a signal handler's, on top of it, or a
- * handler has jumped out and the call is lost. A stack grows down, so the frames of a handler lie
- * below those of the call, unless it has a stack of its own. */
+/* The thread has a call under way, so a handler that the layer does not know has interrupted it: either
+ * this is that handler's, on top of it, or the handler has jumped out and the call is lost. A stack
+ * grows down, so the frames of a handler lie below those of the call, unless it has a stack of its
+ * own. */
 static bool has_jumped_out(const uint64_t args[6])
 {
     struct {
@@ -72,22 +75,31 @@ static bool has_jumped_out(const uint64_t args[6])
         int flags;
         uint64_t size;
     } stack = {NULL, 0, 0};
-    return args > memsc_layer_thread.busy_with &&
+    return args > memsc_layer_thread.forwarded &&
            MEMSC_SYS(SYS_sigaltstack, 0, &stack, 0, 0, 0, 0) == 0 && !(stack.flags & ON_STACK);
-}
-
-/* A wait that a handler must end with EINTR, a jump out of it or a cancellation with the thread,
- * cannot be left to a pool worker as long as the runtime cannot call that back. */
-static bool must_wait_here(long number, const uint64_t args[6])
-{
-    return memsc_layer.options.transport != MEMSC_DIRECT &&
-           memsc_class_of(number, args, memsc_fd_may_block) == MEMSC_POOL;
 }
 
 static struct memsc_answer local(long number, const uint64_t args[6])
 {
+    if (number == SYS_rt_sigaction)
+        return (struct memsc_answer){memsc_sigaction(args), 1};
     memsc_before_local(number, args);
     return run_here;
+}
+
+/* The caller's share in a call that was forwarded. */
+static struct memsc_answer after(long number, const uint64_t args[6], long result)
+{
+    if ((result == -EPIPE || result == -EFBIG) && memsc_layer.options.transport != MEMSC_DIRECT)
+        memsc_raise_lost_signal(number, args, result);
+    if (__builtin_expect(memsc_met_wrong_thread(number, args, result), 0))
+        return run_here;
+    return (struct memsc_answer){result, 1};
+}
+
+struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], long result)
+{
+    return after(number, args, result);
 }
 
 struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
@@ -97,14 +109,17 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         memsc_before_borrowed(number, args);
         return unforwarded(number, MEMSC_IN_VFORK);
     }
-    if (__builtin_expect(thread->never != 0, 0))
+    if (__builtin_expect(thread->never != 0, 0)) {
+        if (number == SYS_rt_sigaction && thread->never != 1 + MEMSC_SHARED_THREAD)
+            return local(number, args);
         return unforwarded(number, (enum memsc_unforwarded)(thread->never - 1));
-    if (__builtin_expect(memsc_has_page() && memsc_self->busy, 0)) {
+    }
+    if (__builtin_expect(memsc_has_page() && memsc_under_way, 0)) {
         if (!has_jumped_out(args)) {
             unforwarded(number, MEMSC_IN_HANDLER);
             return local(number, args);
         }
-        memsc_leave_unfinished();
+        memsc_abandon(memsc_self);
     }
     if (__builtin_expect(!memsc_has_page(), 0)) {
         if (memsc_class(number) == MEMSC_LOCAL)
@@ -112,19 +127,10 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         if (!has_page_now())
             return unforwarded(number, MEMSC_NO_SERVICE);
     }
-    if (atomic_load_explicit(&memsc_layer.interruptible, memory_order_relaxed) &&
-        must_wait_here(number, args))
-        return unforwarded(number, MEMSC_INTERRUPTIBLE);
-    struct memsc_answer answer = {0, 1};
-    thread->busy_with = args;
-    if (memsc_forward(number, args, &answer.result)) {
-        if (__builtin_expect(answer.result == -EPIPE || answer.result == -EFBIG, 0) &&
-            memsc_layer.options.transport != MEMSC_DIRECT)
-            memsc_raise_lost_signal(number, args, answer.result);
-        if (__builtin_expect(memsc_met_wrong_thread(number, args, answer.result), 0))
-            return run_here;
-        return answer;
-    }
+    long result;
+    thread->forwarded = args;
+    if (memsc_forward(number, args, &result) == MEMSC_FORWARDED)
+        return after(number, args, result);
     memsc_count_local(number);
     return local(number, args);
 }

@@ -18,14 +18,11 @@ enum memsc_unforwarded {
     MEMSC_SHARED_THREAD,  /* a thread's that shares its thread-local storage with another task */
     MEMSC_THREAD_CHANGED, /* of a thread that left the process's credentials, files or name spaces */
     MEMSC_NO_SERVICE,     /* the service could not be started, or no page was free */
-    MEMSC_INTERRUPTIBLE, /* may wait for ever, where a handler or a cancellation may interrupt it */
     MEMSC_UNFORWARDED_REASONS,
 };
 
 struct memsc_layer {
     struct memsc_options options;
-    /* Since when waiting calls stay on the caller, see dispatch.c. Never reset but by exec. */
-    _Atomic uint32_t interruptible;
     _Atomic uint64_t unforwarded[MEMSC_UNFORWARDED_REASONS];
 };
 

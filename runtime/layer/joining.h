@@ -23,9 +23,6 @@ enum memsc_join memsc_join(void);
 /* Gives the page back, if the thread has one. */
 void memsc_leave(void);
 
-/* The same for a thread that was carried out of a call by a jump out of a signal handler. */
-void memsc_leave_unfinished(void);
-
 /* Ends the service if that can be done; the next call starts it again. */
 bool memsc_leave_and_stop(void);
 

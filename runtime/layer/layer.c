@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "handlers.h"
 #include "objects.h"
 #include "patch.h"
 #include "stats.h"
@@ -43,4 +44,5 @@ __attribute__((constructor)) static void load(void)
     }
     for (uint32_t i = 0; i < count; i++)
         memsc_patch_sites(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
+    memsc_handlers_start();
 }

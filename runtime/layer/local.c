@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/fcntl.h>
+#include <linux/mman.h>
 #include <linux/sched.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -14,9 +15,8 @@
 
 enum { EXECUTABLE = 1 /* X_OK */, SET_SECCOMP = 22 /* PR_SET_SECCOMP */ };
 
-/* A new task. A thread of this process may be cancelled, and so waits for itself from now on. A task
- * that shares the memory and has thread-local storage of its own registers itself, if it belongs to
- * this process. Without, it and its parent cannot be told apart here. */
+/* A new task. One that shares the memory and has thread-local storage of its own registers itself, if
+ * it belongs to this process. Without, it and its parent cannot be told apart here. */
 static void before_clone(uint64_t flags)
 {
     if (!(flags & CLONE_VM))
@@ -27,8 +27,6 @@ static void before_clone(uint64_t flags)
         memsc_leave();
         memsc_layer_thread.never = 1 + MEMSC_SHARED_THREAD;
     }
-    if (flags & CLONE_THREAD)
-        atomic_store_explicit(&memsc_layer.interruptible, 1, memory_order_relaxed);
 }
 
 /* The word at an address, 0 if there is none: programs probe for system calls with nonsense, which
@@ -46,13 +44,6 @@ static uint64_t peek(uint64_t address)
     if (error < 0 && error != -EFAULT) /* forbidden here; such programs are past their probing */
         word = *(const uint64_t *)address;
     return word;
-}
-
-/* The action's first word is the handler: 0 default, 1 ignore. */
-static void before_sigaction(uint64_t action)
-{
-    if (!atomic_load_explicit(&memsc_layer.interruptible, memory_order_relaxed) && peek(action) > 1)
-        atomic_store_explicit(&memsc_layer.interruptible, 1, memory_order_relaxed);
 }
 
 /* The service's threads keep the credentials, files and name spaces they were started with. A
@@ -120,9 +111,6 @@ void memsc_before_local(long number, const uint64_t args[6])
         break;
     case SYS_clone3:
         before_clone(peek(args[0])); /* flags come first */
-        break;
-    case SYS_rt_sigaction:
-        before_sigaction(args[1]);
         break;
     case SYS_prctl:
         if (args[0] == SET_SECCOMP)

@@ -12,7 +12,7 @@ struct memsc_layer_thread {
     uint32_t never;            /* 1 + enum memsc_unforwarded: nothing is forwarded any more */
     uint32_t vfork_parent;     /* thread that waits for a child which borrows this very memory */
     uint32_t refusals;         /* how often it got no page */
-    const uint64_t *busy_with; /* arguments, on its stack, of the call it last forwarded */
+    const uint64_t *forwarded; /* arguments, on its stack, of the call it last forwarded */
 };
 
 extern _Thread_local struct memsc_layer_thread memsc_layer_thread

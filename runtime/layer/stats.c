@@ -23,8 +23,8 @@ static uint32_t reported_pid;
 
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
 static const char *const unpatched_names[] = {"undecoded", "no room", "jump", "no stub"};
-static const char *const missed_names[] = {"handler",        "vfork",      "shared thread",
-                                           "thread changed", "no service", "may be interrupted"};
+static const char *const missed_names[] = {"handler", "vfork", "shared thread", "thread changed",
+                                           "no service"};
 
 struct line {
     char *at, *end;

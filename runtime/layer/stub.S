@@ -65,6 +65,11 @@ memsc_stub_common:
     seto %al
     push %rax
     push %rcx
+    push %rbx                           /* only for a signal handler that ends the call */
+    push %r12
+    push %r13
+    push %r14
+    push %r15
     push %r9
     push %r8
     push %r10
@@ -74,16 +79,20 @@ memsc_stub_common:
     mov %rcx, %rdi                      /* number */
     mov %rsp, %rsi                      /* args */
     and $-16, %rsp
+    .global memsc_stub_again, memsc_stub_settled /* handlers.c goes on there */
+    .hidden memsc_stub_again, memsc_stub_settled
+memsc_stub_again:
     call memsc_dispatch                 /* rax: result, rdx: whether there is one */
-    mov %rax, %r11
+1:  mov %rax, %r11
     mov %rdx, %rcx
-    lea -64(%rbp), %rsp
+    lea -MEMSC_FRAME_BELOW(%rbp), %rsp
     pop %rdi
     pop %rsi
     pop %rdx
     pop %r10
     pop %r8
     pop %r9
+    add $40, %rsp                       /* nobody has changed those */
     test %rcx, %rcx
     cmovz (%rsp), %r11                  /* the number again, for the slot to execute */
     mov 8(%rsp), %rax
@@ -94,6 +103,10 @@ memsc_stub_common:
     pop %rbp
     .cfi_def_cfa %rsp, 8
     ret $128
+    .cfi_def_cfa %rbp, 16
+memsc_stub_settled:
+    call memsc_after_settled
+    jmp 1b
     .cfi_endproc
     .size memsc_stub_common, . - memsc_stub_common
 

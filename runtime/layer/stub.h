@@ -12,6 +12,9 @@
 #define MEMSC_SLOT_LOCAL 48  /* the system call, executed on the caller */
 #define MEMSC_SLOT_RESUME 56 /* eight bytes: the address to go on at */
 
+/* The stub's frame: the six arguments, then r15 … r12, rbx, the number, the flags, and rbp. */
+#define MEMSC_FRAME_BELOW 104 /* from the arguments to where rbp points */
+
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
@@ -22,6 +25,13 @@ struct memsc_answer {
 
 /* Called by every slot. args: as the site passes them, in order. */
 struct memsc_answer memsc_dispatch(long number, const uint64_t args[6]);
+
+/* The same for a call that a signal handler has settled, with its result. */
+struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], long result);
+
+/* Where a call begins anew, and where it ends with memsc_after_settled: with that function's arguments in
+ * registers, and all else as in its frame. */
+extern const uint8_t memsc_stub_again[], memsc_stub_settled[];
 
 extern uint8_t memsc_stubs[], memsc_stubs_end[];
 #endif

@@ -13,6 +13,8 @@
 
 #if defined(__x86_64__)
 
+/* rcx is 0 before the call: where the instruction leaves its own address there, as most processors do,
+ * a signal handler can tell whether the call has been made (recall.c). */
 static inline long memsc_raw(long number, const uint64_t args[6])
 {
     /* Read first: a sanitizer's code for a read must not come between the register variables. */
@@ -21,10 +23,10 @@ static inline long memsc_raw(long number, const uint64_t args[6])
     register uint64_t r10 __asm__("r10") = d;
     register uint64_t r8 __asm__("r8") = e;
     register uint64_t r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
+    __asm__ volatile("xor %%ecx, %%ecx\n\tsyscall"
                      : "=a"(result)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
+                     : "rcx", "r11", "cc", "memory");
     return result;
 }
 

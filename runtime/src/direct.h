@@ -9,40 +9,69 @@
 
 #include "record.h"
 #include "usdt.h"
+#include "wait.h"
 
 static inline uint32_t memsc_count_index(long number)
 {
     return number >= 0 && number < MEMSC_NUMBERS ? (uint32_t)number : MEMSC_NUMBERS - 1;
 }
 
-/* All of it is execute: it is picked and executed, and nobody else has to see it. */
-static inline long memsc_call_directly(struct memsc_self *self, long number, const uint64_t args[6])
+/* Records a call that was made, unless that has been done. */
+static inline void memsc_record_directly(struct memsc_self *self, struct memsc_wait *wait)
 {
-    self->slot->forwarded[memsc_count_index(number)]++;
-    struct memsc_entry *entry = &self->entries[0];
+    self->calls[0].stamped = wait->stamped;
+    self->entries[0].number = wait->number;
+    memsc_begin(self, wait);
+    struct memsc_call *call = wait->record;
+    if (self->written != wait->written)
+        memsc_publish_record(self);
+    else if (call) {
+        call->posted = call->picked = call->called = wait->called;
+        call->executed = call->completed = wait->executed;
+        call->result = wait->result;
+        call->app_cpu = call->service_cpu = (uint16_t)*self->cpu;
+        call->flags = 0;
+        atomic_signal_fence(memory_order_seq_cst);
+        self->written++;
+        memsc_publish_record(self);
+    }
+}
+
+/* All of it is execute: it is picked and executed, and nobody else has to see it. *wait is the call that
+ * is under way, or one that nobody looks at. */
+static inline long memsc_call_directly(struct memsc_self *self, struct memsc_wait *wait,
+                                       long number, const uint64_t args[6])
+{
     bool probed = memsc_wants_probe(self);
-    self->calls[0].stamped =
+    bool stamped =
         atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
-    entry->number = (uint32_t)number;
-    struct memsc_call *call = memsc_begin_record(self, 0);
-    long result;
-    if (call)
-        call->called = call->posted = call->picked = memsc_cycles();
+    self->slot->forwarded[memsc_count_index(number)]++;
+    wait->number = (uint32_t)number;
+    wait->stamped = stamped;
+    if (stamped)
+        wait->called = memsc_cycles();
     if (__builtin_expect(probed, 0))
         MEMSC_PROBE(picked, self->index, 0, number, 0, self->tid);
-    result = memsc_raw(number, args);
-    if (call)
-        call->executed = call->completed = memsc_cycles();
+    /* The kernel knows what a handler does to this; its own calls are like any. */
+    bool layer_s = memsc_under_way == wait;
+    atomic_signal_fence(memory_order_seq_cst);
+    memsc_under_way = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    wait->result = memsc_raw(number, args);
+    if (stamped)
+        wait->executed = memsc_cycles();
+    wait->stage = MEMSC_MADE;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (layer_s)
+        memsc_under_way = wait;
+    atomic_signal_fence(memory_order_seq_cst);
+    /* A handler has forked or left, and here is no page and no ring. */
+    if (__builtin_expect(memsc_self != self || !self->slot, 0))
+        return wait->result;
     if (__builtin_expect(probed, 0))
-        MEMSC_PROBE(executed, self->index, 0, number, result, self->tid);
-    if (!call)
-        return result;
-    call->result = result;
-    call->app_cpu = call->service_cpu = (uint16_t)*self->cpu;
-    call->flags = 0;
-    /* Release: as in memsc_end_record. */
-    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
-    return result;
+        MEMSC_PROBE(executed, self->index, 0, number, wait->result, self->tid);
+    memsc_record_directly(self, wait);
+    return wait->result;
 }
 
 #endif

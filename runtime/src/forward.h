@@ -7,10 +7,16 @@
 
 #include <stdint.h>
 
-/* Executes one call for the calling thread through its transport and waits for it.
- * 1: forwarded, *result is the kernel's value or -errno. 0: the caller must execute it itself,
- * because the call is local, the thread has no page, or a signal handler interrupted the runtime. */
-int memsc_forward(long number, const uint64_t args[6], long *result);
+enum memsc_forwarded {
+    /* The caller must execute it itself: it is local, the thread has no page or it is full, or a
+     * signal handler has interrupted the runtime. */
+    MEMSC_NOT_FORWARDED = 0,
+    MEMSC_FORWARDED, /* *result is the kernel's value or -errno */
+};
+
+/* Executes one call for the calling thread through its transport and waits for it. If a signal handler is
+ * to run meanwhile, memsc_settle (recall.h) ends the call in its place, and this does not return. */
+enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *result);
 
 /* Counts a call that the thread executes itself. */
 void memsc_count_local(long number);

@@ -91,13 +91,12 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
         return;
     }
     memsc_probe_picked(process, slot, entry, number, status);
-    uint32_t name = (uint32_t)(entry - process->pages->page[0].entries) + 1;
+    uint32_t name = memsc_name_of_entry(process, entry);
     memsc_kinds_before(number, args);
     /* Release: a successor that sees it sees everything this poller did before. */
     atomic_store_explicit(&worker->in_call, name, memory_order_release);
     long result = memsc_raw(number, args);
-    atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
-    memsc_light_barrier(process->symmetric);
+    memsc_leave_call(worker);
     if (atomic_load_explicit(&service->reign, memory_order_relaxed) != worker->reign &&
         !memsc_still_poller(worker)) {
         worker->serving = false;

@@ -7,6 +7,7 @@
 
 #include "handshake.h"
 #include "kinds.h"
+#include "recall.h"
 #include "service.h"
 #include "thread.h"
 #include "turn.h"
@@ -17,6 +18,9 @@ static struct memsc_worker workers[MEMSC_MAX_WORKERS];
 static _Atomic uint32_t workers_used;
 
 static void worker_main(void *argument);
+
+enum { UNBLOCK = 1 /* SIG_UNBLOCK; its header is the C library's own */ };
+static const uint64_t recall_signal = 1ull << (MEMSC_RECALL_SIGNAL - 1);
 
 int memsc_worker_start(struct memsc_process *process, struct memsc_service *service)
 {
@@ -30,10 +34,17 @@ int memsc_worker_start(struct memsc_process *process, struct memsc_service *serv
     worker->service = service;
     worker->serving = false;
     atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->sent, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->received, 0, memory_order_relaxed);
     int error = memsc_thread_start(worker_main, worker, service->line->cpu, "memsc-service");
     if (!error)
         service->free++;
     return error;
+}
+
+struct memsc_worker *memsc_worker_at(uint32_t at)
+{
+    return at < atomic_load_explicit(&workers_used, memory_order_acquire) ? &workers[at] : NULL;
 }
 
 void memsc_workers_reset(void)
@@ -97,7 +108,12 @@ static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
     uint32_t status = job->status;
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
     memsc_probe_picked(worker->process, job->slot, job->entry, job->number, status);
+    /* Release: whoever finds it there finds this thread's number. */
+    atomic_store_explicit(&worker->in_call, memsc_name_of_entry(worker->process, job->entry),
+                          memory_order_release);
+    /* Even if it has been called back by now: what it does at once is the kernel's to decide. */
     long result = memsc_raw(job->number, job->args);
+    memsc_leave_call(worker);
     memsc_kinds_update(job->number, job->args, result);
     memsc_publish_pooled(worker, job->slot, job->entry, job->number, result, picked, status);
     atomic_fetch_sub_explicit(&worker->service->pooled, 1, memory_order_relaxed);
@@ -128,8 +144,7 @@ static bool depose(struct memsc_worker *worker)
         return false;
     /* The stuck poller cannot publish before it gets the lock, so the entry is still its own; it
      * must not look submitted to the new poller. */
-    struct memsc_entry *entry = &process->pages->page[(name - 1) / MEMSC_PAGE_ENTRIES]
-                                     .entries[(name - 1) % MEMSC_PAGE_ENTRIES];
+    struct memsc_entry *entry = memsc_entry_named(process, name);
     atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
     /* It goes on with its call on this CPU, and the new poller must let it. */
     atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
@@ -144,6 +159,9 @@ static void worker_main(void *argument)
     struct memsc_worker *worker = argument;
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
+    worker->tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    /* Only here: elsewhere it is the program's. */
+    MEMSC_SYS(SYS_rt_sigprocmask, UNBLOCK, &recall_signal, 0, sizeof recall_signal, 0, 0);
     memsc_lock(&service->lock);
     while (atomic_load(&process->state) == MEMSC_RUNNING) {
         bool first = !service->poller;

@@ -45,7 +45,6 @@ struct memsc_self {
     const volatile uint32_t *cpu; /* where the C library keeps the number of this thread's CPU */
     uint32_t next; /* entry the service looks at next, as announced with the last post */
     uint32_t tid;
-    uint32_t busy; /* inside the runtime: a signal handler that calls now must not re-enter */
     uint32_t index;
     uint64_t unprobed; /* calls posted while somebody looked at the probes */
     struct {
@@ -101,6 +100,8 @@ struct memsc_process {
     _Atomic uint8_t kinds[MEMSC_KINDS];
     struct memsc_self selves[MEMSC_MAX_SLOTS];
     struct memsc_job jobs[MEMSC_MAX_SLOTS][MEMSC_PAGE_ENTRIES];
+    /* 1: the caller wants the call back. */
+    _Atomic uint32_t recalled[MEMSC_MAX_SLOTS][MEMSC_PAGE_ENTRIES];
 };
 
 static inline struct memsc_entry *memsc_entries(const struct memsc_process *process,

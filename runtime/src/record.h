@@ -47,6 +47,13 @@ static inline struct memsc_call *memsc_begin_record(struct memsc_self *self, uin
     return call;
 }
 
+/* Lets the reader see the records that were written. */
+static inline void memsc_publish_record(struct memsc_self *self)
+{
+    /* Release: the record before the position that says it is there. */
+    atomic_store_explicit(&self->slot->written, self->written, memory_order_release);
+}
+
 /* Completes the record of a call whose result has been seen. */
 static inline void memsc_end_record(struct memsc_self *self, uint32_t index,
                                     struct memsc_call *call, uint32_t flags)
@@ -65,8 +72,9 @@ static inline void memsc_end_record(struct memsc_self *self, uint32_t index,
     call->app_cpu = (uint16_t)*self->cpu;
     call->service_cpu = (uint16_t)reply->service_cpu;
     call->flags = flags | self->calls[index].flags | reply->flags;
-    /* Release: the record before the position that says it is there. */
-    atomic_store_explicit(&self->slot->written, ++self->written, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    self->written++;
+    memsc_publish_record(self);
 }
 
 #endif

@@ -29,10 +29,45 @@ enum {
 struct memsc_worker {
     struct memsc_process *process;
     struct memsc_service *service;
-    uint32_t reign;           /* as poller: the reign it believes to be its own */
-    bool serving;             /* has the poller's part */
-    _Atomic uint32_t in_call; /* 1 + number of the entry whose call may sleep, 0: none */
+    uint32_t reign; /* as poller: the reign it believes to be its own */
+    bool serving;   /* has the poller's part */
+    uint32_t tid;
+    _Atomic uint32_t in_call;        /* name of the entry whose call may sleep, 0: none */
+    _Atomic uint32_t sent, received; /* signals that call its call back */
 };
+
+/* An entry's name within its process: 1 + its number in the segment. */
+static inline uint32_t memsc_name_of_entry(const struct memsc_process *process,
+                                           const struct memsc_entry *entry)
+{
+    return (uint32_t)(entry - process->pages->page[0].entries) + 1;
+}
+
+static inline struct memsc_entry *memsc_entry_named(const struct memsc_process *process,
+                                                    uint32_t name)
+{
+    return &process->pages->page[(name - 1) / MEMSC_PAGE_ENTRIES]
+                .entries[(name - 1) % MEMSC_PAGE_ENTRIES];
+}
+
+static inline _Atomic uint32_t *memsc_recall_word(struct memsc_process *process, uint32_t name)
+{
+    return &process->recalled[(name - 1) / MEMSC_PAGE_ENTRIES][(name - 1) % MEMSC_PAGE_ENTRIES];
+}
+
+/* recall.c: waits until every signal that was meant for the call just ended has come, so that none meets
+ * the next one. */
+void memsc_await_recalls(struct memsc_worker *worker);
+
+/* After a call: `in_call` off, and no signal under way. */
+HOT static void memsc_leave_call(struct memsc_worker *worker)
+{
+    atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
+    memsc_light_barrier(worker->process->symmetric);
+    if (atomic_load_explicit(&worker->sent, memory_order_relaxed) !=
+        atomic_load_explicit(&worker->received, memory_order_relaxed))
+        memsc_await_recalls(worker);
+}
 
 /* poller.c: polls and executes until another thread takes the part over or the process stops. */
 void memsc_poll(struct memsc_worker *worker);
@@ -53,6 +88,9 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
 /* pool.c: after a call during which another thread may have taken the poller's part: whether it is
  * still this one's. */
 bool memsc_still_poller(struct memsc_worker *worker);
+
+/* pool.c: the service threads one by one; NULL behind the last. */
+struct memsc_worker *memsc_worker_at(uint32_t at);
 
 /* pool.c: forgets all workers, which have ended. */
 void memsc_workers_reset(void);

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "handshake.h"
+#include "signals.h"
 
 struct thread {
     void (*run)(void *);
@@ -193,14 +194,12 @@ int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const 
     start->run = thread_main;
 
     /* The new thread inherits the mask, and must never run a handler of the program. */
-    uint64_t all = ~0ull, before = 0;
-    enum { SET_MASK = 2 };
-    MEMSC_SYS(SYS_rt_sigprocmask, SET_MASK, &all, &before, sizeof all, 0, 0);
+    uint64_t before = memsc_block_signals();
     /* The kernel clears `alive` and wakes its futex when the thread has left its stack for good. */
     long tid = memsc_thread_clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_CHILD_CLEARTID,
                                   start, NULL, &self->alive, control_block);
-    MEMSC_SYS(SYS_rt_sigprocmask, SET_MASK, &before, 0, sizeof all, 0, 0);
+    memsc_set_signals(before);
     if (tid < 0) {
         MEMSC_SYS(SYS_munmap, base, SIZE, 0, 0, 0, 0);
         return (int)tid;

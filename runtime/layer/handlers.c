@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+#include "handlers.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "../src/cpu.h"
+#include "../src/recall.h"
+#include "../src/signals.h"
+#include "../src/wait.h"
+#include "stub.h"
+
+enum {
+    SIGNALS = 64,
+    HANDLERS = 2, /* remembered for each signal */
+};
+
+/* As the kernel has it. */
+struct action {
+    uint64_t handler, flags, restorer, mask;
+};
+
+/* A signal's handlers in turn: one that is being delivered when the next is installed still finds
+ * itself. `last` is the one installed last. */
+static struct {
+    _Atomic uint64_t handler[HANDLERS];
+    _Atomic uint64_t flags[HANDLERS];
+    _Atomic uint64_t mask[HANDLERS];
+    _Atomic uint32_t last;
+} known[SIGNALS + 1];
+
+/* handlers.S: the address that the kernel gets for handler 0 or 1 of any signal. */
+extern const uint8_t memsc_handler_0[], memsc_handler_1[];
+
+/* Called by those: makes ready for the handler, returns its address. */
+uint64_t memsc_before_handler(uint32_t signal, const siginfo_t *info, void *context,
+                              uint32_t which);
+
+static uint64_t entry_of(uint32_t which)
+{
+    return (uint64_t)(which ? memsc_handler_1 : memsc_handler_0);
+}
+
+/* Which of a signal's two an address of ours is; -1: none. */
+static int which_of(uint64_t handler)
+{
+    for (int which = 0; which < HANDLERS; which++)
+        if (handler == entry_of((uint32_t)which))
+            return which;
+    return -1;
+}
+
+static void remember(uint64_t signal, uint32_t which, const struct action *action)
+{
+    atomic_store_explicit(&known[signal].handler[which], action->handler, memory_order_relaxed);
+    atomic_store_explicit(&known[signal].flags[which], action->flags, memory_order_relaxed);
+    atomic_store_explicit(&known[signal].mask[which], action->mask, memory_order_relaxed);
+}
+
+/* ---- a signal comes ---- */
+
+/* Caused by the very instruction that it interrupts: cannot wait. */
+static bool is_fault(uint32_t signal, const siginfo_t *info)
+{
+    return info->si_code > 0 && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE ||
+                                 signal == SIGILL || signal == SIGTRAP || signal == SIGSYS);
+}
+
+/* In the stub's frame, behind the arguments. */
+enum { R15 = 6, R14, R13, R12, RBX, NUMBER };
+
+/* The interrupted thread goes on in the stub of its call, whose frame begins with the arguments, and
+ * nothing below that is there any more. */
+static void resume(ucontext_t *interrupted, const uint64_t *args, const uint8_t *at, long result)
+{
+    greg_t *registers = interrupted->uc_mcontext.gregs;
+    registers[REG_R15] = (greg_t)args[R15];
+    registers[REG_R14] = (greg_t)args[R14];
+    registers[REG_R13] = (greg_t)args[R13];
+    registers[REG_R12] = (greg_t)args[R12];
+    registers[REG_RBX] = (greg_t)args[RBX];
+    registers[REG_RBP] = (greg_t)args + MEMSC_FRAME_BELOW;
+    registers[REG_RSP] = (greg_t)args & -16;
+    registers[REG_RIP] = (greg_t)at;
+    registers[REG_RDI] = (greg_t)args[NUMBER];
+    registers[REG_RSI] = (greg_t)args;
+    registers[REG_RDX] = result;
+}
+
+/* As the kernel does: the first of the handlers decides whether the call is made again. */
+static void settle(ucontext_t *interrupted, uint64_t flags)
+{
+    const uint64_t *args = memsc_under_way->args;
+    long result = 0;
+    switch (memsc_settle(memsc_self, &result)) {
+    case MEMSC_GIVEN_UP:
+        if (!(flags & SA_RESTART)) {
+            resume(interrupted, args, memsc_stub_settled, -EINTR);
+            break;
+        } /* fall through */
+    case MEMSC_NOT_MADE:
+        resume(interrupted, args, memsc_stub_again, 0);
+        break;
+    case MEMSC_ENDED:
+        resume(interrupted, args, memsc_stub_settled, result);
+        break;
+    }
+}
+
+/* All signals are blocked until here, so the interrupted code is what it seems: no other handler
+ * lies in between. */
+uint64_t memsc_before_handler(uint32_t signal, const siginfo_t *info, void *context, uint32_t which)
+{
+    ucontext_t *interrupted = context;
+    uint64_t flags = atomic_load_explicit(&known[signal].flags[which], memory_order_relaxed);
+    uint64_t mask = atomic_load_explicit(&known[signal].mask[which], memory_order_relaxed);
+    uint64_t handler = atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed);
+    if (memsc_under_way && !is_fault(signal, info))
+        settle(interrupted, flags);
+    mask |= *(uint64_t *)(void *)&interrupted->uc_sigmask;
+    if (!(flags & SA_NODEFER))
+        mask |= 1ull << (signal - 1);
+    memsc_set_signals(mask);
+    return handler;
+}
+
+/* ---- a handler is installed ---- */
+
+/* Copies what may not be there. False: it is not. */
+static bool copy(uint64_t to, uint64_t from, uint64_t size, long number)
+{
+    struct {
+        uint64_t address, size;
+    } here, there;
+    here.size = there.size = size;
+    here.address = number == SYS_process_vm_readv ? to : from;
+    there.address = number == SYS_process_vm_readv ? from : to;
+    long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    long copied = MEMSC_SYS(number, pid, &here, 1, &there, 1, 0);
+    if (copied < 0 && copied != -EFAULT) { /* forbidden here; such programs are past probing */
+        __builtin_memcpy((void *)to, (const void *)from, size);
+        return true;
+    }
+    return copied == (long)size;
+}
+
+/* The signal that the runtime keeps for itself: the kernel goes on calling the runtime, and that us. */
+static void take_beside_recall(const struct action *action)
+{
+    remember(MEMSC_RECALL_SIGNAL, 0, action);
+    /* Release: who finds us there finds the program's handler. */
+    atomic_store_explicit(&memsc_recall_other, (void (*)(int, void *, void *))entry_of(0),
+                          memory_order_release);
+}
+
+static long act_beside_recall(const struct action *action, uint64_t old)
+{
+    struct action before = {0};
+    before.handler =
+        atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].handler[0], memory_order_relaxed);
+    before.flags = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].flags[0], memory_order_relaxed);
+    before.mask = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].mask[0], memory_order_relaxed);
+    if (action && action->handler > 1)
+        take_beside_recall(action);
+    if (old && !copy(old, (uint64_t)&before, sizeof before, SYS_process_vm_writev))
+        return -EFAULT;
+    return 0;
+}
+
+/* Makes the kernel's action of the program's: ours, with nothing in between, and told what came. */
+static void wrap(struct action *action, uint32_t which)
+{
+    action->handler = entry_of(which);
+    action->mask = ~0ull;
+    action->flags |= SA_SIGINFO; /* else x86 leaves *info as it is */
+}
+
+/* Makes the program's action of the kernel's, if it is one of ours. */
+static void unwrap(uint64_t signal, struct action *action)
+{
+    int which = which_of(action->handler);
+    if (which < 0)
+        return;
+    uint64_t flags = atomic_load_explicit(&known[signal].flags[which], memory_order_relaxed);
+    action->handler = atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed);
+    action->mask = atomic_load_explicit(&known[signal].mask[which], memory_order_relaxed);
+    action->flags &= ~(uint64_t)SA_SIGINFO | flags;
+}
+
+/* Installs a handler of the program's; signals are blocked, so it runs as one. */
+static long install(uint64_t signal, struct action *action, uint64_t old, uint64_t size)
+{
+    uint32_t last = atomic_load_explicit(&known[signal].last, memory_order_relaxed);
+    uint32_t which = 1 - last;
+    remember(signal, which, action);
+    wrap(action, which);
+    long result = MEMSC_SYS(SYS_rt_sigaction, signal, action, old, size, 0, 0);
+    if (result == 0)
+        atomic_store_explicit(&known[signal].last, which, memory_order_relaxed);
+    return result;
+}
+
+static bool is_known(uint64_t signal, uint32_t which, const struct action *action)
+{
+    return atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed) ==
+               action->handler &&
+           atomic_load_explicit(&known[signal].flags[which], memory_order_relaxed) ==
+               action->flags &&
+           atomic_load_explicit(&known[signal].mask[which], memory_order_relaxed) == action->mask;
+}
+
+long memsc_sigaction(const uint64_t args[6])
+{
+    uint64_t signal = args[0], new = args[1], old = args[2], size = args[3];
+    struct action action = {0};
+    bool plain = signal < 1 || signal > SIGNALS || size != sizeof action.mask;
+    if (!plain && new && !copy((uint64_t)&action, new, sizeof action, SYS_process_vm_readv))
+        plain = true;
+    if (plain) /* the kernel will say what is wrong with it */
+        return MEMSC_SYS(SYS_rt_sigaction, signal, new, old, size, 0, 0);
+    if (signal == MEMSC_RECALL_SIGNAL && memsc_recall_enable() == 0)
+        return act_beside_recall(new ? &action : NULL, old);
+    long result;
+    uint32_t last = atomic_load_explicit(&known[signal].last, memory_order_relaxed);
+    if (action.handler > 1 && is_known(signal, last, &action)) {
+        wrap(&action, last);
+        result = MEMSC_SYS(SYS_rt_sigaction, signal, &action, old, size, 0, 0);
+    } else if (action.handler > 1 && which_of(action.handler) < 0) {
+        uint64_t before = memsc_block_signals();
+        result = install(signal, &action, old, size);
+        memsc_set_signals(before);
+    } else {
+        result = MEMSC_SYS(SYS_rt_sigaction, signal, new, old, size, 0, 0);
+    }
+    if (result == 0 && old) /* there, for the kernel has written to it */
+        unwrap(signal, (struct action *)old);
+    return result;
+}
+
+void memsc_handlers_start(void)
+{
+    for (uint64_t signal = 1; signal <= SIGNALS; signal++) {
+        struct action action;
+        uint64_t size = sizeof action.mask;
+        if (MEMSC_SYS(SYS_rt_sigaction, signal, 0, &action, size, 0, 0) < 0 || action.handler <= 1)
+            continue;
+        if (signal == MEMSC_RECALL_SIGNAL)
+            take_beside_recall(&action);
+        else
+            install(signal, &action, 0, size);
+    }
+}

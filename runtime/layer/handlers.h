@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Signal handlers of the program run through here.
+ *
+ * The kernel is told an address of ours for each handler that the program installs; when the signal
+ * comes, the thread's call is settled (../src/recall.h) and then the program's handler gets what the
+ * kernel gave us, as if we had not been there. What the program reads back is its own.
+ */
+#ifndef MEMSC_LAYER_HANDLERS_H
+#define MEMSC_LAYER_HANDLERS_H
+
+#include <stdint.h>
+
+/* Executes rt_sigaction; the result is the kernel's. */
+long memsc_sigaction(const uint64_t args[6]);
+
+/* Takes over the handlers that were there before the layer. */
+void memsc_handlers_start(void);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "recall.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "direct.h"
+#include "handshake.h"
+#include "service.h"
+#include "wait.h"
+
+void (*_Atomic memsc_recall_other)(int, void *, void *);
+
+static _Atomic bool enabled; /* and stays so in a forked child, as the handler does */
+
+/* ---- the service thread ---- */
+
+/* Where the interrupted thread goes on, and its result register. */
+#if defined(__x86_64__)
+#define AT(context) ((context)->uc_mcontext.gregs[REG_RIP])
+#define RESULT(context) ((context)->uc_mcontext.gregs[REG_RAX])
+enum { SYSCALL_BYTES = 2 };
+
+static _Atomic bool leaves_address; /* in rcx: all processors without FRED */
+
+static void learn_processor(void)
+{
+    long number = SYS_getpid, rcx = 0;
+    __asm__ volatile("syscall" : "+a"(number), "+c"(rcx)::"r11", "memory");
+    atomic_store_explicit(&leaves_address, rcx != 0, memory_order_relaxed);
+}
+
+/* At a system call that has been made and is to be made again. If the processor does not tell, it may
+ * also be about to be made for the first time: one instruction of its way. */
+static bool is_restarted(const ucontext_t *context)
+{
+    const uint8_t *at = (const uint8_t *)AT(context);
+    return at[0] == 0x0f && at[1] == 0x05 &&
+           (!atomic_load_explicit(&leaves_address, memory_order_relaxed) ||
+            context->uc_mcontext.gregs[REG_RCX] == AT(context) + SYSCALL_BYTES);
+}
+#elif defined(__aarch64__)
+#define AT(context) ((context)->uc_mcontext.pc)
+#define RESULT(context) ((context)->uc_mcontext.regs[0])
+enum { SYSCALL_BYTES = 4 };
+
+static void learn_processor(void)
+{
+}
+
+/* … or is about to be made for the first time. */
+static bool is_restarted(const ucontext_t *context)
+{
+    const uint8_t *at = (const uint8_t *)AT(context);
+    return at[0] == 0x01 && at[1] == 0 && at[2] == 0 && at[3] == 0xd4;
+}
+#endif
+
+/* Runs on the service thread. With SA_RESTART the kernel has either ended the call, and then the result
+ * stands; or it goes back to the instruction that makes the call, because that had no effect: then it is
+ * skipped. A thread that has not made its call yet makes it, and gets the signal once more. */
+__attribute__((no_sanitize("thread", "address", "undefined"))) static void
+recalled(int signal, siginfo_t *info, void *context)
+{
+    struct memsc_worker *worker = NULL;
+    if (info->si_code == SI_QUEUE)
+        worker = memsc_worker_at((uint32_t)info->si_value.sival_int);
+    if (!worker || worker->tid != (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0)) {
+        void (*other)(int, void *, void *) =
+            atomic_load_explicit(&memsc_recall_other, memory_order_acquire);
+        if (other)
+            other(signal, info, context);
+        return;
+    }
+    ucontext_t *interrupted = context;
+    uint32_t name = atomic_load_explicit(&worker->in_call, memory_order_relaxed);
+    /* In a call and at a system call: it is the call's, for in_call spans no other. */
+    if (name &&
+        atomic_load_explicit(memsc_recall_word(worker->process, name), memory_order_relaxed) &&
+        is_restarted(interrupted)) {
+        AT(interrupted) += SYSCALL_BYTES;
+        RESULT(interrupted) = MEMSC_ABORTED;
+    }
+    atomic_fetch_add_explicit(&worker->received, 1, memory_order_release);
+}
+
+void memsc_await_recalls(struct memsc_worker *worker)
+{
+    /* Acquire: pairs with the handler's, and with the caller's that sent nothing after all. */
+    while (atomic_load_explicit(&worker->received, memory_order_acquire) !=
+           atomic_load_explicit(&worker->sent, memory_order_acquire))
+        MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+/* ---- the caller ---- */
+
+#if defined(__x86_64__)
+/* As the kernel wants one, and debuggers know it by its bytes. */
+void memsc_recall_return(void);
+/* clang-format off */
+__asm__(".text\n"
+        ".hidden memsc_recall_return\n"
+        ".globl memsc_recall_return\n"
+        ".type memsc_recall_return, @function\n"
+        "memsc_recall_return:\n"
+        "    mov $15, %rax\n" /* rt_sigreturn */
+        "    syscall\n"
+        ".size memsc_recall_return, . - memsc_recall_return\n");
+/* clang-format on */
+#endif
+
+int memsc_recall_enable(void)
+{
+    /* As the kernel has it, not the C library, which would refuse the number. */
+    struct {
+        void (*handler)(int, siginfo_t *, void *);
+        unsigned long flags;
+#if defined(__x86_64__)
+        void (*restorer)(void);
+#endif
+        uint64_t mask;
+    } action = {.handler = recalled, .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK, .mask = ~0ull},
+      before;
+    if (atomic_load_explicit(&enabled, memory_order_acquire))
+        return 0;
+    learn_processor();
+#if defined(__x86_64__)
+    enum { RESTORER = 0x04000000 /* SA_RESTORER */ };
+    action.flags |= RESTORER;
+    action.restorer = memsc_recall_return;
+#endif
+    long error = MEMSC_SYS(SYS_rt_sigaction, MEMSC_RECALL_SIGNAL, &action, &before,
+                           sizeof action.mask, 0, 0);
+    if (error < 0)
+        return (int)error;
+    uint64_t other = (uint64_t)before.handler;
+    if (other > 1 && before.handler != recalled &&
+        !atomic_load_explicit(&memsc_recall_other, memory_order_relaxed))
+        atomic_store_explicit(&memsc_recall_other, (void (*)(int, void *, void *))other,
+                              memory_order_release);
+    atomic_store_explicit(&enabled, true, memory_order_release);
+    return 0;
+}
+
+/* Signals the service thread that is inside the call, if one is. */
+static void recall(struct memsc_process *process, uint32_t name)
+{
+    struct memsc_worker *worker;
+    for (uint32_t at = 0; (worker = memsc_worker_at(at)); at++) {
+        /* Acquire: its thread number with it. */
+        if (atomic_load_explicit(&worker->in_call, memory_order_acquire) != name)
+            continue;
+        /* The handshake of handshake.h: it either sees that a signal comes, and waits for that before
+         * it turns to another call, or we see that it has left the call. */
+        atomic_fetch_add_explicit(&worker->sent, 1, memory_order_relaxed);
+        memsc_heavy_barrier(process->symmetric);
+        siginfo_t info = {0};
+        info.si_signo = MEMSC_RECALL_SIGNAL;
+        info.si_code = SI_QUEUE;
+        info.si_value.sival_int = (int)at;
+        if (atomic_load_explicit(&worker->in_call, memory_order_relaxed) != name ||
+            MEMSC_SYS(SYS_rt_tgsigqueueinfo, process->region->pid, worker->tid, MEMSC_RECALL_SIGNAL,
+                      &info, 0, 0) < 0)
+            atomic_fetch_add_explicit(&worker->received, 1, memory_order_release);
+        return;
+    }
+}
+
+enum { SHORTEST_NAP_US = 50, LONGEST_NAP_US = 1000, SOON_SHARE = 8 };
+
+/* Returns when the entry is done. */
+static void call_back(struct memsc_self *self, uint32_t index)
+{
+    struct memsc_process *process = memsc_process;
+    const struct memsc_entry *entry = &self->entries[index];
+    uint32_t name = memsc_name_of_entry(process, entry);
+    _Atomic uint32_t *word = memsc_recall_word(process, name);
+    uint32_t calls = atomic_load_explicit(&self->line->calls, memory_order_relaxed);
+    uint64_t nap_us = SHORTEST_NAP_US;
+    atomic_store_explicit(word, 1, memory_order_relaxed);
+    /* The handler may have come between the posting and that, or between its halves. */
+    memsc_ring_door(self->door);
+    memsc_futex_wake(self->door, 1);
+    for (;;) {
+        /* What does not wait is let finish; what was handed to the pool probably waits. */
+        uint32_t state =
+            atomic_load_explicit(&entry->status, memory_order_relaxed) & MEMSC_STATE_MASK;
+        uint64_t soon = process->stuck_cycles / (state == MEMSC_TAKEN ? SOON_SHARE : 1);
+        uint64_t since = memsc_cycles();
+        while (!memsc_done(entry) && memsc_cycles() - since < soon)
+            memsc_pause();
+        if (memsc_done(entry))
+            break;
+        if (state == MEMSC_SUBMITTED)
+            memsc_look_for_progress(self, &calls);
+        recall(process, name);
+        memsc_nap(self, index, nap_us);
+        if (nap_us < LONGEST_NAP_US)
+            nap_us *= 2;
+    }
+    atomic_store_explicit(word, 0, memory_order_relaxed);
+}
+
+static bool is_posted(const struct memsc_wait *wait)
+{
+    return wait->stage == MEMSC_POSTED &&
+           (atomic_load_explicit(&wait->entry->status, memory_order_relaxed) & MEMSC_STATE_MASK) !=
+               MEMSC_FREE;
+}
+
+/* The service's part is over: what the caller still had to do with it. */
+static long finish(struct memsc_self *self, struct memsc_wait *wait)
+{
+    uint32_t index = wait->index;
+    /* The signal may have come between the posting and its stamp. */
+    if (self->calls[index].posted < self->calls[index].called)
+        self->calls[index].posted = self->calls[index].called;
+    memsc_begin(self, wait);
+    return memsc_conclude(self, wait);
+}
+
+enum memsc_settled memsc_settle(struct memsc_self *self, long *result)
+{
+    struct memsc_wait *wait = memsc_under_way;
+    enum memsc_settled settled = MEMSC_NOT_MADE;
+    if (wait->stage == MEMSC_MADE) {
+        if (self && self->slot) /* else a handler has forked or left during the call */
+            memsc_record_directly(self, wait);
+        *result = wait->result;
+        settled = MEMSC_ENDED;
+    } else if (self && self->slot && is_posted(wait)) {
+        _Atomic uint32_t *sleeping = &self->slot->sleeping;
+        if (atomic_load_explicit(sleeping, memory_order_relaxed) != MEMSC_AWAKE)
+            wait->flags |= MEMSC_CALL_SLEPT;
+        call_back(self, wait->index);
+        atomic_store_explicit(sleeping, MEMSC_AWAKE, memory_order_relaxed);
+        *result = finish(self, wait);
+        settled = *result == MEMSC_ABORTED ? MEMSC_GIVEN_UP : MEMSC_ENDED;
+    }
+    memsc_under_way = NULL;
+    return settled;
+}
+
+void memsc_interrupt(struct memsc_self *self, uint32_t index)
+{
+    if (!atomic_load_explicit(&enabled, memory_order_relaxed) || !memsc_under_way)
+        return;
+    call_back(self, index);
+    if (self->entries[index].result == MEMSC_ABORTED)
+        self->entries[index].result = -EINTR;
+}
+
+void memsc_abandon(struct memsc_self *self)
+{
+    /* Its frame is gone, so nothing of *under_way is there. */
+    uint32_t index = self->next;
+    uint32_t state =
+        atomic_load_explicit(&self->entries[index].status, memory_order_relaxed) & MEMSC_STATE_MASK;
+    if (state == MEMSC_SUBMITTED || state == MEMSC_TAKEN)
+        call_back(self, index);
+    memsc_under_way = NULL;
+}

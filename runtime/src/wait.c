@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#include "wait.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "handshake.h"
+#include "recall.h"
+#include "signals.h"
+
+enum { ASLEEP_US = 1000 /* between a sleeping caller's looks at the service's progress */ };
+
+/* Index of an entry of `wanted` that is done, or -1. */
+static int any_done(const struct memsc_entry *entries, uint64_t wanted)
+{
+    for (; wanted; wanted &= wanted - 1) {
+        int index = __builtin_ctzll(wanted);
+        if (memsc_done(&entries[index]))
+            return index;
+    }
+    return -1;
+}
+
+static bool all_taken(const struct memsc_entry *entries, uint64_t wanted)
+{
+    for (; wanted; wanted &= wanted - 1) {
+        uint32_t status =
+            atomic_load_explicit(&entries[__builtin_ctzll(wanted)].status, memory_order_relaxed);
+        if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
+            return false;
+    }
+    return true;
+}
+
+void memsc_look_for_progress(const struct memsc_self *self, uint32_t *calls)
+{
+    uint32_t seen = atomic_load_explicit(&self->line->calls, memory_order_relaxed);
+    if (seen == *calls) {
+        /* It takes a lock, and a handler that came then would give this frame up. */
+        uint64_t before = memsc_block_signals();
+        memsc_service_ask_takeover(&memsc_process->service[self->slot->service]);
+        memsc_set_signals(before);
+    }
+    *calls = seen;
+}
+
+/* Announces the sleep, lets the service see it, looks once more, sleeps once. */
+static long sleep_once(struct memsc_slot *slot, const struct memsc_entry *entries, uint64_t wanted,
+                       uint64_t microseconds)
+{
+    uint32_t value = (wanted & (wanted - 1)) ? (uint32_t)MEMSC_SLEEPING_ANY
+                                             : (uint32_t)__builtin_ctzll(wanted) + 1;
+    long slept = 0;
+    atomic_store_explicit(&slot->sleeping, value, memory_order_relaxed);
+    memsc_heavy_barrier(memsc_process->symmetric);
+    if (any_done(entries, wanted) < 0)
+        slept = memsc_futex_wait(&slot->sleeping, value, microseconds);
+    atomic_store_explicit(&slot->sleeping, MEMSC_AWAKE, memory_order_relaxed);
+    return slept;
+}
+
+void memsc_nap(struct memsc_self *self, uint32_t index, uint64_t microseconds)
+{
+    sleep_once(self->slot, self->entries, 1ull << index, microseconds);
+}
+
+static int sleep_for(struct memsc_self *self, uint64_t wanted)
+{
+    struct memsc_slot *slot = self->slot;
+    const struct memsc_entry *entries = self->entries;
+    const struct memsc_service_line *line = self->line;
+    uint32_t calls = atomic_load_explicit(&line->calls, memory_order_relaxed);
+    for (;;) {
+        int index = any_done(entries, wanted);
+        if (index >= 0)
+            return index;
+        /* Nobody but the caller notices that the service is stuck, so it must wake now and then.
+         * Without a time limit the kernel goes on after a handler with SA_RESTART. */
+        bool taken = all_taken(entries, wanted);
+        long slept = sleep_once(slot, entries, wanted, taken ? 0 : ASLEEP_US);
+        if (slept == -ETIMEDOUT && !taken)
+            memsc_look_for_progress(self, &calls);
+        else if (slept == -EINTR && taken)
+            memsc_interrupt(self, (uint32_t)__builtin_ctzll(wanted));
+    }
+}
+
+int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, uint32_t *flags)
+{
+    const struct memsc_process *process = memsc_process;
+    const struct memsc_entry *entries = self->entries;
+    const struct memsc_service_line *line = self->line;
+    uint64_t since = memsc_cycles();
+    uint64_t looked = since;
+    uint32_t calls = atomic_load_explicit(&line->calls, memory_order_relaxed);
+    while (process->spin_cycles) {
+        int index = any_done(entries, wanted);
+        if (index >= 0) {
+            *flags |= memsc_polled(polls);
+            return index;
+        }
+        memsc_pause();
+        polls++;
+        if (polls % MEMSC_FIRST_POLLS)
+            continue;
+        uint64_t now = memsc_cycles();
+        bool taken = all_taken(entries, wanted);
+        if (now - looked > process->stuck_cycles) {
+            if (!taken)
+                memsc_look_for_progress(self, &calls);
+            looked = now;
+        }
+        if (now - since > (taken ? process->pooled_spin_cycles : process->spin_cycles))
+            break;
+    }
+    int index = any_done(entries, wanted);
+    if (index >= 0)
+        return index;
+    *flags |= MEMSC_CALL_SLEPT | memsc_polled(polls);
+    return sleep_for(self, wanted);
+}

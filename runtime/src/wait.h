@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A caller's wait for the result.
+ *
+ * A signal handler may run at any point of it, make calls of its own, fork, or never come back. So the
+ * layer lets no handler run before the call under way is settled (recall.h), and then nothing below goes
+ * on: the interrupted frames are given up. All that a settler needs is in struct memsc_wait.
+ */
+#ifndef MEMSC_WAIT_H
+#define MEMSC_WAIT_H
+
+#include "handshake.h"
+#include "polls.h"
+#include "process.h"
+#include "record.h"
+#include "usdt.h"
+
+enum { MEMSC_FIRST_POLLS = 32 /* polls of the entry between looks at the clock */ };
+
+/* How far a call is: what a signal handler that comes now has to do about it. */
+enum memsc_stage {
+    MEMSC_MAKING = 0, /* nothing has happened yet */
+    MEMSC_POSTED,     /* if the entry says so; until then as before */
+    MEMSC_MADE,       /* by the caller itself: the result is there, the record may not be */
+};
+
+struct memsc_wait {
+    struct memsc_entry *entry;
+    const uint64_t *args; /* where the layer has them, which tells it the frame to go back to */
+    long result;          /* MEMSC_MADE, and these */
+    uint64_t called, executed;
+    uint32_t number;
+    bool stamped;
+    struct memsc_call *record; /* NULL: not recorded. Once begun */
+    uint64_t written;          /* records before this one */
+    uint32_t index;
+    uint32_t flags; /* enum memsc_call_flags of the wait */
+    volatile enum memsc_stage stage;
+    volatile bool begun; /* `written` is there */
+};
+
+static inline bool memsc_done(const struct memsc_entry *entry)
+{
+    /* Acquire: result and stamps after the state that says they are there. */
+    return (atomic_load_explicit(&entry->status, memory_order_acquire) & MEMSC_STATE_MASK) ==
+           MEMSC_DONE;
+}
+
+static inline void memsc_probe_completed(const struct memsc_self *self, uint32_t index)
+{
+    const struct memsc_entry *entry = &self->entries[index];
+    if (__builtin_expect(self->calls[index].probed, 0))
+        MEMSC_PROBE(completed, self->index, index, entry->number, entry->result, self->tid);
+}
+
+/* The calling thread's call in the runtime, if the layer makes it; NULL: none. */
+extern _Thread_local struct memsc_wait *volatile memsc_under_way
+    __attribute__((tls_model("initial-exec")));
+
+/* Readies one for a call; the rest is set before it is looked at. */
+static inline void memsc_wait_start(struct memsc_wait *wait, const uint64_t *args)
+{
+    wait->args = args;
+    wait->index = 0;
+    wait->flags = 0;
+    wait->stage = MEMSC_MAKING;
+    wait->begun = false;
+}
+
+/* Begins the record of a call, or begins it anew: nothing happens twice. */
+static inline void memsc_begin(struct memsc_self *self, struct memsc_wait *wait)
+{
+    if (!wait->begun) {
+        wait->written = self->written;
+        atomic_signal_fence(memory_order_seq_cst);
+        wait->begun = true;
+        atomic_signal_fence(memory_order_seq_cst);
+    }
+    if (self->written == wait->written)
+        wait->record = memsc_begin_record(self, wait->index);
+}
+
+/* Ends a call whose result is there: completes its record, returns the result. What was done when a
+ * handler came in between is not done twice. */
+static inline long memsc_conclude(struct memsc_self *self, struct memsc_wait *wait)
+{
+    long result = self->entries[wait->index].result;
+    if (self->written != wait->written)
+        memsc_publish_record(self);
+    else if (wait->record)
+        memsc_end_record(self, wait->index, wait->record, wait->flags);
+    memsc_probe_completed(self, wait->index);
+    return result;
+}
+
+/* Wakes a parked service; returns the flag for the record. */
+static inline uint32_t memsc_ring_door(_Atomic uint32_t *door)
+{
+    memsc_light_barrier(memsc_process->symmetric);
+    if (!atomic_load_explicit(door, memory_order_relaxed) ||
+        !atomic_exchange_explicit(door, 0, memory_order_relaxed))
+        return 0;
+    memsc_futex_wake(door, 1);
+    return MEMSC_CALL_WOKE;
+}
+
+/* Polls in the place that a call's flags have for them. */
+static inline uint32_t memsc_polled(uint32_t polls)
+{
+    return memsc_pack_polls(polls) << MEMSC_POLLS_APP_SHIFT;
+}
+
+/* Waits beyond the first quick polls until one of the entries `wanted` is done; returns it. Goes on
+ * polling after `polls`, then sleeps; adds to *flags what happened. */
+int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, uint32_t *flags);
+
+/* Sleeps until the entry is done, microseconds at most; 0: no limit. */
+void memsc_nap(struct memsc_self *self, uint32_t index, uint64_t microseconds);
+
+/* Asks for a takeover if the service has not moved on since *calls was read. */
+void memsc_look_for_progress(const struct memsc_self *self, uint32_t *calls);
+
+#endif
