@@ -179,6 +179,15 @@ def test_what_changes_is_looked_at_anew(folder: Path) -> None:
     assert made_by_python("./use", cwd=folder)
 
 
+def test_records_of_another_installation_are_not_used(folder: Path) -> None:
+    """Its library is another one. This one has no Python beside it to ask."""
+    other = folder / "memsc"
+    shutil.copy(FRONT, other)
+    assert [run("-q", "true").returncode for _ in range(2)] == [0, 0]
+    done = subprocess.run([other, "run", "-q", "true"], capture_output=True, check=False)
+    assert done.returncode != 0
+
+
 def test_a_program_that_comes_earlier_on_path_is_found(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

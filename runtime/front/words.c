@@ -2,6 +2,7 @@
 #include "words.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -78,6 +79,17 @@ static bool put_file(struct text *text, const char *path)
     return put(text, content);
 }
 
+/* Another installation has another library. */
+static bool put_installation(struct text *text)
+{
+    char path[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (size < 0)
+        return false;
+    path[size] = '\0';
+    return put(text, path);
+}
+
 static bool put_user(struct text *text)
 {
     char user[64];
@@ -106,7 +118,7 @@ const char *memsc_key(char key[MEMSC_KEY_SIZE], int words, char **argv)
     for (int i = 2; i < words; i++)
         if (!put(&text, argv[i]))
             return NULL;
-    return put_user(&text) && put_affinity(&text) &&
+    return put_installation(&text) && put_user(&text) && put_affinity(&text) &&
                    put_file(&text, "/sys/devices/system/cpu/online") &&
                    put_file(&text, "/sys/devices/system/cpu/isolated")
                ? key
