@@ -64,7 +64,7 @@ def take(folder: Path, first: int, *, all_of_them: bool) -> tuple[int, int]:
         if not all_of_them and not (folder / part_name(first + 1)).exists():
             break
         part = folder / part_name(first)
-        rows += pq.read_metadata(part).num_rows
+        rows += pq.read_metadata(part).num_rows  # pyright: ignore[reportUnknownMemberType]
         part.unlink()
         first += 1
     return rows, first

@@ -31,8 +31,14 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=6,
 )
+
+
+def asked(op: object, fields: wire.Message) -> wire.Message:
+    return {"op": op, **fields}
+
+
 REQUESTS = st.builds(
-    lambda op, fields: {"op": op, **fields},
+    asked,
     st.sampled_from(OPERATIONS) | JUNK,
     st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=4),
 )
