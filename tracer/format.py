@@ -13,12 +13,10 @@ else, and is all that `memsc.analysis` may import from the tracer.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,8 +24,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
-from memsc.runtime.printable import printable
 from memsc.tracer.counted import CounterEvent, Counters
+from memsc.tracer.damage import contradiction, every_printable
 from memsc.tracer.parts import Part, check_regular, columns_of, location, read_part, rows_of
 
 __all__ = ["CounterEvent", "Counters", "Part", "columns_of", "location", "read_part"]
@@ -290,69 +288,13 @@ def decode_session(data: bytes, path: Path) -> Session:
             "upgrade memsc",
         )
     try:
-        session = msgspec.convert(_printable(msgspec.json.decode(data)), Session)
+        session = msgspec.convert(every_printable(msgspec.json.decode(data)), Session)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise MemscError(what, f"damaged session ({error})", "record it again") from error
-    wrong = _contradiction(session)
+    wrong = contradiction(session)
     if wrong:
         raise MemscError(what, f"damaged session ({wrong})", "record it again")
     return session
-
-
-# What of the environment is shown as text.
-_TEXTS = (
-    *("cpu_model", "machine", "hypervisor", "kernel", "distribution", "cpus_online"),
-    *("isolated_cpus", "nohz_full_cpus", "idle_driver", "cpufreq_governor", "smt", "clocksource"),
-)
-_MOST_CPUS = 1 << 16
-_LONGEST_NAME = 80
-# A minute and a thousandth of a picosecond: no counter's cycle is outside.
-_CYCLES = (1e-6, 6e10)
-
-
-def _contradiction(session: Session) -> str | None:
-    """What no session of memsc's says: every figure would be wrong."""
-    scale = session.clock.ns_per_cycle
-    if not (math.isfinite(scale) and _CYCLES[0] < scale < _CYCLES[1]):
-        return f"a cycle of {scale} ns"
-    environment = session.environment
-    for name in _TEXTS:
-        if not isinstance(environment.get(name), str | None):
-            return f"its {name} is no text"
-    names = {*session.arms, *(r.case for r in session.rounds)}
-    if any(len(name) > _LONGEST_NAME for name in names):
-        return f"an arm or case with a name of more than {_LONGEST_NAME} letters"
-    interrupts = environment.get("interrupts")
-    try:
-        msgspec.convert(interrupts, dict[int, str] | None, strict=False)
-    except msgspec.ValidationError:
-        return "its interrupts are no names by number"
-    for name, arm in session.arms.items():
-        if not all(0 <= cpu < _MOST_CPUS for cpu in (*arm.app_cpus, *arm.service_cpus)):
-            return f"arm {name} on a CPU that no machine has"
-    counted = (*session.arms.values(), *session.rounds)
-    if any((value or 0) < 0 for one in counted for value in (one.calls, one.lost, one.made)):
-        return "a count below zero"
-    unknown = {r.arm for r in session.rounds} - set(session.arms)
-    if unknown:
-        return f"rounds of {', '.join(sorted(unknown))}, an arm it does not describe"
-    keys = Counter(r.key for r in session.rounds)
-    twice = next((key for key, count in keys.items() if count > 1), None)
-    return f"round {twice.round} of {twice.arm}/{twice.case} twice" if twice else None
-
-
-def _printable(content: Any) -> Any:
-    """Every name and text in it fit to be shown, for it may come from elsewhere."""
-    if isinstance(content, str):
-        return printable(content)
-    if isinstance(content, int) and not -(1 << 63) <= content < 1 << 63:
-        raise msgspec.ValidationError(f"{content:.3g} is no number of a session")
-    if isinstance(content, list):
-        return [_printable(one) for one in cast("list[Any]", content)]
-    if isinstance(content, dict):
-        pairs = cast("dict[str, Any]", content).items()
-        return {printable(name): _printable(one) for name, one in pairs}
-    return content
 
 
 class _Versioned(msgspec.Struct):
