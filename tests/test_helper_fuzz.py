@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: MIT
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownParameterType=false
 """Whatever the privileged helper is sent, it answers each message once, and lives."""
 
 from __future__ import annotations
