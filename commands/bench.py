@@ -43,7 +43,11 @@ class Command:
         """Declare the arguments."""
         parser.add_argument("suite", nargs="*", metavar="SUITE", help="default: all")
         parser.add_argument("-o", "--output", required=True, metavar="DIR", help="trace folder")
-        parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
+        there = parser.add_mutually_exclusive_group()
+        there.add_argument("-f", "--force", action="store_true", help="replace a trace there")
+        there.add_argument(
+            "--resume", action="store_true", help="go on with a benchmark there that was cut short"
+        )
         parser.add_argument("--quick", action="store_true", help="few rounds: under three minutes")
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
         parser.add_argument("--source", metavar="TRACE", help="analysis: what its calls are like")
@@ -63,6 +67,7 @@ class Command:
         from memsc.tracer import others, peers
         from memsc.tracer.arms import ALL, place
         from memsc.tracer.cases import choose, suites
+        from memsc.tracer.resume import resume
         from memsc.tracer.session import TraceSession
         from memsc.tracer.writer import TraceWriter, prepare_output
 
@@ -72,19 +77,26 @@ class Command:
         arms, notes = place(ALL, Launch(), args.app_cpus, args.service_cpus)
         disk = Path(args.output).absolute().parent
         chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick, disk))
-        folder = prepare_output(args.output, args.force)
+        command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
+        earlier = resume(Path(args.output), command) if args.resume else None
+        folder = Path(args.output) if earlier else prepare_output(args.output, args.force)
         for suite, more in (("peers", peers.arms), ("tracing", others.arms)):
             arms = [*arms, *(more(arms) if suite in chosen else [])]
         announce(arms, notes)
-        command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         writer = TraceWriter(folder)
         session = TraceSession(
-            writer, command, arms, probes, isolate=args.isolate, calibrate=args.calibrate
+            writer,
+            command,
+            arms,
+            probes,
+            isolate=args.isolate,
+            calibrate=args.calibrate,
+            earlier=earlier,
         )
         try:
             _measure(writer, session, arms, chosen)
         except KeyboardInterrupt as error:
-            say(f"interrupted; what was measured is in {folder}")
+            say(f"interrupted; what was measured is in {folder}, and --resume goes on with it")
             return status_of(error)
         return _print(folder, args.json)
 

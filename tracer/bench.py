@@ -9,6 +9,7 @@ from dataclasses import replace
 from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch
 from memsc.tracer.cases import Case, rounds
+from memsc.tracer.format import RoundKey
 from memsc.tracer.peers import UNAVAILABLE
 from memsc.tracer.programs import absent
 from memsc.tracer.session import TraceSession
@@ -51,6 +52,8 @@ def run(
                 case.prepare(session.scratch)
         for case, arm, number, recording in rounds(cases, list(by_name)):
             progress(f"{suite}: {case.name}, {arm}")
+            if RoundKey(arm, case.name, number) in session.done:
+                continue
             launch = replace(by_name[arm], recording=recording)
             work = case.work(launch, session.scratch)
             if arm in missing or (work.isolated and refused):
@@ -64,11 +67,18 @@ def run(
                     f"its program ended with status {done.exit_status}",
                     "see its message above; the rounds before it are kept",
                 )
-    for case in suites.get("sync", ()):
+    _check(session, suites.get("sync", ()), by_name, progress)
+
+
+def _check(
+    session: TraceSession, cases: Sequence[Case], by_name: Mapping[str, Launch], progress: Progress
+) -> None:
+    for case in cases:
         for arm in case.recorded:
             progress(f"checks: {arm}")
-            work = case.work(by_name[arm], session.scratch)
-            session.round(arm, work, CHECK_ROUND, check=True)
+            if RoundKey(arm, case.name, CHECK_ROUND) not in session.done:
+                work = case.work(by_name[arm], session.scratch)
+                session.round(arm, work, CHECK_ROUND, check=True)
 
 
 CHECK_ROUND = 1_000_000  # far from the numbers of measured rounds

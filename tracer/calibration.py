@@ -48,6 +48,14 @@ class Calibration:
         self._scratch = scratch
         self._ns = ns_per_cycle
 
+    def attempt(self, arms: Sequence[Launch]) -> Found:
+        """As `measure`; where it fails the session goes on, and says why nothing is known."""
+        try:
+            return self.measure(arms)
+        except MemscError as error:
+            self._probing.notes.append(f"not calibrated: {error}")
+            return {"recording": None, "probes": None, "reason": error.why, "hits": {}}
+
     def measure(self, arms: Sequence[Launch]) -> Found:
         """All of it, for the arm that observing disturbs most: the fastest that is forwarded.
 

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from memsc.runtime import library, topology
-from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.tracer import environment, folders
@@ -29,6 +28,7 @@ from memsc.tracer.ending import endings, whole
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
+from memsc.tracer.resume import together
 from memsc.tracer.snapshot import Filter
 from memsc.tracer.sums import described, measures, sums
 from memsc.tracer.watch import outlast, watch
@@ -49,6 +49,7 @@ class TraceSession:
         isolate: keep everything else off the application's CPUs.
         calibrate: measure first what recording and the probes cost, which takes a second.
         snapshot: keep only slow calls and what is around them.
+        earlier: the session that this one goes on with (see `tracer.resume`).
 
     Raises:
         MemscError: the session's folder cannot be made. Probes that cannot be used are no error:
@@ -65,6 +66,7 @@ class TraceSession:
         isolate: bool = False,
         calibrate: bool = True,
         snapshot: Snapshot | None = None,
+        earlier: Session | None = None,
     ) -> None:
         self.writer = writer
         self._arms = {arm.arm: arm for arm in arms}
@@ -73,7 +75,8 @@ class TraceSession:
         self._calibrate = calibrate
         self.look: Callable[[Drain], None] | None = None  # told whenever rings were drained
         self.quiet = Quiet(self._elevation, isolate)
-        self._rounds: list[Round] = []
+        self._earlier = earlier
+        self._rounds: list[Round] = list(earlier.rounds) if earlier else []
         self._made: dict[str, int] = {}
         self._folder = folders.session_folder()
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
@@ -81,7 +84,7 @@ class TraceSession:
         self.clock = ClockTrack()
         self._session = Session(
             memsc=library.version(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=earlier.created if earlier else datetime.now(UTC).isoformat(timespec="seconds"),
             command=list(command),
             clock=self.clock.fit(),
             snapshot=snapshot,
@@ -120,20 +123,11 @@ class TraceSession:
         if STATIC in self.probing.usable:
             self._see_hits()
         if self._calibrate:
-            self._session = msgspec.structs.replace(
-                self._session, perturbation=self._perturbation()
-            )
+            ns = self._session.clock.ns_per_cycle
+            calibration = Calibration(self._hold, self.probing, self.scratch, ns)
+            found = calibration.attempt(list(self._arms.values()))
+            self._session = msgspec.structs.replace(self._session, perturbation=found)
         self._save(complete=False)
-
-    def _perturbation(self) -> dict[str, Any]:
-        calibration = Calibration(
-            self._hold, self.probing, self.scratch, self._session.clock.ns_per_cycle
-        )
-        try:
-            return calibration.measure(list(self._arms.values()))
-        except MemscError as error:
-            self.probing.notes.append(f"not calibrated: {error}")
-            return {"recording": None, "probes": None, "reason": error.why, "hits": {}}
 
     def _spin(self) -> None:
         """Keep the application's first CPU busy for a moment, by a program as those to come."""
@@ -365,6 +359,11 @@ class TraceSession:
         """Names of the arms."""
         return list(self._arms)
 
+    @property
+    def done(self) -> set[RoundKey]:
+        """Rounds that are over, those of an earlier session among them."""
+        return {r.key for r in self._rounds}
+
     def notes(self) -> list[str]:
         """What the user should be told, and was not yet."""
         found = self.quiet.notes + self.probing.notes
@@ -393,7 +392,7 @@ class TraceSession:
             arms=arms,
             clock=self.clock.fit(),
             rounds=list(self._rounds),
-            probes=dict(self.probing.status),
+            probes=together(self.probing.status, self._earlier.probes if self._earlier else {}),
             counters=self.probing.counters,
             complete=complete,
         )

@@ -69,7 +69,7 @@ class TraceWriter:
         self.folder = folder
         self._pending: dict[str, list[pa.RecordBatch]] = {}
         self._written: dict[str, int] = {}
-        self._next: dict[str, int] = {}
+        self._next = _after(folder)
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -236,6 +236,15 @@ class TraceWriter:
                 error.strerror or str(error),
                 f"{kept} and readable; free some space and record again",
             ) from error
+
+
+def _after(folder: Path) -> dict[str, int]:
+    """Number of the next part of each table that is there already, where a session goes on."""
+    found: dict[str, int] = {}
+    for part in folder.glob("**/part-*.parquet"):
+        table = str(part.parent.relative_to(folder))
+        found[table] = max(found.get(table, 0), int(part.stem.partition("-")[2]) + 1)
+    return found
 
 
 def _constant(value: str, rows: int) -> pa.DictionaryArray[Any, Any]:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""A benchmark that was cut short, made ready to go on: whole rounds stay, all else of it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from memsc.runtime.errors import USAGE, MemscError
+from memsc.tracer.format import (
+    CALLS,
+    TIMINGS,
+    Part,
+    ProbeStatus,
+    Round,
+    RoundKey,
+    Session,
+    open_trace,
+    read_part,
+)
+
+
+def resume(folder: Path, command: Sequence[str]) -> Session:
+    """What an earlier session did of the same command.
+
+    Args:
+        folder: its trace. Parts that belong to no finished round are removed.
+        command: what is to be done now.
+
+    Returns:
+        Its session, with the finished rounds alone.
+
+    Raises:
+        MemscError: there is no trace, it is of another command, or the machine was started anew
+            since: then it is no longer one run.
+    """
+    found = open_trace(folder)
+    session = found.session
+    what = f"going on with {folder}"
+    if session.command != list(command):
+        why = f"it was made by `{' '.join(session.command)}`"
+        raise MemscError(
+            what, why, "give the same suites and options, or replace it with -f", USAGE
+        )
+    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    if datetime.fromisoformat(session.created) < datetime.fromtimestamp(started, UTC):
+        why = "the machine was started anew since, and ratios hold within one run"
+        raise MemscError(what, why, "replace it with -f", USAGE)
+    rounds = [r for r in session.rounds if finished(r)]
+    done = {r.key for r in rounds}
+    for part in (*found.parts.get(CALLS, []), *found.parts.get(TIMINGS, [])):
+        if _round_of(part) not in done:
+            part.path.unlink()
+    return msgspec.structs.replace(session, rounds=rounds)
+
+
+def finished(done: Round) -> bool:
+    """Whether a round need not be made again."""
+    return done.exit_status == 0 and done.stopped is None
+
+
+def together(now: dict[str, ProbeStatus], before: dict[str, ProbeStatus]) -> dict[str, ProbeStatus]:
+    """Probes of a session that went on, with what the one before saw and lost."""
+    return {
+        name: msgspec.structs.replace(
+            status,
+            seen=_sum(status.seen, before, name, "seen"),
+            lost=_sum(status.lost, before, name, "lost"),
+        )
+        for name, status in now.items()
+    }
+
+
+def _sum(value: int | None, before: dict[str, ProbeStatus], name: str, field: str) -> int | None:
+    earlier = getattr(before[name], field) if name in before else None
+    return value if earlier is None else earlier + (value or 0)
+
+
+def _round_of(part: Part) -> RoundKey:
+    """A part is written at a round's end at the latest, so its first row tells for all."""
+    row = read_part(part, ["arm", "case", "round"]).slice(0, 1).to_pylist()[0]
+    return RoundKey(row["arm"], row["case"], row["round"])
