@@ -48,6 +48,8 @@ class Watched:
     def faults(self, name: str) -> list[str]:
         """What has grown."""
         third = len(self.memory) // 3
+        if not third:
+            return [f"too short to judge the {name}: nothing was written before the end"]
         middle, last = max(self.memory[third:-third]), max(self.memory[-third:])
         most = [max(self.descriptors[third:-third]), max(self.descriptors[-third:])]
         found: list[str] = []
