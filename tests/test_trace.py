@@ -271,6 +271,11 @@ BAD = {
         ";",
     ),
     "no such CPU": (["trace", "-o", "x.memsc", "--app-cpus", "4000", "--", "ls"], 1, "no CPU"),
+    "one arm twice": (
+        ["trace", "-o", "x.memsc", "--transport", "direct,memsc,direct", "--", "ls"],
+        2,
+        "named twice",
+    ),
     "no rounds": (["trace", "-o", "x.memsc", "--rounds", "0", "--", "ls"], 2, "positive"),
     "too large a ring": (
         ["trace", "-o", "x.memsc", "--ring", "99999999999", "--", "ls"],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memsc.runtime import topology
+from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.launch import Launch, parse_arm
 
 ALL = (("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner"))
@@ -39,9 +40,14 @@ def place(
         The launches, and what is less than ideal about the CPUs, one line each.
 
     Raises:
-        MemscError: no such arm or CPU, or too few CPUs.
+        MemscError: no such arm or CPU, one arm twice, or too few CPUs.
     """
     launches = [parse_arm(transport, service, template) for transport, service in arms]
+    names = [launch.arm for launch in launches]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        why = "its calls could not be told apart"
+        remedy = "name it once; to compare an arm with itself, record two traces"
+        raise MemscError(f"arm {twice} is named twice", why, remedy, USAGE)
     # The most demanding transport decides for all.
     demanding = max((launch.transport for launch in launches), key=_DEMAND.__getitem__)
     placement = topology.place(

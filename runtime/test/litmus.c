@@ -72,6 +72,7 @@ static void both(const char *name)
     pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
     pthread_t thread;
     CHECK_EQUAL(pthread_create(&thread, &attributes, frequent, NULL), 0);
+    pthread_attr_destroy(&attributes);
     double end = now() + SECONDS;
     for (; round <= ROUNDS && now() < end; round++) {
         meet(&sides[1].arrived, &sides[0].arrived, round);
