@@ -61,6 +61,13 @@ _Noreturn void memsc_thread_exit(void)
     longjmp(ends[depth], 1);
 }
 
+/* Nobody calls back here, so a service that waits for that has had its own memory changed. */
+void memsc_await_recalls(struct memsc_worker *worker)
+{
+    (void)worker;
+    abort();
+}
+
 static void run_next(void)
 {
     if (started_first == started_last || depth == DEEPEST)
