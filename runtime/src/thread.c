@@ -223,14 +223,16 @@ static void release(struct thread *self)
 
 void memsc_thread_join_all(void)
 {
-    /* Acquire: pairs with remember(). */
-    struct thread *self = atomic_exchange_explicit(&threads, NULL, memory_order_acquire);
-    while (self) {
-        struct thread *next = self->next;
-        /* Acquire: the thread's last writes come before its stack goes. */
-        while (atomic_load_explicit(&self->alive, memory_order_acquire))
-            memsc_futex_wait(&self->alive, 1, 10000);
-        release(self);
-        self = next;
-    }
+    struct thread *self;
+    /* Again and again: a thread that is waited for may have started one before it noticed the end.
+     * Acquire: pairs with remember(). */
+    while ((self = atomic_exchange_explicit(&threads, NULL, memory_order_acquire)))
+        while (self) {
+            struct thread *next = self->next;
+            /* Acquire: the thread's last writes come before its stack goes. */
+            while (atomic_load_explicit(&self->alive, memory_order_acquire))
+                memsc_futex_wait(&self->alive, 1, 10000);
+            release(self);
+            self = next;
+        }
 }
