@@ -29,4 +29,4 @@ class MemscError(Exception):
         self.status = status
 
     def __str__(self) -> str:
-        return printable(f"{self.what}: {self.why}; {self.remedy}")
+        return printable(" ".join(f"{self.what}: {self.why}; {self.remedy}".split()))

@@ -22,6 +22,7 @@ from memsc.analysis.flamegraph import WIDTH, Stack, flame_svg
 from memsc.analysis.folded import difference
 from memsc.analysis.overview import short_ns
 from memsc.runtime.errors import MemscError
+from memsc.runtime.printable import printable
 
 READERS = Path(__file__).parent / "readers" / "node_modules"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -145,10 +146,10 @@ def test_a_spreadsheet_runs_no_name_as_a_formula(tmp_path: Path) -> None:
         )
         with (tmp_path / "a.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        assert {row["case"] for row in rows} == {f"'{case}"}
+        assert {row["case"] for row in rows} == {f"'{printable(case)}"}
         (tmp_path / "a.csv").unlink()
     export(trace, "parquet", tmp_path / "a.parquet", Options(table="calls"))
-    assert set(ma.open(trace.folder.path).stages.df_stages()["case"]) == {case}
+    assert set(ma.open(trace.folder.path).stages.df_stages()["case"]) == {printable(case)}
 
 
 def speedscope(path: Path, tmp_path: Path) -> dict[str, str]:

@@ -186,11 +186,11 @@ def kernel(tmp_path: Path, rows: list[tuple[int, int, int, str, int]]) -> ma.Tra
     columns = list(zip(*rows, strict=True))
     kinds = pa.array(columns[3]).dictionary_encode().cast(NAME)
     table = pa.table(
-        [*map(pa.array, columns[:3]), kinds, pa.array(columns[4])],
+        [*map(pa.array, columns[:3]), pa.array([101] * len(rows)), kinds, pa.array(columns[4])],
         schema=pa.schema(
             [
-                *(field("time", "ns"), field("cpu"), field("tid"), field("kind", kind=NAME)),
-                field("target_tid"),
+                *(field("time", "ns"), field("cpu"), field("tid"), field("pid")),
+                *(field("kind", kind=NAME), field("target_tid")),
             ]
         ),
     )
