@@ -66,8 +66,8 @@ static bool is_borrowing(void)
 
 /* The thread has a call under way, so a handler that the layer does not know has interrupted it: either
  * this is that handler's, on top of it, or the handler has jumped out and the call is lost. A stack
- * grows down, so the frames of a handler lie below those of the call, unless it has a stack of its
- * own. */
+ * grows down, so the frames of a handler lie below that of the call, which memsc_under_way points into,
+ * unless it has a stack of its own. */
 static bool has_jumped_out(const uint64_t args[6])
 {
     struct {
@@ -75,7 +75,7 @@ static bool has_jumped_out(const uint64_t args[6])
         int flags;
         uint64_t size;
     } stack = {NULL, 0, 0};
-    return args > memsc_layer_thread.forwarded &&
+    return (uintptr_t)args > (uintptr_t)memsc_under_way &&
            MEMSC_SYS(SYS_sigaltstack, 0, &stack, 0, 0, 0, 0) == 0 && !(stack.flags & ON_STACK);
 }
 
@@ -128,7 +128,6 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
             return unforwarded(number, MEMSC_NO_SERVICE);
     }
     long result;
-    thread->forwarded = args;
     if (memsc_forward(number, args, &result) == MEMSC_FORWARDED)
         return after(number, args, result);
     memsc_count_local(number);

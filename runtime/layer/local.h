@@ -9,10 +9,9 @@
 
 /* The thread's state besides its page. A forked child inherits it, a vforked one shares it. */
 struct memsc_layer_thread {
-    uint32_t never;            /* 1 + enum memsc_unforwarded: nothing is forwarded any more */
-    uint32_t vfork_parent;     /* thread that waits for a child which borrows this very memory */
-    uint32_t refusals;         /* how often it got no page */
-    const uint64_t *forwarded; /* arguments, on its stack, of the call it last forwarded */
+    uint32_t never;        /* 1 + enum memsc_unforwarded: nothing is forwarded any more */
+    uint32_t vfork_parent; /* thread that waits for a child which borrows this very memory */
+    uint32_t refusals;     /* how often it got no page */
 };
 
 extern _Thread_local struct memsc_layer_thread memsc_layer_thread
