@@ -88,6 +88,15 @@ def kernel_says(pid: int, children: bool = False) -> dict[str, int]:
     return faults | {"context-switches": switches} | moved
 
 
+def counted_twice(channel: Channel, folder: Path, body: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """What a workload does, by our count and by the kernel's."""
+    with Workload(body) as work:
+        before = kernel_says(work.pid)
+        found = counted(channel, folder, work)
+        after = kernel_says(work.pid)
+    return found, {name: after[name] - before[name] for name in before}
+
+
 FAULTS = "import mmap\nm = mmap.mmap(-1, 4096 * 1009)\nfor i in range(1009): m[4096 * i] = 1"
 SLEEPS = "import time\nfor _ in range(211): time.sleep(0.0001)"
 MOVES = """\
@@ -105,13 +114,10 @@ os.sched_setaffinity(0, cpus)"""
 def test_known_work_is_counted_exactly(
     body: str, event: str, least: int, channel: Channel, tmp_path: Path
 ) -> None:
-    with Workload(body) as work:
-        before = kernel_says(work.pid)
-        found = counted(channel, tmp_path / "a.memsc", work)
-        after = kernel_says(work.pid)
+    found, kernel = counted_twice(channel, tmp_path / "a.memsc", body)
     mine: Any = found.drop(OTHERS).iloc[0]
     # Read while it sleeps: the kernel's own counts are the same, to the last one.
-    assert {name: mine[name] for name in before} == {n: after[n] - before[n] for n in before}
+    assert {name: mine[name] for name in kernel} == kernel
     assert int(mine[event]) >= least
     assert int(mine["task-clock"]) > 0
     assert found.loc[[OTHERS], SOFTWARE].to_numpy().sum() == 0
@@ -192,12 +198,9 @@ def test_where_cpus_cannot_be_told_apart_the_sums_are_the_same(
         return real(self, pid, tid, cpu, **how)
 
     monkeypatch.setattr(counting.Counting, "_ask", old_kernel)
-    with Workload(SLEEPS) as work:
-        before = kernel_says(work.pid)
-        found = counted(channel, tmp_path / "a.memsc", work)
-        after = kernel_says(work.pid)
+    found, kernel = counted_twice(channel, tmp_path / "a.memsc", SLEEPS)
     mine: Any = found.drop(OTHERS).iloc[0]
-    assert {name: mine[name] for name in before} == {n: after[n] - before[n] for n in before}
+    assert {name: mine[name] for name in kernel} == kernel
     assert set(frame_of(tmp_path / "a.memsc")["side"]) == {"both"}
 
 

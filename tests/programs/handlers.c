@@ -2,30 +2,15 @@
  *
  * What signal handlers do, and how the calls that they interrupt go on.
  */
-#include "feature.h"
+#include "signalling.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 
 static _Atomic int count;
 static int pipe_ends[2];
-
-static void on(int signal, void (*handler)(int), int flags)
-{
-    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
-    sigaction(signal, &action, NULL);
-}
-
-/* Again and again: on a busy machine one may come before the call it is for. 0: no more. */
-static void tick(long microseconds)
-{
-    struct itimerval timer = {{0, microseconds}, {0, microseconds}};
-    setitimer(ITIMER_REAL, &timer, NULL);
-}
 
 static void counts(int signal)
 {

@@ -2,31 +2,17 @@
  *
  * Signals and the calls they meet.
  */
-#include "feature.h"
+#include "signalling.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 
 static volatile sig_atomic_t count;
 static int pipe_ends[2];
 static sigjmp_buf back;
-
-static void on(int signal, void (*handler)(int), int flags)
-{
-    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
-    sigaction(signal, &action, NULL);
-}
-
-static void tick_once(long microseconds)
-{
-    struct itimerval timer = {{0, 0}, {0, microseconds}};
-    setitimer(ITIMER_REAL, &timer, NULL);
-}
 
 static void counts(int signal)
 {

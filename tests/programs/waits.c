@@ -2,12 +2,11 @@
  *
  * Calls that wait, and what ends them early.
  */
-#include "feature.h"
+#include "signalling.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ipc.h>
@@ -16,7 +15,6 @@
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,19 +22,6 @@
 static volatile sig_atomic_t count;
 static int pipe_ends[2], full[2], pair[2], listener, epoll, queue, semaphore;
 static char fifo[] = "/tmp/waits-XXXXXX";
-
-static void on(int signal, void (*handler)(int), int flags)
-{
-    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
-    sigaction(signal, &action, NULL);
-}
-
-/* Again and again: on a busy machine one may come before the call it is for. 0: no more. */
-static void tick(long microseconds)
-{
-    struct itimerval timer = {{0, microseconds}, {0, microseconds}};
-    setitimer(ITIMER_REAL, &timer, NULL);
-}
 
 /* ---- one way to wait each: every one ends within a second or two by itself, or never ---- */
 
