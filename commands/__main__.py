@@ -137,7 +137,7 @@ REMEDIES = {
 
 def complain(error: MemscError) -> int:
     """Print an error as the one line that users and scripts rely on; return its status."""
-    print("memsc:", " ".join(str(error).split()), file=sys.stderr)
+    print("memsc:", error, file=sys.stderr)
     return error.status
 
 
