@@ -10,6 +10,7 @@ per call are that, divided by the calls. So they are of calls only where calls a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,13 +96,7 @@ class Counters:
         self._whole()
         table = self._folder.read(TABLE).to_pandas()
         table[_NAMES] = table[_NAMES].astype(str)
-        known = self._calls()
-        keys = [RoundKey(*key) for key in table[["arm", "case", "round"]].itertuples(index=False)]
-        mine = np.array([key in known for key in keys], np.bool_)
-        for column, wanted in (("arm", self._selection.arms), ("case", self._selection.cases)):
-            if wanted is not None:
-                mine &= table[column].isin(wanted).to_numpy()
-        table = table[mine & (table["stage"] == "thread").to_numpy()].reset_index(drop=True)
+        table = _of_rounds(table[table["stage"] == "thread"], self._calls())
         table["value"], table["counted"] = scaled(
             table["value"].to_numpy(np.int64),
             table["enabled_ns"].to_numpy(np.int64),
@@ -189,11 +184,7 @@ class Counters:
         events = placed(self._folder, events.drop(columns=["state", "target_tid"]))
         events = events[events["side"].isin(SIDES[:2]) & events["arm"].notna()]
         calls = self._calls()
-        known = pd.MultiIndex.from_frame(events[["arm", "case", "round"]]).isin(list(calls))
-        events = events[known]
-        for column, wanted in (("arm", self._selection.arms), ("case", self._selection.cases)):
-            if wanted is not None:
-                events = events[events[column].isin(wanted)]
+        events = _of_rounds(events, calls)
         by = ["arm", "case", "side", "stage", "event"]
         out = (
             events.groupby(by, as_index=False, sort=True).size().rename(columns={"size": "events"})
@@ -234,9 +225,15 @@ class Counters:
 
     def _calls(self) -> dict[RoundKey, int]:
         """Calls made, by round looked at."""
-        rounds = self._folder.session.rounds
-        mine = [r for r in rounds if r.recording and r.check == self._selection.checks]
-        return {r.key: r.made or r.calls or 0 for r in mine}
+        now = self._selection
+        return {
+            r.key: r.made or r.calls or 0
+            for r in self._folder.session.rounds
+            if r.recording
+            and r.check == now.checks
+            and (now.arms is None or r.arm in now.arms)
+            and (now.cases is None or r.case in now.cases)
+        }
 
     def _rounds(self) -> Any:
         """Per arm, case and side: values by event and round, calls by round, shares and units."""
@@ -291,6 +288,11 @@ def scaled(
     out = np.full(len(value), np.nan)
     np.divide(value, share, out=out, where=share > 0)
     return out, np.minimum(share, 1.0)
+
+
+def _of_rounds(frame: pd.DataFrame, rounds: Collection[RoundKey]) -> pd.DataFrame:
+    known = pd.MultiIndex.from_frame(frame[["arm", "case", "round"]]).isin(list(rounds))
+    return frame[known].reset_index(drop=True)
 
 
 def _whole_sum(values: pd.Series) -> float:

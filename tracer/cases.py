@@ -308,15 +308,15 @@ def _limits(rounds: Mapping[str, int]) -> list[Case]:
 
     def pairs(_: Launch, folder: Path) -> Work:
         cpus = ",".join(map(str, sorted(topology.read().reachable)))
-        return _said("pairs", folder, cpus, "2000", str(folder / "measures"))
+        return _said("pairs", folder, cpus, "2000")
 
     def stamps(_: Launch, folder: Path) -> Work:
-        return _said("stamps", folder, "1000000", str(folder / "measures"))
+        return _said("stamps", folder, "1000000")
 
     def interrupt(launch: Launch, folder: Path) -> Work:
         here, there = str(launch.app_cpus[0]), str((*launch.service_cpus, *launch.app_cpus)[0])
-        file, measures = folder / "timings", folder / "measures"
-        work = _said("interrupts", folder, here, there, "5000", str(file), str(measures))
+        file = folder / "timings"
+        work = _said("interrupts", folder, here, there, "5000", str(file))
         return replace(work, case="interrupt", timings=file)
 
     return [
@@ -329,5 +329,5 @@ def _limits(rounds: Mapping[str, int]) -> list[Case]:
 def _said(name: str, folder: Path, *arguments: str) -> Work:
     measures = folder / "measures"
     measures.unlink(missing_ok=True)
-    command = (str(WORK), name, *arguments)
+    command = (str(WORK), name, *arguments, str(measures))
     return Work(name, command, layered=False, measures=measures, ring_holds_all=True)

@@ -66,18 +66,18 @@ class Probing:
         """
         if counters.NAME in self._wanted:
             self._offer(app, service)
-        if not _programs(self._wanted):
+        wanted = _programs(self._wanted)
+        if not wanted:
             return
         try:
             self._helper = Helper(self._elevation.channel())
-            wanted = _programs(self._wanted)
             loaded = self._helper.load(wanted)
             self._helper.watch({*app, *service})
             steady = [name for name in wanted if loaded[name].usable]
             loaded |= self._helper.attach(*(name for name in steady if name not in DISTURBING))
         except MemscError as error:
             self._let_go()
-            self._refuse(_programs(self._wanted), error)
+            self._refuse(wanted, error)
             self.notes.append(f"no probes: {error}")
             return
         if self._helper.warning:
