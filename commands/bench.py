@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class Command:
     """Measure this machine: every arm on the same work, interleaved.
 
-    Suites: limit (the way of a cache line and of an interrupt), sync (getppid, one by one), layer
-    (what an unmodified program adds to it), batch (1 to 64 at once), shared (sync
-    while 1 to 8 processes are registered), throughput (1 to 8 callers as fast as
-    they can, and under loads that are offered), isolation (sync with and without
-    isolated CPUs, alone and beside a busy program on the service's CPU), files (dd,
-    ls and other programs, unmodified), calls (classic small calls, in memory and on
-    disk), peers (io_uring, eventfd, seccomp and others), tracing (what other
-    tracers cost). The result is a trace like any other, for report, compare and
-    export; the targets are printed with it.
+    Suites: limit (the way of a cache line and of an interrupt), sync (getppid, one
+    by one), layer (what an unmodified program adds to it), batch (1 to 64 at once),
+    shared (sync while 1 to 8 processes are registered), throughput (1 to 8 callers
+    as fast as they can, and under loads that are offered), isolation (sync with and
+    without isolated CPUs, alone and beside a busy program on the service's CPU),
+    files (dd, ls and other programs, unmodified), calls (classic small calls, in
+    memory and on disk), peers (io_uring, eventfd, seccomp and others), tracing
+    (what other tracers cost). The result is a trace like any other, for report,
+    compare and export; the targets are printed with it.
     Only when named: causes (why calls are slow, idle and beside a busy program).
     Alone, and not among all: analysis (the report of ten million calls against
     other libraries, on a trace made from a short recording, or from --source).

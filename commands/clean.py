@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Command:
     """Remove what killed sessions left behind.
 
-    That is their region files in memory, shared memory at which killed programs took
-    turns and, as root, CPUs that are still isolated and uprobe entries of tracers
-    that are gone. Nothing of what still runs is touched, and no trace.
+    That is their region files in memory, shared memory at which killed programs
+    took turns and, as root, CPUs that are still isolated and uprobe entries of
+    tracers that are gone. Nothing of what still runs is touched, and no trace.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

@@ -26,8 +26,9 @@ class Command:
     """Run an unmodified program, its system calls executed on another CPU.
 
     memsc becomes the program: its exit status, signals and terminal are its own.
-    With --stats or --isolate it runs as a child, and memsc ends as that does. A dynamically
-    linked glibc program is carried, and so is a script by its interpreter.
+    With --stats or --isolate it runs as a child, and memsc ends as that does. A
+    dynamically linked glibc program is carried, and so is a script by its
+    interpreter.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

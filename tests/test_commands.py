@@ -62,7 +62,7 @@ def test_no_command_prints_the_help_and_fails() -> None:
     assert "exit status:" in done.stderr
 
 
-@pytest.mark.parametrize("args", [["--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize("args", [["--help"], *([name, "--help"] for name in command_line.NAMES)])
 def test_help_is_a_result(args: list[str]) -> None:
     done = memsc(*args)
     assert done.returncode == 0
