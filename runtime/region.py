@@ -253,15 +253,28 @@ class Region:
         Returns:
             Structured array of `struct memsc_call`, shape (calls,), ordered within a thread.
         """
+        taken = [
+            self._drain(index, start, end) for index, (start, end) in enumerate(self._pending())
+        ]
+        return np.concatenate(taken) if taken else np.empty(0, layout().call)
+
+    def skip(self) -> None:
+        """Free the space of all finished calls without taking them, where there is no memory."""
+        for index, (start, end) in enumerate(self._pending()):
+            if 0 < end - start <= self._records:
+                self._drained(index, end)
+
+    def _pending(self) -> list[tuple[int, int]]:
+        """Of each slot's ring: from where to where it holds finished calls."""
         first, second = self._ends(), self._ends()
         # A position may be read while it is being written. It only grows, so the lesser of two
         # readings is not beyond what has been written.
         ends = np.minimum(first["written"][: len(second)], second["written"][: len(first)])
-        taken = [
-            self._drain(index, int(first["drained"][index]), int(end))
-            for index, end in enumerate(ends)
-        ]
-        return np.concatenate(taken) if taken else np.empty(0, layout().call)
+        return list(zip(first["drained"][: len(ends)].tolist(), ends.tolist(), strict=True))
+
+    def _drained(self, index: int, position: int) -> None:
+        shape = layout().slot
+        self._write(shape, "drained", position, self._slots_at + index * shape.itemsize)
 
     def _drain(self, index: int, start: int, end: int) -> NDArray[np.void]:
         # The program publishes `written` after the records, and waits for `drained` before it
@@ -277,8 +290,7 @@ class Region:
         records = self._read(shapes.call, head, ring + first * shapes.call.itemsize)
         if head < count:
             records = np.concatenate([records, self._read(shapes.call, count - head, ring)])
-        slot = self._slots_at + index * shapes.slot.itemsize
-        self._write(shapes.slot, "drained", start + count, slot)
+        self._drained(index, start + count)
         return records
 
 

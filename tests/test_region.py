@@ -123,6 +123,18 @@ def test_a_ring_that_waits_loses_nothing(tmp_path: Path) -> None:
 
 
 @needs_two_cpus
+def test_a_ring_that_waits_may_be_emptied_for_nothing(tmp_path: Path) -> None:
+    how = launch(tmp_path, ring_records=64, ring_policy="wait")
+    process = start(how, "sync", "5003", str(tmp_path / "times"))
+    with opened(tmp_path) as region:
+        while process.poll() is None:
+            region.skip()
+        assert region.counts().made == 5003 + WARM_UP
+        assert region.counts().dropped == 0
+    assert process.returncode == 0
+
+
+@needs_two_cpus
 @pytest.mark.parametrize("transport", ["direct", "ipi", "memsc"])
 def test_recording_is_switched_from_outside(tmp_path: Path, transport: str) -> None:
     """Off it records nothing more, and on it goes on, while the program makes its calls."""

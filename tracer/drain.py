@@ -119,6 +119,9 @@ class Drain:
 
     def _take(self, region: Region) -> bool:
         """Take what can be taken at once; whether there was any."""
+        if self._discards:
+            region.skip()
+            return False
         records = region.drain()
         if not len(records):
             return False
@@ -146,13 +149,15 @@ class Drain:
             path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Write nothing any more: from now on rings are emptied for the program's sake alone."""
+        """Write nothing any more: from now on rings are emptied for the program's sake alone.
+
+        It takes no memory, which may be just what is lacking.
+        """
         self._discards = True
+        self._held = []
 
     def _write(self) -> None:
         held, self._held = self._held, []
-        if self._discards:
-            return
         for pid, records in held:
             self._writer.calls(self.key, pid, records, syscall_name)
 
