@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -57,8 +58,8 @@ def enter(group: Path) -> None:
 
 def main() -> int:
     """Run the command; its exit status."""
-    group = CPUSET / f"memsc-test-{os.getpid()}"
-    group.mkdir()
+    # Not by process id: what a killed run left behind may have had the same.
+    group = Path(tempfile.mkdtemp(prefix="memsc-test-", dir=CPUSET))
     try:
         for name in ("cpuset.cpus", "cpuset.mems"):
             (group / name).write_text((CPUSET / name).read_text())
@@ -77,7 +78,8 @@ def main() -> int:
                 with suppress(OSError):
                     (CPUSET / "cgroup.procs").write_text(f"{pid}\n")
             with suppress(OSError):
-                group.rmdir()
+                for place in (*group.glob("*/"), group):  # what the command has left, too
+                    place.rmdir()
                 break
             time.sleep(0.01)
 
