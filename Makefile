@@ -121,7 +121,7 @@ VM_TEST := $(BIN)/python -m pytest -p no:cacheprovider
 test-vm: setup build/stamps/system-test build/stamps/system-vm ## what needs a stock kernel, in an emulated machine (half an hour)
 	@for series in 6.1 6.12; do \
 		tests/vm/machine $$series $(VM_TEST) -m "bpf or vm" --ignore tests/vm/test_partition.py tests; \
-		MEMSC_VM_THREAD=single MEMSC_VM_CPUS=3 MEMSC_VM_BOOT= tests/vm/machine $$series $(VM_TEST) tests/vm/test_partition.py; \
+		MEMSC_VM_CPUS=3 MEMSC_VM_BOOT= tests/vm/machine $$series $(VM_TEST) tests/vm/test_partition.py; \
 	done
 
 notebooks: setup ## run the notebooks, and render what they show into notebooks/rendered
