@@ -64,7 +64,8 @@ class Command:
             default="sched,ipi,noise",
             metavar="P,…",
             help="sched, ipi, noise (these by default), profile, offcpu, blockio, pagecache, "
-            "counters; stages and syscalls (in a check round of their own); or none",
+            "writeback, uring, counters; stages and syscalls (in a check round of their own); "
+            "or none",
         )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import mmap
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,3 +92,73 @@ def test_each_page_that_is_read_from_storage_is_counted(tmp_path: Path) -> None:
     # Once it is there, nothing enters any more.
     again = events_of("pagecache", READ.format(path=str(path)))
     assert not (again["inode"] == inode).any()
+
+
+SPREAD = """
+file = os.open({path!r}, os.O_WRONLY)
+for number in range({n}):
+    os.pwrite(file, b"x", number << 20)
+"""
+DEVICE = "/sys/class/bdi/{}/{}"
+
+
+def named(device: int) -> bytes:
+    return f"{os.major(device)}:{os.minor(device)}".encode()
+
+
+def test_each_page_that_is_changed_is_counted_and_its_writing_is_seen(tmp_path: Path) -> None:
+    if not on_a_device(tmp_path):
+        pytest.skip("the temporary folder is on no block device")
+    path = tmp_path / "file"
+    path.touch()
+    body = SPREAD.format(path=str(path), n=WRITES) + "os.sync()"
+    events = events_of("writeback", body)
+    mine = events[events["inode"] == path.stat().st_ino]
+    mine = mine[mine["device"] == named(path.stat().st_dev)]
+    dirty, written = mine[mine["kind"] == 0], mine[mine["kind"] == 2]
+    assert sorted(dirty["index"].tolist()) == [number << 8 for number in range(WRITES)]
+    assert written["pages"].sum() == WRITES
+    assert (written["took"] >= 0).all()
+    # The same page again, before it is written, is changed already.
+    body = SPREAD.format(path=str(path), n=1) + "os.pwrite(file, b'y', 1)"
+    events = events_of("writeback", body)
+    assert ((events["inode"] == path.stat().st_ino) & (events["kind"] == 0)).sum() == 1
+
+
+@pytest.fixture
+def small_device(tmp_path: Path) -> Iterator[Path]:
+    """A file system whose device bears few changed pages."""
+    image, folder = tmp_path / "image", tmp_path / "mounted"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(256 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    mount = ["mount", "-o", "loop", image, folder]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no loop devices here: {mounted.stderr.strip()}")
+    device = named(folder.stat().st_dev).decode()
+    settings = [Path(DEVICE.format(device, name)) for name in ("strict_limit", "max_ratio_fine")]
+    try:
+        if not all(setting.exists() for setting in settings):
+            pytest.skip("this kernel cannot limit one device's changed pages")
+        # The loop device outlives its file.
+        before = [setting.read_text() for setting in settings]
+        for setting, value in zip(settings, ("1", "250"), strict=True):
+            setting.write_text(value)
+        yield folder
+        for setting, value in zip(settings, before, strict=True):
+            setting.write_text(value)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_who_changes_too_much_is_seen_to_be_held_back(small_device: Path) -> None:
+    path = small_device / "file"
+    path.touch()
+    body = f"open({str(path)!r}, 'wb', buffering=0).write(bytes(64 << 20))"
+    events = events_of("writeback", body)
+    mine = events[events["device"] == named(path.stat().st_dev)]
+    held = mine[mine["kind"] == 3]
+    assert len(held) and (held["took"] > 0).all() and (held["pages"] > 0).all()
+    assert set(held["inode"]) == {0}

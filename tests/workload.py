@@ -16,6 +16,7 @@ GETPPID = 110 if platform.machine() == "x86_64" else 173
 
 _CODE = """\
 import os
+{before}
 os.write(1, b"r")
 os.read(0, 1)
 {body}
@@ -48,11 +49,16 @@ def status(pid: int, field: str) -> str:
 
 
 class Workload:
-    """A Python process that waits, runs body once when told, and waits to be ended."""
+    """A Python process that waits, runs body once when told, and waits to be ended.
 
-    def __init__(self, body: str) -> None:
+    Args:
+        body: what it runs when told.
+        before: what it runs before it waits.
+    """
+
+    def __init__(self, body: str, before: str = "") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _CODE.format(body=body)],
+            [sys.executable, "-I", "-S", "-c", _CODE.format(body=body, before=before)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -29,8 +29,6 @@ from memsc.tracer.environment import Environment
 State = Literal["ok", "missing", "unknown"]
 
 AS_ROOT = "run it with sudo"
-# Tracepoints that no declared probe sits on, but that explain the peer transport uring.
-FURTHER = ("io_uring:io_uring_submit_req", "io_uring:io_uring_complete")
 # A function that exists wherever BPF does and that nobody calls in a hurry.
 FUNCTIONS = ("__x64_sys_getpgid", "__arm64_sys_getpgid")
 
@@ -246,9 +244,6 @@ def _tracepoints() -> Iterator[Feature]:
         for hook in declaration.find(name).hooks:
             if hook.variants[0].way in ("tracepoint", "raw"):
                 wanted.setdefault(hook.place, hook)
-    for tracepoint in FURTHER:
-        remedy = "use a kernel with CONFIG_IO_URING; no probe needs it"
-        wanted.setdefault(tracepoint, declaration.Hook(tracepoint, "", remedy=remedy))
     for tracepoint, hook in sorted(wanted.items()):
         yield attempt(tracepoint, lambda hook=hook: hooking.attach(hook), hook.remedy)
 
