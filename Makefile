@@ -14,7 +14,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-fuzz fuzz soak check \
-	check-python check-types check-floors check-c format clean notebooks record-notebooks
+	check-python check-types check-floors check-c format clean notebooks record-notebooks dist
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -158,6 +158,9 @@ test-faults: setup ## faults and kills at random moments of 300 sessions (a quar
 	@MEMSC_REQUIRE_BPF=1 MEMSC_FAULT_ROUNDS=$(FAULT_ROUNDS) MEMSC_FAULT_SEED=$${MEMSC_FAULT_SEED-$$RANDOM} \
 		$(BIN)/python -m pytest -q tests/test_faults.py
 
+dist: setup ## source archive and wheel, in dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
 
 check-python: python
@@ -179,5 +182,5 @@ format: python ## bring Python and C into the house's style
 	@$(BIN)/clang-format -i $(C_FILES)
 
 clean: ## remove everything that was built, .venv too
-	rm -rf build .venv runtime/native .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv runtime/native .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

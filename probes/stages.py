@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from memsc.probes.declaration import Column, Hook, Kind, Probe
 
-_REMEDY = "use a kernel with CONFIG_UPROBE_EVENTS and Linux 4.20 or newer, and run `make setup`"
+_REMEDY = "use a kernel with CONFIG_UPROBE_EVENTS and Linux 4.20 or newer, and install memsc again"
 
 
 def _static(name: str) -> Hook:

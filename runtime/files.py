@@ -14,3 +14,6 @@ LAYER = NATIVE / "libmemsc-layer.so"
 WORK = NATIVE / "memsc-work"
 PEERS = NATIVE / "memsc-peers"
 LAUNCH = NATIVE / "memsc-launch"
+
+# The remedy where one of them is missing or of another version.
+REINSTALL = "install memsc again, or run `make setup` where its sources are"

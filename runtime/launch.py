@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.runtime.files import LAUNCH, LAYER
+from memsc.runtime.files import LAUNCH, LAYER, REINSTALL
 from memsc.runtime.topology import format_cpus
 
 TRANSPORTS = ("direct", "ipi", "memsc")
@@ -319,7 +319,7 @@ class Target:
         if layered and not launch.inert:
             library = _preload({})
         if not LAUNCH.exists():
-            raise MemscError("starting a program", f"{LAUNCH} is missing", "run `make setup`")
+            raise MemscError("starting a program", f"{LAUNCH} is missing", REINSTALL)
         reading, self._go = os.pipe()
         try:
             with running_on(launch.app_cpus):

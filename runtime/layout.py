@@ -18,7 +18,7 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
 from memsc.runtime.errors import MemscError
-from memsc.runtime.library import LIBRARY
+from memsc.runtime.files import LIBRARY, REINSTALL
 
 VERSION = 4  # MEMSC_LAYOUT_VERSION that this Python knows how to read
 MAGIC = 0x3130637333656D6D
@@ -59,7 +59,7 @@ def layout(path: Path = LIBRARY) -> Layout:
         file = path.open("rb")
     except OSError as error:
         raise MemscError(
-            f"reading {path.name}", error.strerror or "unreadable", "build it with `make setup`"
+            f"reading {path.name}", error.strerror or "unreadable", REINSTALL
         ) from error
     with file:
         try:
@@ -67,13 +67,13 @@ def layout(path: Path = LIBRARY) -> Layout:
             top = _find(elf) if elf.has_dwarf_info() else None
         except (ELFError, DWARFError) as error:
             raise MemscError(
-                f"reading {path.name}", f"it is no library: {error}", "build it with `make setup`"
+                f"reading {path.name}", f"it is no library: {error}", REINSTALL
             ) from error
         if top is None:
             raise MemscError(
                 f"reading {path.name}",
                 "it has no debug information",
-                "build it again, unstripped, with `make setup`",
+                REINSTALL,
             )
         members = {_name(child): _type(child) for child in top.iter_children()}
         enums = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAUNCH, LAYER, LIBRARY, NATIVE, WORK
+from memsc.runtime.files import LAUNCH, LAYER, LIBRARY, NATIVE, REINSTALL, WORK
 
 __all__ = ["LAUNCH", "LAYER", "LIBRARY", "NATIVE", "WORK"]
 
@@ -38,7 +38,7 @@ def library() -> Any:
     try:
         lib = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
-        raise MemscError("loading libmemsc", str(error), "build it with `make setup`") from error
+        raise MemscError("loading libmemsc", str(error), REINSTALL) from error
     for name in ("memsc_name_of", "memsc_reason_of", "memsc_version", "memsc_region_path"):
         getattr(lib, name).restype = ctypes.c_char_p
     lib.memsc_name_of.argtypes = lib.memsc_reason_of.argtypes = [ctypes.c_long]

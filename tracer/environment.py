@@ -22,6 +22,9 @@ Environment = dict[str, Json]
 
 PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "boost-histogram", "pyelftools")
 
+# Where Debian installs Python packages, BCC among them.
+SYSTEM_PACKAGES = ("/usr/lib/python3/dist-packages",)
+
 # Kernel arguments that change timing; the others may say things that are nobody's business.
 ARGUMENTS = frozenset({
     "clocksource", "cpuidle.governor", "cpuidle.off", "cpuidle_haltpoll.force", "cpufreq.off",
@@ -81,10 +84,10 @@ def settle(found: dict[str, Json | Unknown]) -> Environment:
 
 def version_of(package: str) -> str | Unknown:
     """Version of an installed Python package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return Unknown("not installed")
+    # BCC is the system's even where memsc is installed without its packages.
+    paths = [*sys.path, *SYSTEM_PACKAGES]
+    found = next(iter(metadata.distributions(name=package, path=paths)), None)
+    return Unknown("not installed") if found is None else found.version
 
 
 def text_of(file: Path) -> str | Unknown:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import shutil
 import subprocess
@@ -22,7 +23,8 @@ from memsc import runtime
 from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
-from memsc.tracer import bpf, headers, hooking, kernel, perf, tracefs
+from memsc.runtime.files import REINSTALL
+from memsc.tracer import elevate, headers, hooking, kernel, perf, tracefs
 from memsc.tracer.counter_events import EVERYWHERE, open_counters
 from memsc.tracer.environment import Environment
 
@@ -86,7 +88,7 @@ def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = Fal
 
 def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feature]:
     """Try everything, in the order in which a user wants to read it."""
-    yield attempt("libmemsc", _library, "run 'make setup'", needed=True)
+    yield attempt("libmemsc", _library, REINSTALL, needed=True)
     yield attempt("CPUs", lambda: _cpus(topology), "", needed=True)
     yield _clock(environment)
     yield _glibc(environment)
@@ -195,7 +197,6 @@ def _bpf() -> Iterator[Feature]:
     if not found:
         yield Feature("BCC", "unknown", "needs kernel headers to tell", "see kernel headers")
         return
-    found[0].apply()
     yield attempt("BCC", _bcc, "apt install python3-bpfcc")
 
 
@@ -229,12 +230,19 @@ def _headers(found: list[headers.Headers]) -> str:
 
 
 def _bcc() -> str:
+    """As a session does: it is the helper that compiles, with the system's Python and its BCC."""
+    find = "import importlib.util as u, sys; sys.exit(u.find_spec('bcc') is None)"
+    if subprocess.run([elevate.PYTHON, "-I", "-c", find], check=False).returncode:
+        raise OSError(errno.ENOENT, f"{elevate.PYTHON} has none (a venv's or PyPI's is not used)")
+    if os.geteuid() != 0:
+        raise OSError(errno.EPERM, "BCC insists on root")
+    channel = elevate.Channel()
     try:
-        bpf.compile_text("int nothing(void *context) { return 0; }")
-    except MemscError:
-        if os.geteuid() != 0:
-            raise OSError(errno.EPERM, "BCC insists on root") from None
-        raise
+        _, descriptors = channel.ask("load", probes=["sched"], ring_bytes={"sched": mmap.PAGESIZE})
+        for descriptor in descriptors:
+            os.close(descriptor)
+    finally:
+        channel.close()
     return "compiles"
 
 

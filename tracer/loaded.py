@@ -14,7 +14,7 @@ from pathlib import Path
 
 from memsc.probes.declaration import Hook, Probe, Variant
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER, LIBRARY
+from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.tracer import perf, tracefs, usdt, wire
 from memsc.tracer.bpf import Attachment, Compiled, Program
 
@@ -98,7 +98,7 @@ class Places:
                 )
             found.append(Path(f"/proc/self/fd/{descriptor}"))
         if not found:
-            raise MemscError(f"reading {LIBRARY}", "it has not been built", "run `make setup`")
+            raise MemscError(f"reading {LIBRARY}", "it has not been built", REINSTALL)
         self._libraries = found
         return found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memsc.runtime.errors import MemscError
+from memsc.runtime.files import REINSTALL
 
 PROVIDER = "memsc"
 ARGUMENTS = {
@@ -63,10 +64,10 @@ def sites(path: Path) -> list[Site]:
         with path.open("rb") as file:
             return list(_sites(ELFFile(file)))
     except OSError as error:
-        raise MemscError(f"reading {path}", str(error.strerror), "run `make setup`") from error
+        raise MemscError(f"reading {path}", str(error.strerror), REINSTALL) from error
     # pyelftools lets errors of what it is built on through, when a file is damaged.
     except (ELFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise MemscError(f"reading {path}", f"damaged: {error}", "run `make setup`") from error
+        raise MemscError(f"reading {path}", f"damaged: {error}", REINSTALL) from error
 
 
 def _sites(elf: Any) -> Iterator[Site]:
@@ -136,5 +137,5 @@ def own_sites(path: Path, name: str) -> tuple[Site, ...]:
         elif not nop or data[site.offset : site.offset + len(nop)] != nop:
             reason = f"{name} is not on a {len(nop)}-byte nop"
     if reason:
-        raise MemscError(f"reading {path}", reason, "run `make setup`: it is of another version")
+        raise MemscError(f"reading {path}", reason, REINSTALL)
     return tuple(found)

@@ -38,7 +38,8 @@ static int fail(const char *what, const char *why, const char *remedy)
     return FAILURE;
 }
 
-/* Becomes the Python that lies beside this file. */
+/* Becomes the script that lies beside this file, by the Python that lies there, too, or its own:
+ * `pip install --user` and packages put no Python there. */
 static int become_python(char **argv)
 {
     char folder[PATH_MAX], python[PATH_MAX + 16], script[PATH_MAX + 16], ignored[16];
@@ -63,7 +64,8 @@ static int become_python(char **argv)
     words[0] = python;
     memcpy(words + 1, argv, (count + 1) * sizeof *words);
     execv(python, words);
-    return fail(python, strerror(errno), "run `make setup`");
+    execv(script, argv);
+    return fail(script, strerror(errno), "install memsc again");
 }
 
 /* A message is no reason to die of: the program must run all the same. */
