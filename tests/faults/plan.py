@@ -13,6 +13,7 @@ FAULTS = (
         for what in ("kill", "stop")
         for whom in ("target", "session", "helper", "neighbour")
     ),
+    "kill-all",
     "interrupt-session",
     "end-session",
     "disk-full",
@@ -29,6 +30,8 @@ FAULTS = (
 )
 ARMS = (("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner"))
 PROGRAMS = ("sync", "batch", "dd")
+# What the session does: trace a program, keep its slow calls, show it, attach to it, or measure.
+FORMS = ("trace", "snapshot", "live", "pid", "bench")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Plan:
         early: strike while the session starts, not while its program runs.
         delay: seconds from that moment on.
         amount: how much of the fault, 0 to 1.
+        form: one of FORMS.
     """
 
     seed: int
@@ -59,6 +63,7 @@ class Plan:
     early: bool
     delay: float
     amount: float
+    form: str
 
 
 def plan(seed: int, number: int) -> Plan:
@@ -68,6 +73,9 @@ def plan(seed: int, number: int) -> Plan:
     transport, service = chance.choice(ARMS)
     full = fault in ("ring-full", "slow-tracer")
     early = chance.random() < 0.3
+    ends = fault in ("kill-session", "kill-all", "interrupt-session", "end-session")
+    # A benchmark that nobody ends takes a minute; and to faults of the disk all are alike.
+    forms = FORMS if ends else FORMS[:-1] if fault.startswith(("kill", "stop")) else FORMS[:1]
     return Plan(
         seed=seed,
         number=number,
@@ -81,4 +89,5 @@ def plan(seed: int, number: int) -> Plan:
         early=early,
         delay=round(chance.uniform(0, 3 if early else 0.8), 3),
         amount=round(chance.random(), 3),
+        form=chance.choice(forms),
     )

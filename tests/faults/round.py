@@ -37,10 +37,12 @@ def run(world: World) -> dict[str, object]:
         faults.append(f"a traceback: {world.messages}")
     if status not in strike.endings(world):
         faults.append(f"the session's status is {status}")
-    spared = strike.fate(world) == strike.SPARED and world.ran
+    spared = strike.fate(world) == strike.SPARED and (world.ran or world.plan.form == "pid")
     if spared and not world.finished():
         faults.append(f"the program did not finish: {world.messages}")
     faults += looked_through(world)
+    if world.screen_kept(status):
+        faults.append("the terminal still shows the session's screen")
     return {
         "status": status,
         "faults": faults,
@@ -60,12 +62,13 @@ def looked_through(world: World) -> list[str]:
     faults: list[str] = []
     rounds = trace.session.rounds
     for r in rounds:
-        if (r.calls or 0) + (r.lost or 0) + (r.unfinished or 0) != r.made:
+        counted = (r.calls or 0) + (r.lost or 0) + (r.unfinished or 0)
+        if r.recording and r.made is not None and counted != r.made:
             faults.append(
                 f"{r.calls} recorded, {r.lost} lost, {r.unfinished} unfinished of {r.made}"
             )
         ended = r.exit_status in _SIGNALLED and strike.fate(world) == strike.ENDED
-        if r.exit_status != 0 and not ended:
+        if r.exit_status != 0 and not ended and not r.attached:
             faults.append(f"the program's exit status is {r.exit_status}")
         if r.exit_status == 0 and r.unfinished:
             faults.append(f"{r.unfinished} calls have no end")
@@ -73,7 +76,8 @@ def looked_through(world: World) -> list[str]:
         # The program's C library makes a few of its own.
         if r.exit_status == 0 and made is not None and not made <= (r.made or 0) < made + 100:
             faults.append(f"{r.made} calls made, not {made}")
-    if trace.rows("calls") < sum(r.calls or 0 for r in rounds):
+    kept = sum((r.calls if r.kept is None else r.kept) or 0 for r in rounds)
+    if trace.rows("calls") < kept:
         faults.append("calls are missing from the table")
     return faults
 

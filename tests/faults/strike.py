@@ -48,7 +48,8 @@ def strike(world: World) -> None:
     world.look()
     match what, whom:
         case "kill", _:
-            _send(world, whom, signal.SIGKILL)
+            for one in ("session", "helper", "target") if whom == "all" else (whom,):
+                _send(world, one, signal.SIGKILL)
         case "stop", _:
             _send(world, whom, signal.SIGSTOP)
             time.sleep(0.05 + world.plan.amount / 2)
@@ -80,7 +81,11 @@ def strike(world: World) -> None:
 def fate(world: World) -> str:
     """What may become of the program: SPARED or ENDED."""
     what, _, whom = world.plan.fault.partition("-")
-    if what == "kill" and whom in ("session", "target"):
+    if what == "kill" and whom in ("target", "all"):
+        return ENDED
+    if world.plan.form == "pid":  # it was there before
+        return SPARED
+    if what == "kill" and whom == "session":
         return ENDED
     if what in ("interrupt", "end"):
         return ENDED
@@ -92,15 +97,17 @@ def fate(world: World) -> str:
 
 def endings(world: World) -> set[int]:
     """How the session may end: right, with a line on what failed, as its program did, or killed."""
+    # The program may have ended before the session found it.
+    late = {1} if world.plan.form == "pid" else set[int]()
     match world.plan.fault:
-        case "kill-session" | "memory-limit":
+        case "kill-session" | "kill-all" | "memory-limit":
             return {0, 1, 4, 128 + signal.SIGKILL, -signal.SIGKILL}
         case "kill-target":
-            return {0, 128 + signal.SIGKILL}
+            return {0, 128 + signal.SIGKILL} | late
         case "interrupt-session":
-            return {0, 128 + signal.SIGINT, -signal.SIGINT}
+            return {0, 128 + signal.SIGINT, -signal.SIGINT} | late
         case "end-session":
-            return {0, 128 + signal.SIGTERM, -signal.SIGTERM}
+            return {0, 128 + signal.SIGTERM, -signal.SIGTERM} | late
         case _:
             return {0, 1}
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from tests.faults.plan import Plan
 from tests.sessions import loaded, program_ids
+from tests.terminal import SCREEN, SCREEN_BACK, Terminal
 from tests.workload import gone, wait_until
 
 from memsc.runtime.files import LAUNCH, WORK
+from memsc.tracer.format import SESSION
 
 MEMSC = (sys.executable, "-m", "memsc.commands")
 MEMORY = Path("/dev/shm")
@@ -30,6 +32,8 @@ _WARM_UP = 2000  # calls of memsc-work that it does not time
 _CALLS = {"direct": 3_000_000, "ipi": 12_000, "memsc": 1_000_000}
 _BLOCKS = {"direct": 400_000, "ipi": 4_000, "memsc": 200_000}
 _SLOWER = 10  # a scanner than a poller
+_LONGER = 12  # a program that is attached to
+_DISK = 600_000  # blocks that find room
 _FILLINGS = 300  # of the ring that a program waits for, a hundredth of a second each
 
 
@@ -75,9 +79,11 @@ class World:
         mount(MEMORY, 1 << 32)
         self.trace = self.disk / "t.memsc"
         slower = _SLOWER if plan.service == "scanner" else 1
-        most = plan.ring * _FILLINGS if plan.when_full == "wait" else 1 << 30
-        self.calls = min(_CALLS[plan.transport] // slower, most)
-        self.blocks = min(_BLOCKS[plan.transport] // slower, most // 2)
+        before = plan.form == "pid"  # it runs before the session does, with a ring of its own
+        most = plan.ring * _FILLINGS if plan.when_full == "wait" and not before else 1 << 30
+        longer = _LONGER if before else 1
+        self.calls = min(_CALLS[plan.transport] * longer // slower, most)
+        self.blocks = min(_BLOCKS[plan.transport] * longer // slower, most // 2, _DISK)
         self.helper: int | None = None
         self.target: int | None = None
         self.ran = False  # it is on hold no more
@@ -112,7 +118,9 @@ class World:
                 return out.read_bytes() == (self.memory / "in").read_bytes()
 
     def calls_to_make(self) -> int | None:
-        """Calls that the program forwards when it finishes; None where its C library adds some."""
+        """Calls that the program forwards when it finishes; None where others are added."""
+        if self.plan.form in ("pid", "bench"):
+            return None
         match self.plan.program:
             case "sync":
                 return self.calls + _WARM_UP
@@ -125,20 +133,40 @@ class World:
     def start(self, prefix: tuple[str, ...] = ()) -> None:
         """Start the session, and wait until its program, or at least its helper, is there."""
         plan = self.plan
-        options = ["--no-calibrate", "--ring", str(plan.ring), "--when-full", plan.when_full]
-        options += ["--transport", plan.transport, "--service", plan.service]
-        options += ["--isolate", "--probes", "sched"] if plan.probed else ["--probes", "none"]
+        arm = ["--transport", plan.transport, "--service", plan.service]
+        run = [*MEMSC, "run", "-q", *arm]
         if plan.fault.endswith("neighbour"):
             code = "import os\nwhile True: os.stat('/')"
-            run = ["run", "-q", "--transport", plan.transport, "--service", plan.service]
-            self.neighbour = subprocess.Popen([*MEMSC, *run, "--", sys.executable, "-c", code])
-        self.errors = (self.memory / "errors").open("w+b")
+            self.neighbour = subprocess.Popen([*run, "--", sys.executable, "-c", code])
+        if plan.form == "pid":
+            program = subprocess.Popen([*run, "--attachable", "--", *self.command()])
+            self.target = program.pid
+            self._seen.add(self.target)
+            there = "memsc-*/running/*.region"
+            wait_until(lambda: any(MEMORY.glob(there)) or gone(program.pid), "its region")
+        self._terminal, self._errors = Terminal(), (self.memory / "errors").open("w+b")
         self.session = subprocess.Popen(
-            [*prefix, *MEMSC, "trace", *options, "-o", str(self.trace), "--", *self.command()],
+            [*prefix, *MEMSC, *self._session(arm)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self.errors,
+            stderr=self._terminal.device if plan.form == "live" else self._errors,
         )
+
+    def _session(self, arm: list[str]) -> list[str]:
+        """What of memsc it is."""
+        plan = self.plan
+        options = ["-o", str(self.trace), "--no-calibrate"]
+        options += ["--probes", "sched" if plan.probed else "none"]
+        if plan.probed and plan.form != "pid":
+            options.append("--isolate")
+        if plan.form == "bench":
+            return ["bench", *options, "--quick", "sync"]
+        options += ["--snapshot", "total>9us"] if plan.form == "snapshot" else []
+        options += ["--live"] if plan.form == "live" else []
+        if plan.form == "pid":
+            return ["trace", *options, "--pid", str(self.target)]
+        options += ["--ring", str(plan.ring), "--when-full", plan.when_full, *arm]
+        return ["trace", *options, "--", *self.command()]
 
     def wait_for_target(self) -> None:
         """Until the program runs, or the session has ended without."""
@@ -151,6 +179,9 @@ class World:
 
     def look(self) -> None:
         """Find the session's helper and program, as far as there are any."""
+        out = os.fsencode(str(self.memory / "out"))
+        if self.plan.form == "pid":  # it is about to be recorded
+            self.ran |= (self.trace / SESSION).exists()
         for pid in children(self.session.pid):
             self._seen.add(pid)
             with suppress(OSError):
@@ -159,7 +190,7 @@ class World:
                     self.helper = pid
                     with suppress(OSError):
                         self._programs |= program_ids(pid)
-                elif os.fsencode(str(self.memory / "out")) in b"\0".join(words):
+                elif self.plan.form == "bench" or out in b"\0".join(words):
                     file = Path(f"/proc/{pid}/exe").readlink()
                     if file == Path(f"/proc/{self.session.pid}/exe").readlink():
                         continue  # a copy of the session, about to become something else
@@ -169,15 +200,20 @@ class World:
     def wait(self) -> int:
         """The session's exit status, once all that it started has ended, too."""
         status = self.session.wait(120)
-        self.errors.seek(0)
-        self.messages = self.errors.read().decode(errors="replace")
         if self.neighbour is not None:
             self.neighbour.kill()
             self.neighbour.wait()
         wait_until(self._alone, "the end of what the session started")
+        self._errors.seek(0)
+        self.messages = self._errors.read().decode(errors="replace") + self._terminal.written()
         wait_until(lambda: all(map(gone, self._seen)), "the end of helper and program")
         wait_until(lambda: not any(map(loaded, self._programs)), "the end of the probes")
         return status
+
+    def screen_kept(self, status: int) -> bool:
+        """Whether a session that could do so has not given its terminal back."""
+        killed = status in (-9, 128 + 9)
+        return not killed and self.messages.rfind(SCREEN) > self.messages.rfind(SCREEN_BACK)
 
     def _alone(self) -> bool:
         """Whether this process has no child any more; ended ones are its to ask how."""
