@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from memsc.commands.__main__ import NAMES
 from memsc.runtime import topology
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,22 @@ import importlib, pkgutil, memsc
 names = [module.name for module in pkgutil.walk_packages(memsc.__path__, "memsc.")]
 print(len([importlib.import_module(name) for name in names if name not in %r]))
 """
+# What a shell does when TYPED stands there and the tab key is pressed; one offer a line.
+COMPLETE = {
+    "bash": """
+        . /usr/share/bash-completion/bash_completion
+        . "$SHARE/bash-completion/completions/memsc"
+        COMP_LINE=$TYPED COMP_POINT=${#TYPED}
+        read -ra COMP_WORDS <<<"$TYPED"
+        [[ $TYPED == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        set -- $(complete -p memsc)
+        while [[ $1 != -F ]]; do shift; done
+        $2 memsc "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}" 2>/dev/null
+        printf '%s\\n' "${COMPREPLY[@]}" | sort -u
+    """,
+    "fish": 'source $SHARE/fish/vendor_completions.d/memsc.fish; complete -C "$TYPED"',
+}
 # The first needs a command line, the second is IPython's to load.
 NOT_IMPORTED = ("memsc.commands.__main__", "memsc.commands.magic")
 
@@ -133,6 +150,67 @@ def test_everything_imports_with_what_is_declared(installed: Installation) -> No
 def test_version(installed: Installation) -> None:
     done = installed.run("memsc", "--version")
     assert re.fullmatch(r"memsc \d+\.\d+\.\d+\n", done.stdout), done
+
+
+def test_the_man_page_has_every_command(installed: Installation) -> None:
+    page = installed.bin.parent / "share/man/man1/memsc.1"
+    # Lines of over 80 bytes are style, not faults.
+    checked = subprocess.run(
+        ["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True, check=False
+    )
+    assert checked.stdout + checked.stderr == ""
+    drawn = subprocess.run(
+        ["mandoc", "-Tutf8", "-Owidth=78", page], capture_output=True, text=True, check=True
+    )
+    shown = re.sub(".\b", "", drawn.stdout)  # bold and underlined, as typewriters did
+    for name in NAMES:
+        assert f"memsc {name}" in shown
+    assert "--service-cpus LIST" in shown
+    assert re.search(r"EXIT STATUS\n +0 +fine", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("memsc re", {"report"}),
+        ("memsc run --tr", {"--transport"}),
+        ("memsc trace --transport ", {"direct", "ipi", "memsc"}),
+        ("memsc export --format p", {"perfetto", "parquet"}),
+        ("memsc run -- mkfif", {"mkfifo"}),
+        ("memsc run -- cat a", {"abc"}),
+        ("memsc report a", {"a.memsc"}),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_shells_complete(
+    installed: Installation, tmp_path: Path, shell: str, typed: str, offered: set[str]
+) -> None:
+    (tmp_path / "a.memsc").mkdir()
+    (tmp_path / "abc").touch()
+    share = str(installed.bin.parent / "share")
+    done = subprocess.run(
+        [shell, "--norc" if shell == "bash" else "--no-config", "-c", COMPLETE[shell]],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SHARE": share, "TYPED": typed},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    said = {line.partition("\t")[0].rstrip("/") for line in done.stdout.splitlines()}
+    assert said >= offered, done
+    if not typed.endswith((" a", "--format p")):
+        assert said == offered
+
+
+def test_zsh_takes_its_completion(installed: Installation) -> None:
+    functions = installed.bin.parent / "share/zsh/site-functions"
+    script = "fpath=($1 $fpath); autoload -Uz compinit; compinit -D; print -r -- $_comps[memsc]"
+    ask = ["zsh", "-f", "-c", script, "zsh", functions]
+    done = subprocess.run(ask, capture_output=True, text=True, check=True)
+    assert done.stdout == "_memsc\n"
+    subprocess.run(["zsh", "-n", functions / "_memsc"], check=True)
 
 
 @pytest.mark.skipif(not SPINS, reason="needs two CPUs")
