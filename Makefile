@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench results test test-native test-sanitizers \
-	test-python test-programs test-vm test-faults test-crowd test-fuzz fuzz soak check \
+	test-python test-programs test-vm test-faults test-crowd test-fuzz test-traces fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist
 
 help: ## show this list
@@ -143,6 +143,11 @@ fuzz: build/fuzz/build.ninja ## the service on pages that change under it, a hun
 
 test-fuzz:
 	@$(MAKE) fuzz FUZZ_STATES=3000000 FUZZ_SEED=1
+
+TRACE_ROUNDS ?= 2000
+
+test-traces: setup build/stamps/system-test ## damaged traces, two thousand of them: none harms its reader (half an hour)
+	@MEMSC_FUZZ_ROUNDS=$(TRACE_ROUNDS) $(BIN)/python -m pytest -q tests/test_hostile.py
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd

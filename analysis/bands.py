@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from memsc.analysis.overview import cells_of, short_ns
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.stages import Stages
-from memsc.analysis.style import STAGE_COLOURS, styled
+from memsc.analysis.style import STAGE_COLOURS, name_rows, styled
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES
 
@@ -81,7 +81,6 @@ def _panel(axes: Axes, rows: list[dict[Any, Any]]) -> None:
             axes.barh(place, share, left=start, color=STAGE_COLOURS[stage], height=0.72)
             start += share
         axes.text(1.02, place, short_ns(row["total_ns"]), va="center", size=8.5, clip_on=False)
-    axes.set_yticks(range(len(rows)), [str(row["band"]) for row in rows])
-    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    name_rows(axes, [str(row["band"]) for row in rows])
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

@@ -189,7 +189,7 @@ class Checks:
         says += f"; the CPUs' counters may differ by {bound:.0f} ns" if bound is not None else ""
         return [
             Check(arm, "stages_sum", wrong, 0, wrong == 0, withholds=True),
-            Check(arm, "negative_stages", negative, 0, fine, says if negative else None),
+            Check(arm, "negative_stages", negative, 0, fine, says if negative else None, True),
         ]
 
     def _stamps(self) -> list[Check]:

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from memsc.analysis.counter_text import SHORT
 from memsc.analysis.counters import EVERY
 from memsc.analysis.pieces import number
-from memsc.analysis.style import styled
+from memsc.analysis.style import name_rows, styled
 from memsc.runtime.errors import USAGE, MemscError
 
 _SIDES = {"app": "#0072B2", "service": "#E69F00", "both": "#6E6E6E"}
@@ -75,8 +75,7 @@ def _panel(
             most = max(most, float(bounds["high"]))
         axes.annotate(f" {number(left)}", (left, row), va="center", size=8.5, zorder=5)
     axes.set_xlim(0, most * 1.25)
-    axes.set_yticks(range(len(arms)), arms)
-    axes.set_ylim(len(arms) - 0.5, -0.5)
+    name_rows(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.set_title(f"{SHORT[event]} per call", size=10)

@@ -20,7 +20,15 @@ from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import Stages, natural
 from memsc.analysis.statistics import SAMPLES_ABOVE
-from memsc.analysis.style import ARM_LINES, ON_COLOUR, STAGE_COLOURS, colour, save, styled
+from memsc.analysis.style import (
+    ARM_LINES,
+    ON_COLOUR,
+    STAGE_COLOURS,
+    colour,
+    name_rows,
+    save,
+    styled,
+)
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
@@ -74,7 +82,7 @@ def plot_shares(stages: Stages, cells: list[Cell], axes: Axes) -> None:
         start = 0.0
         for stage, share in zip(STAGES, shares.tolist(), strict=True):
             axes.barh(row, share, left=start, color=STAGE_COLOURS[stage], height=0.62)
-            if share > 0.07:
+            if 0.07 < share <= 1:
                 place = start + share / 2
                 says = f"{100 * share:.0f} %"
                 axes.text(place, row, says, ha="center", va="center", size=8, color=ON_COLOUR)
@@ -82,8 +90,7 @@ def plot_shares(stages: Stages, cells: list[Cell], axes: Axes) -> None:
         mean = short_ns(int(whole.sums[_TOTAL]) / whole.n * ns)
         axes.text(1.02, row, mean, va="center", size=9, clip_on=False)
     axes.text(1.02, -0.72, "mean", va="center", size=9, color="#6E6E6E", clip_on=False)
-    axes.set_yticks(range(len(cells)), [cell.arm for cell in cells])
-    axes.set_ylim(len(cells) - 0.5, -0.5)
+    name_rows(axes, [cell.arm for cell in cells])
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(FuncFormatter(_percent))
     axes.set_title(f"Where the time goes: {cells[0].case}", pad=18)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
@@ -20,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 from memsc.analysis.overview import cells_of, plot_shares, plot_tail, short_ns
 from memsc.analysis.shift import QUANTILES
 from memsc.analysis.stages import Stages
-from memsc.analysis.style import STAGE_COLOURS, colour, styled
+from memsc.analysis.style import STAGE_COLOURS, colour, name_rows, styled
 from memsc.tracer.format import STAGES
 
 
@@ -61,7 +60,7 @@ def plot_excess(frame: pd.DataFrame) -> Figure:
             says = "+" + short_ns(float(mine["excess_ns"].sum()))
             axes.annotate(says, (1.02, row), xycoords=("axes fraction", "data"), va="center")
         axes.axvline(0, color="#6E6E6E", linewidth=1)
-        _rows(axes, arms)
+        name_rows(axes, arms)
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.set_title("The slowest 1 %: what they take longer than the body")
         handles = [Patch(color=STAGE_COLOURS[stage]) for stage in STAGES]
@@ -113,15 +112,10 @@ def forest(
 
         axes.xaxis.set_major_formatter(FuncFormatter(tick))
         axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
-        _rows(axes, [str(row["label"]) for row in rows])
+        name_rows(axes, [str(row["label"]) for row in rows])
         axes.set_title(title)
         sns.despine(figure)
     return figure
-
-
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
 
 
 def plot_checks(frame: pd.DataFrame) -> Figure:
@@ -137,7 +131,7 @@ def plot_checks(frame: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(arms)), arms)
         axes.xaxis.tick_top()
         axes.set_xlim(-0.6, max(len(arms), 1) - 0.4)
-        _rows(axes, [name.replace("_", " ") for name in names])
+        name_rows(axes, [name.replace("_", " ") for name in names])
         axes.tick_params(length=0)
         sns.despine(figure, left=True, bottom=True, top=True)
     return figure

@@ -198,14 +198,18 @@ def stages_of(table: pa.Table) -> NDArray[np.int64]:
     for i in range(len(STAMPS) - 1):
         np.subtract(stamps[i + 1], stamps[i], out=stages[i])
     np.subtract(stamps[-1], stamps[0], out=stages[-1])
-    # Sums of such stages would be wrong, and no call takes a month.
-    if stages.size and max(int(stages.max()), -int(stages.min())) >= _LONGEST:
-        why = "the stamps of one are months apart: the counter jumped, or a part was changed"
+    # Sums of such stages would be wrong: no call takes a month, and no two CPUs that memsc records
+    # on are a second apart. What they are apart is measured, and a check.
+    low, high = (int(stages.min()), int(stages.max())) if stages.size else (0, 0)
+    if high >= _LONGEST or low <= -_FARTHEST_BACK:
+        how = "months apart" if high >= _LONGEST else "seconds back in time"
+        why = f"the stamps of one are {how}: the counter jumped, or a part was changed"
         raise MemscError("cannot use the calls", why, "record again")
     return stages
 
 
 _LONGEST = 1 << 53
+_FARTHEST_BACK = 1 << 32
 
 
 def in_units(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -19,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 
 from memsc.analysis.overview import short_ns
 from memsc.analysis.stages import natural
-from memsc.analysis.style import ARM_MARKERS, STAGE_COLOURS, STEP_COLOURS, colour, styled
+from memsc.analysis.style import ARM_MARKERS, STAGE_COLOURS, STEP_COLOURS, colour, name_rows, styled
 from memsc.analysis.trace import in_order
 from memsc.runtime.errors import MemscError
 
@@ -70,7 +68,7 @@ def plot_causes(frame: pd.DataFrame, case: str | None) -> Figure:
             rows = range(len(top))
             axes.barh(rows, top["p99"].fillna(0), color=colour(arm), height=0.6, alpha=0.75)
             axes.plot(top["p999"], rows, "D", color="#101010", mec="white", mew=0.8, markersize=6)
-            _rows(axes, [str(cause) for cause in top.index])
+            name_rows(axes, [str(cause) for cause in top.index])
             calls = {band: int(some["calls"].sum()) for band, some in mine.groupby("band")}
             late = ", async" if mode == "async" else ""
             counts = f"{calls.get('p99', 0):,} above p99, {calls.get('p999', 0):,} above p99.9"
@@ -119,7 +117,7 @@ def plot_noise(frame: pd.DataFrame, case: str | None) -> Figure:
                 axes.set_xscale("log")
                 axes.xaxis.set_minor_formatter(NullFormatter())
                 axes.grid(visible=True, color=_GRID, linewidth=0.6)
-            _rows(line[0], some)
+            name_rows(line[0], some)
             line[0].set_title(_SIDES[side])
         grid[-1][0].xaxis.set_major_formatter(FuncFormatter(_percent))
         grid[-1][0].set_xlabel("share of the time")
@@ -167,7 +165,7 @@ def plot_paths(frame: pd.DataFrame, case: str | None) -> Figure:
                     start += share
             says = short_ns(float(row["total_ns"]))
             axes.annotate(says, (1.01, place), xycoords=("axes fraction", "data"), va="center")
-        _rows(axes, labels)
+        name_rows(axes, labels)
         axes.annotate("mean", (1.01, -0.85), xycoords=("axes fraction", "data"), color=_GREY)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
@@ -221,7 +219,7 @@ def plot_functions(folded: pd.DataFrame, weight: str, arm: str | None) -> Figure
                     share = float(row.get(stage, 0)) / whole
                     axes.barh(place, share, left=start, color=shade, height=0.66, lw=0)
                     start += share
-            _rows(axes, [str(name) for name in top.index])
+            name_rows(axes, [str(name) for name in top.index])
             axes.set_title(f"{chosen}: {side} threads")
             axes.set_xlim(left=0)
             axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -231,15 +229,6 @@ def plot_functions(folded: pd.DataFrame, weight: str, arm: str | None) -> Figure
         figure.legend(handles=handles, ncols=5, loc="outside lower center", handlelength=1)
         sns.despine(figure)
     return figure
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= 60 else name[:59] + "…"
-
-
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), [_cut(label) for label in labels])
-    axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
 
 
 def _percent(value: float, _: int | None) -> str:

@@ -165,7 +165,9 @@ def _waterfall(call: dict[str, Any]) -> Table:
     bar, edge = Text(), 0.0
     for stage in STAGES:
         first, edge = edge, edge + call["stages"][stage] / total * _BAR
-        bar.append(_LETTERS[stage] * (round(edge) - round(first)), _STYLES[stage])
+        # Where a counter ran backwards a stage may begin before the call, or end behind it.
+        left, right = (min(max(round(at), 0), _BAR) for at in (first, edge))
+        bar.append(_LETTERS[stage] * (right - left), _STYLES[stage])
     grid.add_row("  stages", bar, "")
     for event in call["events"]:
         first = min(round(event["from_ns"] / total * _BAR), _BAR - 1)

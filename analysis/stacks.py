@@ -97,7 +97,7 @@ class Stacks:
         samples = self.df_samples(probe)
         frames = self._frames()
         depths = frames.groupby("stack")["depth"].agg("max")
-        leaf = frames[frames["depth"] == 0].set_index("stack")["function"]
+        named = frames.loc[(frames["depth"] == 0) & (frames["function"] != ""), "stack"]
         beyond = frames[frames["module"] == "[unknown]"].groupby("stack")["depth"].agg("min")
         user = samples["user_stack"]
         known = user.map(beyond).fillna(user.map(depths) + 1)
@@ -106,7 +106,7 @@ class Stacks:
             samples=1.0,
             no_user=user < 0,
             lost=lost,
-            unnamed=(user >= 0) & (user.map(leaf).fillna("") == ""),
+            unnamed=(user >= 0) & ~user.isin(named),
             leaf_only=(user >= 0) & (known <= 1),
         )
         grouped = shares.groupby(["arm", "side"], as_index=False)

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memsc.runtime.errors import USAGE, MemscError
@@ -68,6 +69,16 @@ def styled() -> Generator[None]:
     with mpl.rc_context(), sns.axes_style("ticks"), sns.plotting_context("notebook", 0.85):
         mpl.rcParams.update(_RC)
         yield
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Lines of a figure, from its top: a name each, cut where it would leave no room."""
+    shown = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
+    axes.set_yticks(range(len(names)), shown)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+
+
+_LONGEST = 60
 
 
 def colour(arm: str) -> str:

@@ -13,18 +13,27 @@ thread and by CPU, so one interrupt that serves several wake-ups is told from on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from memsc.analysis.overlap import Ints
 from memsc.analysis.requires import requires
 from memsc.analysis.scan import coded, rounds_in
 from memsc.analysis.selection import Selection
-from memsc.tracer.format import CALLS, EVENTS, FLAGS, STAMPS, Part, RoundKey, TraceFolder, read_part
+from memsc.tracer.format import (
+    CALLS,
+    EVENTS,
+    FLAGS,
+    STAMPS,
+    Part,
+    RoundKey,
+    TraceFolder,
+    range_of,
+    read_part,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +58,7 @@ _COLUMNS = [
     *(f"{step}_ns" for step in STEPS),
     "total_ns",
 ]
-_NEVER = np.int64(1) << 62
+_NEVER = 1 << 62
 
 
 class _Events(NamedTuple):
@@ -151,7 +160,7 @@ class Wakeup:
         }
         slept = {n for n, arm in self._folder.session.arms.items() if arm.transport == "ipi"}
         kept = ["arm", "case", "round", "tid", "flags", *STAMPS]
-        index = {probe: _ranges(self._folder, probe) for probe in ("sched", "ipi")}
+        spans = _spans(self._folder)
         counted: dict[RoundKey, int] = {}
         for table in self._folder.batches(CALLS, list({*kept, *self._selection.columns})):
             mask = self._selection.mask(table)
@@ -168,17 +177,15 @@ class Wakeup:
                     continue
                 columns = {name: table[name].to_numpy()[at] for name in kept[3:]}
                 frame = pd.DataFrame(columns).assign(call=place)
-                yield from self._round(key, frame, index)
+                yield from self._round(key, frame, spans)
 
-    def _round(
-        self, key: RoundKey, frame: pd.DataFrame, index: dict[str, list[tuple[int, int, Part]]]
-    ) -> Iterator[pd.DataFrame]:
+    def _round(self, key: RoundKey, frame: pd.DataFrame, spans: _Spans) -> Iterator[pd.DataFrame]:
         clock = self._folder.session.clock
         for name in STAMPS:
             frame[name] = clock.ns(frame[name].to_numpy(np.int64))
         margin = int(np.ceil((clock.residual_ns or 0) + (clock.skew_bound_ns or 0)))
         span = int(frame["called"].min()) - 1_000_000, int(frame["completed"].max()) + margin
-        events = _load(index, *span)
+        events = _load(spans, *span)
         for direction in _DIRECTIONS:
             chain = _match(frame, events, direction, margin)
             chain = chain.assign(arm=key.arm, case=key.case, round=key.round)
@@ -188,29 +195,27 @@ class Wakeup:
 # ---- reading ----
 
 
-def _ranges(folder: TraceFolder, probe: str) -> list[tuple[int, int, Part]]:
-    """First and last time of each part of a probe's events, from the footers."""
-    ranges: list[tuple[int, int, Part]] = []
-    for part in folder.parts.get(f"{EVENTS}/{probe}", []):
-        metadata = pq.read_metadata(part.path)
-        column = metadata.schema.to_arrow_schema().get_field_index("time")
-        found = [
-            metadata.row_group(i).column(column).statistics for i in range(metadata.num_row_groups)
+_Spans = dict[str, list[tuple[Part, tuple[int, int]]]]
+
+
+def _spans(folder: TraceFolder) -> _Spans:
+    """First and last time of each part of events; all of time where a footer does not tell."""
+    return {
+        probe: [
+            (part, range_of(part, "time") or (0, _NEVER))
+            for part in folder.parts.get(f"{EVENTS}/{probe}", [])
         ]
-        known: list[Any] = [one for one in found if one is not None and one.has_min_max]
-        low = min((int(one.min) for one in known), default=0)
-        high = max((int(one.max) for one in known), default=1 << 62)
-        ranges.append((low, high, part))
-    return ranges
+        for probe in ("sched", "ipi")
+    }
 
 
-def _load(index: dict[str, list[tuple[int, int, Part]]], start: int, end: int) -> _Events:
+def _load(spans: _Spans, start: int, end: int) -> _Events:
     kinds: dict[str, list[pd.DataFrame]] = {}
     for probe, columns in (
         ("sched", ["time", "cpu", "tid", "target_tid", "target_cpu", "kind"]),
         ("ipi", ["time", "cpu", "tid", "target_cpu", "kind"]),
     ):
-        for low, high, part in index[probe]:
+        for part, (low, high) in spans[probe]:
             if high < start or low > end:
                 continue
             table = read_part(part, columns)

@@ -63,6 +63,15 @@ def jumped(table: pa.Table) -> pa.Table:
     return table.set_column(index, "completed", pa.array(values))
 
 
+def backwards(cycles: int) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        values = table["picked"].to_numpy().copy()
+        values[3] = table["posted"][3].as_py() - cycles
+        return table.set_column(table.schema.get_field_index("picked"), "picked", pa.array(values))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -73,6 +82,7 @@ def jumped(table: pa.Table) -> pa.Table:
         (with_nulls, "its column picked has empty values"),
         (lambda table: table.drop_columns(["executed"]), "it has no column executed"),
         (jumped, "the stamps of one are months apart"),
+        (backwards(1 << 33), "the stamps of one are seconds back in time"),
     ],
 )
 def test_a_column_that_is_wrong_is_refused_by_name(
@@ -108,7 +118,8 @@ def session_of(folder: Path, change: Callable[[dict[str, Any]], object]) -> None
         (lambda s: s["clock"].update(ns_per_cycle=-1.5), "a cycle of -1.5 ns"),
         (lambda s: s["arms"].pop("memsc"), "rounds of memsc, an arm it does not describe"),
         (lambda s: s["rounds"].append(s["rounds"][0]), "round 0 of direct/sync twice"),
-        (lambda s: s.update(schema=2), "upgrade memsc"),
+        (lambda s: s.update(schema=2), "reads 1 to 1; upgrade memsc"),
+        (lambda s: s.update(schema=0), "reads 1 to 1; record it again"),
         (lambda s: s.update(clock=None), r"\$\.clock"),
     ],
 )
@@ -118,6 +129,42 @@ def test_a_session_that_contradicts_itself_is_refused(
     session_of(folder, change)
     with pytest.raises(MemscError, match=says):
         ma.open(folder)
+
+
+def test_a_trace_of_an_older_schema_is_brought_up_to_this_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ma.open(folder)
+
+    def renamed(content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, "memsc": content["maker"]}
+
+    session_of(folder, lambda s: s.update(maker=s.pop("memsc")))
+    with pytest.raises(MemscError, match="damaged session"):
+        ma.open(folder)
+    monkeypatch.setattr(fmt, "SCHEMA", 3)
+    monkeypatch.setattr(fmt, "UPGRADES", {1: lambda content: content, 2: renamed})
+    after = ma.open(folder)
+    assert after.session == before.session
+    pd.testing.assert_frame_equal(after.stages.df_stages(), before.stages.df_stages())
+
+
+def test_a_trace_of_the_first_day_opens_and_says_what_it_said() -> None:
+    trace = ma.open(Path(__file__).parent / "recorded" / "first-day.memsc")
+    frame = trace.stages.df_stages(syscalls=False).query("stage == 'total'")
+    assert frame["n"].tolist() == [1286, 1286]
+    assert frame["mean_ns"].tolist() == pytest.approx([357.303148, 6065.766259])
+    assert frame["p50_ns"].tolist() == pytest.approx([230.534402, 470.505884])
+    assert trace.checks.withheld() == []
+
+
+def test_a_counter_that_runs_backwards_withholds_the_verdict(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(folder, backwards(1000))
+    assert main(["report", str(folder)]) == WITHHELD
+    out = " ".join(capsys.readouterr().out.split())
+    assert "calls have a stage below zero, by 500 ns at most" in out
 
 
 def test_fields_of_a_later_memsc_with_the_same_schema_do_no_harm(folder: Path) -> None:

@@ -4,7 +4,7 @@
 # pyright: reportUnknownArgumentType=false
 """A trace that comes from elsewhere can neither crash its reader, nor fill its memory, nor run.
 
-`make test-fuzz` looks at many more.
+`make test-traces` looks at many more.
 """
 
 from __future__ import annotations

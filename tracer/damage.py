@@ -8,6 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from memsc.runtime.printable import printable
 
@@ -54,6 +56,11 @@ def contradiction(session: Session) -> str | None:
     keys = Counter(r.key for r in session.rounds)
     twice = next((key for key, count in keys.items() if count > 1), None)
     return f"round {twice.round} of {twice.arm}/{twice.case} twice" if twice else None
+
+
+def whole(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Times rounded; those that no trace can hold, of one that was changed, stay far away."""
+    return np.clip(np.rint(values), -(2.0**62), 2.0**62).astype(np.int64)
 
 
 def every_printable(content: Any) -> Any:

@@ -13,7 +13,7 @@ else, and is all that `memsc.analysis` may import from the tracer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +25,25 @@ from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer.counted import CounterEvent, Counters
-from memsc.tracer.damage import contradiction, every_printable
-from memsc.tracer.parts import Part, check_regular, columns_of, location, read_part, rows_of
+from memsc.tracer.damage import contradiction, every_printable, whole
+from memsc.tracer.parts import (
+    Part,
+    check_regular,
+    columns_of,
+    location,
+    range_of,
+    read_part,
+    rows_of,
+)
 
-__all__ = ["CounterEvent", "Counters", "Part", "columns_of", "location", "read_part"]
+__all__ = ["CounterEvent", "Counters", "Part", "columns_of", "location", "range_of", "read_part"]
 
 SCHEMA = 1
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Makes of a session of a schema one of the next: none yet, for 1 is the first.
+
+A field that is added needs no new schema, only a default: traces from before it open as they are.
+"""
 SUFFIX = ".memsc"
 SESSION = "session.json"
 CALLS = "calls"
@@ -134,13 +147,11 @@ class Clock(msgspec.Struct, frozen=True):
 
     def ns(self, cycles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Stamps in cycles as CLOCK_MONOTONIC nanoseconds, rounded."""
-        since = (cycles - self.anchor_cycles) * self.ns_per_cycle
-        return self.anchor_ns + np.rint(since).astype(np.int64)
+        return self.anchor_ns + whole((cycles - self.anchor_cycles) * self.ns_per_cycle)
 
     def cycles(self, ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """The inverse of `ns`, within one cycle."""
-        since = (ns - self.anchor_ns) / self.ns_per_cycle
-        return self.anchor_cycles + np.rint(since).astype(np.int64)
+        return self.anchor_cycles + whole((ns - self.anchor_ns) / self.ns_per_cycle)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -270,26 +281,26 @@ class Session(msgspec.Struct, frozen=True):
 
 
 def decode_session(data: bytes, path: Path) -> Session:
-    """Parses `session.json`.
+    """Parses `session.json`, of this schema or an older one.
 
     Raises:
-        MemscError: not JSON, no schema number, a schema newer than this memsc, or a field of the
-            wrong type (named by its JSON path).
+        MemscError: not JSON, no schema number, a schema newer than this memsc or none of memsc's,
+            or a field of the wrong type (named by its JSON path).
     """
     what = f"cannot read {path}"
     try:
-        schema = msgspec.json.decode(data, type=_Versioned).schema
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        content = every_printable(msgspec.json.decode(data, type=dict[str, Any]))
+        schema = msgspec.convert(content, _Versioned).schema
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise MemscError(what, f"not a memsc session ({error})", "name a trace folder") from error
-    if schema > SCHEMA:
-        raise MemscError(
-            what,
-            f"it has trace schema {schema}, this memsc reads up to {SCHEMA}",
-            "upgrade memsc",
-        )
+    if not 1 <= schema <= SCHEMA:
+        why = f"it has trace schema {schema}, this memsc reads 1 to {SCHEMA}"
+        raise MemscError(what, why, "upgrade memsc" if schema > SCHEMA else "record it again")
     try:
-        session = msgspec.convert(every_printable(msgspec.json.decode(data)), Session)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        for step in range(schema, SCHEMA):
+            content = UPGRADES[step](content)
+        session = msgspec.convert(content, Session)
+    except msgspec.ValidationError as error:
         raise MemscError(what, f"damaged session ({error})", "record it again") from error
     wrong = contradiction(session)
     if wrong:

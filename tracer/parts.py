@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,11 +54,7 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         every = _EVENT if part.table.startswith("events/") and columns is None else set[str]()
         missing = (every | set(columns or ())) - set(file.schema_arrow.names)
         if missing:
-            raise MemscError(
-                f"cannot read {part.path}",
-                f"it has no column {', '.join(sorted(missing))}",
-                "record again with this memsc",
-            )
+            raise _lacks(part, missing)
         table = file.read(columns=list(columns) if columns is not None else None)
     _check(part, table)
     return _printable(table)
@@ -140,6 +136,29 @@ def rows_of(path: Path) -> int:
     """
     with _parquet(path) as file:
         return file.metadata.num_rows
+
+
+def range_of(part: Part, column: str) -> tuple[int, int] | None:
+    """The lowest and highest value of a column of whole numbers, if the part's footer tells.
+
+    Raises:
+        MemscError: the file is damaged or lacks the column.
+    """
+    with _parquet(part.path) as file:
+        at = file.schema_arrow.get_field_index(column)
+        if at < 0:
+            raise _lacks(part, [column])
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        known: list[Any] = [group.column(at).statistics for group in groups]
+    bounds = [bound for s in known if s and s.has_min_max for bound in (s.min, s.max)]
+    if len(bounds) < 2 * max(len(known), 1) or not all(isinstance(one, int) for one in bounds):
+        return None
+    return min(bounds), max(bounds)
+
+
+def _lacks(part: Part, columns: Iterable[str]) -> MemscError:
+    why = f"it has no column {', '.join(sorted(columns))}"
+    return MemscError(f"cannot read {part.path}", why, "record again with this memsc")
 
 
 MOST_ROWS = 1 << 22
