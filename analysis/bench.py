@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.interposed import interposed
 from memsc.analysis.limits import CASES, limits
 from memsc.analysis.statistics import Resampling
 from memsc.analysis.summary import records
@@ -48,6 +49,7 @@ def benchmark(trace: Trace) -> dict[str, Any]:
         "rows": [
             *_rows(trace),
             *_limit_rows(trace),
+            *({"suite": "layer", **row} for row in interposed(trace.session)),
             *_total_rows(trace),
             *_stage_rows(trace),
             *_program_rows(trace),
@@ -140,7 +142,7 @@ def _suite(case: str) -> str:
         return case
     if is_load(case):
         return THROUGHPUT
-    if case.startswith(("batch-", "peers-", "shared-", "layer-", "isolation-", "causes")):
+    if case.startswith(("batch-", "peers-", "shared-", "isolation-", "causes")):
         return case.partition("-")[0]
     if case.partition("-")[0] in _PROGRAMS:
         return FILES

@@ -48,11 +48,6 @@ class Figures:
         """p99.9 ÷ p50 of forwarded calls."""
         return self._p999("sync") / self.off("memsc", "sync").p50
 
-    def layer_ns(self) -> float:
-        """What an unmodified program adds to the median, nanoseconds."""
-        added = self.off("memsc", "layer-with").p50 - self.off("memsc", "layer-without").p50
-        return added * self._ns
-
     def crowded_us(self) -> float:
         """p99.9 while eight processes are registered, microseconds."""
         return self._p999("shared-8") * self._ns / 1000

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 from rich.console import Console
 from tests.traces import session
 
+from memsc.analysis.interposed import added_ns, interposed
 from memsc.analysis.limits import df_pairs, limits, plot_pairs
 from memsc.analysis.limits_text import limits_text
 from memsc.analysis.style import save
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round
 
+MEMSC = Path(sys.executable).with_name("memsc")
 CPUS = sorted(os.sched_getaffinity(0))
 two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
 
@@ -105,3 +108,39 @@ def test_rounds_are_summed_up_by_their_median() -> None:
     found = limits(session(rounds, {"memsc": Arm("memsc")}), {})
     assert math.isclose(found["stamp"], 11.0)
     assert set(found) == {"stamp"}
+
+
+def test_what_the_layer_adds_is_the_median_of_its_rounds_with_an_interval() -> None:
+    rounds = [
+        Round("memsc", "layer", i, recording=False, measures={"layer-added": value})
+        for i, value in enumerate((4.0, 6.0, 5.0, -2.0, 6.0, 90.0))
+    ]
+    found = session(rounds, {"memsc": Arm("memsc")})
+    (row,) = interposed(found)
+    assert (row["case"], row["metric"], row["n"]) == ("layer-back-to-back", "added_p50_ns", 6)
+    assert math.isclose(row["value"], 5.5 * found.clock.ns_per_cycle)
+    assert row["low"] < row["value"] < row["high"]
+    assert math.isclose(added_ns(found), row["value"])
+
+
+def test_nothing_is_said_of_a_layer_that_was_not_measured() -> None:
+    with pytest.raises(KeyError):
+        added_ns(session([], {"memsc": Arm("memsc")}))
+
+
+@two_cpus
+def test_the_layer_is_measured_by_turns_with_the_direct_api(tmp_path: Path) -> None:
+    measures = tmp_path / "m"
+    command = [str(MEMSC), "run", "--", str(WORK), "interposed", "50", str(measures)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(measures.read_text())
+    names = ("without", "with", "added")
+    assert set(said) == {f"layer-{name}{apart}" for name in names for apart in ("", "-apart")}
+    assert said["layer-with"] > 0
+
+
+def test_without_the_layer_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    done = run("interposed", "50", str(tmp_path / "m"))
+    assert done.returncode == 1
+    assert "the layer is not loaded" in done.stderr

@@ -80,7 +80,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
             Case("sync", _sync, many, many),
             *([] if quick else [Case("sync-long", _sync_long, dict.fromkeys(arms, 1))]),
         ],
-        "layer": [Case("layer-without", _without, one), Case("layer-with", _with, one)],
+        "layer": [Case("layer", _layer, one)],
         "batch": [
             Case(f"batch-{size}", _batch(size), every, once if size == BATCHES[-1] else {})
             for size in BATCHES
@@ -204,6 +204,7 @@ def rounds(cases: Sequence[Case], arms: Sequence[str]) -> Iterator[tuple[Case, s
 _SYNC = {"ipi": 5_000, "memsc-scanner": 20_000}
 _BATCHED = {"ipi": 6_400, "memsc-scanner": 25_600}
 _SYNC_CALLS = 100_000
+_LAYER_PAIRS = 2_000  # of blocks of 32 calls
 _RECORDED_CALLS = 500_000
 _RING = 1 << 20
 
@@ -228,15 +229,14 @@ def _sync_long(launch: Launch, folder: Path) -> Work:
     return replace(_sync(launch, folder), case="sync-long", command=command)
 
 
-def _without(launch: Launch, folder: Path) -> Work:
-    return replace(_sync(launch, folder), case="layer-without")
+def _layer(_: Launch, folder: Path) -> Work:
+    """The layer and the direct API by turns, in one process: blocks of calls a few µs apart.
 
-
-def _with(_: Launch, folder: Path) -> Work:
-    """As `sync`, by a program that knows nothing of memsc."""
-    file = folder / "timings"
-    command = (str(WORK), "library", str(_SYNC_CALLS), str(file))
-    return Work("layer-with", command, timings=file, ring_holds_all=True)
+    Two processes would differ by where their pages and polling loops fall, which is more than the
+    layer costs.
+    """
+    work = _said("interposed", folder, str(_LAYER_PAIRS))
+    return replace(work, case="layer", layered=True)
 
 
 def _recorded(launch: Launch, folder: Path, name: str, **how: Any) -> Work:

@@ -133,3 +133,12 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
     memsc_count_local(number);
     return local(number, args);
 }
+
+/* memsc_call, for memsc-work. */
+__attribute__((visibility("default"))) int memsc_layer_call(long number, const long args[6],
+                                                            long *result);
+
+int memsc_layer_call(long number, const long args[6], long *result)
+{
+    return memsc_call(number, args, result);
+}

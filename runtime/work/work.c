@@ -10,6 +10,7 @@
  *                                      one interval each from when it was to begin; none if they
  *                                      fell behind; MEASURES gets what was wanted and made, as JSON
  *   memsc-work library CALLS FILE      the same by the C library, for the layer to forward
+ *   memsc-work interposed PAIRS MEASURES  what the layer adds to a call, as JSON (see interposed.h)
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *   memsc-work pairs CPU,… TRIPS MEASURES   medians of the same for all pairs, as JSON
@@ -31,6 +32,7 @@
 #include "calls.h"
 #include "common.h"
 #include "cpu.h"
+#include "interposed.h"
 #include "layout.h"
 #include "limit.h"
 #include "load.h"
@@ -250,6 +252,8 @@ int main(int argc, char **argv)
         uint64_t *array = intervals(calls);
         library_calls(calls, array);
         save(argv[3], array, calls);
+    } else if (argc == 4 && !strcmp(argv[1], "interposed")) {
+        memsc_work_interposed((size_t)positive(argv[2]), argv[3]);
     } else if (argc == 5 && !strcmp(argv[1], "batch")) {
         long size = positive(argv[2]);
         if (size < 1 || size > MEMSC_PAGE_ENTRIES)
@@ -280,14 +284,14 @@ int main(int argc, char **argv)
     else if (argc == 3 && !strcmp(argv[1], "hits"))
         probe_hits((size_t)positive(argv[2]));
     else {
-        fprintf(stderr,
-                "usage: memsc-work sync CALLS FILE | library CALLS FILE | batch SIZE CALLS FILE | "
-                "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
-                "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
-                "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
-                "pairs CPU,… TRIPS MEASURES | stamps COUNT MEASURES | "
-                "interrupts CPU CPU COUNT FILE MEASURES | "
-                "spin MILLISECONDS | hits COUNT\n");
+        fprintf(stderr, "usage: memsc-work sync CALLS FILE | library CALLS FILE | "
+                        "interposed PAIRS MEASURES | batch SIZE CALLS FILE | "
+                        "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
+                        "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
+                        "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
+                        "pairs CPU,… TRIPS MEASURES | stamps COUNT MEASURES | "
+                        "interrupts CPU CPU COUNT FILE MEASURES | "
+                        "spin MILLISECONDS | hits COUNT\n");
         return 2;
     }
     return 0;
