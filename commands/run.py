@@ -19,6 +19,8 @@ from memsc.commands.options import (
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from memsc.runtime.launch import Launch
 
 
@@ -44,8 +46,11 @@ class Command:
         add_isolation(parser)
         add_patience(parser)
         parser.add_argument(
-            "--stats", action="store_true", help="print on stderr how often each call was made"
+            "--stats",
+            action="store_true",
+            help="print on stderr which calls were forwarded, which not, and why",
         )
+        parser.add_argument("--stats-json", metavar="FILE", help="write all of that as JSON")
         parser.add_argument(
             "--attachable", action="store_true", help="`memsc trace --pid` may look at it later"
         )
@@ -64,7 +69,8 @@ class Command:
         command = command_of(args, "run")
         launch, notes = launch_of(args)
         direct = launch.transport == "direct"
-        if direct and args.stats:
+        counted = args.stats or args.stats_json is not None
+        if direct and counted:
             remedy = "leave --stats out, or choose another transport"
             raise MemscError("--stats", "the transport direct counts nothing", remedy, USAGE)
         looked = program.Looked()
@@ -74,11 +80,11 @@ class Command:
         _print(*messages)
         if args.attachable:
             launch = replace(launch, directory=running_folder())
-        if not (args.stats or args.isolate):
+        if not (counted or args.isolate):
             if not args.attachable:  # its folder may go while no such program runs
                 remember(launch, looked, messages)
             execute(launch, path, command)
-        return _as_child(launch, path, command, statistics=args.stats, isolate=args.isolate)
+        return _as_child(launch, path, command, args)
 
 
 def launch_of(args: argparse.Namespace) -> tuple[Launch, list[str]]:
@@ -116,27 +122,52 @@ def _print(*lines: str) -> None:
             print(*lines, sep="\n", file=stream, flush=True)
 
 
-def _as_child(
-    launch: Launch, path: str, command: list[str], *, statistics: bool, isolate: bool
-) -> int:
+def _as_child(launch: Launch, path: str, command: list[str], args: argparse.Namespace) -> int:
     from contextlib import nullcontext
     from dataclasses import replace
     from shutil import rmtree
 
     from memsc.runtime.supervise import ended_as, supervise
-    from memsc.runtime.tally import read, table
     from memsc.tracer.elevate import isolated
     from memsc.tracer.folders import session_folder
 
+    statistics = args.stats or args.stats_json is not None
+    if args.stats_json is not None:
+        _write(args.stats_json, "")  # whether it can be is better known before the program ran
     folder = session_folder()  # where `memsc clean` finds it, should this process be killed
     try:
         file = folder / "stats" if statistics else None
-        with isolated(launch.app_cpus, launch.service_cpus) if isolate else nullcontext() as adopt:
+        alone = isolated(launch.app_cpus, launch.service_cpus) if args.isolate else nullcontext()
+        with alone as adopt:
             # Onto an isolated CPU only the helper can put it.
-            cpus = () if isolate else launch.app_cpus
+            cpus = () if args.isolate else launch.app_cpus
             status = supervise(replace(launch, stats=file, app_cpus=cpus), path, command, adopt)
         if file is not None:
-            _print(*table(read(file)))
+            _report(launch, file, args)
     finally:
         rmtree(folder, ignore_errors=True)
     return ended_as(status)
+
+
+def _report(launch: Launch, file: Path, args: argparse.Namespace) -> None:
+    import json
+
+    from memsc.runtime.tally import read, to_json
+    from memsc.runtime.tally_text import table
+
+    tally = read(file)
+    if args.stats:
+        _print(*table(tally, f"{launch.transport} {launch.service}"))
+    if args.stats_json is not None:
+        how = {"transport": launch.transport, "service": launch.service}
+        _write(args.stats_json, json.dumps(to_json(tally) | how, indent=1) + "\n")
+
+
+def _write(file: str, text: str) -> None:
+    from pathlib import Path
+
+    try:
+        Path(file).write_text(text)
+    except OSError as error:
+        why = error.strerror or "it cannot be written"
+        raise MemscError(file, why, "name another file", USAGE if not text else 1) from error

@@ -39,9 +39,11 @@ def library() -> Any:
         lib = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
         raise MemscError("loading libmemsc", str(error), REINSTALL) from error
-    for name in ("memsc_name_of", "memsc_reason_of", "memsc_version", "memsc_region_path"):
+    for name in ("memsc_version", "memsc_region_path"):
         getattr(lib, name).restype = ctypes.c_char_p
-    lib.memsc_name_of.argtypes = lib.memsc_reason_of.argtypes = [ctypes.c_long]
+    for name in ("memsc_name_of", "memsc_reason_of", "memsc_exception_of"):
+        getattr(lib, name).restype = ctypes.c_char_p
+        getattr(lib, name).argtypes = [ctypes.c_long]
     lib.memsc_clock_cycles.restype = ctypes.c_uint64
     lib.memsc_call.argtypes = [ctypes.c_long, ctypes.POINTER(_Args), ctypes.c_void_p]
     lib.memsc_add.argtypes = [ctypes.c_long, ctypes.POINTER(_Args)]
@@ -82,6 +84,12 @@ def syscall_number(name: str) -> int:
 def local_reason(number: int) -> str | None:
     """Why a system call stays on the caller, None if it is forwarded."""
     reason: bytes | None = library().memsc_reason_of(number)
+    return reason.decode() if reason else None
+
+
+def exception(number: int) -> str | None:
+    """Why some calls of one that is forwarded stay on the caller, by their arguments."""
+    reason: bytes | None = library().memsc_exception_of(number)
     return reason.decode() if reason else None
 
 

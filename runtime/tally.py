@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from memsc.runtime.errors import MemscError
+from memsc.runtime.printable import printable
 from memsc.runtime.program import check
 
-_GROUPS = ("sites", "unpatched", "forwarded", "local", "missed")
+SCHEMA = 1
+_GROUPS = ("sites", "unpatched", "forwarded", "local")
 
 
 class Tally:
@@ -23,15 +25,17 @@ class Tally:
 
     Attributes:
         programs: names of the programs that left their counts, one for each line.
-        groups: `forwarded` and `local` calls by system call, `missed` calls by reason, `sites`
-            rewritten by kind, `unpatched` sites by reason.
-        executing: paths of programs that were executed and left nothing yet, by process.
+        groups: `forwarded` and `local` calls by system call, `sites` rewritten by kind,
+            `unpatched` sites by reason.
+        missed: calls that could have been forwarded, by reason and system call.
     """
 
     def __init__(self) -> None:
         self.programs: list[str] = []
         self.groups: dict[str, Counter[str]] = {group: Counter() for group in _GROUPS}
-        self.executing: dict[int, str] = {}
+        self.missed: Counter[tuple[str, str]] = Counter()
+        self._executing: dict[int, str] = {}
+        self._started: dict[int, str] = {}
 
     def add(self, line: str) -> None:
         """Add one program's line; what is not one is passed over, as programs may write there."""
@@ -39,24 +43,79 @@ class Tally:
             found: Any = json.loads(line)
             pid = int(found["pid"])
             if "executes" in found:
-                self.executing[pid] = str(found["executes"])
+                self._executing[pid] = printable(str(found["executes"]))
                 return
-            counts = {
-                group: {str(name): int(n) for name, n in found[group].items()} for group in _GROUPS
-            }
-            program = str(found["program"])
+            if "starts" in found:
+                self._executing.pop(pid, None)
+                self._started[pid] = printable(str(found["starts"]))
+                return
+            groups = {group: _counts(found[group]) for group in _GROUPS}
+            missed = {str(why): _counts(calls) for why, calls in found["missed"].items()}
+            program = printable(str(found["program"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return
         self.programs.append(program)
-        self.executing.pop(pid, None)
-        for group, by_name in counts.items():
+        self._started.pop(pid, None)
+        for group, by_name in groups.items():
             self.groups[group].update(by_name)
+        for why, by_name in missed.items():
+            for name, n in by_name.items():
+                self.missed[printable(why), name] += n
 
-    def rows(self) -> list[tuple[str, int, int]]:
-        """(system call, forwarded, local), the most frequent first."""
-        forwarded, local = self.groups["forwarded"], self.groups["local"]
-        names = sorted(forwarded | local, key=lambda name: (-forwarded[name] - local[name], name))
-        return [(name, forwarded[name], local[name]) for name in names]
+    @property
+    def forwarded(self) -> Counter[str]:
+        """Calls that the service made, by system call."""
+        return self.groups["forwarded"]
+
+    @property
+    def local(self) -> Counter[str]:
+        """Calls that stayed on the caller on purpose, by system call."""
+        return self.groups["local"]
+
+    @property
+    def missed_by_call(self) -> Counter[str]:
+        """Calls that could have been forwarded and were not, by system call."""
+        sums = Counter[str]()
+        for (_, name), n in self.missed.items():
+            sums[name] += n
+        return sums
+
+    @property
+    def share(self) -> float | None:
+        """Forwarded, of all that could be; None if there was nothing to forward."""
+        forwarded, missed = self.forwarded.total(), self.missed.total()
+        return forwarded / (forwarded + missed) if forwarded + missed else None
+
+    @property
+    def directly(self) -> Counter[tuple[str, str]]:
+        """What an exec led to that memsc did not carry: (path, why), how often."""
+        return Counter((path, _why_not(path)) for path in self._executing.values())
+
+    @property
+    def uncounted(self) -> Counter[str]:
+        """Programs that were carried and left no counts, since a signal ended them, by name."""
+        return Counter(self._started.values())
+
+    def local_by_reason(self) -> dict[str, Counter[str]]:
+        """Calls that stayed on the caller by why, as the runtime's table has it; the most first."""
+        reasons: dict[str, Counter[str]] = {}
+        for name, n in self.local.items():
+            reasons.setdefault(_reasons().get(name, _UNKNOWN), Counter())[name] += n
+        return _most_first(reasons)
+
+    def missed_by_reason(self) -> dict[str, Counter[str]]:
+        """Missed calls by why, the most first."""
+        reasons: dict[str, Counter[str]] = {}
+        for (why, name), n in self.missed.items():
+            reasons.setdefault(why, Counter())[name] += n
+        return _most_first(reasons)
+
+    def rows(self) -> list[tuple[str, int, int, int]]:
+        """(system call, forwarded, missed, local), the most frequent first."""
+        forwarded, missed, local = self.forwarded, self.missed_by_call, self.local
+        every = forwarded + missed + local
+        names = sorted(every, key=lambda name: (-every[name], name))
+        return [(name, forwarded[name], missed[name], local[name]) for name in names]
 
 
 def read(file: Path) -> Tally:
@@ -71,37 +130,58 @@ def read(file: Path) -> Tally:
     return tally
 
 
-def table(tally: Tally) -> Iterable[str]:
-    """The lines of the table, within 80 columns."""
-    programs = Counter(tally.programs)
-    if not programs:
-        yield "no statistics: the program was ended by a signal, or loads no library"
-        return
-    names = ", ".join(f"{name} ×{n}" if n > 1 else name for name, n in programs.items())
-    yield f"programs: {names if len(names) <= 60 else f'{len(tally.programs)}'}"
-    yield f"{'system call':<24} {'forwarded':>14} {'by the caller':>14}"
-    rows = tally.rows()
-    total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
-    for name, forwarded, local in (*rows, total):
-        yield f"{name:<24} {forwarded:>14,} {local:>14,}"
-    yield from _uncarried(tally)
-    for title, group in (
-        ("rewritten", "sites"),
-        ("left as they were", "unpatched"),
-        ("not forwarded for other reasons", "missed"),
-    ):
-        counts = tally.groups[group]
-        if counts:
-            listed = ", ".join(f"{name} {n:,}" for name, n in counts.most_common())
-            yield f"{title}: {listed}"
+def to_json(tally: Tally) -> dict[str, Any]:
+    """All of it, for `memsc run --stats-json`; see docs/design.md."""
+    share = tally.share
+    return {
+        "schema": SCHEMA,
+        "programs": dict(Counter(tally.programs)),
+        "forwarded": tally.forwarded.total(),
+        "missed": tally.missed.total(),
+        "local": tally.local.total(),
+        "share": share,
+        "share_reason": None if share is not None else "nothing could be forwarded",
+        "calls": {
+            name: {"forwarded": forwarded, "missed": missed, "local": local}
+            for name, forwarded, missed, local in tally.rows()
+        },
+        "missed_by_reason": tally.missed_by_reason(),
+        "local_by_reason": tally.local_by_reason(),
+        "directly": [
+            {"path": path, "why": why, "times": n} for (path, why), n in tally.directly.items()
+        ],
+        "uncounted": dict(tally.uncounted),
+        "instructions": {
+            "rewritten": dict(tally.groups["sites"]),
+            "left": dict(tally.groups["unpatched"]),
+        },
+    }
 
 
-def _uncarried(tally: Tally) -> Iterable[str]:
-    """What an exec led to that did not count: the chain went on without memsc there."""
-    for path, times in Counter(tally.executing.values()).most_common():
-        try:
-            check(path)
-            why = "ended by a signal, or started without memsc's variables"
-        except MemscError as error:
-            why = error.why
-        yield f"ran directly: {path}{f' ×{times}' if times > 1 else ''}: {why}"
+_UNKNOWN = "not in memsc's table"
+
+
+def _reasons() -> dict[str, str]:
+    """Why each system call stays on the caller, or some of its calls do, by name."""
+    from memsc.runtime.library import exception, local_reason, syscall_name  # noqa: PLC0415
+
+    reasons = {
+        syscall_name(number): local_reason(number) or exception(number) for number in range(512)
+    }
+    return {name: why for name, why in reasons.items() if why is not None}
+
+
+def _counts(found: Mapping[Any, Any]) -> Counter[str]:
+    return Counter({printable(str(name)): int(n) for name, n in found.items()})
+
+
+def _most_first(reasons: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1].total(), item[0])))
+
+
+def _why_not(path: str) -> str:
+    try:
+        check(path)
+    except MemscError as error:
+        return error.why
+    return "started without memsc's variables, or ended at once"

@@ -160,7 +160,8 @@ def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     environment = _environment("memsc", "inline", MEMSC_STATS=str(stats))
     command = ["dd", "if=/dev/zero", "of=x", "bs=512", "count=1009", "status=none"]
     assert _run(command, tmp_path / "folder", environment).status == 0
-    (line,) = [json.loads(line) for line in stats.read_text().splitlines()]
+    started, line = [json.loads(line) for line in stats.read_text().splitlines()]
+    assert started == {"pid": line["pid"], "starts": "dd"}
     assert line["program"] == "dd"
     assert line["end"] == "exit"
     assert line["forwarded"]["write"] == 1009

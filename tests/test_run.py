@@ -13,7 +13,6 @@ import pytest
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
-from memsc.runtime.tally import read, table
 from memsc.tracer import folders
 
 FRONT = Path(sys.executable).with_name("memsc")
@@ -87,9 +86,10 @@ def test_calls_really_were_forwarded(folder: Path, transport: str, service: str)
     how = ["-q", "--stats", "--transport", transport, "--service", service]
     found = run(*how, "--", *command, cwd=folder)
     assert found.returncode == 0
-    counts = {line.split()[0]: line.split()[1] for line in found.stderr.decode().splitlines()[2:]}
-    assert int(counts["read"]) >= 101
-    assert int(counts["write"]) >= 101
+    rows = [line.split() for line in found.stderr.decode().splitlines()]
+    counts = {row[0]: row[1:] for row in rows if len(row) == 4}
+    assert int(counts["read"][0]) >= 101
+    assert int(counts["write"][0]) >= 101
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -248,33 +248,6 @@ def test_a_static_program_is_refused_and_runs_directly(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert b"linked statically" in refused.stderr
     assert run("-q", "--transport", "direct", "--", str(program)).returncode == 3
-
-
-def test_statistics_of_several_programs_are_summed_up() -> None:
-    done = run("-q", "--stats", "--transport", "ipi", "--", "sh", "-c", "ls / >&2; ls / >&2; true")
-    text = done.stderr.decode()
-    assert "ls ×2" in text
-    assert "total" in text
-    assert max(map(len, text.splitlines())) <= 80
-
-
-def test_statistics_of_a_killed_program_are_not_invented() -> None:
-    done = run("-q", "--stats", "--", "sh", "-c", "kill -KILL $$")
-    assert b"no statistics" in done.stderr
-
-
-def test_statistics_pass_over_what_is_none(tmp_path: Path) -> None:
-    file = tmp_path / "stats"
-    assert next(iter(table(read(file)))).startswith("no statistics")
-    good = (
-        '{"pid": 1, "program": "x", "end": "exit", "sites": {}, "unpatched": {},'
-        ' "forwarded": {"read": 2}, "local": {"futex": 1}, "missed": {"vfork": 1}}'
-    )
-    bad = ["", "{", "7", "null", "{}", '{"sites": 1}', good.replace("2", '"a"'), "\udcff"]
-    file.write_text("\n".join([good, *bad, good]), errors="surrogateescape")
-    tally = read(file)
-    assert tally.programs == ["x", "x"]
-    assert tally.rows() == [("read", 4, 0), ("futex", 0, 2)]
 
 
 def test_nothing_is_left_behind() -> None:

@@ -110,9 +110,10 @@ MEMSC_API uint64_t memsc_clock_cycles(void);
 MEMSC_API void memsc_clock_probe(uint64_t hits);
 
 /* Name of a system call, NULL if this build does not know the number; why it is executed by the
- * caller, NULL if it is forwarded. */
+ * caller, NULL if it is forwarded; why it is so with some arguments, NULL if with none. */
 MEMSC_API const char *memsc_name_of(long number);
 MEMSC_API const char *memsc_reason_of(long number);
+MEMSC_API const char *memsc_exception_of(long number);
 
 /* Version of the library, as in pyproject.toml. */
 MEMSC_API const char *memsc_version(void);

@@ -21,6 +21,7 @@
 #include "joining.h"
 #include "local.h"
 #include "lost_signals.h"
+#include "stats.h"
 #include "stub.h"
 #include "thread_self.h"
 
@@ -33,9 +34,16 @@ static const struct memsc_answer run_here = {0, 0};
 
 static struct memsc_answer unforwarded(long number, enum memsc_unforwarded reason)
 {
-    if (memsc_class(number) != MEMSC_LOCAL)
-        atomic_fetch_add_explicit(&memsc_layer.unforwarded[reason], 1, memory_order_relaxed);
+    if (memsc_class(number) == MEMSC_LOCAL)
+        memsc_stats_local(number);
+    else
+        memsc_stats_missed(number, reason);
     return run_here;
+}
+
+static bool ends_program(long number)
+{
+    return number == SYS_exit_group || number == SYS_execve || number == SYS_execveat;
 }
 
 static bool has_page_now(void)
@@ -110,9 +118,11 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         return unforwarded(number, MEMSC_IN_VFORK);
     }
     if (__builtin_expect(thread->never != 0, 0)) {
-        if (number == SYS_rt_sigaction && thread->never != 1 + MEMSC_SHARED_THREAD)
-            return local(number, args);
-        return unforwarded(number, (enum memsc_unforwarded)(thread->never - 1));
+        struct memsc_answer answer =
+            unforwarded(number, (enum memsc_unforwarded)(thread->never - 1));
+        bool shared = thread->never == 1 + MEMSC_SHARED_THREAD;
+        bool concerns_us = shared ? ends_program(number) : memsc_class(number) == MEMSC_LOCAL;
+        return concerns_us ? local(number, args) : answer;
     }
     if (__builtin_expect(memsc_has_page() && memsc_under_way, 0)) {
         if (!has_jumped_out(args)) {
@@ -122,16 +132,23 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         memsc_abandon(memsc_self);
     }
     if (__builtin_expect(!memsc_has_page(), 0)) {
-        if (memsc_class(number) == MEMSC_LOCAL)
+        if (memsc_class(number) == MEMSC_LOCAL) {
+            memsc_stats_local(number);
             return local(number, args);
+        }
         if (!has_page_now())
             return unforwarded(number, MEMSC_NO_SERVICE);
     }
     long result;
-    if (memsc_forward(number, args, &result) == MEMSC_FORWARDED)
+    switch (memsc_forward(number, args, &result)) {
+    case MEMSC_FORWARDED:
         return after(number, args, result);
-    memsc_count_local(number);
-    return local(number, args);
+    case MEMSC_NO_ROOM:
+        return unforwarded(number, MEMSC_NO_ENTRY);
+    default:
+        memsc_count_local(number);
+        return local(number, args);
+    }
 }
 
 /* memsc_call, for memsc-work. */

@@ -5,10 +5,6 @@
 #ifndef MEMSC_LAYER_DISPATCH_H
 #define MEMSC_LAYER_DISPATCH_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "../include/memsc.h"
 
 /* Why a call that could be forwarded was not. */
@@ -18,12 +14,12 @@ enum memsc_unforwarded {
     MEMSC_SHARED_THREAD,  /* a thread's that shares its thread-local storage with another task */
     MEMSC_THREAD_CHANGED, /* of a thread that left the process's credentials, files or name spaces */
     MEMSC_NO_SERVICE,     /* the service could not be started, or no page was free */
+    MEMSC_NO_ENTRY,       /* all entries of the thread's page are in flight */
     MEMSC_UNFORWARDED_REASONS,
 };
 
 struct memsc_layer {
     struct memsc_options options;
-    _Atomic uint64_t unforwarded[MEMSC_UNFORWARDED_REASONS];
 };
 
 extern struct memsc_layer memsc_layer;

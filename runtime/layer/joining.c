@@ -11,6 +11,7 @@
 #include "../src/wait.h"
 #include "dispatch.h"
 #include "local.h"
+#include "stats.h"
 
 /* The C library's own word for whether the process has threads; glibc has it since 2.32. */
 extern char __libc_single_threaded __attribute__((weak));
@@ -59,5 +60,11 @@ bool memsc_leave_and_stop(void)
     if (!memsc_running())
         return true;
     bool alone = &__libc_single_threaded && __libc_single_threaded;
-    return alone && memsc_process_stop() == 0;
+    if (!alone)
+        return false;
+    memsc_stats_keep(1);
+    bool stopped = memsc_process_stop() == 0;
+    if (!stopped)
+        memsc_stats_keep(-1);
+    return stopped;
 }

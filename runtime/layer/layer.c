@@ -32,8 +32,10 @@ __attribute__((constructor)) static void load(void)
     extern char __libc_single_threaded __attribute__((weak));
     if (!is_asked_for() || (&__libc_single_threaded && !__libc_single_threaded))
         return;
-    memsc_stats_open(getenv("MEMSC_STATS"));
     uint32_t count = memsc_objects(objects);
+    if (!count) /* another C library's program */
+        return;
+    memsc_stats_open(getenv("MEMSC_STATS"));
     for (uint32_t i = 0; i < count; i++) {
         struct memsc_site *first = &sites[firsts[i]];
         uint32_t found = memsc_plan(&objects[i], first, MEMSC_MAX_SITES - firsts[i]);
@@ -45,4 +47,5 @@ __attribute__((constructor)) static void load(void)
     for (uint32_t i = 0; i < count; i++)
         memsc_patch_sites(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
     memsc_handlers_start();
+    memsc_stats_start();
 }

@@ -4,6 +4,8 @@
 #include <asm/signal.h>
 #include <errno.h>
 #include <linux/fcntl.h>
+#include <linux/mman.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
@@ -11,20 +13,25 @@
 #include "../src/process.h"
 #include "../src/table.h"
 #include "../src/text.h"
-#include "dispatch.h"
+
+/* What is to be added to the counts of the region's slots: of calls that had no slot and of regions that
+ * ended, less what was written already. A forked child finds zeros, as it finds no region. */
+struct counts {
+    _Atomic uint64_t forwarded[MEMSC_NUMBERS], local[MEMSC_NUMBERS];
+    _Atomic uint64_t missed[MEMSC_UNFORWARDED_REASONS][MEMSC_NUMBERS];
+    uint32_t kinds[MEMSC_SITE_BEFORE + 1], unpatched[MEMSC_MISSED_REASONS];
+};
 
 static const char *where;
-static uint32_t kinds[MEMSC_SITE_BEFORE + 1], unpatched[MEMSC_MISSED_REASONS];
-static uint64_t forwarded[MEMSC_NUMBERS], local[MEMSC_NUMBERS];
-
-/* Counts reported already, as the pages' own never go back. */
-static uint64_t forwarded_before[MEMSC_NUMBERS], local_before[MEMSC_NUMBERS];
-static uint32_t reported_pid;
+static struct counts *counts; /* NULL: nobody asks */
 
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
 static const char *const unpatched_names[] = {"undecoded", "no room", "jump", "no stub"};
-static const char *const missed_names[] = {"handler", "vfork", "shared thread", "thread changed",
-                                           "no service"};
+static const char *const missed_names[] = {
+    "signal handler on top of another call",  "vfork child, in its parent's memory",
+    "thread shares its thread-local storage", "thread has credentials or files of its own",
+    "no service to be had, or no free page",  "all entries of the thread were in flight",
+};
 
 struct line {
     char *at, *end;
@@ -38,10 +45,17 @@ static void put(struct line *line, const char *text)
 
 static void open_group(struct line *line, const char *name)
 {
-    put(line, ", \"");
+    put(line, line->separator);
+    put(line, "\"");
     put(line, name);
     put(line, "\": {");
     line->separator = "";
+}
+
+static void close_group(struct line *line)
+{
+    put(line, "}");
+    line->separator = ", ";
 }
 
 static void put_count(struct line *line, const char *name, uint64_t count)
@@ -56,22 +70,52 @@ static void put_count(struct line *line, const char *name, uint64_t count)
     line->separator = ", ";
 }
 
-static void put_numbers(struct line *line, const char *group, const uint64_t *counts)
+/* What was counted since the last line. */
+static uint64_t take(_Atomic uint64_t *kept, uint64_t in_slots)
+{
+    uint64_t count = atomic_load_explicit(kept, memory_order_relaxed) + in_slots;
+    atomic_fetch_sub_explicit(kept, count, memory_order_relaxed);
+    return count;
+}
+
+/* sum: of the slots; NULL if they do not count these. */
+static void put_numbers(struct line *line, const char *group, _Atomic uint64_t *kept,
+                        uint64_t (*sum)(uint32_t number))
 {
     open_group(line, group);
     for (uint32_t i = 0; i < MEMSC_NUMBERS; i++) {
         const char *name = memsc_call_name(i);
-        put_count(line, name ? name : "unknown", counts[i]);
+        put_count(line, name ? name : "unknown", take(&kept[i], sum ? sum(i) : 0));
     }
-    put(line, "}");
+    close_group(line);
 }
 
-static uint32_t put_pid(struct line *line)
+static bool is_any(_Atomic uint64_t *numbers)
 {
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    for (uint32_t i = 0; i < MEMSC_NUMBERS; i++)
+        if (atomic_load_explicit(&numbers[i], memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void put_sites(struct line *line)
+{
+    open_group(line, "sites");
+    for (uint32_t i = 1; i <= MEMSC_SITE_BEFORE; i++)
+        put_count(line, kind_names[i], counts->kinds[i]);
+    close_group(line);
+    open_group(line, "unpatched");
+    for (uint32_t i = 0; i < MEMSC_MISSED_REASONS; i++)
+        put_count(line, unpatched_names[i], counts->unpatched[i]);
+    close_group(line);
+}
+
+static void open_line(struct line *line)
+{
     put(line, "{\"pid\": ");
-    line->at = memsc_put_number(line->at, line->end, pid);
-    return pid;
+    line->at =
+        memsc_put_number(line->at, line->end, (uint64_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0));
+    line->separator = ", ";
 }
 
 /* What JSON would want escaped is rare in a name, and replaced. */
@@ -84,41 +128,88 @@ static void put_quoted(struct line *line, const char *text)
             *at = '_';
 }
 
+static void put_word(struct line *line, const char *name, const char *value)
+{
+    put(line, line->separator);
+    put(line, "\"");
+    put(line, name);
+    put(line, "\": \"");
+    put_quoted(line, value);
+    put(line, "\"");
+}
+
 void memsc_stats_open(const char *path)
 {
-    where = path && *path ? path : NULL;
+    if (!path || !*path)
+        return;
+    long address = MEMSC_SYS(SYS_mmap, 0, sizeof *counts, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address < 0 && address > -4096)
+        return;
+    if (MEMSC_SYS(SYS_madvise, address, sizeof *counts, MADV_WIPEONFORK, 0, 0, 0) != 0) {
+        MEMSC_SYS(SYS_munmap, address, sizeof *counts, 0, 0, 0, 0);
+        return;
+    }
+    where = path;
+    counts = (struct counts *)address;
 }
 
 void memsc_stats_sites(const struct memsc_site *sites, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; counts && i < count; i++)
         if (sites[i].kind == MEMSC_SITE_MISSED)
-            unpatched[sites[i].missed]++;
+            counts->unpatched[sites[i].missed]++;
         else
-            kinds[sites[i].kind]++;
+            counts->kinds[sites[i].kind]++;
 }
 
-static void collect(uint32_t pid)
+void memsc_stats_local(long number)
 {
-    for (uint32_t n = 0; n < MEMSC_NUMBERS; n++) {
-        if (reported_pid != pid) /* a forked child counts from 0 */
-            forwarded_before[n] = local_before[n] = 0;
-        forwarded[n] = local[n] = 0;
-    }
-    if (!memsc_running() || memsc_process->region->pid != pid)
-        return;
+    if (counts)
+        atomic_fetch_add_explicit(&counts->local[memsc_count_index(number)], 1,
+                                  memory_order_relaxed);
+}
+
+void memsc_stats_missed(long number, enum memsc_unforwarded reason)
+{
+    if (counts)
+        atomic_fetch_add_explicit(&counts->missed[reason][memsc_count_index(number)], 1,
+                                  memory_order_relaxed);
+}
+
+static bool has_region(void)
+{
+    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    return memsc_running() && memsc_process->region->pid == pid;
+}
+
+static uint64_t forwarded_in_slots(uint32_t number)
+{
+    uint64_t sum = 0;
     uint32_t used = atomic_load(&memsc_process->region->slots_used);
     for (uint32_t i = 0; i < used; i++)
-        for (uint32_t n = 0; n < MEMSC_NUMBERS; n++) {
-            forwarded[n] += memsc_process->slots[i].forwarded[n];
-            local[n] += memsc_process->slots[i].local[n];
-        }
-    for (uint32_t n = 0; n < MEMSC_NUMBERS; n++) {
-        uint64_t f = forwarded[n], l = local[n];
-        forwarded[n] -= forwarded_before[n];
-        local[n] -= local_before[n];
-        forwarded_before[n] = f;
-        local_before[n] = l;
+        sum += memsc_process->slots[i].forwarded[number];
+    return sum;
+}
+
+static uint64_t local_in_slots(uint32_t number)
+{
+    uint64_t sum = 0;
+    uint32_t used = atomic_load(&memsc_process->region->slots_used);
+    for (uint32_t i = 0; i < used; i++)
+        sum += memsc_process->slots[i].local[number];
+    return sum;
+}
+
+void memsc_stats_keep(int64_t times)
+{
+    if (!counts || !has_region())
+        return;
+    for (uint32_t i = 0; i < MEMSC_NUMBERS; i++) {
+        atomic_fetch_add_explicit(&counts->forwarded[i], forwarded_in_slots(i) * (uint64_t)times,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&counts->local[i], local_in_slots(i) * (uint64_t)times,
+                                  memory_order_relaxed);
     }
 }
 
@@ -143,37 +234,40 @@ static void write_out(const char *text, size_t size)
         MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
 }
 
-void memsc_stats_write(const char *end)
+void memsc_stats_start(void)
 {
-    static char text[32 * 1024];
+    char text[128], program[64];
     if (!where)
         return;
-    char program[64];
     struct line line = {text, text + sizeof text, ""};
-    uint32_t pid = put_pid(&line);
-    collect(pid);
+    open_line(&line);
     memsc_program_name(program, sizeof program);
-    put(&line, ", \"program\": \"");
-    put_quoted(&line, program);
-    put(&line, "\", \"end\": \"");
-    put(&line, end);
-    put(&line, "\"");
-    open_group(&line, "sites");
-    for (uint32_t i = 1; i <= MEMSC_SITE_BEFORE; i++)
-        put_count(&line, kind_names[i], kinds[i]);
-    put(&line, "}");
-    open_group(&line, "unpatched");
-    for (uint32_t i = 0; i < MEMSC_MISSED_REASONS; i++)
-        put_count(&line, unpatched_names[i], unpatched[i]);
-    put(&line, "}");
-    put_numbers(&line, "forwarded", forwarded);
-    put_numbers(&line, "local", local);
+    put_word(&line, "starts", program);
+    put(&line, "}\n");
+    write_out(text, (size_t)(line.at - text));
+}
+
+void memsc_stats_write(const char *end)
+{
+    static char text[64 * 1024];
+    char program[64];
+    /* A task that shares the memory but is a process of its own has counted nothing. */
+    if (!where || (memsc_running() && !has_region()))
+        return;
+    struct line line = {text, text + sizeof text, ""};
+    open_line(&line);
+    memsc_program_name(program, sizeof program);
+    put_word(&line, "program", program);
+    put_word(&line, "end", end);
+    put_sites(&line);
+    bool slots = has_region();
+    put_numbers(&line, "forwarded", counts->forwarded, slots ? forwarded_in_slots : NULL);
+    put_numbers(&line, "local", counts->local, slots ? local_in_slots : NULL);
     open_group(&line, "missed");
     for (uint32_t i = 0; i < MEMSC_UNFORWARDED_REASONS; i++)
-        put_count(&line, missed_names[i],
-                  atomic_exchange_explicit(&memsc_layer.unforwarded[i], 0, memory_order_relaxed));
+        if (is_any(counts->missed[i]))
+            put_numbers(&line, missed_names[i], counts->missed[i], NULL);
     put(&line, "}}\n");
-    reported_pid = pid;
     write_out(text, (size_t)(line.at - text));
 }
 
@@ -184,10 +278,9 @@ void memsc_stats_execute(const char *path)
     if (!where)
         return;
     struct line line = {text, text + LONGEST, ""};
-    put_pid(&line);
-    put(&line, ", \"executes\": \"");
-    put_quoted(&line, path);
+    open_line(&line);
+    put_word(&line, "executes", path);
     line.end = text + sizeof text; /* a path that is too long is cut */
-    put(&line, "\"}\n");
+    put(&line, "}\n");
     write_out(text, (size_t)(line.at - text));
 }

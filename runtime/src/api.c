@@ -89,6 +89,11 @@ const char *memsc_reason_of(long number)
     return memsc_local_reason(number);
 }
 
+const char *memsc_exception_of(long number)
+{
+    return memsc_exception(number);
+}
+
 const char *memsc_version(void)
 {
     return MEMSC_VERSION;

@@ -160,7 +160,7 @@ enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *re
     atomic_signal_fence(memory_order_seq_cst);
     memsc_under_way = NULL;
     atomic_signal_fence(memory_order_seq_cst);
-    return error < 0 ? MEMSC_NOT_FORWARDED : MEMSC_FORWARDED;
+    return error < 0 ? MEMSC_NO_ROOM : MEMSC_FORWARDED;
 }
 
 void memsc_count_local(long number)

@@ -11,11 +11,6 @@
 #include "usdt.h"
 #include "wait.h"
 
-static inline uint32_t memsc_count_index(long number)
-{
-    return number >= 0 && number < MEMSC_NUMBERS ? (uint32_t)number : MEMSC_NUMBERS - 1;
-}
-
 /* Records a call that was made, unless that has been done. */
 static inline void memsc_record_directly(struct memsc_self *self, struct memsc_wait *wait)
 {

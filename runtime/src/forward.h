@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 enum memsc_forwarded {
-    /* The caller must execute it itself: it is local, the thread has no page or it is full, or a
-     * signal handler has interrupted the runtime. */
+    /* The caller must execute it itself: it is local, or a signal handler has interrupted the runtime. */
     MEMSC_NOT_FORWARDED = 0,
+    MEMSC_NO_ROOM,   /* likewise: the thread has no page, or it is full */
     MEMSC_FORWARDED, /* *result is the kernel's value or -errno */
 };
 

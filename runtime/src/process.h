@@ -116,6 +116,12 @@ extern struct memsc_process *memsc_process;
 /* The calling thread's, NULL or with slot NULL when it is not registered. */
 extern _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
 
+/* Where a slot counts a system call. */
+static inline uint32_t memsc_count_index(long number)
+{
+    return number >= 0 && number < MEMSC_NUMBERS ? (uint32_t)number : MEMSC_NUMBERS - 1;
+}
+
 static inline bool memsc_running(void)
 {
     /* Acquire: pairs with the release of a thread that makes it just now. */

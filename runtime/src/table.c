@@ -5,24 +5,28 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
-static const char THREAD[] = "creates, ends or replaces the calling thread";
+static const char THREAD[] = "creates, ends or replaces the caller";
 static const char SIGNAL[] = "signal state of the calling thread";
 static const char SELF[] = "names or changes the calling thread";
 static const char SCHED[] = "scheduling of the calling thread";
-static const char CRED[] = "credentials belong to a thread; the C library spreads them itself";
+static const char CRED[] = "credentials, which are each thread's own";
 static const char FUTEX[] = "waits in the calling thread's place";
 static const char TRACE[] = "the kernel ties it to the calling thread";
 static const char ADMIN[] = "administrative and rare";
+static const char MASK[] = "waits with the thread's signal mask";
+static const char CLOCK[] = "clock or usage of the calling thread";
+static const char CHILDREN[] = "waits for the thread's own children";
 static const char UNKNOWN[] = "not in memsc's table";
 
-#define FORWARD(name, class_, effect_) [SYS_##name] = {class_, effect_, false, NULL},
-#define DEPENDS(name, class_, effect_) [SYS_##name] = {class_, effect_, true, NULL},
+#define FORWARD(name, class_, effect_) [SYS_##name] = {class_, effect_, false, NULL, NULL},
+#define DEPENDS(name, class_, effect_) [SYS_##name] = {class_, effect_, true, NULL, NULL},
+#define UNLESS(name, class_, why) [SYS_##name] = {class_, MEMSC_FD_NONE, true, NULL, why},
 #define FAST(name) FORWARD(name, MEMSC_FAST, MEMSC_FD_NONE)
 #define PLAIN(name) FORWARD(name, MEMSC_PLAIN, MEMSC_FD_NONE)
 #define OPENS(name) FORWARD(name, MEMSC_PLAIN, MEMSC_FD_RESULT)
 #define BY_FD(name) DEPENDS(name, MEMSC_FD, MEMSC_FD_NONE)
 #define POOL(name) DEPENDS(name, MEMSC_POOL, MEMSC_FD_NONE)
-#define LOCAL(name, why) [SYS_##name] = {MEMSC_LOCAL, MEMSC_FD_NONE, false, why},
+#define LOCAL(name, why) [SYS_##name] = {MEMSC_LOCAL, MEMSC_FD_NONE, false, why, NULL},
 
 /* clang-format off */
 const struct memsc_row memsc_table[MEMSC_KNOWN] = {
@@ -30,9 +34,8 @@ const struct memsc_row memsc_table[MEMSC_KNOWN] = {
     FAST(getsid) FAST(getresuid) FAST(getresgid) FAST(getgroups) FAST(times) FAST(uname)
     FAST(sysinfo) FAST(gettimeofday) FAST(lseek) FAST(umask)
     FAST(getrlimit) FAST(timerfd_gettime) FAST(getitimer)
-    DEPENDS(clock_gettime, MEMSC_FAST, MEMSC_FD_NONE)
-    DEPENDS(clock_getres, MEMSC_FAST, MEMSC_FD_NONE)
-    DEPENDS(getrusage, MEMSC_FAST, MEMSC_FD_NONE)
+    UNLESS(clock_gettime, MEMSC_FAST, CLOCK) UNLESS(clock_getres, MEMSC_FAST, CLOCK)
+    UNLESS(getrusage, MEMSC_FAST, CLOCK)
 
     PLAIN(prlimit64) PLAIN(setrlimit) PLAIN(fstat) PLAIN(newfstatat) PLAIN(statx) PLAIN(faccessat)
     PLAIN(faccessat2) PLAIN(readlinkat) PLAIN(getcwd) PLAIN(chdir) PLAIN(fchdir) PLAIN(mkdirat)
@@ -66,8 +69,10 @@ const struct memsc_row memsc_table[MEMSC_KNOWN] = {
     BY_FD(preadv) BY_FD(pwritev) BY_FD(preadv2) BY_FD(pwritev2) BY_FD(ioctl) BY_FD(sendfile)
 
     POOL(flock) POOL(splice) POOL(tee) POOL(vmsplice) POOL(connect) POOL(sendto) POOL(recvfrom)
-    POOL(sendmsg) POOL(sendmmsg) POOL(recvmmsg) POOL(ppoll) POOL(pselect6) POOL(epoll_pwait)
-    POOL(nanosleep) POOL(clock_nanosleep) POOL(wait4) POOL(waitid) POOL(semop) POOL(semtimedop)
+    POOL(sendmsg) POOL(sendmmsg) POOL(recvmmsg) UNLESS(ppoll, MEMSC_POOL, MASK)
+    UNLESS(pselect6, MEMSC_POOL, MASK) UNLESS(epoll_pwait, MEMSC_POOL, MASK)
+    UNLESS(wait4, MEMSC_POOL, CHILDREN) UNLESS(waitid, MEMSC_POOL, CHILDREN)
+    POOL(nanosleep) POOL(clock_nanosleep) POOL(semop) POOL(semtimedop)
     POOL(msgsnd) POOL(msgrcv) POOL(mq_timedsend) POOL(mq_timedreceive)
     DEPENDS(recvmsg, MEMSC_POOL, MEMSC_FD_ALL)
     DEPENDS(accept, MEMSC_POOL, MEMSC_FD_RESULT)
@@ -131,12 +136,17 @@ static const char *const names[MEMSC_KNOWN] = {
 };
 /* clang-format on */
 
-const struct memsc_row memsc_unknown = {MEMSC_LOCAL, MEMSC_FD_NONE, false, UNKNOWN};
+const struct memsc_row memsc_unknown = {MEMSC_LOCAL, MEMSC_FD_NONE, false, UNKNOWN, NULL};
 
 const char *memsc_local_reason(long number)
 {
     const struct memsc_row *row = memsc_row_of(number);
     return row->class == MEMSC_LOCAL && !row->reason ? UNKNOWN : row->reason;
+}
+
+const char *memsc_exception(long number)
+{
+    return memsc_row_of(number)->unless;
 }
 
 const char *memsc_call_name(long number)

@@ -33,6 +33,8 @@ struct memsc_row {
     uint8_t effect;     /* enum memsc_fd_effect */
     bool conditional;   /* its arguments may decide otherwise: ask memsc_class_of */
     const char *reason; /* why it is local; NULL: forwarded, or not in the table */
+    const char
+        *unless; /* forwarded, unless its arguments make it local: why; NULL: they never do */
 };
 
 extern const struct memsc_row memsc_table[MEMSC_KNOWN];
@@ -62,6 +64,9 @@ enum memsc_class memsc_class_of(long number, const uint64_t args[6],
 
 /* Why the number stays on the caller; NULL if it is forwarded. */
 const char *memsc_local_reason(long number);
+
+/* Why some of a number that is forwarded stay on the caller, by their arguments; NULL if none does. */
+const char *memsc_exception(long number);
 
 /* Name of a system call, NULL if this build does not know the number. */
 const char *memsc_call_name(long number);

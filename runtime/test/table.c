@@ -19,6 +19,18 @@ int main(void)
         bool local = memsc_class(number) == MEMSC_LOCAL;
         CHECK_EQUAL(memsc_local_reason(number) != NULL, local);
     }
+    /* Every number of which some calls stay says why, and no other. */
+    for (long number = 0; number < MEMSC_KNOWN; number++) {
+        bool stays = false;
+        for (int i = 0; i < 6; i++) {
+            uint64_t args[6] = {0, 0, 0, 0, 0, 0}, all[6] = {1, 1, 1, 1, 1, 1};
+            args[i] = all[i] = ~0ull;
+            stays |= memsc_class_of(number, args, blocks) == MEMSC_LOCAL;
+            stays |= memsc_class_of(number, all, blocks) == MEMSC_LOCAL;
+        }
+        bool local = memsc_class(number) == MEMSC_LOCAL;
+        CHECK_EQUAL(memsc_exception(number) != NULL, stays && !local);
+    }
     CHECK_EQUAL(memsc_class(-1), MEMSC_LOCAL);
     CHECK_EQUAL(memsc_class(1L << 40), MEMSC_LOCAL);
     CHECK_EQUAL(memsc_class(SYS_clone), MEMSC_LOCAL);
