@@ -144,7 +144,7 @@ class Agreement:
 
     def _sleeps(self, arm: str) -> bool:
         side = self.folder.session.arms[arm]
-        return side.transport == "ipi" or side.service == "scanner"
+        return side.transport in ("ipi", "adaptive") or side.service == "scanner"
 
     def _events(self) -> pd.DataFrame:
         table = f"{EVENTS}/{PROBE}"

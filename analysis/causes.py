@@ -350,7 +350,8 @@ class _Attribution:
     def _polls(self) -> NDArray[np.bool_]:
         """Calls of which both sides waited by looking, from beginning to end."""
         arms = self._trace.session.arms
-        polling = {n for n, a in arms.items() if a.transport == "memsc" and a.service == "inline"}
+        inline = {name: arm for name, arm in arms.items() if arm.service == "inline"}
+        polling = {n for n, arm in inline.items() if arm.transport in ("memsc", "adaptive")}
         slept = (self._all_flags & (FLAGS["slept"] | FLAGS["woke"])) > 0
         both = np.array([arm in polling for arm in self._frame["arm"]], np.bool_)
         return both & ~self._async & ~slept

@@ -31,6 +31,7 @@ ON_COLOUR = "#101010"
 ARM_COLOURS = {
     "direct": "#6E6E6E",
     "ipi": "#D55E00",
+    "adaptive": "#E69F00",
     "memsc": "#0072B2",
     "memsc-scanner": "#56B4E9",
     "uring": "#CC79A7",
@@ -44,8 +45,22 @@ STEP_COLOURS = {
     "run": "#0072B2",
     "pick": "#332288",
 }
-ARM_MARKERS = {"direct": "s", "ipi": "v", "memsc": "o", "memsc-scanner": "^", "uring": "D"}
-ARM_LINES = {"direct": ":", "ipi": "--", "memsc": "-", "memsc-scanner": "-.", "uring": (0, (3, 1))}
+ARM_MARKERS = {
+    "direct": "s",
+    "ipi": "v",
+    "adaptive": "P",
+    "memsc": "o",
+    "memsc-scanner": "^",
+    "uring": "D",
+}
+ARM_LINES = {
+    "direct": ":",
+    "ipi": "--",
+    "adaptive": (0, (5, 1)),
+    "memsc": "-",
+    "memsc-scanner": "-.",
+    "uring": (0, (3, 1)),
+}
 FORMATS = (".svg", ".png", ".pdf")
 
 _RC: dict[Any, Any] = {

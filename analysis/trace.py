@@ -29,7 +29,7 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
 T = TypeVar("T")
-ORDER = ("direct", "ipi", "memsc", "memsc-scanner", "uring")
+ORDER = ("direct", "ipi", "adaptive", "memsc", "memsc-scanner", "uring")
 """Arms as they are shown: the reference, the baseline, then ours."""
 
 

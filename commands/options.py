@@ -100,7 +100,9 @@ def command_of(args: argparse.Namespace, name: str) -> list[str]:
 def add_patience(parser: argparse.ArgumentParser) -> None:
     """Declare how long service and callers poll before they sleep."""
     parser.add_argument(
-        "--idle", metavar="US", help="microseconds until the service sleeps (1000), or never"
+        "--idle",
+        metavar="US",
+        help="microseconds until the service sleeps (1000; adaptive: 50), or never",
     )
     parser.add_argument(
         "--spin", action="store_true", help="service and callers poll and never sleep"
@@ -115,16 +117,18 @@ def patient(args: argparse.Namespace, template: Launch) -> Launch:
     """
     if args.spin and args.idle is not None:
         raise MemscError("--spin --idle", "--spin never sleeps", "give one of them", USAGE)
+    from memsc.runtime.launch import NEVER
+
     if args.spin:
-        return replace(template, idle_us=None, spin_us=None)
+        return replace(template, idle_us=NEVER, spin_us=NEVER)
     return template if args.idle is None else replace(template, idle_us=_idle(args.idle))
 
 
-def _idle(text: str) -> int | None:
+def _idle(text: str) -> int | str:
     from memsc.runtime.launch import LONGEST_US, NEVER
 
     if text == NEVER:
-        return None
+        return text
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LONGEST_US):
         why = f"it is no number of microseconds up to {LONGEST_US}"
         raise MemscError(f"--idle {text}", why, f"write it like 1000, or {NEVER}", USAGE)

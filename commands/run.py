@@ -37,7 +37,10 @@ class Command:
         """Declare the arguments."""
         parser.usage = "%(prog)s [OPTION …] [--] PROGRAM [ARGUMENT …]"
         parser.add_argument(
-            "--transport", default="memsc", metavar="T", help="direct, ipi, memsc (default)"
+            "--transport",
+            default="memsc",
+            metavar="T",
+            help="direct, ipi, adaptive, memsc (default)",
         )
         parser.add_argument(
             "--service", default="inline", metavar="MODE", help="inline (default), scanner"

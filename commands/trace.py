@@ -50,7 +50,10 @@ class Command:
         parser.add_argument("-o", "--output", required=True, metavar="DIR", help="trace folder")
         parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
         parser.add_argument(
-            "--transport", default="memsc", metavar="T,…", help="direct, ipi, memsc (default)"
+            "--transport",
+            default="memsc",
+            metavar="T,…",
+            help="direct, ipi, adaptive, memsc (default)",
         )
         parser.add_argument(
             "--service", default="inline", metavar="MODE,…", help="inline (default), scanner"

@@ -15,9 +15,10 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import LAUNCH, LAYER, REINSTALL
 from memsc.runtime.topology import format_cpus
 
-TRANSPORTS = ("direct", "ipi", "memsc")
+TRANSPORTS = ("direct", "ipi", "memsc", "adaptive")
 MODES = ("inline", "scanner")
 NEVER = "never"
+"""A time that does not end."""
 LONGEST_US = (1 << 32) - 2  # the library's 32 bits, less the value for never
 
 
@@ -30,8 +31,8 @@ class Launch:
         service: one of MODES.
         app_cpus: where the program's threads run; empty leaves them where they are.
         service_cpus: where the service runs; empty for `direct`.
-        idle_us: the service parks after so long without a call; None for never.
-        spin_us: a caller sleeps after polling so long; None for never.
+        idle_us: the service parks after so long without a call, or NEVER; None: the library's own.
+        spin_us: a caller sleeps after polling so long, likewise.
         directory: folder for region files; None makes regions anonymous.
         recording: record calls from the start.
         ring_records: records per call ring.
@@ -47,8 +48,8 @@ class Launch:
     service: str = "inline"
     app_cpus: tuple[int, ...] = ()
     service_cpus: tuple[int, ...] = ()
-    idle_us: int | None = 1000
-    spin_us: int | None = 200
+    idle_us: int | str | None = None
+    spin_us: int | str | None = None
     directory: Path | None = None
     recording: bool = False
     ring_records: int = 1 << 17
@@ -76,14 +77,16 @@ class Launch:
         variables = {
             "MEMSC_TRANSPORT": self.transport,
             "MEMSC_SERVICE": self.service,
-            "MEMSC_IDLE_US": NEVER if self.idle_us is None else str(self.idle_us),
-            "MEMSC_SPIN_US": NEVER if self.spin_us is None else str(self.spin_us),
             "MEMSC_RECORD": str(int(self.recording)),
             "MEMSC_RING": str(self.ring_records),
             "MEMSC_RING_POLICY": self.ring_policy,
             "MEMSC_KEEP": str(int(self.keep)),
             "MEMSC_PROBE_EVERY": str(self.probe_every),
         }
+        if self.idle_us is not None:
+            variables["MEMSC_IDLE_US"] = str(self.idle_us)
+        if self.spin_us is not None:
+            variables["MEMSC_SPIN_US"] = str(self.spin_us)
         if self.service_cpus:
             variables["MEMSC_SERVICE_CPUS"] = format_cpus(self.service_cpus)
         if self.directory is not None:

@@ -20,7 +20,7 @@ from elftools.elf.elffile import ELFFile
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LIBRARY, REINSTALL
 
-VERSION = 4  # MEMSC_LAYOUT_VERSION that this Python knows how to read
+VERSION = 5  # MEMSC_LAYOUT_VERSION that this Python knows how to read
 MAGIC = 0x3130637333656D6D
 
 

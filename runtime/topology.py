@@ -18,7 +18,9 @@ SYSFS = Path("/sys/devices/system")
 CPU_LIMIT = 8192  # the largest CONFIG_NR_CPUS there is
 NEAREST = (0, 0, 0)  # see _distance
 MOST_SERVICES = 16  # MEMSC_MAX_SERVICES
-SPINNING = frozenset({"memsc"})  # transports whose two sides poll, and so need a CPU each
+SPINNING = frozenset(
+    {"memsc", "adaptive"}
+)  # transports whose two sides poll, and so need a CPU each
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def place(
 
     Args:
         topology: the machine.
-        transport: `direct`, `ipi`, `memsc` or `uring`.
+        transport: `direct`, `ipi`, `memsc`, `adaptive` or `uring`.
         app_cpus: the user's choice of --app-cpus, or None.
         service_cpus: the user's choice of --service-cpus, or None; for `direct` it is checked
             and then unused.

@@ -15,7 +15,15 @@ import pytest
 
 from memsc.runtime import topology
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.runtime.launch import Launch, Target, clean_environment, parse_arm, running_on
+from memsc.runtime.launch import (
+    NEVER,
+    TRANSPORTS,
+    Launch,
+    Target,
+    clean_environment,
+    parse_arm,
+    running_on,
+)
 from memsc.runtime.library import LAYER
 
 DESIGN = Path(__file__).parent.parent / "docs" / "design.md"
@@ -27,7 +35,7 @@ EVERYTHING = Launch(
     service="scanner",
     app_cpus=PLACED.app_cpus,
     service_cpus=PLACED.service_cpus,
-    idle_us=None,
+    idle_us=NEVER,
     spin_us=7,
     directory=Path("/nonexistent"),
     recording=True,
@@ -75,10 +83,11 @@ def test_defaults_are_those_of_the_design() -> None:
 def test_arms_have_their_names() -> None:
     names = {
         (transport, service): parse_arm(transport, service, Launch()).arm
-        for transport in ("direct", "ipi", "memsc")
+        for transport in TRANSPORTS
         for service in ("inline", "scanner")
     }
-    assert set(names.values()) == {"direct", "ipi", "ipi-scanner", "memsc", "memsc-scanner"}
+    forwarded = TRANSPORTS[1:]
+    assert set(names.values()) == {"direct", *forwarded, *(f"{name}-scanner" for name in forwarded)}
     assert names["direct", "scanner"] == "direct"
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from memsc.runtime import library, topology
+from memsc.runtime.launch import TRANSPORTS
 
 MACHINE = topology.read()
 PLACED = topology.place(MACHINE, "ipi")
 ARMS = [
     (transport, service)
-    for transport in ("direct", "ipi", "memsc")
+    for transport in TRANSPORTS
     for service in ("inline", "scanner")
-    if len(MACHINE.reachable) > 1 or transport != "memsc"
+    if len(MACHINE.reachable) > 1 or transport not in topology.SPINNING
 ]
 
 BEGIN = """

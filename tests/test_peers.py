@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memsc.runtime import topology
 from memsc.runtime.files import PEERS, WORK
+from memsc.runtime.launch import TRANSPORTS
 from memsc.tracer import peers
 
 TWO = len(os.sched_getaffinity(0)) > 1
@@ -30,7 +32,7 @@ def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("case", ["null", "read"])
-@pytest.mark.parametrize("peer", peers.NAMES)
+@pytest.mark.parametrize("peer", peers.PROGRAMS)
 def test_a_peer_times_each_call_or_says_why_it_is_not_here(
     tmp_path: Path, peer: str, case: str
 ) -> None:
@@ -48,12 +50,12 @@ def test_a_peer_times_each_call_or_says_why_it_is_not_here(
     assert [path.name for path in tmp_path.iterdir()] == ["timings"]
 
 
-@pytest.mark.parametrize("transport", ["direct", "ipi", "memsc"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", peers.OPERATIONS)
 def test_an_operation_works_under_every_transport(
     tmp_path: Path, name: str, transport: str
 ) -> None:
-    if transport == "memsc" and not TWO:
+    if transport in topology.SPINNING and not TWO:
         pytest.skip("both sides poll")
     file = tmp_path / "timings"
     command = ("taskset", "-c", HERE, str(WORK), "calls", name, str(tmp_path), "31", str(file))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memsc.runtime import topology
 from memsc.runtime.errors import MemscError
-from memsc.runtime.launch import Launch
+from memsc.runtime.launch import TRANSPORTS, Launch
 from memsc.runtime.layout import VERSION, layout
 from memsc.runtime.library import WORK, syscall_number
 from memsc.runtime.region import MOST, Region, regions
@@ -28,7 +28,7 @@ WARM_UP = 2000  # of memsc-work
 PLACED = topology.place(topology.read(), "ipi")
 STAMPS = ("called", "posted", "picked", "executed", "completed")
 
-ARMS = [(t, s) for t in ("direct", "ipi", "memsc") for s in ("inline", "scanner")]
+ARMS = [(t, s) for t in TRANSPORTS for s in ("inline", "scanner")]
 needs_two_cpus = pytest.mark.skipif(
     len(PLACED.app_cpus + PLACED.service_cpus) < 2 or PLACED.app_cpus == PLACED.service_cpus,
     reason="needs two CPUs",
@@ -71,7 +71,7 @@ def test_every_call_is_drained_once_and_its_stages_sum_to_its_total(
     with work(how, "sync", "1009", str(tmp_path / "times")) as region:
         assert region.finished
         assert region.program == "memsc-work"
-        assert region["transport"] == ("direct", "ipi", "memsc").index(transport)
+        assert region["transport"] == TRANSPORTS.index(transport)
         calls = region.drain()
         assert len(calls) == 1009 + WARM_UP
         assert len(region.drain()) == 0

@@ -67,4 +67,4 @@ def place(
     return placed, list(placement.notes)
 
 
-_DEMAND = {"direct": 0, "ipi": 1, "memsc": 2}
+_DEMAND = {"direct": 0, "ipi": 1, "memsc": 2, "adaptive": 2}

@@ -11,10 +11,14 @@ from memsc.runtime.files import PEERS, WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.work import Work
 
-NAMES = (
-    *("uring", "adaptive", "eventfd", "pipe", "futex", "signal"),
+PROGRAMS = (
+    *("uring", "eventfd", "pipe", "futex", "signal"),
     *("seccomp", "seccomp-sync", "same-cpu"),
 )
+"""Peers that are programs of their own."""
+ADAPTIVE = "adaptive"
+"""The one that is a transport."""
+NAMES = (ADAPTIVE, *PROGRAMS)
 UNAVAILABLE = 77
 """Exit status of a peer that this machine has not; its reason is on standard error."""
 
@@ -22,13 +26,14 @@ _FEW = 500
 _CALLS = 2_000
 _MANY = 10_000
 _POLLING = 50_000  # where no interrupt is waited for
-_FAST = frozenset(("direct", "memsc", "uring", "adaptive"))
+_FAST = frozenset(("direct", "memsc", "uring", ADAPTIVE))
 
 
 def arms(placed: Sequence[Launch]) -> list[Launch]:
     """The peers as arms, on the CPUs of the others."""
     launch = max(placed, key=lambda arm: len(arm.service_cpus))
-    return [replace(launch, transport="direct", service="inline", peer=name) for name in NAMES]
+    apart = [replace(launch, transport="direct", service="inline", peer=name) for name in PROGRAMS]
+    return [replace(launch, transport=ADAPTIVE, service="inline"), *apart]
 
 
 def null(launch: Launch, folder: Path) -> Work:

@@ -17,9 +17,11 @@ extern "C" {
 
 #define MEMSC_API __attribute__((visibility("default")))
 
+enum { MEMSC_ADAPTIVE_US = 50 /* about what a sleep and its wake-up cost */ };
+
 /* How the process forwards. memsc_options_default() fills it from the MEMSC_* environment. */
 struct memsc_options {
-    uint32_t transport;    /* enum memsc_transport: 0 direct, 1 ipi, 2 memsc */
+    uint32_t transport;    /* enum memsc_transport: 0 direct, 1 ipi, 2 memsc, 3 adaptive */
     uint32_t service_mode; /* enum memsc_service_mode: 0 inline, 1 scanner */
     uint32_t services;     /* entries used in service_cpus */
     uint32_t service_cpus[16];
@@ -34,9 +36,9 @@ struct memsc_options {
     char directory[256]; /* where the region's file is made; "" makes an anonymous one */
 };
 
-/* Defaults, overridden by MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US,
- * MEMSC_SPIN_US, MEMSC_RECORD, MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY,
- * MEMSC_PROBE_EVERY. A set-uid program, or one with capabilities of its own, gets the defaults alone.
+/* Defaults, with both times MEMSC_ADAPTIVE_US if MEMSC_TRANSPORT says so; overridden by
+ * MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US, MEMSC_SPIN_US, MEMSC_RECORD,
+ * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY. A set-uid program, or one with capabilities of its own, gets the defaults alone.
  * -EINVAL: a variable holds something else than documented; its name is in *wrong if not NULL. */
 MEMSC_API int memsc_options_default(struct memsc_options *options, const char **wrong);
 

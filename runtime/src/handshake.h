@@ -10,8 +10,9 @@
  * One side does it for every call, the other once per sleep. membarrier(2) lets the rare side pay
  * for both: it makes every running thread of the process execute a full barrier, so the frequent side
  * needs only to keep the compiler from swapping its store and its load. Where the kernel refuses
- * membarrier, and for the transport `ipi`, whose sleeps are as frequent as its calls and must send
- * no interrupts but the wake-ups being measured, both sides use a plain full barrier.
+ * membarrier, and for the transports `ipi` and `adaptive`, whose sleeps may be as frequent as their
+ * calls and must send no interrupts but the wake-ups being measured, both sides use a plain full
+ * barrier.
  */
 #ifndef MEMSC_HANDSHAKE_H
 #define MEMSC_HANDSHAKE_H

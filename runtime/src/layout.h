@@ -26,7 +26,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 4u
+#define MEMSC_LAYOUT_VERSION 5u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -42,6 +42,7 @@ enum memsc_transport {
     MEMSC_DIRECT = 0, /* the caller executes: the reference */
     MEMSC_IPI = 1,    /* both sides sleep, each hand-off is a wake-up across CPUs */
     MEMSC_MEMSC = 2,  /* both sides poll memory */
+    MEMSC_ADAPTIVE = 3, /* both sides poll as long as a sleep would cost, then sleep */
 };
 
 enum memsc_service_mode {

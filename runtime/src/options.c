@@ -119,7 +119,7 @@ static bool is_privileged(void)
 
 int memsc_options_default(struct memsc_options *options, const char **wrong)
 {
-    static const char *const transports[] = {"direct", "ipi", "memsc", NULL};
+    static const char *const transports[] = {"direct", "ipi", "memsc", "adaptive", NULL};
     static const char *const modes[] = {"inline", "scanner", NULL};
     static const char *const switches[] = {"0", "1", NULL};
     static const char *const policies[] = {"drop", "wait", NULL};
@@ -145,6 +145,8 @@ int memsc_options_default(struct memsc_options *options, const char **wrong)
     if (!error && (text = variable(name = variable_)) != NULL)                                     \
     error = parse
     FROM("MEMSC_TRANSPORT", word(text, transports, &options->transport));
+    if (options->transport == MEMSC_ADAPTIVE)
+        options->idle_us = options->spin_us = MEMSC_ADAPTIVE_US;
     FROM("MEMSC_SERVICE", word(text, modes, &options->service_mode));
     FROM("MEMSC_SERVICE_CPUS", cpu_list(text, options));
     FROM("MEMSC_IDLE_US", microseconds(text, &options->idle_us));

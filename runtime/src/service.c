@@ -25,7 +25,7 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
         service->active = process->pages->active[i];
         service->line->cpu = options->service_cpus[cpus > 1 ? i : 0];
         service->parked = &service->line->parked;
-        if (process->transport == MEMSC_MEMSC && (i == 0 || !scanner) && process->pages_id >= 0) {
+        if (process->transport != MEMSC_IPI && (i == 0 || !scanner) && process->pages_id >= 0) {
             service->turn.quantum = process->quantum_cycles;
             memsc_board_open(&service->turn, service->line->cpu);
         }

@@ -74,7 +74,7 @@ static bool online(uint32_t cpu)
 
 static int check(struct memsc_options *options)
 {
-    if (options->transport > MEMSC_MEMSC || options->service_mode > MEMSC_SCANNER ||
+    if (options->transport > MEMSC_ADAPTIVE || options->service_mode > MEMSC_SCANNER ||
         options->services < 1 || options->services > MEMSC_MAX_SERVICES ||
         options->ring_policy > MEMSC_RING_WAIT || options->ring_records < 1 ||
         options->ring_records > 1u << 30 || options->recording > 1 || options->probe_every < 1 ||
@@ -132,7 +132,7 @@ static void set_up(struct memsc_process *process, const struct memsc_options *op
     process->keep = options->keep;
     process->probe_every = options->probe_every;
     process->symmetric =
-        options->transport == MEMSC_IPI ||
+        options->transport == MEMSC_IPI || options->transport == MEMSC_ADAPTIVE ||
         MEMSC_SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) < 0;
     bool ipi = options->transport == MEMSC_IPI;
     process->spin_cycles = ipi ? 0 : to_cycles(options->spin_us);

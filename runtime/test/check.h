@@ -55,6 +55,8 @@ static inline struct memsc_options options_for(uint32_t transport, uint32_t mode
     CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
     options.transport = transport;
     options.service_mode = mode;
+    if (transport == MEMSC_ADAPTIVE)
+        options.idle_us = options.spin_us = MEMSC_ADAPTIVE_US;
     return options;
 }
 
@@ -68,6 +70,8 @@ static inline void each_transport(void (*body)(const struct memsc_options *))
                 {MEMSC_IPI, MEMSC_INLINE, "ipi"},
                 {MEMSC_MEMSC, MEMSC_INLINE, "memsc"},
                 {MEMSC_MEMSC, MEMSC_SCANNER, "memsc-scanner"},
+                {MEMSC_ADAPTIVE, MEMSC_INLINE, "adaptive"},
+                {MEMSC_ADAPTIVE, MEMSC_SCANNER, "adaptive-scanner"},
                 {MEMSC_IPI, MEMSC_SCANNER, "ipi-scanner"}};
     two_cpus();
     for (size_t i = 0; i < sizeof arms / sizeof *arms; i++) {

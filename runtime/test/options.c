@@ -78,6 +78,15 @@ int main(void)
         "MEMSC_KEEP",      "MEMSC_DIRECTORY", "MEMSC_PROBE_EVERY"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
+    setenv("MEMSC_TRANSPORT", "adaptive", 1);
+    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    CHECK_EQUAL(options.transport, MEMSC_ADAPTIVE);
+    CHECK_EQUAL(options.idle_us, MEMSC_ADAPTIVE_US);
+    setenv("MEMSC_SPIN_US", "7", 1);
+    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    CHECK_EQUAL(options.spin_us, 7);
+    unsetenv("MEMSC_TRANSPORT");
+    unsetenv("MEMSC_SPIN_US");
     refuse("MEMSC_TRANSPORT", "telepathy");
     refuse("MEMSC_TRANSPORT", "");
     refuse("MEMSC_SERVICE_CPUS", "0,");

@@ -32,7 +32,7 @@ static void *work(void *leave)
 /* The first thread to register starts the process, as the environment says. */
 static void start_by_environment(const struct memsc_options *options)
 {
-    static const char *const transports[] = {"direct", "ipi", "memsc"};
+    static const char *const transports[] = {"direct", "ipi", "memsc", "adaptive"};
     char cpu[16];
     snprintf(cpu, sizeof cpu, "%d", options->service_cpus[0]);
     setenv("MEMSC_TRANSPORT", transports[options->transport], 1);

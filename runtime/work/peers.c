@@ -9,7 +9,6 @@
  * interval per call in cycles, taken by the caller, as memsc-work does.
  *
  *   eventfd, pipe, futex   a thread sleeps until told, executes, tells
- *   adaptive               both sides poll a word for a while before they sleep (as McKernel does)
  *   signal                 the same as eventfd by real-time signals
  *   same-cpu               eventfd, with both threads on HERE: no interrupt, two switches
  *   seccomp, seccomp-sync  user notification, without and with the hint that the waker waits
@@ -39,7 +38,6 @@
 #include <liburing.h>
 #endif
 
-#include "adaptive.h"
 #include "common.h"
 #include "cpu.h"
 
@@ -168,8 +166,6 @@ static void signal_caller(void)
 static const struct way BY_DESCRIPTOR = {put_request, take_reply, put_reply, take_request};
 static const struct way BY_FUTEX = {futex_request, futex_await_reply, futex_reply,
                                     futex_await_request};
-static const struct way ADAPTIVE = {adaptive_request, adaptive_await_reply, adaptive_reply,
-                                    adaptive_await_request};
 static const struct way BY_SIGNAL = {signal_server, await_signal, signal_caller, await_signal};
 
 static void *serve(void *way)
@@ -376,8 +372,6 @@ int main(int argc, char **argv)
         by_seccomp(strlen(peer) > strlen("seccomp"), array, calls);
     else if (!strcmp(peer, "futex"))
         by_threads(&BY_FUTEX, array, calls);
-    else if (!strcmp(peer, "adaptive"))
-        by_threads(&ADAPTIVE, array, calls);
     else if (!strcmp(peer, "signal"))
         by_threads(&BY_SIGNAL, array, calls);
     else if (!strcmp(peer, "eventfd") || !strcmp(peer, "pipe") || !strcmp(peer, "same-cpu")) {
