@@ -12,15 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from tests.traces import fabricate
 from tests.workload import wait_until
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import Session, decode_session, open_trace
+from memsc.tracer.format import ProbeStatus, Session, decode_session, open_trace
 from memsc.tracer.resume import resume
+from memsc.tracer.writer import TraceWriter
 
-MEMSC = [sys.executable, "-m", "memsc.commands", "bench", "layer", "--quick", "--probes", "none"]
+MEMSC = [sys.executable, "-m", "memsc.commands", "bench", "shared", "--quick", "--probes", "none"]
+ROUNDS = 24
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
 
 
@@ -40,14 +43,16 @@ def test_a_benchmark_that_was_cut_short_goes_on(end: signal.Signals, tmp_path: P
         first.send_signal(end)
         first.communicate(timeout=60)
     before = [r for r in session(folder).rounds if r.exit_status == 0 and not r.stopped]
-    assert 2 < len(before) < 20
+    assert 2 < len(before) < ROUNDS
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     found = open_trace(folder)
     assert found.session.complete
     assert found.session.rounds[: len(before)] == before
-    assert len(found.session.rounds) == 20
-    assert found.rows("timings") == 20 * 100_000
-    assert {row["n"] for row in json.loads(done.stdout)["rows"]} == {1_000_000}
+    assert len(found.session.rounds) == ROUNDS
+    # Of each of three arms, two rounds of four cases.
+    calls = (5_000, 20_000, 100_000)
+    assert found.rows("timings") == 8 * sum(calls)
+    assert {row["n"] for row in json.loads(done.stdout)["rows"]} == {2 * n for n in calls}
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -61,6 +66,27 @@ def test_what_belongs_to_no_finished_round_is_removed(status: int, tmp_path: Pat
     left = resume(folder, cut.command)
     assert left.rounds == ([] if status else rounds)
     assert open_trace(folder).rows("calls") == (0 if status else whole.rows("calls"))
+
+
+def test_events_of_an_unfinished_round_are_removed_and_no_longer_seen(tmp_path: Path) -> None:
+    folder = fabricate(tmp_path / "t.memsc", rounds=2, arms=("memsc",))
+    whole = open_trace(folder).session
+    first, last = sorted(whole.rounds, key=lambda r: r.start_ns)
+    kinds = {"kind": ("woken",)}
+    row = [("time", "<i8"), ("cpu", "<i8"), ("pid", "<i8"), ("tid", "<i8"), ("kind", "<i8")]
+    writer = TraceWriter(folder)
+    for time in (first.start_ns + 1, last.start_ns + 1):
+        writer.events("sched", np.array([(time, 0, 1, 1, 0)] * 3, row), kinds)
+        writer.flush()
+    probes = {"sched": ProbeStatus(attached=True, reason=None, seen=6, lost=0)}
+    rounds = [first, msgspec.structs.replace(last, stopped="interrupted")]
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    cut = msgspec.structs.replace(whole, rounds=rounds, created=now, probes=probes)
+    writer.session(cut)
+    left = resume(folder, cut.command)
+    assert left.rounds == [first]
+    assert open_trace(folder).rows("events/sched") == 3
+    assert left.probes["sched"].seen == 3
 
 
 def test_another_benchmark_is_not_gone_on_with(tmp_path: Path) -> None:

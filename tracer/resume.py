@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import msgspec
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer.format import (
     CALLS,
+    EVENTS,
     TIMINGS,
     Part,
     ProbeStatus,
@@ -20,8 +21,10 @@ from memsc.tracer.format import (
     RoundKey,
     Session,
     open_trace,
+    range_of,
     read_part,
 )
+from memsc.tracer.tables import COUNTERS
 
 
 def resume(folder: Path, command: Sequence[str]) -> Session:
@@ -52,10 +55,34 @@ def resume(folder: Path, command: Sequence[str]) -> Session:
         raise MemscError(what, why, "replace it with -f", USAGE)
     rounds = [r for r in session.rounds if finished(r)]
     done = {r.key for r in rounds}
-    for part in (*found.parts.get(CALLS, []), *found.parts.get(TIMINGS, [])):
-        if _round_of(part) not in done:
-            part.path.unlink()
-    return msgspec.structs.replace(session, rounds=rounds)
+    end = max((r.end_ns for r in rounds), default=0)
+    kept = dict.fromkeys(session.probes, 0)
+    for table, parts in found.parts.items():
+        name = table.removeprefix(f"{EVENTS}/")
+        for part in parts:
+            if not _belongs(part, done, end):
+                part.path.unlink()
+            elif name in kept:
+                kept[name] += part.rows
+    probes = {
+        name: msgspec.structs.replace(status, seen=min(status.seen, kept[name]))
+        if status.seen is not None
+        else status
+        for name, status in session.probes.items()
+    }
+    return msgspec.structs.replace(session, rounds=rounds, probes=probes)
+
+
+def _belongs(part: Part, done: Container[RoundKey], end: int) -> bool:
+    """Whether a part is of a finished round: parts end with rounds, so its first row tells."""
+    if part.table in (CALLS, TIMINGS, COUNTERS):
+        row = read_part(part, ["arm", "case", "round"]).slice(0, 1).to_pylist()[0]
+        return RoundKey(row["arm"], row["case"], row["round"]) in done
+    if not part.table.startswith(f"{EVENTS}/"):
+        return True  # stacks are named by events
+    # Events know no round, but only the last one may be unfinished.
+    times = range_of(part, "time")
+    return times is not None and times[0] <= end
 
 
 def finished(done: Round) -> bool:
@@ -78,9 +105,3 @@ def together(now: dict[str, ProbeStatus], before: dict[str, ProbeStatus]) -> dic
 def _sum(value: int | None, before: dict[str, ProbeStatus], name: str, field: str) -> int | None:
     earlier = getattr(before[name], field) if name in before else None
     return value if earlier is None else earlier + (value or 0)
-
-
-def _round_of(part: Part) -> RoundKey:
-    """A part is written at a round's end at the latest, so its first row tells for all."""
-    row = read_part(part, ["arm", "case", "round"]).slice(0, 1).to_pylist()[0]
-    return RoundKey(row["arm"], row["case"], row["round"])
