@@ -13,7 +13,8 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system python native demo bench results test test-native test-sanitizers \
-	test-python test-programs test-vm test-faults test-crowd test-fuzz test-traces fuzz soak check \
+	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
+	fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist
 
 help: ## show this list
@@ -40,6 +41,10 @@ build/stamps/system-bench: requirements-debian-bench.txt tools/debian-packages |
 
 build/stamps/system-vm: requirements-debian-vm.txt tools/debian-packages | build/stamps/system
 	@tools/debian-packages requirements-debian-vm.txt
+	@mkdir -p $(@D) && touch $@
+
+build/stamps/system-arm: requirements-debian-arm.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages requirements-debian-arm.txt
 	@mkdir -p $(@D) && touch $@
 
 python: build/stamps/house
@@ -80,7 +85,7 @@ results: bench ## the same, and docs/results.md and the README's table made from
 	@$(BIN)/memsc report build/bench.memsc --results docs/results.md >/dev/null || test $$? -eq 4
 	@tools/readme-results docs/results.md README.md
 
-test: test-native test-sanitizers test-fuzz test-python ## every test: native, sanitizers, Python
+test: test-native test-sanitizers test-fuzz test-arm-quick test-python ## every test: native, sanitizers, Python
 
 test-native: setup
 	@ctest --test-dir build/native --output-on-failure
@@ -148,6 +153,16 @@ TRACE_ROUNDS ?= 2000
 
 test-traces: setup build/stamps/system-test ## damaged traces, two thousand of them: none harms its reader (half an hour)
 	@MEMSC_FUZZ_ROUNDS=$(TRACE_ROUNDS) $(BIN)/python -m pytest -q tests/test_hostile.py
+
+test-arm: build/stamps/system-arm ## the native tests for 64-bit Arm, under user-mode emulation (a minute)
+	@test -f build/arm64/build.ninja || cmake -S runtime -B build/arm64 -G Ninja \
+		-DCMAKE_TOOLCHAIN_FILE=arm64.cmake >/dev/null
+	@ninja -C build/arm64 --quiet
+	@ctest --test-dir build/arm64 --output-on-failure $(ARM_TESTS)
+
+# Those that take under a second each.
+test-arm-quick:
+	@$(MAKE) test-arm ARM_TESTS="-R '^(call|async|clock|errors|options|ready|recording|table|threads)'"
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd

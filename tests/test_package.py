@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 from memsc.commands.__main__ import NAMES
 from memsc.runtime import topology
+from memsc.runtime.launch import TRANSPORTS
 
 ROOT = Path(__file__).resolve().parent.parent
 SPINS = len(topology.read().reachable) > 1
@@ -175,7 +176,7 @@ def test_the_man_page_has_every_command(installed: Installation) -> None:
     [
         ("memsc re", {"report"}),
         ("memsc run --tr", {"--transport"}),
-        ("memsc trace --transport ", {"direct", "ipi", "memsc"}),
+        ("memsc trace --transport ", {*TRANSPORTS}),
         ("memsc export --format p", {"perfetto", "parquet"}),
         ("memsc run -- mkfif", {"mkfifo"}),
         ("memsc run -- cat a", {"abc"}),
@@ -245,3 +246,21 @@ def test_a_trace_with_probes_and_its_report(installed: Installation) -> None:
     assert done.returncode in (0, 4), done  # 4: too few calls for a verdict
     assert json.loads(done.stdout)["arms"]["memsc"]["lost"] == 0
     assert (installed.home / "a.html").stat().st_size > 10_000
+
+
+def test_a_build_without_the_layer_says_so(installed: Installation) -> None:
+    """As on 64-bit Arm: what needs it is refused in a line, what does not works."""
+    layer = installed.site / "memsc/runtime/native/libmemsc-layer.so"
+    away = layer.rename(installed.home.parent / layer.name)
+    try:
+        done = installed.run("memsc", "run", "--transport", "ipi", "--", "true")
+        assert done.returncode == 1, done
+        last = done.stderr.splitlines()[-1]
+        assert re.fullmatch(r"memsc: .*no C-library layer.*; .*--transport direct.*", last), done
+        done = installed.run("memsc", "run", "--transport", "direct", "--", "echo", "works")
+        assert (done.returncode, done.stdout) == (0, "works\n"), done
+        done = installed.run("memsc", "doctor")
+        assert done.returncode == 1, done
+        assert "not possible, see C-library layer" in done.stdout
+    finally:
+        away.rename(layer)

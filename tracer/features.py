@@ -23,7 +23,7 @@ from memsc import runtime
 from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import REINSTALL
+from memsc.runtime.files import LAYER, REINSTALL
 from memsc.tracer import elevate, headers, hooking, kernel, perf, tracefs
 from memsc.tracer.counter_events import EVERYWHERE, open_counters
 from memsc.tracer.environment import Environment
@@ -89,6 +89,9 @@ def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = Fal
 def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feature]:
     """Try everything, in the order in which a user wants to read it."""
     yield attempt("libmemsc", _library, REINSTALL, needed=True)
+    yield attempt(
+        "C-library layer", _layer, "use libmemsc's API, or --transport direct", needed=True
+    )
     yield attempt("CPUs", lambda: _cpus(topology), "", needed=True)
     yield _clock(environment)
     yield _glibc(environment)
@@ -122,6 +125,14 @@ def _library() -> str:
         raise OSError(errno.ENOEXEC, f"it does not load: {error}") from error
     version.restype = ctypes.c_char_p
     return f"version {version().decode()}"
+
+
+def _layer() -> str:
+    if not LAYER.exists():
+        raise OSError(
+            errno.ENOENT, f"none was built for {os.uname().machine} (there is for x86-64)"
+        )
+    return "carries unmodified programs"
 
 
 def _cpus(topology: cpus.Topology) -> str:

@@ -13,12 +13,62 @@ static bool moved;
 
 /* ---- accesses ---- */
 
-uint8_t model_load(int me, int word)
+/* Of the values that a load may read: which one it reads this time, and how many there are. */
+static int chosen, choices;
+
+static uint8_t newest(int word)
+{
+    for (int i = model_now.logged - 1; i >= 0; i--)
+        if (model_now.log[i].word == word)
+            return model_now.log[i].value;
+    return model_now.memory[word];
+}
+
+static void write(int word, uint8_t value)
+{
+    if (model_now.logged == MODEL_LOG) {
+        model_now.memory[model_now.log[0].word] = model_now.log[0].value;
+        memmove(model_now.log, model_now.log + 1, sizeof model_now.log - sizeof *model_now.log);
+        model_now.logged--;
+        for (int i = 0; i < MODEL_THREADS * MODEL_WORDS; i++) {
+            uint8_t *since = &model_now.thread[i / MODEL_WORDS].since[i % MODEL_WORDS];
+            *since -= *since > 0;
+        }
+    }
+    model_now.log[model_now.logged].word = (uint8_t)word;
+    model_now.log[model_now.logged++].value = value;
+}
+
+/* No later load precedes this moment. */
+static void look_anew(struct model_thread *thread)
+{
+    memset(thread->since, model_now.logged, sizeof thread->since);
+}
+
+uint8_t model_load(int me, int word, bool acquire)
 {
     for (int i = MODEL_ME.stores - 1; i >= 0; i--)
         if (MODEL_ME.store[i].word == word)
             return MODEL_ME.store[i].value;
-    return model_now.memory[word];
+    if (model_order == MODEL_TSO)
+        return newest(word);
+    uint8_t value = model_now.memory[word], at = MODEL_ME.since[word];
+    choices = 1;
+    for (uint8_t i = 0; i < model_now.logged; i++) {
+        if (model_now.log[i].word != word)
+            continue;
+        if (i < MODEL_ME.since[word]) {
+            value = model_now.log[i].value;
+        } else if (choices++ <= chosen) {
+            value = model_now.log[i].value;
+            at = i + 1;
+        }
+    }
+    MODEL_ME.since[word] = at;
+    for (int i = 0; acquire && i < MODEL_WORDS; i++)
+        if (MODEL_ME.since[i] < at)
+            MODEL_ME.since[i] = at;
+    return value;
 }
 
 void model_store(int me, int word, uint8_t value, bool release)
@@ -33,15 +83,17 @@ void model_store(int me, int word, uint8_t value, bool release)
     MODEL_ME.store[at].release = release;
 }
 
-bool model_drained(int me)
+bool model_barrier(int me)
 {
     moved &= MODEL_ME.stores == 0;
+    if (MODEL_ME.stores == 0)
+        look_anew(&MODEL_ME);
     return MODEL_ME.stores == 0;
 }
 
 bool model_membarrier(int me, uint8_t then)
 {
-    if (!model_drained(me))
+    if (!model_barrier(me))
         return false;
     MODEL_ME.waiting = 1;
     MODEL_ME.at = then;
@@ -52,7 +104,7 @@ bool model_membarrier(int me, uint8_t then)
 static bool atomic_ready(int me, int word)
 {
     if (model_order == MODEL_TSO)
-        return model_drained(me);
+        return model_barrier(me);
     for (int i = 0; i < MODEL_ME.stores; i++)
         if (MODEL_ME.store[i].word == word) {
             moved = false;
@@ -65,8 +117,9 @@ bool model_exchange(int me, int word, uint8_t value, uint8_t *before)
 {
     if (!atomic_ready(me, word))
         return false;
-    *before = model_now.memory[word];
-    model_now.memory[word] = value;
+    *before = newest(word);
+    write(word, value);
+    MODEL_ME.since[word] = model_now.logged;
     return true;
 }
 
@@ -74,28 +127,31 @@ bool model_swap(int me, int word, uint8_t from, uint8_t to, bool *done)
 {
     if (!atomic_ready(me, word))
         return false;
-    *done = model_now.memory[word] == from;
+    *done = newest(word) == from;
     if (*done)
-        model_now.memory[word] = to;
+        write(word, to);
+    MODEL_ME.since[word] = model_now.logged;
     return true;
 }
 
 bool model_wait(int me, int word, uint8_t value)
 {
-    if (!model_drained(me))
+    if (!model_barrier(me))
         return false;
-    if (model_now.memory[word] == value)
+    if (newest(word) == value)
         MODEL_ME.asleep = (uint8_t)(1 + word);
     return true;
 }
 
 bool model_wake(int me, int word)
 {
-    if (!model_drained(me))
+    if (!model_barrier(me))
         return false;
     struct model_thread *other = &model_now.thread[1 - me];
-    if (other->asleep == 1 + word)
+    if (other->asleep == 1 + word) {
         other->asleep = 0;
+        look_anew(other);
+    }
     return true;
 }
 
@@ -143,9 +199,35 @@ static void grow(void)
     free(old);
 }
 
+/* Forgets what no load can tell any more. */
+static void tidy(void)
+{
+    if (model_order == MODEL_TSO)
+        for (int i = 0; i < MODEL_THREADS; i++)
+            look_anew(&model_now.thread[i]);
+    uint8_t least = model_now.logged;
+    for (int i = 0; i < MODEL_THREADS * MODEL_WORDS; i++) {
+        const struct model_thread *thread = &model_now.thread[i / MODEL_WORDS];
+        if (thread->at != MODEL_END && thread->since[i % MODEL_WORDS] < least)
+            least = thread->since[i % MODEL_WORDS];
+    }
+    for (int i = 0; i < least; i++)
+        model_now.memory[model_now.log[i].word] = model_now.log[i].value;
+    model_now.logged -= least;
+    memmove(model_now.log, model_now.log + least, model_now.logged * sizeof *model_now.log);
+    memset(model_now.log + model_now.logged, 0,
+           (MODEL_LOG - model_now.logged) * sizeof *model_now.log);
+    for (int i = 0; i < MODEL_THREADS * MODEL_WORDS; i++) {
+        struct model_thread *thread = &model_now.thread[i / MODEL_WORDS];
+        uint8_t *since = &thread->since[i % MODEL_WORDS];
+        *since = thread->at == MODEL_END ? 0 : *since - least;
+    }
+}
+
 /* Notes where the model is now, if it was never there. */
 static void reach(void)
 {
+    tidy();
     if (known * 2 >= table_room)
         grow();
     struct model_state *place = place_of(&model_now);
@@ -174,7 +256,9 @@ static bool may_drain(const struct model_thread *thread, int which)
 
 static void drain(struct model_thread *thread, int which)
 {
-    model_now.memory[thread->store[which].word] = thread->store[which].value;
+    uint8_t word = thread->store[which].word;
+    write(word, thread->store[which].value);
+    thread->since[word] = model_now.logged; /* what it wrote itself it does not see undone */
     for (int i = which; i + 1 < thread->stores; i++)
         thread->store[i] = thread->store[i + 1];
     memset(&thread->store[--thread->stores], 0, sizeof *thread->store);
@@ -193,21 +277,28 @@ static bool expand(const struct model *model, const struct model_state *from)
             any = true;
             reach();
         }
-        model_now = *from;
-        if (MODEL_ME.waiting) {
-            if (model_now.thread[1 - me].stores)
+        if (from->thread[me].waiting) {
+            if (from->thread[1 - me].stores)
                 continue;
+            model_now = *from;
             MODEL_ME.waiting = 0;
-        } else if (MODEL_ME.asleep || MODEL_ME.at == MODEL_END) {
-            continue;
-        } else {
-            moved = true;
-            model->step(me);
-            if (!moved)
-                continue;
+            look_anew(&model_now.thread[1 - me]);
+            look_anew(&MODEL_ME);
+            any = true;
+            reach();
+        } else if (!from->thread[me].asleep && from->thread[me].at != MODEL_END) {
+            chosen = 0;
+            do {
+                model_now = *from;
+                moved = true;
+                choices = 1;
+                model->step(me);
+                if (moved) {
+                    any = true;
+                    reach();
+                }
+            } while (++chosen < choices);
         }
-        any = true;
-        reach();
     }
     return any;
 }
@@ -234,7 +325,7 @@ static bool explore(const struct model *model)
         if (!expand(model, &state) && !all_well(model, &state))
             model_fault("somebody sleeps for ever");
     }
-    fprintf(stderr, "%-40s %-5s %8llu states: %s\n", model->name,
+    fprintf(stderr, "%-62s %-5s %7llu states: %s\n", model->name,
             model_order == MODEL_TSO ? "TSO" : "weak", (unsigned long long)known,
             fault ? fault : "sound");
     return !fault;

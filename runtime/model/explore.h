@@ -3,10 +3,16 @@
  * Explores every interleaving of two small threads, with every delay of their stores.
  *
  * A store waits in its thread's buffer until it drains to memory, at any later time; the thread itself
- * sees it at once. Under TSO (x86) stores drain in order. Under the weak order only those to one
- * address do, and a releasing one after all before it. Loads are in program order in both, which is
- * less than Arm allows: what depends on the order of two loads is not proved here. membarrier(2) returns
- * once every other thread has drained. Sleeping and waking drain first, as the kernel's futex does.
+ * sees it at once. Under TSO (x86) stores drain in order and loads read memory as it is. Under the weak
+ * order (Arm) only stores to one address drain in order, and a releasing one after all before it; and a
+ * load may have been made earlier than those before it: it reads any value that its word has had since
+ * the thread last read that word, passed a barrier, or made an acquiring load, which no later load
+ * precedes. membarrier(2) is a full barrier in the other thread, once that has drained. Sleeping and
+ * waking are full barriers, as in the kernel's futex.
+ *
+ * Bounded: a load is at most MODEL_LOG stores to memory early. Not modelled: a load that is made after a
+ * store behind it in the program. Here every store hangs on a branch on the loads before it, and Arm
+ * makes none of those early.
  *
  * A model is a step function. It has a counter and three registers per thread, makes one access to
  * memory per step, and calls end() when its thread is done. A state in which no thread can move and
@@ -18,14 +24,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MODEL_THREADS = 2, MODEL_WORDS = 6, MODEL_STORES = 6, MODEL_END = 255 };
+enum { MODEL_THREADS = 2, MODEL_WORDS = 6, MODEL_STORES = 9, MODEL_LOG = 8, MODEL_END = 255 };
 
 struct model_state {
-    uint8_t memory[MODEL_WORDS];
+    uint8_t memory[MODEL_WORDS]; /* as it was before the stores in the log */
+    struct {
+        uint8_t word, value;
+    } log[MODEL_LOG];
+    uint8_t logged;
     struct model_thread {
         uint8_t at, r[3];
-        uint8_t asleep;  /* 1 + word, 0: awake */
-        uint8_t waiting; /* in membarrier, for the other to drain */
+        uint8_t asleep;             /* 1 + word, 0: awake */
+        uint8_t waiting;            /* in membarrier, for the other to drain */
+        uint8_t since[MODEL_WORDS]; /* how much of the log a load of this word cannot precede */
         uint8_t stores;
         struct {
             uint8_t word, value, release;
@@ -48,10 +59,10 @@ extern struct model_state model_now;
 extern enum model_order model_order;
 #define MODEL_ME (model_now.thread[me])
 
-uint8_t model_load(int me, int word);
+uint8_t model_load(int me, int word, bool acquire);
 void model_store(int me, int word, uint8_t value, bool release);
-bool model_drained(int me);                  /* a full barrier: false until it has drained */
-bool model_membarrier(int me, uint8_t then); /* as model_drained; `then` is where it goes on */
+bool model_barrier(int me);                  /* a full one: false until it has drained */
+bool model_membarrier(int me, uint8_t then); /* as model_barrier; `then` is where it goes on */
 bool model_exchange(int me, int word, uint8_t value, uint8_t *before);
 bool model_swap(int me, int word, uint8_t from, uint8_t to, bool *done); /* compare and exchange */
 bool model_wait(int me, int word, uint8_t value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The runtime's three handshakes, and what becomes of each without its barrier:
- *   posting, parking, waking   caller.c post, sleep_for; poller.c publish, park
+ * The runtime's three handshakes, and what becomes of each without any one of its barriers:
+ *   posting, parking, waking   caller.c post, sleep_for; poller.c drain, serve, publish, park
  *   takeover                   poller.c serve; pool.c depose
  *   taking turns               turn.c memsc_turn_arrive, memsc_turn_rest
  * The timed looks with which callers and pollers would survive a lost wake-up are left out.
@@ -10,28 +10,49 @@
 
 #include "explore.h"
 
-enum barriers { ASYMMETRIC, SYMMETRIC, NONE };
+/* What keeps accesses in order, each to be left out. */
+enum barrier {
+    NOTHING = 0,
+    POST_RELEASE = 1,    /* the entry before the state that says it is there */
+    LOOK_ACQUIRE = 2,    /* that state before the entry */
+    PUBLISH_RELEASE = 4, /* the result before the state that says it is there */
+    DONE_ACQUIRE = 8,    /* that state before the result */
+    LIGHT_FIRST = 16,    /* thread 0 between its announcement and its check, */
+    LIGHT_SECOND = 32,   /* thread 1 likewise: full barriers, where there is no membarrier */
+    HEAVY_FIRST = 64,    /* as LIGHT_…, where it goes to sleep or takes over */
+    HEAVY_SECOND = 128,
+    CALL_RELEASE = 256, /* all that the poller has done before the name of its call */
+    CALL_ACQUIRE = 512, /* that name before all of it */
+};
 
-static enum barriers barriers;
+static unsigned missing; /* enum barrier */
+static bool symmetric;   /* full barriers on both sides */
+
+static bool kept(enum barrier barrier)
+{
+    return !(missing & barrier);
+}
 
 /* handshake.h; each false until it is over. */
 static bool light(int me)
 {
-    return barriers != SYMMETRIC || model_drained(me);
+    return !symmetric || !kept(me ? LIGHT_SECOND : LIGHT_FIRST) || model_barrier(me);
 }
 
 /* Goes on at `then`. */
 static void heavy(int me, uint8_t then)
 {
-    if (barriers == ASYMMETRIC)
+    if (!kept(me ? HEAVY_SECOND : HEAVY_FIRST))
+        MODEL_ME.at = then;
+    else if (!symmetric)
         model_membarrier(me, then);
-    else if (barriers == NONE || model_drained(me))
+    else if (model_barrier(me))
         MODEL_ME.at = then;
 }
 
 /* ---- posting, parking, waking ---- */
 
-enum { ENTRY, RESULT, PARKED, SLEEPING };
+enum { ENTRY, ARGS, RESULT, PARKED, SLEEPING };
 enum { FREE, SUBMITTED, DONE };
 enum { CALLS = 3 };
 
@@ -41,13 +62,17 @@ static void caller(int me)
     struct model_thread *self = &MODEL_ME;
     switch (self->at) {
     case 1: /* post */
-        model_store(me, ENTRY, SUBMITTED, true);
+        model_store(me, ARGS, self->r[1] + 1, false);
+        self->at = 11;
+        return;
+    case 11:
+        model_store(me, ENTRY, SUBMITTED, kept(POST_RELEASE));
         self->at = 2;
         return;
     case 2: /* ring_door */
         if (!light(me))
             return;
-        self->at = model_load(me, PARKED) ? 3 : 5;
+        self->at = model_load(me, PARKED, false) ? 3 : 5;
         return;
     case 3:
         if (model_exchange(me, PARKED, 0, &self->r[0]))
@@ -58,7 +83,7 @@ static void caller(int me)
             self->at = 5;
         return;
     case 5: /* wait_for: the last poll before the sleep */
-        self->at = model_load(me, ENTRY) == DONE ? 10 : 6;
+        self->at = model_load(me, ENTRY, kept(DONE_ACQUIRE)) == DONE ? 10 : 6;
         return;
     case 6: /* sleep_for */
         model_store(me, SLEEPING, 1, false);
@@ -68,7 +93,7 @@ static void caller(int me)
         heavy(me, 8);
         return;
     case 8:
-        if (model_load(me, ENTRY) == DONE) {
+        if (model_load(me, ENTRY, kept(DONE_ACQUIRE)) == DONE) {
             model_store(me, SLEEPING, 0, false);
             self->at = 10;
         } else {
@@ -81,7 +106,7 @@ static void caller(int me)
         return;
     case 10:
         self->r[1]++;
-        if (model_load(me, RESULT) != self->r[1])
+        if (model_load(me, RESULT, false) != self->r[1])
             model_fault("a result is not the call's");
         self->at = self->r[1] == CALLS ? MODEL_END : 1;
         return;
@@ -96,20 +121,25 @@ static void service(int me)
     struct model_thread *self = &MODEL_ME;
     switch (self->at) {
     case 1: /* scan */
-        self->at = model_load(me, ENTRY) == SUBMITTED ? 2 : 7;
+        self->at = model_load(me, ENTRY, kept(LOOK_ACQUIRE)) == SUBMITTED ? 13 : 7;
+        return;
+    case 13: /* serve */
+        if (model_load(me, ARGS, false) != self->r[0] + 1)
+            model_fault("arguments are not the call's");
+        self->at = 2;
         return;
     case 2: /* publish */
         model_store(me, RESULT, ++self->r[0], false);
         self->at = 3;
         return;
     case 3:
-        model_store(me, ENTRY, DONE, true);
+        model_store(me, ENTRY, DONE, kept(PUBLISH_RELEASE));
         self->at = 4;
         return;
     case 4:
         if (!light(me))
             return;
-        self->at = model_load(me, SLEEPING) ? 5 : self->r[1] ? 12 : 1;
+        self->at = model_load(me, SLEEPING, false) ? 5 : self->r[1] ? 12 : 1;
         return;
     case 5:
         model_store(me, SLEEPING, 0, false);
@@ -127,11 +157,11 @@ static void service(int me)
         heavy(me, 9);
         return;
     case 9:
-        self->r[1] = model_load(me, ENTRY) == SUBMITTED;
-        self->at = self->r[1] ? 2 : 10;
+        self->r[1] = model_load(me, ENTRY, kept(LOOK_ACQUIRE)) == SUBMITTED;
+        self->at = self->r[1] ? 13 : 10;
         return;
     case 10: /* memsc_sleep_parked */
-        self->at = model_load(me, PARKED) ? 11 : 12;
+        self->at = model_load(me, PARKED, false) ? 11 : 12;
         return;
     case 11:
         if (model_wait(me, PARKED, 1))
@@ -154,15 +184,19 @@ static void post_and_park(int me)
 
 /* ---- takeover ---- */
 
-enum { IN_CALL, REIGN, SAW };
+enum { IN_CALL, BEFORE, REIGN, SAW };
 
 /* r[0]: calls begun. in_call names the call, so that the other tells which one it took over in. */
 static void poller(int me)
 {
     struct model_thread *self = &MODEL_ME;
     switch (self->at) {
-    case 1:
-        model_store(me, IN_CALL, ++self->r[0], true);
+    case 1: /* where a successor has to go on, among other things */
+        model_store(me, BEFORE, ++self->r[0], false);
+        self->at = 4;
+        return;
+    case 4:
+        model_store(me, IN_CALL, self->r[0], kept(CALL_RELEASE));
         self->at = 2;
         return;
     case 2:
@@ -172,7 +206,7 @@ static void poller(int me)
     case 3:
         if (!light(me))
             return;
-        if (model_load(me, REIGN)) /* it asks under the lock, and is told */
+        if (model_load(me, REIGN, false)) /* it asks under the lock, and is told */
             self->at = MODEL_END;
         else if (model_now.memory[SAW] && model_now.memory[SAW] <= self->r[0])
             model_fault("two believe to be the poller");
@@ -196,7 +230,13 @@ static void successor(int me)
         heavy(me, 3);
         return;
     case 3: /* a call seen: it is the poller from here on */
-        model_now.memory[SAW] = model_load(me, IN_CALL);
+        self->r[0] = model_load(me, IN_CALL, kept(CALL_ACQUIRE));
+        model_now.memory[SAW] = self->r[0];
+        self->at = self->r[0] ? 4 : MODEL_END;
+        return;
+    case 4:
+        if (model_load(me, BEFORE, false) < self->r[0])
+            model_fault("it goes on where the other has been");
         self->at = MODEL_END;
         return;
     default:
@@ -215,11 +255,6 @@ enum { HOLDER, STATE };
 enum { NOBODY, WAITER, RESTING };
 enum { PARKED_SEAT, WAITING, TURN };
 
-static bool fence(int me)
-{
-    return barriers == NONE || model_drained(me);
-}
-
 static void waiter(int me)
 {
     struct model_thread *self = &MODEL_ME;
@@ -230,9 +265,9 @@ static void waiter(int me)
         self->at = 2;
         return;
     case 2:
-        if (!fence(me))
+        if (!light(me))
             return;
-        self->at = model_load(me, HOLDER) == NOBODY ? 3 : 4;
+        self->at = model_load(me, HOLDER, false) == NOBODY ? 3 : 4;
         return;
     case 3: /* take_free */
         if (model_swap(me, HOLDER, NOBODY, WAITER, &done))
@@ -243,7 +278,7 @@ static void waiter(int me)
             self->at = 5;
         return;
     case 5:
-        self->at = model_load(me, STATE) == TURN ? MODEL_END : 2;
+        self->at = model_load(me, STATE, false) == TURN ? MODEL_END : 2;
         return;
     default:
         model_fault("no such step");
@@ -264,9 +299,9 @@ static void holder(int me)
         self->at = 3;
         return;
     case 3:
-        if (!fence(me))
+        if (!light(me))
             return;
-        self->at = model_load(me, STATE) == WAITING ? 4 : MODEL_END;
+        self->at = model_load(me, STATE, false) == WAITING ? 4 : MODEL_END;
         return;
     case 4:
         if (model_swap(me, HOLDER, NOBODY, WAITER, &done))
@@ -290,25 +325,50 @@ static void turns(int me)
     me ? holder(me) : waiter(me);
 }
 
+static const struct {
+    const char *name;
+    void (*step)(int me);
+    bool servant;
+    unsigned barriers; /* each of which it needs, if it is symmetric */
+} handshakes[] = {
+    {"posting and parking", post_and_park, true,
+     POST_RELEASE | LOOK_ACQUIRE | PUBLISH_RELEASE | DONE_ACQUIRE | LIGHT_FIRST | LIGHT_SECOND |
+         HEAVY_FIRST | HEAVY_SECOND},
+    {"takeover", takeover, false, LIGHT_FIRST | HEAVY_SECOND | CALL_RELEASE | CALL_ACQUIRE},
+    {"taking turns", turns, false, LIGHT_FIRST | LIGHT_SECOND},
+};
+
+/* As enum barrier has them. */
+static const char *const names[] = {
+    "release of the post", "acquire of the look", "release of the result", "acquire of the result",
+    "the first's light",   "the second's light",  "the first's heavy",     "the second's heavy",
+    "release of the name", "acquire of the name"};
+
+static bool explore(size_t at, bool full, int without)
+{
+    char name[80];
+    symmetric = full;
+    missing = without < 0 ? NOTHING : 1u << without;
+    snprintf(name, sizeof name, "%s, %s%s%s", handshakes[at].name, full ? "full" : "membarrier",
+             without < 0 ? "" : " less ", without < 0 ? "" : names[without]);
+    const struct model model = {
+        name, handshakes[at].step, {false, handshakes[at].servant}, missing != NOTHING};
+    return model_explore(&model);
+}
+
 int main(void)
 {
-    static const struct {
-        struct model model;
-        enum barriers barriers;
-    } models[] = {
-        {{"posting and parking, membarrier", post_and_park, {false, true}, false}, ASYMMETRIC},
-        {{"posting and parking, full barriers", post_and_park, {false, true}, false}, SYMMETRIC},
-        {{"posting and parking, none: broken", post_and_park, {false, true}, true}, NONE},
-        {{"takeover, membarrier", takeover, {false, false}, false}, ASYMMETRIC},
-        {{"takeover, full barriers", takeover, {false, false}, false}, SYMMETRIC},
-        {{"takeover, none: broken", takeover, {false, false}, true}, NONE},
-        {{"taking turns", turns, {false, false}, false}, SYMMETRIC},
-        {{"taking turns, no barrier: broken", turns, {false, false}, true}, NONE},
-    };
+    const unsigned lights = LIGHT_FIRST | LIGHT_SECOND;
     int failed = 0;
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        barriers = models[i].barriers;
-        failed |= !model_explore(&models[i].model);
-    }
+    for (size_t at = 0; at < sizeof handshakes / sizeof *handshakes; at++)
+        for (int full = 0; full < 2; full++) {
+            unsigned needed = handshakes[at].barriers & ~(full ? 0 : lights);
+            if (!needed) /* turns are between processes, which membarrier does not reach */
+                continue;
+            failed |= !explore(at, full, -1);
+            for (int one = 0; one < (int)(sizeof names / sizeof *names); one++)
+                if (needed >> one & 1)
+                    failed |= !explore(at, full, one);
+        }
     return failed;
 }

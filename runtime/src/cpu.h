@@ -39,11 +39,17 @@ static inline uint64_t memsc_cycles(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* The same, after the loads before it have their values. */
+/* The same, after the loads before it have their values, on which the caller has branched. */
 static inline uint64_t memsc_cycles_ordered(void)
 {
     __asm__ volatile("lfence" ::: "memory");
     return memsc_cycles();
+}
+
+/* Its rate, 0 where the processor does not say it. */
+static inline uint64_t memsc_cycles_hz(void)
+{
+    return 0;
 }
 
 /* Fewer polls of a line mean fewer times the writer must fetch it back. */
@@ -78,10 +84,20 @@ static inline uint64_t memsc_cycles(void)
     return value;
 }
 
+/* A barrier for instructions alone waits for no load; but it is behind the branch on it, and no
+ * instruction behind it begins before the branch is decided. */
 static inline uint64_t memsc_cycles_ordered(void)
 {
     __asm__ volatile("isb" ::: "memory");
     return memsc_cycles();
+}
+
+/* Firmware writes it there, and some has left it 0. */
+static inline uint64_t memsc_cycles_hz(void)
+{
+    uint64_t value;
+    __asm__("mrs %0, cntfrq_el0" : "=r"(value));
+    return value & 0xffffffff;
 }
 
 static inline void memsc_pause(void)

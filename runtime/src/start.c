@@ -35,6 +35,8 @@ static int64_t now_ns(void)
 static uint64_t cycles_per_us(void)
 {
     static uint64_t known; /* the same in every process of this machine, and so after a fork */
+    if (!known)
+        known = memsc_cycles_hz() / 1000000;
     if (!known) {
         int64_t ns = now_ns(), since = ns;
         uint64_t cycles = memsc_cycles();

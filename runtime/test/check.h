@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "layout.h"
@@ -47,6 +49,37 @@ static inline void two_cpus(void)
     CPU_ZERO(&set);
     CPU_SET(1, &set);
     sched_setaffinity(0, sizeof set, &set);
+}
+
+/* An emulator of programs stands in for the kernel, too, and its own may lack what Linux always has:
+ * then a test that needs it is skipped. */
+static inline void wiping_forks(void)
+{
+    int *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    *page = 1;
+    if (madvise(page, 4096, MADV_WIPEONFORK) == 0) {
+        int status;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(*page);
+        CHECK_EQUAL(waitpid(child, &status, 0), child);
+        if (status == 0)
+            return;
+    }
+    fprintf(stderr,
+            "memory is not wiped in a forked child: this is no Linux, or an emulated one\n");
+    exit(77);
+}
+
+static inline void robust_futexes(void)
+{
+    void *list;
+    size_t size;
+    if (syscall(SYS_get_robust_list, 0, &list, &size) == 0)
+        return;
+    fprintf(stderr, "nobody tells of a thread's death: this is no Linux, or an emulated one\n");
+    exit(77);
 }
 
 static inline struct memsc_options options_for(uint32_t transport, uint32_t mode)

@@ -44,6 +44,7 @@ int main(void)
     fprintf(stderr, "the address sanitizer cannot fork while another thread allocates\n");
     return 77;
 #endif
+    wiping_forks();
     each_transport(body);
     return 0;
 }

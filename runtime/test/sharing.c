@@ -269,6 +269,7 @@ int main(void)
     if (getenv("MEMSC_TEST_SEED"))
         seed = (unsigned)atoi(getenv("MEMSC_TEST_SEED"));
     two_cpus();
+    robust_futexes();
     made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(made != MAP_FAILED);
     worker_options = options_for(MEMSC_MEMSC, MEMSC_INLINE);

@@ -278,7 +278,7 @@ static void by_seccomp(bool sync, uint64_t *array, size_t calls)
     pin(work.here);
     while (!atomic_load(&server_tid))
         sched_yield();
-    listener = listen_for(SYS_getpgrp);
+    listener = listen_for(SYS_getpgid);
     if (listener < 0)
         unavailable("seccomp: no user notification; use Linux 5.0 or newer, outside a sandbox");
     if (sync && ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP))
@@ -286,7 +286,7 @@ static void by_seccomp(bool sync, uint64_t *array, size_t calls)
     put(request[1]);
     for (size_t i = 0; i < WARM_UP / 10 + calls; i++) {
         uint64_t since = memsc_cycles();
-        syscall(SYS_getpgrp); /* stands for the call: the server itself makes the real one */
+        syscall(SYS_getpgid); /* stands for the call: the server itself makes the real one */
         uint64_t took = memsc_cycles() - since;
         if (i >= WARM_UP / 10)
             array[i - WARM_UP / 10] = took;
