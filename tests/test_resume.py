@@ -71,11 +71,11 @@ def test_what_belongs_to_no_finished_round_is_removed(status: int, tmp_path: Pat
 def test_events_of_an_unfinished_round_are_removed_and_no_longer_seen(tmp_path: Path) -> None:
     folder = fabricate(tmp_path / "t.memsc", rounds=2, arms=("memsc",))
     whole = open_trace(folder).session
-    first, last = sorted(whole.rounds, key=lambda r: r.start_ns)
+    first, last = sorted(whole.rounds, key=lambda r: r.start_ns or 0)
     kinds = {"kind": ("woken",)}
     row = [("time", "<i8"), ("cpu", "<i8"), ("pid", "<i8"), ("tid", "<i8"), ("kind", "<i8")]
     writer = TraceWriter(folder)
-    for time in (first.start_ns + 1, last.start_ns + 1):
+    for time in ((one.start_ns or 0) + 1 for one in (first, last)):
         writer.events("sched", np.array([(time, 0, 1, 1, 0)] * 3, row), kinds)
         writer.flush()
     probes = {"sched": ProbeStatus(attached=True, reason=None, seen=6, lost=0)}

@@ -55,7 +55,7 @@ def resume(folder: Path, command: Sequence[str]) -> Session:
         raise MemscError(what, why, "replace it with -f", USAGE)
     rounds = [r for r in session.rounds if finished(r)]
     done = {r.key for r in rounds}
-    end = max((r.end_ns for r in rounds), default=0)
+    end = max((r.end_ns or 0 for r in rounds), default=0)
     kept = dict.fromkeys(session.probes, 0)
     for table, parts in found.parts.items():
         name = table.removeprefix(f"{EVENTS}/")
