@@ -21,7 +21,8 @@ from memsc.runtime.library import LAYER
 
 MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q")
 SPINS = len(topology.read().reachable) > 1
-ARMS = [(t, s) for t in (("ipi", "memsc") if SPINS else ("ipi",)) for s in ("inline", "scanner")]
+ARMS = [("direct", "inline")]
+ARMS += [(t, s) for t in (("ipi", "memsc") if SPINS else ("ipi",)) for s in ("inline", "scanner")]
 SOURCE = Path(__file__).parent / "programs" / "executor.c"
 EXAMPLES = 60
 
