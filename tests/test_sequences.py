@@ -21,8 +21,8 @@ from memsc.runtime.library import LAYER
 
 MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q")
 SPINS = len(topology.read().reachable) > 1
-ARMS = [("direct", "inline")]
-ARMS += [(t, s) for t in (("ipi", "memsc") if SPINS else ("ipi",)) for s in ("inline", "scanner")]
+FORWARDING = ("ipi", "memsc") if SPINS else ("ipi",)
+ARMS = [("direct", "inline"), *((t, s) for t in FORWARDING for s in ("inline", "scanner"))]
 SOURCE = Path(__file__).parent / "programs" / "executor.c"
 EXAMPLES = 60
 
