@@ -116,8 +116,8 @@ build/stamps/system-programs: requirements-debian-programs.txt tools/debian-pack
 
 PROGRAM_TESTS := $(addprefix tests/test_,programs.py refusals.py sequences.py cpython.py stress.py)
 
-test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (minutes)
-	@status=0; $(BIN)/python -m pytest --long $(PROGRAM_TESTS) || status=$$?; \
+test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (half an hour)
+	@status=0; $(BIN)/python -m pytest --long -v --durations=10 $(PROGRAM_TESTS) || status=$$?; \
 		cat build/coverage.txt; exit $$status
 
 # What stands above the table stays.
