@@ -28,12 +28,14 @@ class Tally:
         groups: `forwarded` and `local` calls by system call, `sites` rewritten by kind,
             `unpatched` sites by reason.
         missed: calls that could have been forwarded, by reason and system call.
+        filtered: names of those that went on directly under a seccomp filter of their own.
     """
 
     def __init__(self) -> None:
         self.programs: list[str] = []
         self.groups: dict[str, Counter[str]] = {group: Counter() for group in _GROUPS}
         self.missed: Counter[tuple[str, str]] = Counter()
+        self.filtered: list[str] = []
         self._executing: dict[int, str] = {}
         self._started: dict[int, str] = {}
 
@@ -56,6 +58,8 @@ class Tally:
             return
         self.programs.append(program)
         self._started.pop(pid, None)
+        if found.get("end") == "filter":
+            self.filtered.append(program)
         for group, by_name in groups.items():
             self.groups[group].update(by_name)
         for why, by_name in missed.items():
@@ -150,6 +154,7 @@ def to_json(tally: Tally) -> dict[str, Any]:
         "directly": [
             {"path": path, "why": why, "times": n} for (path, why), n in tally.directly.items()
         ],
+        "filtered": dict(Counter(tally.filtered)),
         "uncounted": dict(tally.uncounted),
         "instructions": {
             "rewritten": dict(tally.groups["sites"]),

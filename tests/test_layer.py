@@ -125,7 +125,7 @@ def _features(source: str) -> list[str]:
     return [line.split('"')[1] for line in table.splitlines() if line.strip().startswith('{"')]
 
 
-SOURCES = ("signals", "waits", "handlers", "tasks", "identity")
+SOURCES = ("signals", "waits", "handlers", "tasks", "identity", "filters")
 FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
 
 

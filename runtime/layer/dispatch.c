@@ -17,6 +17,7 @@
 #include "../src/recall.h"
 #include "../src/table.h"
 #include "../src/wait.h"
+#include "filters.h"
 #include "handlers.h"
 #include "joining.h"
 #include "local.h"
@@ -41,9 +42,10 @@ static struct memsc_answer unforwarded(long number, enum memsc_unforwarded reaso
     return run_here;
 }
 
-static bool ends_program(long number)
+static bool ends_program(long number, const uint64_t args[6])
 {
-    return number == SYS_exit_group || number == SYS_execve || number == SYS_execveat;
+    return number == SYS_exit_group || number == SYS_execve || number == SYS_execveat ||
+           memsc_installs_filter(number, args);
 }
 
 static bool has_page_now(void)
@@ -56,6 +58,9 @@ static bool has_page_now(void)
         return true;
     case MEMSC_JOIN_FOREIGN:
         thread->never = 1 + MEMSC_SHARED_THREAD;
+        return false;
+    case MEMSC_JOIN_CHANGED:
+        thread->never = 1 + MEMSC_THREAD_CHANGED;
         return false;
     default:
         thread->refusals++;
@@ -113,6 +118,9 @@ struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], lon
 struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
+    /* Before all else: nothing may be done here any more. */
+    if (__builtin_expect(atomic_load_explicit(&memsc_layer.filtered, memory_order_relaxed), 0))
+        return unforwarded(number, MEMSC_FILTERED);
     if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
         memsc_before_borrowed(number, args);
         return unforwarded(number, MEMSC_IN_VFORK);
@@ -121,7 +129,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         struct memsc_answer answer =
             unforwarded(number, (enum memsc_unforwarded)(thread->never - 1));
         bool shared = thread->never == 1 + MEMSC_SHARED_THREAD;
-        bool concerns_us = shared ? ends_program(number) : memsc_class(number) == MEMSC_LOCAL;
+        bool concerns_us = shared ? ends_program(number, args) : memsc_class(number) == MEMSC_LOCAL;
         return concerns_us ? local(number, args) : answer;
     }
     if (__builtin_expect(memsc_has_page() && memsc_under_way, 0)) {
@@ -137,7 +145,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
             return local(number, args);
         }
         if (!has_page_now())
-            return unforwarded(number, MEMSC_NO_SERVICE);
+            return unforwarded(number, thread->never ? (enum memsc_unforwarded)(thread->never - 1)
+                                                     : MEMSC_NO_SERVICE);
     }
     long result;
     switch (memsc_forward(number, args, &result)) {

@@ -158,13 +158,19 @@ static void take_beside_recall(const struct action *action)
                           memory_order_release);
 }
 
+static struct action beside_recall(void)
+{
+    struct action action = {0};
+    action.handler =
+        atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].handler[0], memory_order_relaxed);
+    action.flags = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].flags[0], memory_order_relaxed);
+    action.mask = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].mask[0], memory_order_relaxed);
+    return action;
+}
+
 static long act_beside_recall(const struct action *action, uint64_t old)
 {
-    struct action before = {0};
-    before.handler =
-        atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].handler[0], memory_order_relaxed);
-    before.flags = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].flags[0], memory_order_relaxed);
-    before.mask = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].mask[0], memory_order_relaxed);
+    struct action before = beside_recall();
     if (action && action->handler > 1)
         take_beside_recall(action);
     if (old && !copy(old, (uint64_t)&before, sizeof before, SYS_process_vm_writev))
@@ -253,5 +259,27 @@ void memsc_handlers_start(void)
             take_beside_recall(&action);
         else
             install(signal, &action, 0, size);
+    }
+}
+
+void memsc_handlers_end(bool with_recall)
+{
+    for (uint64_t signal = 1; signal <= SIGNALS; signal++) {
+        struct action action;
+        uint64_t size = sizeof action.mask;
+        if (MEMSC_SYS(SYS_rt_sigaction, signal, 0, &action, size, 0, 0) < 0 || action.handler <= 1)
+            continue;
+        if (signal == MEMSC_RECALL_SIGNAL) {
+            if (!with_recall)
+                continue;
+            uint64_t restorer = action.restorer;
+            action = beside_recall();
+            action.restorer = restorer;
+        } else if (which_of(action.handler) < 0) {
+            continue;
+        } else {
+            unwrap(signal, &action);
+        }
+        MEMSC_SYS(SYS_rt_sigaction, signal, &action, 0, size, 0, 0);
     }
 }

@@ -9,10 +9,15 @@
 #ifndef MEMSC_LAYER_HANDLERS_H
 #define MEMSC_LAYER_HANDLERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Executes rt_sigaction; the result is the kernel's. */
 long memsc_sigaction(const uint64_t args[6]);
+
+/* Gives them all back to the program. with_recall: also the one that it has set for the signal which the
+ * runtime keeps; then nothing may be under way. */
+void memsc_handlers_end(bool with_recall);
 
 /* Takes over the handlers that were there before the layer. */
 void memsc_handlers_start(void);

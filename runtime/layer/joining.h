@@ -14,10 +14,11 @@ static inline bool memsc_has_page(void)
     return memsc_self && memsc_self->slot;
 }
 
-enum memsc_join { MEMSC_JOINED, MEMSC_JOIN_LATER, MEMSC_JOIN_FOREIGN };
+enum memsc_join { MEMSC_JOINED, MEMSC_JOIN_LATER, MEMSC_JOIN_FOREIGN, MEMSC_JOIN_CHANGED };
 
 /* Gives the thread a page, starting the service if this process has none yet. LATER: not now.
- * FOREIGN: the task belongs to another process that lives in this one's memory. */
+ * FOREIGN: the task belongs to another process that lives in this one's memory.
+ * CHANGED: its maker may have been a thread that had left the process's credentials, and then so has it. */
 enum memsc_join memsc_join(void);
 
 /* Gives the page back, if the thread has one. */

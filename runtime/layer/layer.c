@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "filters.h"
 #include "handlers.h"
 #include "objects.h"
 #include "patch.h"
@@ -23,6 +24,14 @@ static bool is_asked_for(void)
     return strcmp(transport, "direct") != 0 || memsc_layer.options.recording;
 }
 
+/* A filter that was there before memsc, a container's, binds all alike and allows what a program may do;
+ * one that came since is the program's own, for what it executes. */
+static bool is_filtered(void)
+{
+    const char *before = getenv("MEMSC_FILTERS");
+    return memsc_filters() > (before ? strtoul(before, NULL, 10) : 0);
+}
+
 __attribute__((constructor)) static void load(void)
 {
     static struct memsc_site sites[MEMSC_MAX_SITES];
@@ -30,7 +39,7 @@ __attribute__((constructor)) static void load(void)
     uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
-    if (!is_asked_for() || (&__libc_single_threaded && !__libc_single_threaded))
+    if (!is_asked_for() || is_filtered() || (&__libc_single_threaded && !__libc_single_threaded))
         return;
     uint32_t count = memsc_objects(objects);
     if (!count) /* another C library's program */

@@ -10,10 +10,11 @@
 
 #include "../src/cpu.h"
 #include "dispatch.h"
+#include "filters.h"
 #include "joining.h"
 #include "stats.h"
 
-enum { EXECUTABLE = 1 /* X_OK */, SET_SECCOMP = 22 /* PR_SET_SECCOMP */ };
+enum { EXECUTABLE = 1 /* X_OK */ };
 
 /* A new task. One that shares the memory and has thread-local storage of its own registers itself, if
  * it belongs to this process. Without, it and its parent cannot be told apart here. */
@@ -50,8 +51,12 @@ static uint64_t peek(uint64_t address)
  * program of one thread gets new ones that have its own; in others this thread is on its own. */
 static void before_change(void)
 {
-    if (!memsc_leave_and_stop())
-        memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
+    if (memsc_leave_and_stop())
+        return;
+    memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
+    /* Threads that it makes inherit the change, and cannot be told from others' here. */
+    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    atomic_store_explicit(&memsc_layer.changed, pid, memory_order_relaxed);
 }
 
 static void before_exit(void)
@@ -92,6 +97,10 @@ void memsc_before_borrowed(long number, const uint64_t args[6])
 
 void memsc_before_local(long number, const uint64_t args[6])
 {
+    if (memsc_installs_filter(number, args)) {
+        memsc_before_filter(memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD);
+        return;
+    }
     switch (number) {
     case SYS_exit:
         memsc_leave();
@@ -112,10 +121,6 @@ void memsc_before_local(long number, const uint64_t args[6])
     case SYS_clone3:
         before_clone(peek(args[0])); /* flags come first */
         break;
-    case SYS_prctl:
-        if (args[0] == SET_SECCOMP)
-            before_change();
-        break;
     case SYS_setuid:
     case SYS_setgid:
     case SYS_setreuid:
@@ -128,7 +133,7 @@ void memsc_before_local(long number, const uint64_t args[6])
     case SYS_capset:
     case SYS_unshare:
     case SYS_setns:
-    case SYS_seccomp:
+    case SYS_landlock_restrict_self:
         before_change();
         break;
     }

@@ -28,9 +28,10 @@ static struct counts *counts; /* NULL: nobody asks */
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
 static const char *const unpatched_names[] = {"undecoded", "no room", "jump", "no stub"};
 static const char *const missed_names[] = {
-    "signal handler on top of another call",  "vfork child, in its parent's memory",
-    "thread shares its thread-local storage", "thread has credentials or files of its own",
-    "no service to be had, or no free page",  "all entries of the thread were in flight",
+    "signal handler on top of another call",    "vfork child, in its parent's memory",
+    "thread shares its thread-local storage",   "thread has credentials or files of its own",
+    "after the program's own seccomp filter",   "no service to be had, or no free page",
+    "all entries of the thread were in flight",
 };
 
 struct line {

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "filters.h"
+
+#include <linux/fcntl.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#include "../src/cpu.h"
+#include "dispatch.h"
+#include "handlers.h"
+#include "joining.h"
+#include "stats.h"
+
+enum { SET_SECCOMP = 22 /* PR_SET_SECCOMP */ };
+
+/* Without the filter's address it is only asked whether the kernel knows them. */
+bool memsc_installs_filter(long number, const uint64_t args[6])
+{
+    if (number == SYS_prctl)
+        return args[0] == SET_SECCOMP && (args[1] == SECCOMP_MODE_STRICT || args[2]);
+    if (number == SYS_seccomp)
+        return args[0] == SECCOMP_SET_MODE_STRICT ||
+               (args[0] == SECCOMP_SET_MODE_FILTER && args[2]);
+    return false;
+}
+
+void memsc_before_filter(bool whole)
+{
+    if (atomic_load_explicit(&memsc_layer.filtered, memory_order_relaxed))
+        return;
+    if (whole) {
+        memsc_stats_write("filter");
+        memsc_handlers_end(memsc_leave_and_stop());
+    }
+    /* Before the kernel's, so that no thread which inherits the filter finds it unset. */
+    atomic_store_explicit(&memsc_layer.filtered, 1, memory_order_release);
+}
+
+static uint32_t value_of(const char *text, const char *name)
+{
+    for (; *text; text++) {
+        const char *at = text, *wanted = name;
+        while (*wanted && *at == *wanted)
+            at++, wanted++;
+        if (*wanted)
+            continue;
+        uint32_t value = 0;
+        for (; *at == '\t' || (*at >= '0' && *at <= '9'); at++)
+            if (*at != '\t')
+                value = value * 10 + (uint32_t)(*at - '0');
+        return value;
+    }
+    return 0;
+}
+
+uint32_t memsc_filters(void)
+{
+    char text[4096];
+    long fd = MEMSC_SYS(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (fd < 0)
+        return 0;
+    long size = MEMSC_SYS(SYS_read, fd, text, sizeof text - 1, 0, 0, 0);
+    MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+    text[size > 0 ? size : 0] = 0;
+    /* Linux before 5.9 says only that there are some, by 2; strict mode (1) has no exec. */
+    uint32_t filters = value_of(text, "\nSeccomp_filters:");
+    return filters ? filters : value_of(text, "\nSeccomp:") / 2;
+}
