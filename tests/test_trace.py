@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -354,3 +355,19 @@ def test_a_case_that_two_suites_share_runs_once_beside_what_is_held_against_it()
 
 def _wanted(case: Case) -> int:
     return sum(case.rounds.values()) + sum(case.recorded.values())
+
+
+def test_what_a_killed_session_leaves_waits_for_nobody(tmp_path: Path) -> None:
+    work = f"{WORK} sync 300000 {tmp_path / 'timings'}"
+    # The session's own child dies with it: what that has started must come to its end.
+    script = f"{work} & echo $!; wait"
+    options = ("--probes", "none", "--transport", "memsc", "--ring", "64")
+    process = start("trace", "-o", str(tmp_path / "t.memsc"), *options, "--", "sh", "-c", script)
+    assert process.stdout is not None
+    grandchild = int(process.stdout.readline())
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: gone(grandchild), "the program to end")
+    assert (tmp_path / "timings").stat().st_size == 8 * 300_000
+    for left in folders.MEMORY.glob(f"memsc-*/session-{process.pid}-*"):
+        shutil.rmtree(left)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ class Drain:
         self._most = 0 if isinstance(writer, Filter) else _HELD
         self.key = key
         self._folder = source if isinstance(source, Path) else None
+        self._lock = _locked(self._folder) if self._folder else -1
         self._open: dict[Path, Region] = {}
         self._held: list[tuple[int, NDArray[Any]]] = []
         self._made = self._local = self._dropped = self._unfinished = 0
@@ -96,6 +99,9 @@ class Drain:
         for path, region in list(self._open.items()):
             self._close(path, region)
         self._write()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
         if unread is not None:
             raise unread
 
@@ -160,6 +166,13 @@ class Drain:
         held, self._held = self._held, []
         for pid, records in held:
             self._writer.calls(self.key, pid, records, syscall_name)
+
+
+def _locked(folder: Path) -> int:
+    """Tells programs whose rings are full that somebody will empty them, as long as he lives."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def _alive(region: Region) -> bool:

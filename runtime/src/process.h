@@ -136,6 +136,8 @@ void memsc_region_finish(
     struct memsc_process *process); /* the process ends: mark it, drop its file */
 /* Room for a slot, and its ring, if there is room for one. */
 int memsc_region_open_slot(struct memsc_process *process, uint32_t slot);
+/* From now on full rings drop, if nobody is there any more who would empty them. */
+void memsc_region_look_for_reader(struct memsc_process *process);
 
 /* pages.c: the segment; 0 or -errno. */
 int memsc_pages_create(struct memsc_process *process);

@@ -12,11 +12,13 @@
 #include "cpu.h"
 #include "process.h"
 
+enum { MEMSC_RING_YIELDS = 1024 /* of a wait for the reader between looks whether there is one */ };
+
 static inline bool memsc_ring_has_room(struct memsc_self *self)
 {
     if (self->written - self->drained <= self->ring_mask)
         return true;
-    for (;;) {
+    for (uint32_t yields = 1;; yields++) {
         /* Acquire: the reader has copied what it says is drained. */
         self->drained = atomic_load_explicit(&self->slot->drained, memory_order_acquire);
         if (self->written - self->drained <= self->ring_mask)
@@ -24,6 +26,8 @@ static inline bool memsc_ring_has_room(struct memsc_self *self)
         if (atomic_load_explicit(&memsc_process->region->ring_policy, memory_order_relaxed) ==
             MEMSC_RING_DROP)
             return false;
+        if (yields % MEMSC_RING_YIELDS == 0)
+            memsc_region_look_for_reader(memsc_process);
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     }
 }

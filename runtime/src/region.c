@@ -197,3 +197,28 @@ int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
     self->ring = (struct memsc_call *)address;
     return 0;
 }
+
+/* Whether a file or folder is locked, as its reader does for as long as it lives. Where that cannot be
+ * told it counts as locked, but a path that is gone is nobody's. */
+static bool locked(const char *path, int flags)
+{
+    long fd =
+        MEMSC_SYS(SYS_openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags, 0, 0, 0);
+    if (fd < 0)
+        return fd != -ENOENT && fd != -ENOTDIR;
+    long error = MEMSC_SYS(SYS_flock, fd, LOCK_SH | LOCK_NB, 0, 0, 0, 0);
+    MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+    return error < 0;
+}
+
+void memsc_region_look_for_reader(struct memsc_process *process)
+{
+    char folder[sizeof process->path];
+    char *end = memsc_put(folder, folder + sizeof folder, process->path);
+    while (end > folder && *end != '/')
+        end--;
+    *end = 0;
+    /* The session's folder first: its files are locked only once it has seen them. */
+    if (!locked(folder, O_DIRECTORY) && !locked(process->path, 0))
+        atomic_store_explicit(&process->region->ring_policy, MEMSC_RING_DROP, memory_order_relaxed);
+}
