@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ from memsc.tracer.format import FLAGS, STAGES, RoundKey, TraceFolder
 
 TAILS = {"p99": 0.99, "p999": 0.999}
 """Bands whose calls get causes: those above these percentiles of their arm, case and mode."""
+
+MOST = 100_000
+"""Slow calls of an arm and case that are looked at one by one: of more, only every n-th."""
 
 # What of an execution's spread makes it the same work every time: p99 within so many medians.
 _STEADY = 4.0
@@ -79,19 +83,37 @@ class Blame:
         return {cell: cells.whole(cell) for cell in cells.sketches}
 
     @cached_property
+    def every(self) -> dict[tuple[str, str], int]:
+        """By arm and case: n, where every n-th of its slow calls is looked at; 1: each.
+
+        Memory is bounded by it. Those looked at are spread evenly over time, so shares hold.
+        """
+        slow: Counter[tuple[str, str]] = Counter()
+        for cell, sketch in self.whole.items():
+            if cell.syscall == ALL:
+                slow[cell.arm, cell.case] += sketch.histograms[-1].above(TAILS["p99"])
+        return {key: -(-count // MOST) or 1 for key, count in slow.items()}
+
+    @cached_property
     def tail(self) -> Blamed:
-        """All calls above p99 of their arm, case and mode, where at least 20 are."""
+        """Calls above p99 of their arm, case and mode, where at least 20 are (see `every`)."""
         edges = {
             (cell.arm, cell.case, cell.mode == "async"): self._edge(sketch, TAILS["p99"])
             for cell, sketch in self.whole.items()
             if cell.syscall == ALL
         }
 
+        seen: Counter[tuple[str, str]] = Counter()
+
         def keep(key: RoundKey, asynchronous: NDArray[np.bool_], total: Ints) -> Ints:
             never = np.inf
             late = edges.get((key.arm, key.case, True), never)
             soon = edges.get((key.arm, key.case, False), never)
-            return np.flatnonzero(total > np.where(asynchronous, late, soon))
+            slow = np.flatnonzero(total > np.where(asynchronous, late, soon))
+            of = key.arm, key.case
+            every, before = self.every.get(of, 1), seen[of]
+            seen[of] += len(slow)
+            return slow[-before % every :: every]
 
         return self._blamed(keep)
 
@@ -101,7 +123,8 @@ class Blame:
         tail = self.tail
         best = tail.frame.sort_values("total_ns", ascending=False, kind="stable")
         best = best.groupby(["arm", "case"], sort=False).head(calls)
-        if best.groupby(["arm", "case"]).size().to_dict() == wanted:
+        whole = set(self.every.values()) <= {1}
+        if whole and best.groupby(["arm", "case"]).size().to_dict() == wanted:
             return _some(tail, best.index.to_numpy(np.int64))
         floor: dict[tuple[str, str], list[int]] = {}
 
@@ -193,15 +216,16 @@ def _some(blamed: Blamed, rows: Ints) -> Blamed:
     return Blamed(blamed.frame.iloc[rows].reset_index(drop=True), shares, blamed.found)
 
 
-def df_causes(blamed: Blamed) -> pd.DataFrame:
+def df_causes(blame: Blame) -> pd.DataFrame:
     """How many slow calls have which cause.
 
     Returns:
         One row per arm, case, mode, band ("p99": above p99, "p999": above p99.9) and cause, most
-        frequent first: calls, share (of the band), mean_ns (of the cause's part of them) and
-        total_ns (the mean total of these calls).
+        frequent first: calls, share (of the band), mean_ns (of the cause's part of them),
+        total_ns (the mean total of these calls) and every (1: each slow call was looked at; where
+        there are more than `MOST`, only every n-th, and `calls` are those).
     """
-    frame = blamed.frame
+    frame = blame.tail.frame
     rows: list[dict[str, Any]] = []
     keys = ["arm", "case", "mode"]
     for band in TAILS:
@@ -215,9 +239,10 @@ def df_causes(blamed: Blamed) -> pd.DataFrame:
                     "share": len(calls) / len(mine),
                     "mean_ns": calls["cause_ns"].mean(),
                     "total_ns": calls["total_ns"].mean(),
+                    "every": blame.every[str(mine["arm"].iloc[0]), str(mine["case"].iloc[0])],
                 }
                 rows.append(dict(zip(keys, key, strict=True)) | figures)
-    columns = [*keys, "band", "cause", "calls", "share", "mean_ns", "total_ns"]
+    columns = [*keys, "band", "cause", "calls", "share", "mean_ns", "total_ns", "every"]
     out = pd.DataFrame(rows, columns=columns)
     return out.sort_values(
         [*keys, "band", "calls"], ascending=[True] * 4 + [False], kind="stable", ignore_index=True

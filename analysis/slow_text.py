@@ -48,8 +48,8 @@ def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[l
     """The causes of each arm and case that fit on a page, as text.
 
     Returns:
-        Per arm and case its name, the calls in each band, and rows of cause, share above p99, share
-        above p99.9 and the mean cost in ns.
+        Per arm and case its name, the calls looked at in each band, and rows of cause, share above
+        p99, share above p99.9 and the mean cost in ns.
     """
     groups: dict[tuple[str, str, str], Causes] = {}
     shown = _shown(summary)
@@ -73,7 +73,9 @@ def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[l
         if rest:
             cells = [_sum([bands[band] for bands in rest if band in bands]) for band in _BANDS]
             rows.append([f"{len(rest)} more", *cells, ""])
-        yield f"{arm} {case}{late}", [_count(causes, band) for band in _BANDS], rows
+        every = next(row["every"] for bands in causes.values() for row in bands.values())
+        some = f", 1 in {every}" if every > 1 else ""
+        yield f"{arm} {case}{late}{some}", [_count(causes, band) for band in _BANDS], rows
 
 
 _BANDS = ("p99", "p999")

@@ -153,7 +153,7 @@ class Tail(Bands):
         Example:
             >>> t.tail.df_causes().query("band == 'p999'")  # doctest: +SKIP
         """
-        return df_causes(self.blame.tail)
+        return df_causes(self.blame)
 
     def plot_causes(self, case: str | None = None) -> Figure:
         """Draws `df_causes`: what made slow calls slow, one panel per arm.
@@ -175,7 +175,7 @@ class Tail(Bands):
             One row per call: arm, case, mode, round, pid, tid, syscall, result, start_s (since the
             trace's start), the four stages and the total in ns, app_cpu, service_cpu, above ("p99"
             or "p999"), cause, and cause_ns, side and stage of the cause's part. Empty where fewer
-            than 20 calls lie above.
+            than 20 calls lie above; of more than 100,000 of an arm and case only every n-th.
         """
         return self.blame.tail.frame[COLUMNS]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -311,3 +312,19 @@ def test_a_service_that_parked_is_not_taken_for_a_thief_where_no_turn_has_a_name
     causes = ma.open(path).tail.df_calls()["cause"].value_counts().to_dict()
     assert causes.get(f"service preempted by thread {thief}") == 1
     assert f"service preempted by thread {service}" not in causes
+
+
+def test_of_very_many_slow_calls_some_are_looked_at_and_the_worst_are_still_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = traces.fabricate(tmp_path / "many.memsc", rounds=4, calls=5000)
+    whole = ma.open(folder).tail
+    assert (whole.df_causes()["every"] == 1).all()
+    monkeypatch.setattr("memsc.analysis.blame.MOST", 60)
+    some = ma.open(folder).tail
+    causes = some.df_causes()
+    assert (causes["every"] == 4).all()
+    kept, all_of_them = (tail.df_calls().groupby("arm").size() for tail in (some, whole))
+    assert kept.tolist() == (-(-all_of_them // 4)).tolist()
+    assert causes.groupby(["arm", "band"])["share"].sum().tolist() == pytest.approx([1.0] * 6)
+    pd.testing.assert_frame_equal(some.df_worst(5), whole.df_worst(5))
