@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import subprocess
@@ -108,12 +109,21 @@ def test_what_does_not_fit_is_counted(tmp_path: Path, transport: str, service: s
         assert region.fill == 0.0
 
 
+@pytest.fixture
+def claimed(tmp_path: Path) -> Iterator[Path]:
+    """A folder locked by who reads its regions: else nobody waits for that."""
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield tmp_path
+    os.close(descriptor)
+
+
 @needs_two_cpus
-def test_a_ring_that_waits_loses_nothing(tmp_path: Path) -> None:
-    how = launch(tmp_path, ring_records=64, ring_policy="wait")
-    process = start(how, "sync", "5003", str(tmp_path / "times"))
+def test_a_ring_that_waits_loses_nothing(claimed: Path) -> None:
+    how = launch(claimed, ring_records=64, ring_policy="wait")
+    process = start(how, "sync", "5003", str(claimed / "times"))
     drained = 0
-    with opened(tmp_path) as region:
+    with opened(claimed) as region:
         while process.poll() is None:
             drained += len(region.drain())
         drained += len(region.drain())
@@ -123,10 +133,10 @@ def test_a_ring_that_waits_loses_nothing(tmp_path: Path) -> None:
 
 
 @needs_two_cpus
-def test_a_ring_that_waits_may_be_emptied_for_nothing(tmp_path: Path) -> None:
-    how = launch(tmp_path, ring_records=64, ring_policy="wait")
-    process = start(how, "sync", "5003", str(tmp_path / "times"))
-    with opened(tmp_path) as region:
+def test_a_ring_that_waits_may_be_emptied_for_nothing(claimed: Path) -> None:
+    how = launch(claimed, ring_records=64, ring_policy="wait")
+    process = start(how, "sync", "5003", str(claimed / "times"))
+    with opened(claimed) as region:
         while process.poll() is None:
             region.skip()
         assert region.counts().made == 5003 + WARM_UP
