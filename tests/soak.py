@@ -19,47 +19,74 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from scipy import stats
 from tests.faults.world import children
 
+from memsc.tracer import folders
 from memsc.tracer.format import CALLS, SESSION, decode_session, part_name
 
-GROWTH = 1.1  # the most memory of the last third over that of the one before …
-SLACK_KIB = 64 << 10  # … and this much: calls are held, and written some millions at a time
+SLACK_MIB = 64  # calls are held, and written some millions at a time
+SETTLED = 1 / 3  # of the time: before, buffers still grow to what they will be
+BLOCKS = 20  # of the rest: the most of each is looked at, for what is held goes up and down
 PROGRAM = ("dd", "if=/dev/zero", "of=/dev/null", "bs=512", "status=none")
 
 
 @dataclass
 class Watched:
-    """Memory (KiB) and descriptors of a process, as time went on."""
+    """Something that should stay what it is, as time went on.
 
-    pid: int
-    memory: list[int] = field(default_factory=list[int])
-    descriptors: list[int] = field(default_factory=list[int])
+    Args:
+        what: it is.
+        unit: of its values.
+        slack: how much it may grow from block to block without having grown.
+    """
 
-    def look(self) -> None:
-        """Note what they are now."""
-        with suppress(OSError):
-            fields = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-            kept = [line.split()[1] for line in fields if line.startswith(("RssAnon", "RssFile"))]
-            self.memory.append(sum(map(int, kept)))
-            self.descriptors.append(len(list(Path(f"/proc/{self.pid}/fd").iterdir())))
+    what: str
+    unit: str
+    slack: float
+    times: list[float] = field(default_factory=list[float])
+    values: list[float] = field(default_factory=list[float])
 
-    def faults(self, name: str) -> list[str]:
-        """What has grown."""
-        third = len(self.memory) // 3
-        if not third:
-            return [f"too short to judge the {name}: nothing was written before the end"]
-        middle, last = max(self.memory[third:-third]), max(self.memory[-third:])
-        most = [max(self.descriptors[third:-third]), max(self.descriptors[-third:])]
-        found: list[str] = []
-        if last > middle * GROWTH + SLACK_KIB:
-            found.append(f"the {name}'s memory has grown from {middle} to {last} KiB")
-        if most[1] > most[0]:
-            found.append(f"the {name}'s descriptors have grown from {most[0]} to {most[1]}")
-        sys.stderr.write(f"{name}: {middle / 1024:.0f} then {last / 1024:.0f} MiB, ")
-        sys.stderr.write(f"{most[0]} then {most[1]} descriptors\n")
-        return found
+    def note(self, value: float) -> None:
+        """What it is now."""
+        self.times.append(time.monotonic())
+        self.values.append(value)
+
+    def fault(self) -> str | None:
+        """Whether it has grown: its slope, by Theil and Sen, is told with its 95 % interval.
+
+        It has where the whole interval is above zero, and more has come than the slack.
+        """
+        first = int(len(self.values) * SETTLED)
+        blocks = np.array_split(np.arange(first, len(self.values)), BLOCKS)
+        if not all(map(len, blocks)):
+            return f"{self.what}: too short to judge"
+        times = np.array([self.times[block[0]] for block in blocks])
+        most = np.array([max(self.values[i] for i in block) for block in blocks])
+        slope, _, low, high = stats.theilslopes(most, times)
+        hour = f"{slope * 3600:+.3g} ({low * 3600:+.3g} to {high * 3600:+.3g}) an hour"
+        sys.stderr.write(f"{self.what}: {most.max():,.0f} {self.unit}, {hour}\n")
+        grown = low > 0 and slope * (times[-1] - times[0]) > self.slack
+        return f"{self.what} has grown: {hour}" if grown else None
+
+
+def look(pid: int, memory: Watched, descriptors: Watched) -> None:
+    """Note what a process has now."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/status").read_text().splitlines()
+        kept = [line.split()[1] for line in fields if line.startswith(("RssAnon", "RssFile"))]
+        memory.note(sum(map(int, kept)) / 1024)
+        descriptors.note(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+
+
+def shared_memory() -> float:
+    """MiB of this user's sessions in memory."""
+    with suppress(OSError):  # a file that goes meanwhile
+        blocks = [path.lstat().st_blocks for path in folders.base().rglob("*")]
+        return sum(blocks) * 512 / 2**20
+    return 0.0
 
 
 def take(folder: Path, first: int, *, all_of_them: bool) -> tuple[int, int]:
@@ -84,27 +111,36 @@ def main() -> int:
         command += ["--no-calibrate", "--probes", "none", "--duration", str(seconds)]
         session = subprocess.Popen([*command, "--", *PROGRAM])
         end = time.monotonic() + seconds
-        watched = {"session": Watched(session.pid)}
+        watched = {
+            who: (
+                Watched(f"memory of the {who}", "MiB", SLACK_MIB),
+                Watched(f"descriptors of the {who}", "open", 0),
+            )
+            for who in ("session", "program")
+        }
+        shared = Watched("shared memory", "MiB", SLACK_MIB)
         rows = first = 0
         while session.poll() is None and time.monotonic() < end:
             time.sleep(0.5)
             more, first = take(trace / CALLS, first, all_of_them=False)
             rows += more
-            if "program" not in watched and (started := children(session.pid)):
-                watched["program"] = Watched(started[0])
             if rows:  # once what is held has been written, it has been as much as it gets
-                for process in watched.values():
-                    process.look()
+                look(session.pid, *watched["session"])
+                for pid in children(session.pid)[:1]:
+                    look(pid, *watched["program"])
+                shared.note(shared_memory())
         status = session.wait()
         rows += take(trace / CALLS, first, all_of_them=True)[0]
         (done,) = decode_session((trace / SESSION).read_bytes(), trace / SESSION).rounds
-    faults = [fault for name, process in watched.items() for fault in process.faults(name)]
+    every = [*watched["session"], *watched["program"], shared]
+    faults = [fault for one in every if (fault := one.fault())]
     if (done.calls, done.lost) != (rows, 0) or rows + (done.unfinished or 0) != done.made:
         faults.append(f"{rows} calls in the trace, {done.calls} counted, {done.lost} lost")
     if done.stopped != "duration":
         faults.append(f"it ended before: {done.stopped}, {done.exit_status}, {status}")
     rate = rows / seconds / 1e6
-    sys.stderr.write(f"{rows:,} calls in {seconds:.0f} s, {rate:.2f} million a second\n")
+    lost = f"{done.lost} lost, {rows + (done.unfinished or 0) - (done.made or 0)} unaccounted for"
+    sys.stderr.write(f"{rows:,} calls in {seconds:.0f} s, {rate:.2f} million a second, {lost}\n")
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     return 1 if faults else 0
 
