@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Drain:
 
     Attributes:
         key: the round.
+        outlived: processes that the program has left behind; they go on, unrecorded.
         interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
             is as rare as the rings' filling allows.
     """
@@ -55,7 +57,9 @@ class Drain:
         self.eager = False  # take what there is at each look, for somebody who watches
         self._latest: list[NDArray[Any]] = []
         self.calls = 0
+        self._taken: Counter[Path] = Counter()
         self.pids: set[int] = set()
+        self.outlived: set[int] = set()
         if isinstance(source, Region):
             self._open[source.path] = source
             self.pids.add(source.pid)
@@ -132,6 +136,7 @@ class Drain:
         if not len(records):
             return False
         self._held.append((region.pid, records))
+        self._taken[region.path] += len(records)
         if self.eager:
             self._latest.append(records)
         self.calls += len(records)
@@ -140,15 +145,21 @@ class Drain:
         return True
 
     def _close(self, path: Path, region: Region) -> None:
+        outlives = self._folder is not None and not region.finished and _alive(region)
+        if outlives:
+            region.recording = False
+            self.outlived.add(region.pid)
         for _ in range(region.drains):
             if not self._take(region):
                 break
         counts = region.counts()
-        self._made += counts.made
         self._local += counts.local
         self._dropped += counts.dropped
-        if not region.finished:
-            self._unfinished += counts.unfinished
+        if outlives:  # what it calls from now on is counted there, too
+            self._made += self._taken[path] + counts.dropped
+        else:
+            self._made += counts.made
+            self._unfinished += 0 if region.finished else counts.unfinished
         del self._open[path]
         region.close()
         if self._folder is not None:

@@ -78,6 +78,7 @@ class TraceSession:
         self._earlier = earlier
         self._rounds: list[Round] = list(earlier.rounds) if earlier else []
         self._made: dict[str, int] = {}
+        self._notes: list[str] = []
         self._folder = folders.session_folder()
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
         self.scratch.mkdir()
@@ -290,6 +291,9 @@ class TraceSession:
             )
             self.add(done)
         shutil.rmtree(folder, ignore_errors=True)
+        if drain.outlived:
+            pids = ", ".join(map(str, sorted(drain.outlived)))
+            self._notes.append(f"{arm}: processes outlive the program, unrecorded: {pids}")
         if interrupted is not None:
             raise interrupted
         return done
@@ -366,8 +370,8 @@ class TraceSession:
 
     def notes(self) -> list[str]:
         """What the user should be told, and was not yet."""
-        found = self.quiet.notes + self.probing.notes
-        self.quiet.notes, self.probing.notes = [], []
+        found = self._notes + self.quiet.notes + self.probing.notes
+        self._notes, self.quiet.notes, self.probing.notes = [], [], []
         return found
 
     # ---- the record ----
