@@ -7,10 +7,11 @@ Each raises KeyError, naming what is missing, where the trace does not hold what
 from __future__ import annotations
 
 import math
+from statistics import median
 
-from memsc.analysis.timings import PerCall, Timed
+from memsc.analysis.timings import PerCall, Timed, side_by_side
 from memsc.analysis.trace import Trace
-from memsc.analysis.tracing import OURS, slowdown, tracers
+from memsc.analysis.tracing import relative, tracers
 
 
 class Figures:
@@ -53,17 +54,17 @@ class Figures:
         return self._p999("shared-8") * self._ns / 1000
 
     def recording(self) -> float:
-        """Median recorded ÷ not recorded."""
-        return (
-            self._timed[Timed("memsc", "sync", recording=True)].p50 / self.off("memsc", "sync").p50
-        )
+        """Median recorded ÷ not recorded, in the median turn."""
+        on = self._timed[Timed("memsc", "sync", recording=True)]
+        sides = side_by_side(on, self.off("memsc", "sync"))
+        return median(recorded / plain for recorded, plain in sides)
 
     def tracing(self) -> float:
-        """What recording adds to the median ÷ what the best other tracer adds."""
-        others = [slowdown(self._timed, name) for name in tracers(self._timed)[1:]]
+        """What recording adds ÷ what the best other tracer adds, medians, in the median turn."""
+        others = [relative(self._timed, name) for name in tracers(self._timed)[1:]]
         if not others:
             raise KeyError("other tracers")
-        return slowdown(self._timed, OURS) / min(others)
+        return max(others)
 
     def best_peer(self, case: str) -> float:
         """Mean per call ÷ that of the best that hands it to another thread; `direct` does not."""

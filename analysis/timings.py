@@ -55,6 +55,7 @@ class PerCall:
             calls if they are, and within the histogram's relative error. p999 is NaN with fewer
             than 20 intervals above it.
         means, p50s: shape (RESAMPLES,).
+        p50_of: median of each round, cycles per call, by its number.
     """
 
     intervals: int
@@ -67,6 +68,7 @@ class PerCall:
     means: NDArray[np.float64]
     p50s: NDArray[np.float64]
     resampling: Resampling
+    p50_of: Mapping[int, float]
 
     @staticmethod
     def of(rounds: Mapping[int, Sequence[_Block]], seed: str) -> PerCall:
@@ -89,6 +91,10 @@ class PerCall:
             (resampling.weights @ cycles) / (resampling.weights @ calls),
             quantiles(resampling, histograms, [0.5])[0] / _FINE,
             resampling,
+            {
+                number: _Block.merge(some).histogram.quantile(0.5) / _FINE
+                for number, some in rounds.items()
+            },
         )
 
 
@@ -112,6 +118,24 @@ class _Block:
             sum(block.cycles for block in blocks),
             Histogram.merge([block.histogram for block in blocks]),
         )
+
+
+def turns(found: PerCall) -> list[tuple[int, float]]:
+    """Turn and median of each round, cycles per call; recorded and not, rounds share turns."""
+    return sorted((number // 2, p50) for number, p50 in found.p50_of.items())
+
+
+def side_by_side(one: PerCall, other: PerCall) -> list[tuple[float, float]]:
+    """Medians of two sides, turn by turn.
+
+    Raises:
+        KeyError: they have no turn in common.
+    """
+    beside = dict(turns(other))
+    found = [(p50, beside[turn]) for turn, p50 in turns(one) if turn in beside]
+    if not found:
+        raise KeyError("rounds side by side")
+    return found
 
 
 class Timings:

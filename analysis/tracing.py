@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from memsc.analysis.timings import PerCall, Timed
+from memsc.analysis.timings import PerCall, Timed, turns
 from memsc.tracer.format import Session
 
 CASE = "tracing"
@@ -21,14 +22,28 @@ _COLUMNS = [
 ]
 
 
-def slowdown(timed: Mapping[Timed, PerCall], tracer: str) -> float:
-    """By how much of itself the median grows under a tracer; 0 is no change.
+def relative(timed: Mapping[Timed, PerCall], tracer: str) -> float:
+    """What memsc's recording adds to the median ÷ what another tracer adds, in the median turn.
+
+    Both are differences, and small ones: rounds of one turn stand side by side, so that the host's
+    moving of the CPUs falls out, which changes what recording adds several times.
 
     Raises:
-        KeyError: one of the two was not measured.
+        KeyError: one of them was not measured.
     """
-    base = timed[Timed(OURS, CASE, recording=False)]
-    return timed[Timed(tracer, CASE, recording=tracer == OURS)].p50 / base.p50 - 1
+    off, on, other = (
+        timed[Timed(arm, CASE, recording=recording)]
+        for arm, recording in ((OURS, False), (OURS, True), (tracer, False))
+    )
+    ours, theirs = dict(turns(on)), dict(turns(other))
+    found = [
+        (ours[turn] - plain) / (theirs[turn] - plain)
+        for turn, plain in turns(off)
+        if turn in ours and turn in theirs and theirs[turn] > plain
+    ]
+    if not found:
+        raise KeyError(Timed(tracer, CASE, recording=False))
+    return median(found)
 
 
 def tracers(timed: Mapping[Timed, PerCall]) -> list[str]:
