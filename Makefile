@@ -15,7 +15,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .PHONY: help coverage setup system python native demo bench results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
 	fuzz soak check \
-	check-python check-types check-floors check-c format clean notebooks record-notebooks dist
+	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -186,6 +186,17 @@ test-faults: setup ## faults and kills at random moments of 300 sessions (a quar
 
 dist: setup ## source archive and wheel, in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+build/stamps/system-deb: requirements-debian-deb.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages requirements-debian-deb.txt
+	@mkdir -p $(@D) && touch $@
+
+deb: setup build/stamps/system-deb ## a Debian package, in dist/ (minutes)
+	@mkdir -p dist && debian/rules clean binary >build/deb.log 2>&1 || { tail -30 build/deb.log; exit 1; }
+
+test-deb: deb ## the package in a new Debian 12 that has nothing else (minutes; needs root)
+	@lintian --fail-on error --suppress-tags unusual-interpreter dist/memsc_*.deb
+	@tests/deb/clean dist/memsc_*.deb
 
 check: check-python check-types check-floors check-c ## style, types and floors; changes nothing
 
