@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
+
+_ENCODER = 64 << 20  # bytes that encoding a part takes beside as many as the part has
 
 Names = Mapping[int, str] | Sequence[str] | Callable[[int], str]
 
@@ -200,6 +203,8 @@ class TraceWriter:
         rows = sum(batch.num_rows for batch in batches)
         if rows < (1 if everything else fmt.PART_ROWS):
             return
+        parts = max(rows // fmt.PART_ROWS, 1)
+        _require_memory(sum(batch.nbytes for batch in batches) // parts + _ENCODER)
         whole = pa.Table.from_batches(batches).unify_dictionaries()
         start = 0
         while rows - start >= fmt.PART_ROWS or (everything and start < rows):
@@ -210,6 +215,7 @@ class TraceWriter:
 
     def _write_part(self, table: str, part: pa.Table) -> None:
         names = [field.name for field in part.schema if pa.types.is_dictionary(field.type)]
+        _require_memory(part.nbytes + _ENCODER)
         stream = pa.BufferOutputStream()
         options: dict[str, Any] = {"use_dictionary": names, "row_group_size": fmt.PART_ROWS}
         pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
@@ -236,6 +242,18 @@ class TraceWriter:
                 error.strerror or str(error),
                 f"{kept} and readable; free some space and record again",
             ) from error
+
+
+def _require_memory(size: int) -> None:
+    """Find out beforehand: Arrow ends the process where memory runs out in its midst.
+
+    Raises:
+        MemoryError: there is not so much.
+    """
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError as error:
+        raise MemoryError(f"encoding takes {size} bytes") from error
 
 
 def _after(folder: Path) -> dict[str, int]:
