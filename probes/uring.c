@@ -14,6 +14,11 @@ static __always_inline int is_uring_task(void)
     return find_task((u32)task) || find_task(task >> 32);
 }
 
+static __always_inline int is_ours(void)
+{
+    return is_recording() && is_uring_task();
+}
+
 static __always_inline s64 uring_age(u64 request)
 {
     u64 *since = uring_since.lookup(&request);
@@ -41,7 +46,7 @@ static __always_inline int on_submit(u64 request, u64 user_data, s32 opcode, u32
 {
     u64 now = bpf_ktime_get_ns();
 
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     uring_since.update(&request, &now);
     return on_request(MEMSC_URING_SUBMIT, user_data, -1, opcode, 0, flags, polled);
@@ -61,7 +66,7 @@ int uring_on_submit_sqe(struct tracepoint__io_uring__io_uring_submit_sqe *args)
 
 int uring_on_async(struct tracepoint__io_uring__io_uring_queue_async_work *args)
 {
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     return on_request(MEMSC_URING_ASYNC, args->user_data, uring_age((u64)args->req), args->opcode,
                       0, (u32)args->flags, 0);
@@ -69,7 +74,7 @@ int uring_on_async(struct tracepoint__io_uring__io_uring_queue_async_work *args)
 
 int uring_on_poll(struct tracepoint__io_uring__io_uring_poll_arm *args)
 {
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     return on_request(MEMSC_URING_POLL, args->user_data, uring_age((u64)args->req), args->opcode,
                       args->mask, args->events, 0);
@@ -90,7 +95,7 @@ int uring_on_ready(struct tracepoint__io_uring__io_uring_task_add *args)
 
 int uring_on_defer(struct tracepoint__io_uring__io_uring_defer *args)
 {
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     return on_request(MEMSC_URING_DEFER, args->data, uring_age((u64)args->req), args->opcode, 0, 0,
                       0);
@@ -98,7 +103,7 @@ int uring_on_defer(struct tracepoint__io_uring__io_uring_defer *args)
 
 int uring_on_fail(struct tracepoint__io_uring__io_uring_req_failed *args)
 {
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     return on_request(MEMSC_URING_FAIL, args->user_data, uring_age((u64)args->req), args->opcode,
                       args->error, 0, 0);
@@ -121,14 +126,14 @@ int uring_on_complete(struct tracepoint__io_uring__io_uring_complete *args)
 
 int uring_on_overflow(struct tracepoint__io_uring__io_uring_cqe_overflow *args)
 {
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     return on_request(MEMSC_URING_OVERFLOW, args->user_data, -1, -1, args->res, args->cflags, 0);
 }
 
 int uring_on_wait(struct tracepoint__io_uring__io_uring_cqring_wait *args)
 {
-    if (!is_recording() || !is_uring_task())
+    if (!is_ours())
         return 0;
     return on_request(MEMSC_URING_WAIT, 0, -1, -1, args->min_events, 0, 0);
 }

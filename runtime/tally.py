@@ -103,8 +103,9 @@ class Tally:
     def local_by_reason(self) -> dict[str, Counter[str]]:
         """Calls that stayed on the caller by why, as the runtime's table has it; the most first."""
         reasons: dict[str, Counter[str]] = {}
+        known = _reasons()
         for name, n in self.local.items():
-            reasons.setdefault(_reasons().get(name, _UNKNOWN), Counter())[name] += n
+            reasons.setdefault(known.get(name, _UNKNOWN), Counter())[name] += n
         return _most_first(reasons)
 
     def missed_by_reason(self) -> dict[str, Counter[str]]:

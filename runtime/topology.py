@@ -18,9 +18,7 @@ SYSFS = Path("/sys/devices/system")
 CPU_LIMIT = 8192  # the largest CONFIG_NR_CPUS there is
 NEAREST = (0, 0, 0)  # see _distance
 MOST_SERVICES = 16  # MEMSC_MAX_SERVICES
-SPINNING = frozenset(
-    {"memsc", "adaptive"}
-)  # transports whose two sides poll, and so need a CPU each
+SPINNING = frozenset({"memsc", "adaptive"})  # their two sides poll, and so need a CPU each
 
 
 @dataclass(frozen=True)

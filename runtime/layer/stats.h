@@ -5,7 +5,7 @@
  *
  *   {"pid": 7, "program": "dd", "end": "exit", "sites": {"hop": n, "after": n, "before": n},
  *    "unpatched": {"jump": n, …}, "forwarded": {"read": n, …}, "local": {"futex": n, …},
- *    "missed": {"by a vfork child …": {"close": n, …}, …}}
+ *    "missed": {"vfork child, in its parent's memory": {"close": n, …}, …}}
  *
  * Only counts other than 0 are written. A program that a signal ends writes none. Other lines
  *

@@ -33,8 +33,7 @@ struct memsc_row {
     uint8_t effect;     /* enum memsc_fd_effect */
     bool conditional;   /* its arguments may decide otherwise: ask memsc_class_of */
     const char *reason; /* why it is local; NULL: forwarded, or not in the table */
-    const char
-        *unless; /* forwarded, unless its arguments make it local: why; NULL: they never do */
+    const char *unless; /* why its arguments may make it local; NULL: they never do */
 };
 
 extern const struct memsc_row memsc_table[MEMSC_KNOWN];
