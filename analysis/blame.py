@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.causes import attribute
-from memsc.analysis.intervals import Found
+from memsc.analysis.intervals import Found, has_noise
 from memsc.analysis.overlap import Ints
+from memsc.analysis.requires import lossy
 from memsc.analysis.scan import ALL, Cell, Cells
 from memsc.analysis.selection import Selection
-from memsc.analysis.shares import NO_PROBES, UNEXPLAINED, Shares, Usual
+from memsc.analysis.shares import LOST, NO_PROBES, UNEXPLAINED, Shares, Usual
 from memsc.analysis.sketch import QUANTITIES, Sketch
 from memsc.analysis.slow import Keep, Slow, gather
 from memsc.analysis.statistics import SAMPLES_ABOVE
@@ -158,7 +159,11 @@ class Blame:
         frame["mode"] = np.where(late, "async", "sync")
         shares, found = attribute(self._trace, slow, self._usual(frame))
         out = pd.concat([frame, shares.main(len(frame))], axis=1)
-        out.loc[(out["cause"] == UNEXPLAINED) & ~self._probed(frame), "cause"] = NO_PROBES
+        useful = {"noise", "sched", "ipi"}
+        probed = {r.key for r in self._trace.session.rounds if useful & set(r.probes)}
+        out.loc[(out["cause"] == UNEXPLAINED) & ~_of_rounds(frame, probed), "cause"] = NO_PROBES
+        rests_on = ["noise"] if has_noise(self._trace) else ["sched", "ipi"]
+        out.loc[_of_rounds(frame, lossy(self._trace, *rests_on)), "cause"] = LOST
         clock = self._trace.session.clock
         called = out["called"].to_numpy(np.int64)
         out["start_s"] = (called - self._start) * clock.ns_per_cycle * 1e-9
@@ -168,12 +173,6 @@ class Blame:
         for name in ("called", "completed"):
             out[name] = clock.ns(out[name].to_numpy(np.int64))
         return Blamed(out[[*COLUMNS, "called", "completed"]], shares, found)
-
-    def _probed(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
-        useful = {"noise", "sched", "ipi"}
-        known = {r.key for r in self._trace.session.rounds if useful & set(r.probes)}
-        keys = frame[["arm", "case", "round"]].itertuples(index=False)
-        return np.array([RoundKey(*key) in known for key in keys], np.bool_)
 
     def _above(self, frame: pd.DataFrame) -> list[str]:
         """The highest band each call is in, "" for none."""
@@ -205,6 +204,11 @@ class Blame:
                 bit for bit, common in zip(FLAGS.values(), often, strict=True) if common
             )
         return Usual(stages, steady, flags)
+
+
+def _of_rounds(frame: pd.DataFrame, rounds: Collection[RoundKey]) -> NDArray[np.bool_]:
+    keys = frame[["arm", "case", "round"]].itertuples(index=False)
+    return np.array([RoundKey(*key) in rounds for key in keys], np.bool_)
 
 
 def _some(blamed: Blamed, rows: Ints) -> Blamed:

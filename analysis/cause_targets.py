@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from memsc.analysis.shares import NO_PROBES, UNEXPLAINED
+from memsc.analysis.shares import LOST, NO_PROBES, UNEXPLAINED
+from memsc.analysis.statistics import SAMPLES_ABOVE
 from memsc.analysis.timings import Timed
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
@@ -15,13 +16,14 @@ CASES = {"causes": "idle", "causes-stress": "a busy program on the service CPU"}
 
 
 def named(trace: Trace, case: str) -> float:
-    """Share of the calls above p99.9 that have a named cause."""
+    """Share of the calls above p99.9 that have a named cause, of rounds that lost no event."""
     causes = trace.where(arm="memsc", case=case).tail.df_causes()
-    causes = causes[causes["band"] == "p999"]
-    if not len(causes):
-        raise KeyError(f"20 calls above p99.9 of {case}")
+    causes = causes[(causes["band"] == "p999") & (causes["cause"] != LOST)]
+    calls = causes["calls"].sum()
+    if calls < SAMPLES_ABOVE:
+        raise KeyError(f"{SAMPLES_ABOVE} calls above p99.9 of {case}, in rounds that lost no event")
     unknown = causes["cause"].isin([UNEXPLAINED, NO_PROBES])
-    return float(1 - causes[unknown]["share"].sum())
+    return float(1 - causes[unknown]["calls"].sum() / calls)
 
 
 def probes_cost(trace: Trace) -> float:

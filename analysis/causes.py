@@ -317,8 +317,10 @@ class _Attribution:
         status = self._trace.session.probes.get("noise")
         if not has_noise(self._trace) or status is None or status.lost is None:
             return np.zeros(self._calls, np.bool_)
-        # One event in a thousand: hardly the one that a call's gap wants for its explanation.
-        if status.lost * _SEEN_PER_LOST > (status.seen or 0):
+        # Full rings are known by round; of hits that the kernel skipped only the number is. One in
+        # a thousand is hardly the one that a call's gap wants for its explanation.
+        full = sum(r.events_lost.get("noise", 0) for r in self._trace.session.rounds)
+        if (status.lost - full) * _SEEN_PER_LOST > (status.seen or 0):
             return np.zeros(self._calls, np.bool_)
         return self._of_rounds({"noise"})
 

@@ -15,7 +15,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import EVENTS, TraceFolder, columns_of
+from memsc.tracer.format import EVENTS, RoundKey, TraceFolder, columns_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,6 +122,12 @@ def events_lost(folder: TraceFolder, *probes: str) -> str | None:
         elif status.lost:
             said.append(f"{status.lost} events of {probe} lost")
     return ", ".join(said) or None
+
+
+def lossy(folder: TraceFolder, *probes: str) -> set[RoundKey]:
+    """Rounds in which events of some probes found a full ring: what is absent proves nothing."""
+    rounds = folder.session.rounds
+    return {r.key for r in rounds if any(r.events_lost.get(probe) for probe in probes)}
 
 
 def table_of(folder: TraceFolder, probe: str) -> str:

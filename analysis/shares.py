@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from memsc.analysis.overlap import Ints
 
-HOST, LINE, STALL, UNEXPLAINED, NO_PROBES = (
+HOST, LINE, STALL, UNEXPLAINED, NO_PROBES, LOST = (
     "host took the CPU",
     "cache line late",
     "processor stalled",
     "unexplained",
     "no probes",
+    "withheld: events lost",
 )
+NOT_LOOKED_AT = (NO_PROBES, LOST)
+"""No causes: what calls have whose rounds saw no events, or not all."""
+
 BY_ELIMINATION = (LINE, STALL)
 """Named because nothing else fits: less than the host needs, and nothing of the guest was there."""
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.pieces import heading, number, table
-from memsc.analysis.shares import BY_ELIMINATION
+from memsc.analysis.shares import BY_ELIMINATION, LOST, NO_PROBES, NOT_LOOKED_AT
 from memsc.analysis.stages import natural
 from memsc.tracer.format import STAGES
 
@@ -42,6 +42,8 @@ def _causes(summary: dict[str, Any]) -> Iterator[RenderableType]:
     yield Text("  the largest part of a call's excess over the median of each stage", "dim")
     if any(row[0] in BY_ELIMINATION for _, _, rows in groups for row in rows):
         yield Text(f"  {' and '.join(BY_ELIMINATION)}: by elimination, no event fits", "dim")
+    if any(row[0] == LOST for _, _, rows in groups for row in rows):
+        yield Text(f"  {LOST}: of rounds in which a probe's ring was full nothing is told", "dim")
 
 
 def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -58,7 +60,7 @@ def cause_rows(summary: dict[str, Any]) -> Iterator[tuple[str, list[str], list[l
             key = (row["case"], row["arm"], row["mode"])
             groups.setdefault(key, {}).setdefault(row["cause"], {})[row["band"]] = row
     for (case, arm, mode), causes in groups.items():
-        if set(causes) == {"no probes"}:
+        if set(causes) == {NO_PROBES}:
             continue
         late = " (async)" if mode == "async" else ""
         ranked = sorted(causes.items(), key=lambda item: _rank(item[1]), reverse=True)
@@ -139,7 +141,7 @@ def _whole(share: float | None) -> str:
 
 
 def _worst(summary: dict[str, Any]) -> Iterator[RenderableType]:
-    calls = [call for call in summary["worst"] if call["cause"] != "no probes"]
+    calls = [call for call in summary["worst"] if call["cause"] not in NOT_LOOKED_AT]
     if not calls:
         return
     yield heading("The slowest calls", "what had the CPUs meanwhile; nothing was removed")

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.overlap import Ints
-from memsc.analysis.requires import requires
+from memsc.analysis.requires import lossy, requires
 from memsc.analysis.scan import coded, rounds_in
 from memsc.analysis.selection import Selection
 from memsc.tracer.format import (
@@ -97,7 +97,7 @@ class Wakeup:
             somebody): arm, case, round, tid, call (its place among the round's calls), direction
             ("poll" or "complete"), path (one of `PATHS`), matched (all events of that path are
             there), the `STEPS` in ns (NaN for a step that its path has not; they add up to the
-            stage) and total_ns, the stage.
+            stage) and total_ns, the stage. Rounds in which events were lost are left out.
         """
         parts = [part for part in self._chains() if len(part)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
@@ -154,10 +154,10 @@ class Wakeup:
 
     def _chains(self) -> Iterator[pd.DataFrame]:
         known = {
-            r.key: r
+            r.key
             for r in self._folder.session.rounds
             if {"sched", "ipi"} <= set(r.probes) and r.check == self._selection.checks
-        }
+        } - lossy(self._folder, "sched", "ipi")
         slept = {n for n, arm in self._folder.session.arms.items() if arm.transport == "ipi"}
         kept = ["arm", "case", "round", "tid", "flags", *STAMPS]
         spans = _spans(self._folder)

@@ -111,5 +111,4 @@ PROBE = Probe(
             remedy=_X86,
         ),
     ),
-    ring_bytes=16 << 20,
 )

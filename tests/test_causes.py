@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests import traces
 
 from memsc import analysis as ma
+from memsc.analysis.shares import LOST
 from memsc.probes.declaration import find
 from memsc.tracer import format as fmt
 from memsc.tracer.writer import TraceWriter, prepare_output
@@ -59,6 +60,7 @@ def trace(
     events: Sequence[dict[str, Any]],
     *,
     lost: int = 0,
+    full: int = 0,
     virtual: bool = True,
 ) -> ma.Trace:
     """A round of calls, one after the other, and what the probe saw; times of events in ns."""
@@ -73,9 +75,12 @@ def trace(
         writer.calls(KEY, PID, rows, traces.NAMES)
         units = {column.name: column.unit for column in NOISE.columns}
         writer.events("noise", table, {"kind": NOISE.kind_names}, units)
-        rounds = [fmt.Round(*KEY, probes=["noise"], calls=len(rows), lost=0, made=len(rows))]
-        arms = {"memsc": fmt.Arm("memsc", "inline", [APP], [SERVICE], len(rows), 0, len(rows))}
-        probes = {"noise": fmt.ProbeStatus(attached=True, seen=len(events), lost=lost)}
+        n = len(rows)
+        rounds = [
+            fmt.Round(*KEY, probes=["noise"], calls=n, lost=0, made=n, events_lost={"noise": full})
+        ]
+        arms = {"memsc": fmt.Arm("memsc", "inline", [APP], [SERVICE], n, 0, n)}
+        probes = {"noise": fmt.ProbeStatus(attached=True, seen=len(events), lost=lost + full)}
         environment = {"virtual": virtual, "interrupts": {"36": "disk"}}
         writer.session(traces.session(rounds, arms, probes=probes, environment=environment))
     return ma.open(path)
@@ -168,6 +173,7 @@ def test_who_did_not_look_was_taken_away_by_the_host(tmp_path: Path) -> None:
 def test_where_events_were_lost_nothing_is_concluded_from_their_absence(tmp_path: Path) -> None:
     folder = tmp_path / "a.memsc"
     assert cause(folder, POLL_STAGE, 20_000, nothing, away=True, lost=1) == "unexplained"
+    assert cause(folder, POLL_STAGE, 20_000, nothing, away=True, full=1) == LOST
 
 
 def test_the_steal_clock_is_believed(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from memsc import analysis as ma
+from memsc.analysis.shares import LOST
 from memsc.analysis.wakeup import STEPS
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.arms import ALL, place
+from memsc.tracer.attach import Helper, Loaded
 from memsc.tracer.companion import busy
 from memsc.tracer.session import TraceSession
 from memsc.tracer.work import Work
@@ -43,6 +47,35 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> ma.Trace:
         bare = Work("bare", command, layered=False, ring_records=1 << 16, bare=True)
         assert session.round("memsc", bare, 0).probes == []
     return ma.open(folder)
+
+
+def test_rounds_whose_ring_was_full_have_no_causes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(self: Helper, probes: Sequence[str], _: object = None) -> dict[str, Loaded]:
+        return load(self, probes, {"noise": 4096})
+
+    load = Helper.load
+    monkeypatch.setattr(Helper, "load", small)
+    arms, _ = place(ALL, Launch(), None, None)
+    ipi = [arm for arm in arms if arm.arm == "ipi"]
+    folder = prepare_output(tmp_path / "full.memsc")
+    probes = ("noise",)
+    with (
+        TraceWriter(folder) as writer,
+        TraceSession(writer, ["test"], ipi, probes, calibrate=False) as session,
+    ):
+        command = (str(WORK), "sync", "9973", str(session.scratch / "timings"))
+        work = Work("sync", command, layered=False, ring_records=1 << 16, ring_holds_all=True)
+        done = session.round("ipi", work, 0)
+    assert done.events_lost["noise"] > 0
+    trace = ma.open(folder)
+    assert set(trace.tail.df_calls()["cause"]) == {LOST}
+    assert trace.session.probes["noise"].lost == done.events_lost["noise"]
+
+
+def test_no_ring_of_the_usual_size_is_ever_full(recorded: ma.Trace) -> None:
+    assert not any(sum(r.events_lost.values()) for r in recorded.session.rounds)
 
 
 def test_each_wait_of_the_baseline_has_a_chain(recorded: ma.Trace) -> None:

@@ -207,6 +207,7 @@ class Round(msgspec.Struct, frozen=True):
     attached: bool = False  # the program ran before, and went on
     over: int | None = None  # of a snapshot, as in `Arm`; `calls` are all that were recorded
     kept: int | None = None
+    events_lost: dict[str, int] = {}  # that found a full ring, by probe
     isolated: str | None = None  # by what means the application's CPUs were (as Isolation.how)
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None

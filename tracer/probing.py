@@ -51,6 +51,7 @@ class Probing:
         self._stacks: Stacks | None = None
         self._seen = dict.fromkeys(wanted, 0)
         self._dropped_before: dict[str, int] = {}
+        self._dropped_at: dict[str, int] = {}  # when the round began
         self.status = {name: ProbeStatus(attached=False) for name in wanted}
         self.usable: set[str] = set()
         self.counters: Counters | None = None
@@ -184,6 +185,7 @@ class Probing:
         if self._helper is None or not programs:
             return
         self._helper.track(pid)
+        self._dropped_at = {name: self._helper.dropped(name) for name in programs}
         if any(find(name).tables for name in programs):
             if self._stacks is None:
                 self._stacks = Stacks(self._writer, self._helper)
@@ -217,12 +219,15 @@ class Probing:
             (self.snapshot or self._writer).events(name, events, {"kind": probe.kind_names}, units)
             self._seen[name] += len(events)
 
-    def finish_round(self, probes: Sequence[str], key: RoundKey | None = None) -> None:
+    def finish_round(self, probes: Sequence[str], key: RoundKey | None = None) -> dict[str, int]:
         """Write everything a round's probes saw, and detach those that disturb.
 
         Args:
             probes: those of the round.
             key: the round; without, what was counted is dropped.
+
+        Returns:
+            How many events found a full ring since the round began, by probe.
         """
         self.drain(probes, everything=True)
         if self._counting is not None and key is not None:
@@ -235,8 +240,14 @@ class Probing:
             self._stacks.finish_round(tables)
             self.notes += [note for note in self._stacks.notes if note not in self.notes]
         disturbing = [name for name in DISTURBING if name in probes]
-        if self._helper is not None and disturbing:
+        if self._helper is None:
+            return {}
+        if disturbing:
             self._helper.detach(*disturbing)
+        return {
+            name: self._helper.dropped(name) - self._dropped_at.get(name, 0)
+            for name in _programs(probes)
+        }
 
     def close(self) -> None:
         """Detach all, and take the last counts."""

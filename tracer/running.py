@@ -112,7 +112,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     session.quiet.ran(counted)
     with whole():
         drain.finish()
-        session.probing.finish_round(probes, drain.key)
+        events_lost = session.probing.finish_round(probes, drain.key)
         over, kept = session.settled(snapshot)
         session.writer.flush()
         done = Round(
@@ -131,6 +131,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
             attached=True,
             over=over,
             kept=kept,
+            events_lost=events_lost,
         )
         session.add(done)
     if interrupted is not None:

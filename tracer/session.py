@@ -260,7 +260,7 @@ class TraceSession:
         ended = self.clock.sample()
         with whole():
             drain.finish()
-            self.probing.finish_round(probes, key)
+            events_lost = self.probing.finish_round(probes, key)
             over, kept = self.settled(snapshot)
             made = drain.counts
             self._write_timings(key, work, recording, ended[0] - started[0], made.made)
@@ -287,6 +287,7 @@ class TraceSession:
                 stopped=stopped,
                 over=over,
                 kept=kept,
+                events_lost=events_lost,
                 isolated=isolated,
             )
             self.add(done)

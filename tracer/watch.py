@@ -15,6 +15,9 @@ from memsc.tracer.ending import whole
 from memsc.tracer.probing import Probing
 from memsc.tracer.snapshot import Filter
 
+_UNDISTURBED_MS = 500
+"""Rounds that shall not be looked into are over by then, unless the machine is busy anyway."""
+
 
 def watch(
     process: int,
@@ -31,7 +34,8 @@ def watch(
     Args:
         process: descriptor of the process (pidfd).
         probing: the session's probes.
-        drain: its regions; None leaves rings alone until it has ended.
+        drain: its regions; None leaves the calls alone until it has ended, and for a while the
+            events, too.
         probes: those of the round.
         duration_s: the longest it may take.
         look: told after each draining; what it sees is then as new as can be.
@@ -47,10 +51,14 @@ def watch(
     if drain is not None:
         drain.eager = look is not None or snapshot is not None
     while True:
-        wait = math.inf if drain is None else drain.interval_ms
+        wait = _UNDISTURBED_MS if drain is None else drain.interval_ms
         wait = min(wait, (end - time.monotonic()) * 1000)
-        if poll.poll(None if wait == math.inf else max(wait, 0)):
+        if poll.poll(max(wait, 0)):
             return None
+        if drain is None:
+            # What the rest of the machine does fills the probes' rings, however few the calls are.
+            with whole():
+                probing.drain(probes, everything=False)
         if drain is not None:
             with whole():
                 before = time.monotonic_ns()
