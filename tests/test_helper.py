@@ -22,7 +22,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer import tracefs, wire
 from memsc.tracer.attach import Helper
 from memsc.tracer.boot import unsafe
-from memsc.tracer.elevate import BOOT, PYTHON
+from memsc.tracer.elevate import BOOT, PYTHON, Channel
 from memsc.tracer.loaded import LoadedProbe, Places
 
 BPF = pytest.mark.bpf
@@ -135,7 +135,28 @@ def test_what_makes_no_sense_is_refused_and_survived(raw: Wire, request_: wire.M
     reply = raw.ask(**request_)
     assert reply["ok"] is False
     assert all(reply[part] for part in ("what", "why", "remedy"))
-    assert raw.ask(op="misses") == {"ok": True, "misses": {}}
+    assert raw.ask(op="misses", number=7) == {"ok": True, "number": 7, "misses": {}}
+
+
+@BPF
+def test_the_reply_to_an_interrupted_request_is_taken_for_no_other() -> None:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    channel = Channel()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)  # compiling takes half a second
+            channel.ask("load", probes=["sched"])
+            signal.pause()
+        assert channel.ask("release")[0]["failed"] == []
+        assert channel.ask("misses")[0]["misses"].keys() == {"sched"}
+        assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        channel.close()
 
 
 @BPF

@@ -54,6 +54,7 @@ class Channel:
     def __init__(self) -> None:
         self._stderr: IO[bytes] | None = None
         self._last_words = ""
+        self._asked = 0
         self._start()
 
     def _start(self) -> None:
@@ -143,15 +144,27 @@ class Channel:
         Raises:
             MemscError: the helper's own error, or that it has died.
         """
+        self._asked += 1
         try:
-            wire.send(self._connection, {"op": op, **arguments})
-            received = wire.receive(self._connection)
+            wire.send(self._connection, {"op": op, "number": self._asked, **arguments})
+            received = self._answer(self._asked)
         except (OSError, ValueError):
             received = None
         if received is None:
             raise self._died("tracing", "start the trace again; what was drained is kept")
         reply, descriptors = received
         return wire.checked(reply), descriptors
+
+    def _answer(self, number: int) -> tuple[wire.Message, list[int]] | None:
+        """The reply to the request of that number; those to interrupted ones are dropped."""
+        while (received := wire.receive(self._connection)) is not None:
+            reply, descriptors = received
+            # Null: it could not be read, and was not an earlier one, which had been sent whole.
+            if reply.get("number") in (number, None):
+                return received
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return None
 
 
 @contextmanager

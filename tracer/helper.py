@@ -93,7 +93,10 @@ class Server:
                 os.close(descriptor)
             if request.get("op") == "quit":
                 return 0
-            wire.send(self._connection, *self._answer(request))
+            reply, descriptors = self._answer(request)
+            number = request.get("number")
+            reply["number"] = number if type(number) is int else None
+            wire.send(self._connection, reply, descriptors)
             self._observing.sent()
 
     def _answer(self, request: wire.Message) -> tuple[wire.Message, list[int]]:

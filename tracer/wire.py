@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the session and its helper say to each other: one JSON line per packet, and descriptors.
 
-A request is `{"op": NAME, …}`; each gets exactly one reply, `{"ok": true, …}` or
-`{"ok": false, "what", "why", "remedy"}`. Both sides use this file; standard library only.
+A request is `{"op": NAME, "number": N, …}`; each gets exactly one reply, which repeats the number:
+`{"ok": true, …}` or `{"ok": false, "what", "why", "remedy"}`. So who was interrupted in waiting
+knows which reply is none to his next request. Both sides use this file; standard library only.
 """
 
 from __future__ import annotations
