@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,51 @@ def test_four_at_once_do_as_alone(
     with ThreadPoolExecutor(len(PROGRAMS)) as pool:
         found = {name: pool.submit(do, name, tmp_path / name, how) for name in PROGRAMS}
     assert {name: result.result() for name, result in found.items()} == alone
+
+
+# Each stops what it traces, its service among it, and makes its own calls meanwhile.
+TRACERS = {
+    "strace": ("strace", "-f", "-o", "trace"),
+    "gdb": (
+        *(
+            "gdb",
+            "-q",
+            "-batch",
+            "-nx",
+            "-ex",
+            "set breakpoint pending on",
+            "-ex",
+            "break readdir64",
+        ),
+        *("-ex", "run", "-ex", "delete", "-ex", "continue", "--args"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("transport", "service"), FORWARDING)
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_a_tracer_and_what_it_traces_get_on(
+    tmp_path: Path, tracer: str, transport: str, service: str
+) -> None:
+    if shutil.which(tracer) is None:
+        pytest.skip(f"needs {tracer}; see requirements-debian-*.txt")
+    plain = subprocess.run(["ls", "/"], capture_output=True, check=True).stdout
+    done = subprocess.run(
+        [*forwarded(transport, service), *TRACERS[tracer], "/bin/ls", "/"],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    if tracer == "strace":
+        assert done.stdout == plain
+        assert "+++ exited with 0 +++" in (tmp_path / "trace").read_text()
+    else:
+        assert b"readdir64 (dirp=" in done.stdout
+        assert plain in done.stdout
+        assert b"exited normally" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])

@@ -153,6 +153,10 @@ void memsc_turn_arrive(struct memsc_process *process, struct memsc_service *serv
         if (take_free(turn))
             break;
         uint32_t state = atomic_load(&turn->seat->state);
+        /* Lost before it was used. Whoever is traced stops at each of its system calls until the tracer
+         * has looked, and the tracer's own calls need the turn: it would be lost so for ever. */
+        if (state == MEMSC_SEAT_LOST && move_state(turn->seat, state, MEMSC_SEAT_WAITING))
+            return;
         /* TURN: about to become the holder, or deposed before it noticed. */
         if (state != MEMSC_SEAT_WAITING && !move_state(turn->seat, state, MEMSC_SEAT_WAITING))
             continue;
@@ -290,6 +294,8 @@ bool memsc_turn_scan_others(struct memsc_process *process, struct memsc_service 
     beat(turn);
     if (holder_of(turn) != turn->me)
         memsc_turn_arrive(process, service);
+    if (holder_of(turn) != turn->me)
+        return false;
     for (uint32_t k = 0; k < turn->watched; k++) {
         uint32_t at = turn->watch[k];
         const struct memsc_view *view = &turn->views[at];
