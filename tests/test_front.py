@@ -179,6 +179,42 @@ def test_what_changes_is_looked_at_anew(folder: Path) -> None:
     assert made_by_python("./use", cwd=folder)
 
 
+CONFINED = """
+import ctypes, os, struct, sys
+code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))  # allow all
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 1, ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_inside_a_container_is_not_outside() -> None:
+    """What is on record from outside would make the layer take its filter for the program's own."""
+    asks = (
+        FRONT,
+        "run",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "echo $MEMSC_FILTERS; grep r-xp.*libc /proc/$$/smaps -A10",
+    )
+
+    def said(*before: str) -> tuple[int, bool]:
+        """Filters that memsc found before it, and whether the shell's C library was rewritten."""
+        out = subprocess.run([*before, *asks], capture_output=True, text=True, check=True).stdout
+        filters, *smaps = out.splitlines()
+        dirty = next(line for line in smaps if line.startswith("Private_Dirty:"))
+        return int(filters or 0), int(dirty.split()[1]) > 0
+
+    outside, carried = said()
+    assert carried
+    for _ in range(2):
+        assert said(sys.executable, "-c", CONFINED) == (outside + 1, True)
+        assert said() == (outside, True)
+
+
 def test_records_of_another_installation_are_not_used(folder: Path) -> None:
     """Its library is another one. This one has no Python beside it to ask."""
     other = folder / "memsc"

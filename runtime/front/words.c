@@ -79,6 +79,27 @@ static bool put_file(struct text *text, const char *path)
     return put(text, content);
 }
 
+/* A container's, of which the layer is told; inside and outside are not the same. */
+static bool put_filters(struct text *text)
+{
+    char content[4096];
+    int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? 0 : read(file, content, sizeof content - 1);
+    if (file >= 0)
+        close(file);
+    content[size < 0 ? 0 : size] = '\0';
+    char *at = strstr(content, "\nSeccomp");
+    if (!at)
+        return put(text, "");
+    at[1 + strcspn(at + 1, "\n")] = '\0'; /* Seccomp: 0, 1 or 2 */
+    char *filters = at + strlen(at) + 1;
+    if (strncmp(filters, "Seccomp_filters", 15) == 0) {
+        filters[strcspn(filters, "\n")] = '\0';
+        at = filters;
+    }
+    return put(text, at);
+}
+
 /* Another installation has another library. */
 static bool put_installation(struct text *text)
 {
@@ -119,7 +140,7 @@ const char *memsc_key(char key[MEMSC_KEY_SIZE], int words, char **argv)
         if (!put(&text, argv[i]))
             return NULL;
     return put_installation(&text) && put_user(&text) && put_affinity(&text) &&
-                   put_file(&text, "/sys/devices/system/cpu/online") &&
+                   put_filters(&text) && put_file(&text, "/sys/devices/system/cpu/online") &&
                    put_file(&text, "/sys/devices/system/cpu/isolated")
                ? key
                : NULL;
