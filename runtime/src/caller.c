@@ -2,8 +2,8 @@
  *
  * The application thread's side of a call: post, wait, record.
  *
- * Costs are arranged around the one cache line that travels: `called` is read before it is written,
- * `posted` while it travels, and the record's own line is fetched for writing during the wait.
+ * Costs are arranged around the one cache line that travels: `called` is read before anything is written
+ * to it, `posted` while it travels, and the record's own line is fetched for writing during the wait.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -49,17 +49,23 @@ static struct memsc_self *registered(void)
 
 /* ---- post ---- */
 
+/* Before anything is written to the entry, or the service would take its line away meanwhile. */
+static void enter(struct memsc_self *self, uint32_t index)
+{
+    bool stamped =
+        atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
+    if (stamped)
+        self->calls[index].called = memsc_cycles();
+    self->calls[index].stamped = stamped;
+}
+
 static void post(struct memsc_self *self, uint32_t index, uint32_t next, long number,
                  const uint64_t args[6])
 {
     struct memsc_slot *slot = self->slot;
     struct memsc_entry *entry = &self->entries[index];
-    bool stamped =
-        atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
-    if (stamped)
-        self->calls[index].called = memsc_cycles();
+    bool stamped = self->calls[index].stamped;
     bool probed = memsc_wants_probe(self);
-    self->calls[index].stamped = stamped;
     self->calls[index].probed = probed;
     self->calls[index].flags = 0;
     self->next = next;
@@ -119,8 +125,7 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     uint32_t index = (uint32_t)free;
     wait->index = index;
     wait->entry = &self->entries[index];
-    /* Both CPUs share the line since the last call; asking for it now hides the first stamp. */
-    __builtin_prefetch(wait->entry, 1);
+    enter(self, index);
     /* For a signal handler that comes before the call is posted: done is the call before it. */
     atomic_store_explicit(&wait->entry->status, MEMSC_FREE, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
@@ -211,6 +216,7 @@ int memsc_add(long number, const long args[6])
     }
     /* The next post comes at the next free entry, or here again if there is none now. */
     int next = free_entry(self, ((uint32_t)index + 1) % MEMSC_PAGE_ENTRIES);
+    enter(self, (uint32_t)index);
     post(self, (uint32_t)index, next < 0 ? (uint32_t)index : (uint32_t)next, number, words);
     self->calls[index].flags = MEMSC_CALL_ASYNC | memsc_ring_door(self->door);
     return index;
