@@ -28,11 +28,20 @@ def isolation_lines(summary: Json) -> Iterator[str]:
         yield f"not given back: {problem}"
 
 
-def hit_cost(summary: Json, probe: str) -> float | None:
-    """What one hit of a probe costs in nanoseconds: what it measures below that is not reported."""
-    found: Json = summary.get("perturbation_at_start") or {"hits": {}}
-    hit: Json = found["hits"].get(probe, {})
-    return hit.get("cost_ns")
+def hit_cost(perturbation: Json | None, probe: str) -> float | None:
+    """What one hit of a probe costs in nanoseconds: what it measures below that is not reported.
+
+    Args:
+        perturbation: of `session.json`.
+        probe: its name.
+
+    Returns:
+        As measured at the session's start, else as the probe declares; None where neither is known.
+    """
+    hits: Json = perturbation["hits"] if perturbation else {}
+    hit: Json = hits.get(probe, {})
+    measured: float | None = hit.get("cost_ns")
+    return hit.get("declared_ns") if measured is None else measured
 
 
 def calibration_lines(summary: Json) -> Iterator[str]:
@@ -46,10 +55,13 @@ def calibration_lines(summary: Json) -> Iterator[str]:
     yield f"recording adds {_added(found['recording'])} to the median {found['arm']} call"
     if found["probes"]:
         yield f"{', '.join(found['probes']['names'])}: {_added(found['probes'])} more"
-    known = {name: hit["cost_ns"] for name, hit in found["hits"].items() if hit["cost_ns"]}
-    if known:
-        costs = ", ".join(f"{name} {cost:,.0f} ns" for name, cost in known.items())
-        yield f"a hit costs: {costs}"
+    costs = [
+        f"{name} {cost:,.0f} ns" + ("" if hit["cost_ns"] else " (as declared)")
+        for name, hit in found["hits"].items()
+        if (cost := hit_cost(found, name))
+    ]
+    if costs:
+        yield f"a hit costs: {', '.join(costs)}"
 
 
 def _added(side: Json) -> str:

@@ -26,6 +26,7 @@ from memsc.analysis.summary import Json
 from memsc.analysis.tables import DERIVED, to_csv
 from memsc.analysis.text import biggest, cases_of, ratio_cells, trust_lines
 from memsc.analysis.trace import Trace
+from memsc.analysis.wakeup_text import HEADERS, LEGEND, wakeup_rows
 from memsc.analysis.waterfall import waterfalls
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
@@ -72,6 +73,9 @@ def to_html(trace: Trace, summary: Json) -> str:
         machine=_machine(summary),
         causes=list(_causes(summary)),
         worst=list(_worst(trace)),
+        wakeups=list(wakeup_rows(summary)),
+        wakeup_headers=HEADERS,
+        wakeup_legend=LEGEND,
         counters=list(counter_tables(summary)),
         counter_notes=list(counter_notes(summary)),
         counted=page.counters(trace, summary),

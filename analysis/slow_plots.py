@@ -163,6 +163,8 @@ def plot_paths(frame: pd.DataFrame, case: str | None) -> Figure:
                 if share > 0:  # a step that its path has not is NaN
                     axes.barh(place, share, left=start, color=shade, height=0.66, lw=0)
                     start += share
+            if row["below"]:
+                axes.barh(place, 1 - start, left=start, color=_GRID, height=0.66, lw=0)
             says = short_ns(float(row["total_ns"]))
             axes.annotate(says, (1.01, place), xycoords=("axes fraction", "data"), va="center")
         name_rows(axes, labels)
@@ -171,7 +173,9 @@ def plot_paths(frame: pd.DataFrame, case: str | None) -> Figure:
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.set_title("How wake-ups get through: share of each step in the mean", pad=14)
         handles = [Patch(color=shade, label=step) for step, shade in STEP_COLOURS.items()]
-        figure.legend(handles=handles, ncols=6, loc="outside lower center", handlelength=1)
+        if frame["below"].any():
+            handles.append(Patch(color=_GRID, label="less than a probe's hit"))
+        figure.legend(handles=handles, ncols=7, loc="outside lower center", handlelength=1)
         sns.despine(figure)
     return figure
 

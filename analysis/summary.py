@@ -26,6 +26,7 @@ from memsc.analysis.throughput import df_throughput
 from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import df_tracing
 from memsc.analysis.waterfall import waterfalls
+from memsc.runtime.errors import MemscError
 from memsc.tracer.format import FLAGS
 
 SCHEMA = 1
@@ -60,6 +61,7 @@ def summarise(trace: Trace) -> Json:
         "causes": records(trace.tail.df_causes()),
         "excess": records(trace.tail.df_excess().query("syscall == 'all'")),
         "worst": waterfalls(trace),
+        "wakeups": _wakeups(trace),
         "timings": records(trace.timings.df_timings()),
         "perturbation": records(trace.timings.df_perturbation()),
         "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
@@ -78,6 +80,18 @@ def records(frame: pd.DataFrame) -> list[Json]:
     """A frame's rows as JSON objects: NaN becomes null."""
     rows = frame.to_dict("records")
     return [{str(key): _plain(value) for key, value in row.items()} for row in rows]
+
+
+def _wakeups(trace: Trace) -> Json:
+    """How the baseline's wake-ups got through; empty without it or its events, with the reason."""
+    if all(arm.transport != "ipi" for arm in trace.session.arms.values()):
+        return {"paths": [], "matched": [], "reason": "no arm is woken at each call"}
+    wakeup = trace.wakeup
+    try:
+        paths, matched = wakeup.df_paths(), wakeup.df_matched()
+    except MemscError as error:
+        return {"paths": [], "matched": [], "reason": error.why}
+    return {"paths": records(paths), "matched": records(matched)}
 
 
 def _plain(value: Any) -> Any:

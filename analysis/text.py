@@ -17,6 +17,7 @@ from memsc.analysis.slow_text import slow_parts
 from memsc.analysis.stages import natural
 from memsc.analysis.summary import Json
 from memsc.analysis.throughput_text import throughput
+from memsc.analysis.wakeup_text import wakeups
 from memsc.tracer.format import STAGES
 
 WIDTH = 80
@@ -44,6 +45,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(summary))
     for case in cases_of(summary):
         yield from _stage_table(summary, case)
+    yield from wakeups(summary)
     yield from slow_parts(summary)
     yield from counters(summary)
     yield from _outside(summary)

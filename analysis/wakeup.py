@@ -13,20 +13,29 @@ thread and by CPU, so one interrupt that serves several wake-ups is told from on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from memsc.analysis.overlap import Ints
+from memsc.analysis.chains import (
+    ARRIVALS,
+    COLUMNS,
+    DIRECTIONS,
+    NEVER,
+    PATHS,
+    STEPS,
+    Events,
+    match,
+)
+from memsc.analysis.conditions import hit_cost
 from memsc.analysis.requires import lossy, requires
 from memsc.analysis.scan import coded, rounds_in
 from memsc.analysis.selection import Selection
 from memsc.tracer.format import (
     CALLS,
     EVENTS,
-    FLAGS,
     STAMPS,
     Part,
     RoundKey,
@@ -38,38 +47,16 @@ from memsc.tracer.format import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEPS = ("ask", "send", "deliver", "wake", "run", "pick")
-"""Until the waker asks, an interrupt is sent, it arrives, the thread may run, runs, goes on."""
-
-INTERRUPT, POLLED, JOINED, AWAKE, LOCAL, NO_SLEEP, BROKEN = (
-    "interrupt",
-    "idle CPU polled",
-    "joined an interrupt",
-    "still awake",
-    "same CPU",
-    "did not sleep",
-    "not matched",
-)
-PATHS = (INTERRUPT, POLLED, JOINED, AWAKE, LOCAL, NO_SLEEP, BROKEN)
-_DIRECTIONS = {"poll": ("posted", "picked"), "complete": ("executed", "completed")}
-_ARRIVALS = ("reschedule_entry", "call_function_single_entry")
-_COLUMNS = [
-    *("arm", "case", "round", "tid", "call", "direction", "path", "matched"),
-    *(f"{step}_ns" for step in STEPS),
-    "total_ns",
-]
-_NEVER = 1 << 62
-
-
-class _Events(NamedTuple):
-    """The events of some time, by kind."""
-
-    waking: pd.DataFrame
-    wakeup: pd.DataFrame
-    switch: pd.DataFrame
-    send: pd.DataFrame
-    polled: pd.DataFrame
-    arrived: pd.DataFrame
+_KEYS = ["arm", "case", "direction", "path"]
+_BOUNDED_BY = {
+    "ask": ("sched",),
+    "send": ("sched", "ipi"),
+    "deliver": ("ipi",),
+    "wake": ("ipi", "sched"),
+    "run": ("sched",),
+    "pick": ("sched",),
+}
+"""Probes whose events begin or end a step."""
 
 
 class Wakeup:
@@ -100,7 +87,7 @@ class Wakeup:
             stage) and total_ns, the stage. Rounds in which events were lost are left out.
         """
         parts = [part for part in self._chains() if len(part)]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
     @requires("sched", "ipi", what="the wake-up chain")
     def df_paths(self) -> pd.DataFrame:
@@ -108,21 +95,27 @@ class Wakeup:
 
         Returns:
             One row per arm, case, direction and path: calls, share (of the direction's calls), the
-            mean of each step and of the total in ns.
+            mean of each step and of the total in ns, and `below`: steps that are NaN because a hit
+            of a probe that bounds them costs more, with commas between.
         """
-        keys = ["arm", "case", "direction", "path"]
-        times = [*(f"{step}_ns" for step in STEPS), "total_ns"]
-        chain = self.df_chain()
-        if not len(chain):
-            return pd.DataFrame(columns=[*keys, "calls", "share", *times])
-        means = chain.groupby(keys, sort=False)[times].mean()
-        calls = chain.groupby(keys, sort=False).size()
-        whole = calls.groupby(level=[0, 1, 2], sort=False).transform("sum")
-        frame = means.assign(calls=calls, share=calls / whole).reset_index()
+        sums, _ = self._totals
+        times = [f"{name}_ns" for name in (*STEPS, "total")]
+        if not len(sums):
+            return pd.DataFrame(columns=[*_KEYS, "calls", "share", *times, "below"])
+        frame = sums[times].div(sums[[f"{name}_n" for name in times]].set_axis(times, axis=1))
+        whole = sums["calls"].groupby(level=[0, 1, 2], sort=False).transform("sum")
+        frame = frame.assign(calls=sums["calls"], share=sums["calls"] / whole).reset_index()
         order = {path: i for i, path in enumerate(PATHS)}
-        frame = frame.assign(rank=frame["path"].map(order))
-        frame = frame.sort_values(["arm", "case", "direction", "rank"], ascending=True)
-        return frame[[*keys, "calls", "share", *times]].reset_index(drop=True)
+        frame = frame.assign(rank=frame["path"].map(order), back=frame["direction"] != "poll")
+        frame = frame.sort_values(["arm", "case", "back", "rank"], ascending=True)
+        frame = frame[[*_KEYS, "calls", "share", *times]].reset_index(drop=True)
+        below = pd.Series("", frame.index, object)
+        for step, probes in _BOUNDED_BY.items():
+            costs = [hit_cost(self._folder.session.perturbation, probe) for probe in probes]
+            short = frame[f"{step}_ns"] < max((cost or 0.0 for cost in costs), default=0.0)
+            frame.loc[short, f"{step}_ns"] = np.nan
+            below[short] += f"{step}, "
+        return frame.assign(below=below.str.removesuffix(", "))
 
     @requires("sched", "ipi", what="the wake-up chain")
     def df_matched(self) -> pd.DataFrame:
@@ -131,13 +124,24 @@ class Wakeup:
         Returns:
             One row per arm and case: calls, matched, share.
         """
-        chain = self.df_chain()
-        if not len(chain):
-            return pd.DataFrame(columns=["arm", "case", "calls", "matched", "share"])
-        keys = ["arm", "case", "round", "tid", "call"]
-        whole = chain.groupby(keys, sort=False)["matched"].all().groupby(level=[0, 1], sort=False)
-        frame = pd.DataFrame({"calls": whole.size(), "matched": whole.sum(), "share": whole.mean()})
-        return frame.reset_index()
+        _, whole = self._totals
+        frame = whole.assign(share=whole["matched"] / whole["calls"]).reset_index()
+        return frame[["arm", "case", "calls", "matched", "share"]]
+
+    @cached_property
+    def _totals(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Sums over calls, a part at a time: of the steps by path, and of whole chains by case."""
+        times = [f"{name}_ns" for name in (*STEPS, "total")]
+        paths = [pd.DataFrame(columns=["calls", *times, *(f"{name}_n" for name in times)])]
+        whole = [pd.DataFrame(columns=["calls", "matched"])]
+        for chain in self._chains():
+            groups = chain.groupby(_KEYS, sort=False)
+            known = groups[times].count().add_suffix("_n")
+            paths.append(groups[times].sum().join(known).assign(calls=groups.size()))
+            both = chain.groupby(["arm", "case", "tid", "call"], sort=False)["matched"].all()
+            of = both.groupby(level=[0, 1], sort=False)
+            whole.append(pd.DataFrame({"calls": of.size(), "matched": of.sum()}))
+        return _added(paths, _KEYS), _added(whole, _KEYS[:2])
 
     def plot_paths(self, case: str | None = None) -> Figure:
         """Draws `df_paths`: the mean steps of each way that wake-ups took.
@@ -177,19 +181,26 @@ class Wakeup:
                     continue
                 columns = {name: table[name].to_numpy()[at] for name in kept[3:]}
                 frame = pd.DataFrame(columns).assign(call=place)
-                yield from self._round(key, frame, spans)
+                yield self._round(key, frame, spans)
 
-    def _round(self, key: RoundKey, frame: pd.DataFrame, spans: _Spans) -> Iterator[pd.DataFrame]:
+    def _round(self, key: RoundKey, frame: pd.DataFrame, spans: _Spans) -> pd.DataFrame:
         clock = self._folder.session.clock
         for name in STAMPS:
             frame[name] = clock.ns(frame[name].to_numpy(np.int64))
         margin = int(np.ceil((clock.residual_ns or 0) + (clock.skew_bound_ns or 0)))
         span = int(frame["called"].min()) - 1_000_000, int(frame["completed"].max()) + margin
         events = _load(spans, *span)
-        for direction in _DIRECTIONS:
-            chain = _match(frame, events, direction, margin)
-            chain = chain.assign(arm=key.arm, case=key.case, round=key.round)
-            yield chain[_COLUMNS]
+        both = [match(frame, events, direction, margin) for direction in DIRECTIONS]
+        chain = pd.concat(both, ignore_index=True)
+        return chain.assign(arm=key.arm, case=key.case, round=key.round)[COLUMNS]
+
+
+def _added(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if not len(parts[0]):
+        index = pd.MultiIndex.from_arrays([[]] * len(keys), names=keys)
+        return parts[0].set_axis(index)
+    return pd.concat(parts).groupby(level=list(range(len(keys))), sort=False).sum()
 
 
 # ---- reading ----
@@ -202,14 +213,14 @@ def _spans(folder: TraceFolder) -> _Spans:
     """First and last time of each part of events; all of time where a footer does not tell."""
     return {
         probe: [
-            (part, range_of(part, "time") or (0, _NEVER))
+            (part, range_of(part, "time") or (0, NEVER))
             for part in folder.parts.get(f"{EVENTS}/{probe}", [])
         ]
         for probe in ("sched", "ipi")
     }
 
 
-def _load(spans: _Spans, start: int, end: int) -> _Events:
+def _load(spans: _Spans, start: int, end: int) -> Events:
     kinds: dict[str, list[pd.DataFrame]] = {}
     for probe, columns in (
         ("sched", ["time", "cpu", "tid", "target_tid", "target_cpu", "kind"]),
@@ -235,165 +246,4 @@ def _load(spans: _Spans, start: int, end: int) -> _Events:
         return frame.sort_values("time", ignore_index=True, kind="stable")
 
     waking, wakeup = of("waking"), of("wakeup", "wakeup_new")
-    return _Events(waking, wakeup, of("switch"), of("send"), of("wake_idle"), of(*_ARRIVALS))
-
-
-# ---- matching ----
-
-
-class _Keyed:
-    """Events of one kind, found by a key and a time."""
-
-    def __init__(self, key: pd.Series | Ints, time: pd.Series | Ints) -> None:
-        keys, times = np.asarray(key, np.int64), np.asarray(time, np.int64)
-        self._origin = int(times.min()) if len(times) else 0
-        # A thread's number has 22 bits at most, so 42 hold an hour and more of nanoseconds.
-        self._order = np.lexsort((times, keys))
-        self._packed = self._pack(keys, times)[self._order]
-        self._times, self._keys = times[self._order], keys[self._order]
-
-    def _pack(self, key: Ints, time: Ints) -> Ints:
-        return (key << 42) + np.clip(time - self._origin, 0, (1 << 42) - 1)
-
-    def first(self, key: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
-        """Row and time of the first at or after start, not after end; -1 and `_NEVER` for none."""
-        if not len(self._packed):
-            return np.full(len(key), -1), np.full(len(key), _NEVER)
-        at = np.searchsorted(self._packed, self._pack(key, start), "left")
-        safe = np.minimum(at, len(self._packed) - 1)
-        time = self._times[safe]
-        good = (
-            (at < len(self._packed)) & (self._keys[safe] == key) & (time >= start) & (time <= end)
-        )
-        return np.where(good, self._order[safe], -1), np.where(good, time, _NEVER)
-
-    def last(self, key: Ints, before: Ints) -> tuple[Ints, Ints]:
-        """Row and time of the last before a time; -1 and -1 for none."""
-        if not len(self._packed):
-            return np.full(len(key), -1), np.full(len(key), -1)
-        at = np.searchsorted(self._packed, self._pack(key, before), "left") - 1
-        safe = np.maximum(at, 0)
-        good = (at >= 0) & (self._keys[safe] == key) & (self._times[safe] < before)
-        return np.where(good, self._order[safe], -1), np.where(good, self._times[safe], -1)
-
-
-def _match(frame: pd.DataFrame, events: _Events, direction: str, margin: int) -> pd.DataFrame:
-    first, last = _DIRECTIONS[direction]
-    start = frame[first].to_numpy(np.int64) - margin
-    end = frame[last].to_numpy(np.int64) + margin
-    caller = frame["tid"].to_numpy(np.int64)
-    waking = events.waking
-    # Towards the service the waker is known, back the woken.
-    by = "tid" if direction == "poll" else "target_tid"
-    row, asked = _Keyed(waking[by], waking["time"]).first(caller, start, end)
-    was = row >= 0
-    at = np.maximum(row, 0)
-    names = ("target_tid", "target_cpu", "cpu")
-    woken, cpu, waker_cpu = (
-        waking[name].to_numpy(np.int64)[at] if len(waking) else at for name in names
-    )
-    after = np.where(was, asked, _NEVER)
-    _, runnable = _Keyed(events.wakeup["target_tid"], events.wakeup["time"]).first(
-        woken, after, end
-    )
-    _, runs = _Keyed(events.switch["target_tid"], events.switch["time"]).first(woken, after, end)
-    # The wake-up decides where the thread runs: a send after it may be for somebody else.
-    known = np.minimum(np.where(runnable < _NEVER, runnable, end), end)
-    send = _Keyed(events.send["target_cpu"], events.send["time"])
-    arrived = _Keyed(events.arrived["cpu"], events.arrived["time"])
-    _, sent = send.first(cpu, after, np.maximum(known, after))
-    late = (sent == _NEVER) & was
-    # A CPU that already runs the thread's queue is told after the thread became runnable.
-    _, told = send.first(cpu, after, end)
-    sent = np.where(late, told, sent)
-    _, entered = arrived.first(cpu, np.where(sent < _NEVER, sent, _NEVER), end)
-    _, spared = _Keyed(events.polled["target_cpu"], events.polled["time"]).first(cpu, after, end)
-    turns = _Turns(events.switch)
-    if direction == "poll":
-        # Of the service the runtime knows whether it had parked.
-        stayed = (frame["flags"].to_numpy(np.int64) & FLAGS["woke"]) == 0
-    else:
-        stayed = turns.stayed(caller, frame["posted"].to_numpy(np.int64), end)
-    steps = _Steps(was, woken, cpu, waker_cpu, asked, sent, entered, spared, runnable, runs)
-    path = _paths(steps, _Earlier(send, arrived), turns, stayed, end)
-    return _rows(frame, direction, path, (asked, sent, entered, runnable, runs))
-
-
-class _Steps(NamedTuple):
-    was: NDArray[np.bool_]
-    woken: Ints
-    cpu: Ints
-    waker_cpu: Ints
-    asked: Ints
-    sent: Ints
-    entered: Ints
-    spared: Ints
-    runnable: Ints
-    runs: Ints
-
-
-class _Earlier(NamedTuple):
-    sent: _Keyed
-    arrived: _Keyed
-
-
-class _Turns:
-    """When threads left their CPU and came back."""
-
-    def __init__(self, switch: pd.DataFrame) -> None:
-        self._out = _Keyed(switch["tid"], switch["time"])
-        self._in = _Keyed(switch["target_tid"], switch["time"])
-
-    def asleep(self, tid: Ints, at: Ints) -> NDArray[np.bool_]:
-        """Whether a thread's last switch before a time was off its CPU."""
-        return self._out.last(tid, at)[1] > self._in.last(tid, at)[1]
-
-    def stayed(self, tid: Ints, start: Ints, end: Ints) -> NDArray[np.bool_]:
-        """Whether a thread did not leave its CPU between two times."""
-        return self._out.first(tid, start, end)[0] < 0
-
-
-def _paths(
-    steps: _Steps, earlier: _Earlier, turns: _Turns, stayed: NDArray[np.bool_], end: Ints
-) -> NDArray[np.object_]:
-    asked = np.where(steps.was, steps.asked, 0)
-    full = steps.was & (steps.runnable < _NEVER) & (steps.runs < _NEVER)
-    # No send of its own: one that was on its way already, or being handled, served this too.
-    arriving = earlier.arrived.first(steps.cpu, asked, end)[1] < _NEVER
-    handling = earlier.arrived.last(steps.cpu, asked)[1] >= earlier.sent.last(steps.cpu, asked)[1]
-    path = np.full(len(end), BROKEN, object)
-    path[full & (arriving | handling)] = JOINED
-    path[full & (steps.spared < _NEVER)] = POLLED
-    path[full & (steps.sent < _NEVER) & (steps.entered < _NEVER)] = INTERRUPT
-    path[full & (steps.cpu == steps.waker_cpu)] = LOCAL
-    # It had announced its sleep, and was still about to begin it.
-    awake = steps.was & (steps.runs == _NEVER) & ~turns.asleep(steps.woken, asked)
-    path[awake] = AWAKE
-    path[~steps.was & stayed] = NO_SLEEP
-    return path
-
-
-def _rows(
-    frame: pd.DataFrame, direction: str, path: NDArray[np.object_], times: tuple[Ints, ...]
-) -> pd.DataFrame:
-    first, last = _DIRECTIONS[direction]
-    start, end = frame[first].to_numpy(np.int64), frame[last].to_numpy(np.int64)
-    out = frame[["tid", "call"]].assign(direction=direction, path=path, matched=path != BROKEN)
-    uses = {
-        INTERRUPT: (0, 1, 2, 3, 4),
-        POLLED: (0, 3, 4),
-        JOINED: (0, 3, 4),
-        LOCAL: (0, 3, 4),
-        AWAKE: (0, 3),
-    }
-    before = start.copy()
-    for i, step in enumerate(STEPS[:-1]):
-        has = np.isin(path.astype(str), [p for p, steps in uses.items() if i in steps])
-        has &= times[i] < _NEVER
-        # Clocks differ by tens of nanoseconds at the edges: a step is never negative.
-        at = np.clip(times[i], before, end)
-        out[f"{step}_ns"] = np.where(has, at - before, np.nan)
-        before = np.where(has, at, before)
-    out["pick_ns"] = (end - before).astype(np.float64)
-    out["total_ns"] = (end - start).astype(np.float64)
-    return out
+    return Events(waking, wakeup, of("switch"), of("send"), of("wake_idle"), of(*ARRIVALS))

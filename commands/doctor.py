@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memsc.runtime.errors import FAILURE
 
@@ -36,7 +36,8 @@ class Command:
         found = list(features.find_all(described, machine))
         if args.json:
             listed = [feature.as_json() for feature in found]
-            print(json.dumps({"schema": 1, "features": listed, "environment": described}, indent=2))
+            said = {"features": listed, "probes": _probes(), "environment": described}
+            print(json.dumps({"schema": 1, **said}, indent=2))
         else:
             self._print(found, described)
         lacking = [f for f in found if f.needed and f.state == "missing"]
@@ -70,6 +71,21 @@ class Command:
                 said.append(f"\n→ {feature.remedy}", style="italic")
             table.add_row(Text(feature.state, style=colours[feature.state]), feature.name, said)
         console.print(table)
+        console.print("\nprobes: what one hit costs, in ns; each session measures it again\n")
+        probes = Table(box=None, pad_edge=False, show_header=False)
+        probes.add_column(no_wrap=True)
+        probes.add_column(no_wrap=True, justify="right")
+        probes.add_column(overflow="fold")
+        for probe in _probes():
+            probes.add_row(probe["name"], f"{probe['cost_ns']:,.0f}", probe["summary"])
+        console.print(probes)
         console.print()
         for line in verdict(found):
             console.print(line)
+
+
+def _probes() -> list[dict[str, Any]]:
+    from memsc.probes import declaration
+
+    found = [declaration.find(name) for name in declaration.names()]
+    return [{"name": p.name, "cost_ns": p.cost_ns, "summary": p.summary} for p in found]

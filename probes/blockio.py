@@ -32,6 +32,7 @@ PROBE = Probe(
         ),
         Column("error", "i32", "value", "of complete: 0 or -errno"),
     ),
+    cost_ns=420,
     hooks=(
         Hook(
             "block:block_bio_queue",

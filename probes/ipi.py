@@ -61,6 +61,7 @@ PROBE = Probe(
         Column("target_cpu", "i32", "cpu", "CPU it goes to, or arrived at; -1 for send_many"),
         Column("vector", "i32", "number", "interrupt vector that arrived; -1 where it is sent"),
     ),
+    cost_ns=260,
     hooks=(
         Hook(
             "ipi:ipi_send_cpu",

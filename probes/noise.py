@@ -67,6 +67,7 @@ PROBE = Probe(
         Column("number", "i64", "value", "what the kind says, else the interrupt vector or 0"),
         Column("name", "name", "name", "name of tid"),
     ),
+    cost_ns=210,
     hooks=(
         *_vectors(),
         *_pair("irq_handler", "irq", "irq", "irq"),

@@ -24,6 +24,7 @@ PROBE = Probe(
             "of that, from being woken to running; all of it for preempted; -1: not seen",
         ),
     ),
+    cost_ns=1900,
     hooks=(
         Hook(
             "sched:sched_switch",

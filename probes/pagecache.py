@@ -35,6 +35,7 @@ PROBE = Probe(
         Column("device", "u32", "number", "its file system's device: major << 20 | minor"),
         Column("pages", "u32", "pages", "how many"),
     ),
+    cost_ns=180,
     hooks=(
         _hook("add", "mm_filemap_add_to_page_cache"),
         _hook("remove", "mm_filemap_delete_from_page_cache"),

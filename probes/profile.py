@@ -28,6 +28,7 @@ PROBE = Probe(
     summary="samples of what the CPUs run, with stacks, in user space and in the kernel",
     kinds=(Kind("sample", "the CPU ran tid just then"),),
     columns=(*STACKS, Column("comm", "name", "name", "the thread's name")),
+    cost_ns=3200,
     hooks=(
         Hook(
             f"cycles:{HERTZ}",

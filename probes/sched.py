@@ -27,6 +27,7 @@ PROBE = Probe(
             "yielded), else it sleeps or ends; -1 for other kinds",
         ),
     ),
+    cost_ns=200,
     hooks=(
         Hook(
             "sched:sched_switch",

@@ -45,6 +45,7 @@ PROBE = Probe(
         Column("caller", "u32", "task", "thread that makes the call"),
         Column("service", "u32", "flags", "1 if another thread than the caller passed the probe"),
     ),
+    cost_ns=860,
     hooks=tuple(
         _static(name) for name in ("posted", "picked", "executed", "completed", "calibrate")
     ),

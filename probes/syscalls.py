@@ -21,6 +21,7 @@ PROBE = Probe(
         ),
         Column("result", "i64", "value", "value or -errno of exit; 0 for enter"),
     ),
+    cost_ns=180,
     hooks=(
         Hook(
             "raw_syscalls:sys_enter",

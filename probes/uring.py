@@ -46,6 +46,7 @@ PROBE = Probe(
         Column("flags", "u32", "flags", "of the request (IOSQE_), of a completion IORING_CQE_F_"),
         Column("polled", "u32", "flags", "of submit: 1 if the ring's polling thread found it"),
     ),
+    cost_ns=360,
     hooks=(
         Hook(
             "io_uring:io_uring_submit_req",

@@ -48,6 +48,7 @@ PROBE = Probe(
         ),
         Column("device", "name", "name", "what it is written to: major:minor, or a file system's"),
     ),
+    cost_ns=440,
     hooks=(
         _hook("dirty", "writeback_dirty_folio", "writeback_dirty_page"),
         _hook("wait", "folio_wait_writeback", "wait_on_page_writeback"),

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from memsc.analysis import open as open_analysis
 from memsc.analysis.conditions import calibration_lines, hit_cost
 from memsc.analysis.summary import summarise
 from memsc.runtime.files import LAYER, WORK
+from memsc.tracer import calibration
 from memsc.tracer.calibration import PAIRS
 from memsc.tracer.format import TraceFolder, open_trace
 
@@ -64,9 +66,18 @@ def test_probes_are_calibrated_and_their_hits_counted(tmp_path: Path) -> None:
         assert status.seen == found.rows(f"events/{name}")
         assert status.lost is not None  # a reader that gets no CPU may lose some, and says so
     summary = summarise(open_analysis(str(tmp_path / "t.memsc")))
-    assert hit_cost(summary, "sched") == cost["hits"]["sched"]["cost_ns"]
-    assert hit_cost(summary, "nonsense") is None
+    assert hit_cost(summary["perturbation_at_start"], "sched") == cost["hits"]["sched"]["cost_ns"]
+    assert hit_cost(cost, "nonsense") is None
+    assert hit_cost(None, "sched") is None
+    assert hit_cost({"hits": {"uring": {"cost_ns": None, "declared_ns": 360}}}, "uring") == 360
     assert any("sched, ipi" in line for line in calibration_lines(summary))
+
+
+def test_a_median_is_resolved_between_the_ticks_of_a_coarse_counter() -> None:
+    mostly = np.repeat([100, 126], [900, 100])
+    half = np.repeat([100, 126], [500, 500])
+    assert calibration._median(mostly) == pytest.approx(102.6)  # pyright: ignore[reportPrivateUsage]
+    assert calibration._median(half) == 113  # pyright: ignore[reportPrivateUsage]
 
 
 def test_it_can_be_left_out(tmp_path: Path) -> None:

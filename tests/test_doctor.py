@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from memsc.commands.__main__ import main
+from memsc.probes import declaration
 from memsc.runtime import topology
 from memsc.runtime.errors import MemscError
 from memsc.tracer import features, kernel
@@ -32,7 +33,9 @@ def found(*lacks: str, state: features.State = "missing") -> list[Feature]:
 def test_json_has_the_documented_shape(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["doctor", "--json"])
     said: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert set(said) == {"schema", "features", "environment"}
+    assert set(said) == {"schema", "features", "probes", "environment"}
+    assert [probe["name"] for probe in said["probes"]] == list(declaration.names())
+    assert all(probe["cost_ns"] > 0 and probe["summary"] for probe in said["probes"])
     assert said["schema"] == 1
     listed: list[dict[str, str]] = said["features"]
     for feature in listed:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.wakeup import STEPS
+from memsc.analysis.chains import STEPS
+from memsc.analysis.summary import summarise
+from memsc.analysis.text import to_string
+from memsc.analysis.wakeup_text import wakeup_rows
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
@@ -25,6 +30,7 @@ CALLER, SERVER = 101, 102
 FIRST = 4_000_000
 # Cycles of 0.5 ns: 20 µs until picked, 20 µs until completed.
 STAGES = (200, 40_000, 600, 40_000)
+NOBODY = "asked for, and nobody asleep"
 Event = tuple[str, int, int, int, int]  # kind, time after the wait's begin, cpu, tid, target
 
 
@@ -42,10 +48,13 @@ def wake(waker: int, woken: int, here: int, there: int) -> dict[str, list[tuple[
         "still awake": [ask, ("sched", ("wakeup", 1_200, here, waker, woken))],
         "did not sleep": [],
         "not matched": [ask, send],
+        NOBODY: [],
     }
 
 
-def recorded(folder: Path, paths: Sequence[tuple[str, str]]) -> ma.Trace:
+def recorded(
+    folder: Path, paths: Sequence[tuple[str, str]], perturbation: dict[str, Any] | None = None
+) -> ma.Trace:
     """A call for each pair of paths, there and back."""
     rows = traces.records(np.tile(STAGES, (len(paths), 1)), start=FIRST, tid=CALLER)
     rows["flags"] = [
@@ -61,7 +70,7 @@ def recorded(folder: Path, paths: Sequence[tuple[str, str]]) -> ma.Trace:
             (executed, back, (SERVER, CALLER, SERVICE, APP)),
         ):
             woken, cpu = ends[1], ends[3]
-            if path == "still awake":  # it came in before, and did not leave
+            if path in ("still awake", NOBODY):  # it came in before, and did not leave
                 found["sched"].append(("switch", int(begin) - 600, cpu, 0, woken))
             elif path != "did not sleep":
                 found["sched"].append(("switch", int(begin) - 500, cpu, woken, 0))
@@ -85,11 +94,12 @@ def recorded(folder: Path, paths: Sequence[tuple[str, str]]) -> ma.Trace:
         rounds = [fmt.Round(*KEY, probes=["sched", "ipi"], calls=len(rows), lost=0, made=len(rows))]
         arms = {"ipi": fmt.Arm("ipi", "inline", [APP], [SERVICE], len(rows), 0, len(rows))}
         probes = {p: fmt.ProbeStatus(attached=True, seen=len(e), lost=0) for p, e in found.items()}
-        writer.session(traces.session(rounds, arms, probes=probes))
+        session = traces.session(rounds, arms, probes=probes)
+        writer.session(msgspec.structs.replace(session, perturbation=perturbation))
     return ma.open(path)
 
 
-NAMES = sorted(wake(0, 0, 0, 1))
+NAMES = sorted(set(wake(0, 0, 0, 1)) - {NOBODY})
 
 
 def test_every_path_is_told_from_the_others(tmp_path: Path) -> None:
@@ -113,6 +123,33 @@ def test_the_steps_of_an_interrupt(tmp_path: Path) -> None:
         assert paths[f"{step}_ns"].tolist() == [ns, ns]
     matched = trace.wakeup.df_matched().iloc[0]
     assert (matched["calls"], matched["matched"], matched["share"]) == (7, 7, 1)
+
+
+def test_who_was_to_be_woken_but_never_left_the_cpu_did_not_sleep(tmp_path: Path) -> None:
+    pairs = [("interrupt", "interrupt"), (NOBODY, "interrupt"), ("not matched", "interrupt")]
+    chain = recorded(tmp_path / "a.memsc", pairs).wakeup.df_chain()
+    poll = chain[chain["direction"] == "poll"].sort_values("call")
+    assert poll["path"].tolist() == ["interrupt", "did not sleep", "not matched"]
+
+
+def test_steps_shorter_than_a_hit_are_not_told(tmp_path: Path) -> None:
+    hits = {"sched": {"cost_ns": 999.0}, "ipi": {"cost_ns": None, "declared_ns": 1001.0}}
+    pairs = [("interrupt", "interrupt"), ("interrupt", "idle CPU polled")]
+    cost = {"recording": None, "reason": "not of interest", "hits": hits}
+    trace = recorded(tmp_path / "a.memsc", pairs, cost)
+    poll = trace.wakeup.df_paths().iloc[0]
+    assert poll["below"] == "send, wake"
+    assert poll[["send_ns", "wake_ns"]].isna().all()
+    assert poll[["ask_ns", "deliver_ns", "run_ns", "pick_ns"]].tolist() == [1000, 6000, 3000, 8000]
+    summary = summarise(trace)
+    (title, matched, directions), *_ = wakeup_rows(summary)
+    assert (title, matched) == ("ipi sync", "100.0 % of chains whole")
+    assert [direction for direction, _ in directions] == ["poll", "complete"]
+    assert directions[0][1][0][:3] == ["interrupt", "100.0 %", "1,000"]
+    assert "–" in directions[0][1][0]
+    said = to_string(summary)
+    assert max(map(len, said.splitlines())) <= 80
+    trace.wakeup.plot_paths().canvas.draw()
 
 
 def test_a_call_counts_when_both_ways_are_matched(tmp_path: Path) -> None:

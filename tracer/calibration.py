@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memsc.probes import counters
+from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
@@ -103,10 +105,11 @@ class Calibration:
                 self._round(replace(sample, transport="direct"), False, every)
             self._probing.switch(disturbing, on=False)
             found = costs()
-        hits = {name: _hit(*found.get(name, (0, 0))) for name in every}
+        hits = {name: _hit(name, *found.get(name, (0, 0))) for name in every}
         if STATIC in hits:
             # Its trap costs more than its program: memsc.analysis.agreement has it from outside.
-            hits[STATIC] |= {"cost_ns": None, "reason": "its first events, of known calls, tell"}
+            why = "its first events, of known calls, tell"
+            hits[STATIC] = {"cost_ns": None, "hits": hits[STATIC]["hits"], "reason": why}
         if counters.NAME in hits:
             # It has no program: the kernel counts, most of it when it switches threads.
             hits[counters.NAME]["reason"] = "it has no program; what it adds to a call is above"
@@ -135,7 +138,7 @@ class Calibration:
             raise MemscError("calibrating", why, "see its message, or use --no-calibrate")
         cycles = np.fromfile(file, np.int64)
         file.unlink()
-        return float(np.median(cycles)) * self._ns
+        return _median(cycles) * self._ns
 
 
 _SPEED = {"memsc": 0, "memsc-scanner": 1, "direct": 2, "ipi": 3}
@@ -143,6 +146,12 @@ _SPEED = {"memsc": 0, "memsc-scanner": 1, "direct": 2, "ipi": 3}
 
 def _calls(launch: Launch) -> int:
     return _SLOW_CALLS if launch.transport == "ipi" else _CALLS
+
+
+def _median(cycles: NDArray[np.int64]) -> float:
+    """Of a coarse counter, resolved between its ticks, by Parzen's mid-distribution."""
+    values, counts = np.unique(cycles, return_counts=True)
+    return float(np.interp(len(cycles) / 2, np.cumsum(counts) - counts / 2, values))
 
 
 def _difference(off: Sequence[float], on: Sequence[float]) -> Found:
@@ -158,7 +167,9 @@ def _difference(off: Sequence[float], on: Sequence[float]) -> Found:
     }
 
 
-def _hit(ns: int, hits: int) -> Found:
+def _hit(name: str, ns: int, hits: int) -> Found:
+    declared = None if name == counters.NAME else find(name).cost_ns
     if not hits:
-        return {"cost_ns": None, "hits": 0, "reason": "the calibration's calls do not reach it"}
-    return {"cost_ns": ns / hits, "hits": hits}
+        why = "the calibration's calls do not reach it"
+        return {"cost_ns": None, "declared_ns": declared, "hits": 0, "reason": why}
+    return {"cost_ns": ns / hits, "declared_ns": declared, "hits": hits}
