@@ -94,21 +94,54 @@ class Checks:
         return self._found
 
     def df_checks(self) -> pd.DataFrame:
-        """The checks as a frame: arm, name, value, expected, held, reason, withholds."""
+        """Every check of every arm.
+
+        Returns:
+            One row per arm and check: arm, name, value (NaN: not known), expected (NaN: only
+            reported), held (None: not checked), reason, withholds. What is counted is of whole
+            rounds, whatever calls were selected.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> frame = t.checks.df_checks().query("arm == 'memsc' and held == True")
+            >>> frame["name"].head(4).tolist()
+            ['lost', 'counted', 'failed_rounds', 'stages_sum']
+        """
         names = ["arm", "name", "value", "expected", "held", "reason", "withholds"]
         return pd.DataFrame(
             [[getattr(check, name) for name in names] for check in self.all()], columns=names
         )
 
     def plot_checks(self) -> Figure:
-        """Draws `df_checks`: ✓ held, ✗ broken, ? not known, else what was found."""
+        """Draws `df_checks`: ✓ held, ✗ broken, ? not known, else what was found.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> t.checks.plot_checks().savefig(file)
+        """
         from memsc.analysis.plots import plot_checks  # noqa: PLC0415 (slow to import)
 
         return plot_checks(self.df_checks())
 
     def df_events_per_round(self) -> pd.DataFrame:
-        """What the kernel did in each round (see `memsc.analysis.invariants`)."""
-        return df_events_per_round(self._trace)
+        """What the kernel did in each round.
+
+        Returns:
+            One row per round that had probes: see `memsc.analysis.invariants`.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> t.checks.df_events_per_round()[["arm", "round", "calls"]].head(2).values.tolist()
+            [['direct', 0, 686], ['ipi', 0, 686]]
+        """
+        frame = df_events_per_round(self._trace)
+        return frame[frame["arm"].isin(self._arms)].reset_index(drop=True)
 
     def withheld(self) -> list[str]:
         """Why no verdict may be given; empty if one may. Reads no events: they never withhold."""
@@ -231,6 +264,8 @@ class Checks:
         status = self._trace.session.probes.get(probe)
         if mine.empty:
             why = status.reason if status and status.reason else f"record with --probes {probe}"
+            if status and status.attached:
+                why = "no calls recorded"
             return Check(arm, full, None, expected, None, why)
         calls, count = int(mine["calls"].sum()), float(mine[name].sum())
         lost = (status.lost or 0) if status else 0

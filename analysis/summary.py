@@ -38,11 +38,11 @@ def summarise(trace: Trace) -> Json:
     """Everything a report says.
 
     Returns:
-        `schema`, `trace`, `complete`, `verdict` {`withheld`, `reasons`}, `arms`, `ratios`,
-        `timings`, `tracing`, `throughput`, `limits`, `snapshot` (or null), `counters` (or
-        null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
-        `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
-        case named in `case`.
+        `schema`, `trace`, `complete`, `interrupted` (the rounds that were), `verdict`
+        {`withheld`, `reasons`}, `arms`, `ratios`, `timings`, `tracing`, `throughput`, `limits`,
+        `snapshot` (or null), `counters` (or null), `perturbation`, `perturbation_at_start`,
+        `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`, `lost`, `made`, `checks`,
+        `cases` by name, and `stages` of the case named in `case`.
     """
     session = trace.session
     reasons = trace.checks.withheld()
@@ -53,6 +53,11 @@ def summarise(trace: Trace) -> Json:
         "created": session.created,
         "command": session.command,
         "complete": session.complete,
+        "interrupted": [
+            {"arm": r.arm, "case": r.case, "round": r.round}
+            for r in session.rounds
+            if r.stopped == "interrupted"
+        ],
         "snapshot": msgspec.to_builtins(session.snapshot),
         "verdict": {"withheld": bool(reasons), "reasons": reasons},
         "arms": _arms(trace),

@@ -95,6 +95,9 @@ def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)
     yield from (("?", line) for line in unknown)
+    for cut in summary["interrupted"]:
+        why = "its program was stopped there, and what was to follow is missing"
+        yield "!", f"interrupted in round {cut['round']} of {cut['arm']}: {why}"
     if summary["environment"].get("virtual"):
         yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
 
@@ -104,8 +107,13 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
     held: list[str] = []
     few: list[str] = []
     unknown: dict[str, dict[str, None]] = {}
-    for arm, content in summary["arms"].items():
+    arms = summary["arms"].items()
+    idle = [arm for arm, content in arms if not content["cases"] and not content["calls"]]
+    for arm, content in arms:
         checks: Json = content["checks"]
+        if arm in idle:
+            # Of no call there is nothing to say but what went wrong in its rounds.
+            checks = {name: check for name, check in checks.items() if check["held"] is False}
         zero = [name for name, check in checks.items() if check["expected"] is not None]
         events = [name for name in zero if name.endswith("_per_call")]
         failed += [
@@ -131,8 +139,10 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
         few += [f"{arm}: {', '.join(names)}: {reason}" for reason, names in counted.items()]
         held += _measured(arm, checks)
     sums = [line for line in held if line.endswith("every row")]
-    if len(sums) == len(summary["arms"]):
+    if len(sums) == len(summary["arms"]) - len(idle) > 0:
         held = ["stages sum to the total in every row"] + [x for x in held if x not in sums]
+    if idle:
+        few.append(f"{', '.join(idle)}: no calls recorded")
     missing = [f"not checked: {', '.join(names)}: {why}" for why, names in unknown.items()]
     return failed, held, few + missing
 
@@ -172,14 +182,19 @@ def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
         note = "ns · posted ahead: complete includes the time spent elsewhere"
     yield heading(f"Where the time goes: {case}", note)
     grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
+    grid.columns[0].no_wrap = False  # names give way to figures
     for name, row in rows.items():
-        grid.add_row(name, *stage_cells(row["stages"]))
+        grid.add_row(_short(name), *stage_cells(row["stages"]))
         if len(row["syscalls"]) > 1:
             for call, content in biggest(row):
-                grid.add_row(f"  {call}", *stage_cells(content["stages"]), style="dim")
+                grid.add_row(_short(f"  {call}"), *stage_cells(content["stages"]), style="dim")
     yield grid
     if any(row["stages"]["total"]["interval"] == "blocks" for row in rows.values()):
         yield Text("  * within one run: says nothing about other runs", "dim")
+
+
+def _short(name: str) -> Text:
+    return Text(name, no_wrap=True, overflow="ellipsis")
 
 
 def biggest(row: Json) -> list[tuple[str, Json]]:

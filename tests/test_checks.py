@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests import traces
 
 from memsc import analysis as ma
@@ -258,3 +259,21 @@ def test_without_probes_nothing_is_claimed(tmp_path: Path) -> None:
     trace = ma.open(traces.fabricate(tmp_path / "a.memsc", rounds=2, calls=50))
     check = find(trace, "ipis_to_app_cpu_per_call")
     assert (check.value, check.held, check.reason) == (None, None, "record with --probes ipi")
+
+
+def test_arms_that_an_interrupt_left_no_time_for_are_said_to_have_no_calls(tmp_path: Path) -> None:
+    """And not to lack a probe, which was there; that it was cut short stands beside it."""
+    folder = traces.fabricate(tmp_path / "a.memsc", arms=("direct",), rounds=1, calls=100)
+    session = fmt.open_trace(folder).session
+    done = replace(session.rounds[0], exit_status=-2, stopped="interrupted")
+    none = fmt.Arm("memsc", "inline", calls=0, lost=0, made=0)
+    probes = {name: fmt.ProbeStatus(attached=True, seen=0, lost=0) for name in ("ipi", "sched")}
+    changed = replace(session, rounds=[done], arms={**session.arms, "memsc": none}, probes=probes)
+    (folder / fmt.SESSION).write_bytes(changed.encode())
+    lines = list(trust_lines(summarise(ma.open(folder))))
+    assert ("?", "memsc: no calls recorded") in lines
+    assert ("✓", "stages sum to the total in every row") in lines
+    assert not [line for _, line in lines if "record with --probes" in line]
+    assert [
+        line for sign, line in lines if sign == "!" and "interrupted in round 0 of direct" in line
+    ]
