@@ -20,6 +20,7 @@ import pandas as pd
 
 from memsc.analysis.inflight import calls_at
 from memsc.analysis.requires import requires
+from memsc.analysis.selection import Selection
 from memsc.tracer.format import EVENTS, FLAGS, TraceFolder
 
 PROBE = "stages"
@@ -58,10 +59,12 @@ class Agreement:
 
     Args:
         folder: the opened trace.
+        selection: which arms and cases.
     """
 
-    def __init__(self, folder: TraceFolder) -> None:
+    def __init__(self, folder: TraceFolder, selection: Selection | None = None) -> None:
         self.folder = folder
+        self._selection = selection or Selection()
 
     @requires(PROBE, what="what a probe hit costs")
     def hit(self) -> Hit | None:
@@ -97,10 +100,20 @@ class Agreement:
             One row per event of a synchronous call: arm, case, round, stamp (name), tid of the
             caller, `late_ns` (observed minus stamped; NaN where no recorded call fits) and
             `fits` (the call has the observed number, and result where that is known).
+
+        Raises:
+            MemscError: the trace lacks events of `stages`; it says which `--probes` bring them.
+
+        Example:
+            >>> frame = sampled.agreement.df_observations()
+            >>> frame.groupby("stamp").size().to_dict()
+            {'completed': 84, 'executed': 168, 'picked': 168, 'posted': 84}
         """
         events = self._events()
         events = events[events["kind"] != "calibrate"].sort_values("time", ignore_index=True)
         events["at"] = self.folder.session.clock.cycles(events["time"].to_numpy(np.int64))
+        now = self._selection
+        now.only("arms", "cases", what="stamps against probes", why="of some calls there are few")
         wanted = {r.key for r in self.folder.session.rounds if PROBE in r.probes}
         moments = events[["at"]].assign(tid=events["caller"])
         best = calls_at(self.folder, moments, "tid", "called", wanted)
@@ -115,7 +128,11 @@ class Agreement:
         )
         # Calls of one thread that overlap cannot be told apart by time.
         overlapping = best["flags"].fillna(0).astype(np.int64) & FLAGS["async"]
-        return frame[overlapping == 0].reset_index(drop=True)
+        frame = frame[overlapping == 0]
+        for name, chosen in (("arm", now.arms), ("case", now.cases)):
+            if chosen is not None:
+                frame = frame[frame[name].isin(chosen)]
+        return frame.reset_index(drop=True)
 
     @requires(PROBE, what="stamps against probes")
     def df_agreement(self) -> pd.DataFrame:
@@ -126,6 +143,13 @@ class Agreement:
             p50_ns, p99_ns of observed minus stamped, `bound_ns` (what a hit may cost, and the
             error of the clocks), `within` (share between -error and bound) and `agree` (the median
             is within; None with fewer than ENOUGH observations or without calibration).
+
+        Raises:
+            MemscError: the trace lacks events of `stages`; it says which `--probes` bring them.
+
+        Example:
+            >>> set(sampled.agreement.df_agreement()["agree"])
+            {True}
         """
         hit, rows = self.hit(), list[list[object]]()
         observed = self.df_observations()

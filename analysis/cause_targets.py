@@ -17,6 +17,8 @@ CASES = {"causes": "idle", "causes-stress": "a busy program on the service CPU"}
 
 def named(trace: Trace, case: str) -> float:
     """Share of the calls above p99.9 that have a named cause, of rounds that lost no event."""
+    if not any(r.key[:2] == ("memsc", case) for r in trace.session.rounds):
+        raise KeyError(f"calls of {case}")
     causes = trace.where(arm="memsc", case=case).tail.df_causes()
     causes = causes[(causes["band"] == "p999") & (causes["cause"] != LOST)]
     calls = causes["calls"].sum()

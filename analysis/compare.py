@@ -154,6 +154,14 @@ class Comparison:
             the columns `COLUMNS`; low and high bound the change at 95 %. The verdict is "slower",
             "faster", "no change seen" (the interval holds zero, or the change is below
             `LEAST_EFFECT`) or "insufficient", the latter with its reason; `change` is then NaN.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> frame = ma.compare(t, t).df_compare()
+            >>> sorted(set(frame["verdict"]))
+            ['insufficient', 'no change seen']
         """
         rows = [row for cell in self._cells(syscalls) for row in self._cell(cell)]
         return pd.DataFrame(rows, columns=COLUMNS)
@@ -199,6 +207,9 @@ class Comparison:
 
         Raises:
             MemscError: no such stage, or the traces do not share the case.
+
+        Example:
+            >>> ma.compare(t, t).plot_shift().savefig(file)
         """
         from memsc.analysis.plots import plot_shift  # noqa: PLC0415 (slow to import)
 
@@ -219,6 +230,9 @@ class Comparison:
 
         Raises:
             MemscError: there is no such metric.
+
+        Example:
+            >>> ma.compare(t, t).plot_compare("p50").savefig(file)
         """
         from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
 

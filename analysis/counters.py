@@ -22,7 +22,6 @@ from memsc.analysis.placing import SIDES, placed
 from memsc.analysis.requires import missing, requires
 from memsc.analysis.selection import Selection
 from memsc.analysis.statistics import UNKNOWN, Interval, Resampling, ratio
-from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer.format import EVENTS, RoundKey, TraceFolder
 
 if TYPE_CHECKING:
@@ -92,6 +91,10 @@ class Counters:
 
         Raises:
             MemscError: the trace has no counters, or calls were selected out of a program's life.
+
+        Example:
+            >>> counted.counters.df_threads()["event"].unique()[:3].tolist()
+            ['task-clock', 'context-switches', 'cpu-migrations']
         """
         self._whole()
         table = self._folder.read(TABLE).to_pandas()
@@ -116,6 +119,15 @@ class Counters:
             "all": the sum) and event: unit, per_call (of all rounds together), low and high (95 %,
             over rounds; NaN below four), interval (over what), rounds, calls, and counted (see
             `df_threads`).
+
+        Raises:
+            MemscError: as `df_threads`.
+
+        Example:
+            >>> frame = counted.counters.df_counters().query("side == 'app'")
+            >>> switches = frame.query("event == 'context-switches'").set_index("arm")
+            >>> switches["per_call"].round().to_dict()
+            {'direct': 0.0, 'ipi': 1.0, 'memsc': 0.0}
         """
         rows: list[dict[str, Any]] = []
         for key, side, values, calls, counted, units in self._rounds():
@@ -149,6 +161,13 @@ class Counters:
         Returns:
             One row per arm, case, side and name of `RATIOS`: ratio, low and high, as in
             `df_counters`. Empty where there is no PMU: `unavailable` says so.
+
+        Raises:
+            MemscError: as `df_threads`.
+
+        Example:
+            >>> counted.counters.df_ratios().empty, "cycles" in counted.counters.unavailable
+            (True, True)
         """
         rows: list[dict[str, Any]] = []
         for (arm, case), side, values, calls, _, _ in self._rounds():
@@ -175,6 +194,15 @@ class Counters:
             One row per arm, case, side ("application", "service"), stage (of the call under way;
             "between": of none) and event of `IN_STAGES`: events, per_call. What did not happen
             has no row; page faults are told where the trace has `noise`.
+
+        Raises:
+            MemscError: the trace has no events of `sched`, or calls were selected out of a
+                program's life.
+
+        Example:
+            >>> frame = counted.counters.df_stages().query("arm == 'ipi' and event == 'slept'")
+            >>> frame.nlargest(2, "events")[["side", "stage"]].values.tolist()
+            [['application', 'poll'], ['service', 'between']]
         """
         self._whole()
         parts = [self._events("sched", ["state", "target_tid"])]
@@ -218,6 +246,12 @@ class Counters:
 
         Args:
             case: which; by default the first.
+
+        Raises:
+            MemscError: as `df_threads`, or no such case.
+
+        Example:
+            >>> counted.counters.plot_counters().savefig(file)
         """
         from memsc.analysis.counter_plots import plot_counters  # noqa: PLC0415 (slow to import)
 
@@ -229,10 +263,7 @@ class Counters:
         return {
             r.key: r.made or r.calls or 0
             for r in self._folder.session.rounds
-            if r.recording
-            and r.check == now.checks
-            and (now.arms is None or r.arm in now.arms)
-            and (now.cases is None or r.case in now.cases)
+            if r.recording and r.check == now.checks and now.has(r.arm, r.case)
         }
 
     def _rounds(self) -> Any:
@@ -259,14 +290,8 @@ class Counters:
                 )
 
     def _whole(self) -> None:
-        now = self._selection
-        if any(getattr(now, name) is not None for name in ("start", "end", "syscalls", "tids")) or (
-            now.outcome is not None
-        ):
-            why = "it was counted from a program's beginning to its end, not call by call"
-            raise MemscError(
-                f"cannot show {WHAT} of some calls", why, "select arms and cases only", USAGE
-            )
+        why = "it was counted from a program's beginning to its end, not call by call"
+        self._selection.only("arms", "cases", what=WHAT, why=why)
 
 
 def scaled(

@@ -161,10 +161,20 @@ class Fleet:
         return pd.concat(frames, ignore_index=True)[["host", *STAGE_COLUMNS]]
 
     def df_partitions(self) -> pd.DataFrame:
-        """One row per trace: the columns `PARTITION_COLUMNS`.
+        """The traces, and what became of each.
 
-        `status` is "ok", "withheld" (its own checks fail, so no verdict is given) or "skipped"
-        (it could not be read), with the `reason`; `calls` and `lost` are <NA> where not known.
+        Returns:
+            One row per trace: the columns `PARTITION_COLUMNS`. `status` is "ok", "withheld" (its
+            own checks fail, so no verdict is given) or "skipped" (it could not be read), with the
+            `reason`; `calls` and `lost` are <NA> where not known.
+
+        Raises:
+            MemscError: traces cannot be read, and are not to be skipped.
+
+        Example:
+            >>> frame = ma.open_many("notebooks/traces/fleet").df_partitions()
+            >>> frame[["host", "run", "status"]].head(2).values.tolist()
+            [['alder', '1', 'ok'], ['alder', '2', 'ok']]
         """
         rows = [_row(one) for one in self.results]
         counts = {"calls": "Int64", "lost": "Int64"}
@@ -186,7 +196,18 @@ class Fleet:
         syscall: str | Collection[str] | None = None,
         outcome: str | None = None,
     ) -> Fleet:
-        """The same traces with fewer calls (see `Trace.where`)."""
+        """The same traces with fewer calls.
+
+        Args:
+            arm: one name or several, as are the next two (see `Trace.where`).
+            case: which cases.
+            syscall: which system calls.
+            outcome: "ok" or "error".
+
+        Example:
+            >>> ma.open_many("notebooks/traces/fleet").where(arm="memsc").stages.cells()[0].arm
+            'memsc'
+        """
         chosen = replace(
             self.selection,
             arms=names(arm) or self.selection.arms,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from memsc.analysis.intervals import TASK, intervals
 from memsc.analysis.requires import requires
+from memsc.analysis.selection import Selection
 from memsc.analysis.windows import Windows
 from memsc.tracer.format import TraceFolder
 
@@ -27,11 +28,11 @@ class Noise:
 
     Args:
         folder: an opened trace.
-        checks: look at the check rounds instead of the measured ones.
+        selection: which arms, cases and window: noise is no call's own.
     """
 
-    def __init__(self, folder: TraceFolder, checks: bool = False) -> None:
-        self._folder, self._checks = folder, checks
+    def __init__(self, folder: TraceFolder, selection: Selection | None = None) -> None:
+        self._folder, self._selection = folder, selection or Selection()
 
     @property
     def folder(self) -> TraceFolder:
@@ -46,9 +47,26 @@ class Noise:
             One row per arm, case, side ("app" or "service"), CPU and what it was: events, per_s
             (per second of forwarding), share (of that time; 0 for what has but a begin), p50_ns and
             max_ns of one. Turns of the program's own threads are left out.
+
+        Raises:
+            MemscError: the trace lacks events of `noise`; it says which `--probes` bring them.
+                Or calls were selected by what noise has not: system call, thread, outcome.
+
+        Example:
+            >>> frame = noisy.noise.df_noise().query("arm == 'memsc' and side == 'service'")
+            >>> frame["what"].head(3).tolist()
+            ['MainThread', 'memsc-service', 'V8Worker']
         """
+        now = self._selection
+        now.only(
+            *("arms", "cases", "start", "end"),
+            what="what took the CPUs away",
+            why="it took a CPU, whatever the call",
+        )
         rounds = [r for r in self._folder.session.rounds if "noise" in r.probes]
-        windows = Windows.of(self._folder, {r.key for r in rounds if r.check == self._checks})
+        wanted = {r.key for r in rounds if r.check == now.checks and now.has(r.arm, r.case)}
+        windows = Windows.of(self._folder, wanted)
+        windows = windows.between(self._folder.session.clock, now.start, now.end)
         spans = windows.rounds
         if not len(spans):
             return pd.DataFrame(columns=_COLUMNS)
@@ -97,6 +115,9 @@ class Noise:
 
         Raises:
             MemscError: no such case, or no noise at all.
+
+        Example:
+            >>> noisy.noise.plot_noise().savefig(file)
         """
         from memsc.analysis.slow_plots import plot_noise  # noqa: PLC0415 (slow to import)
 

@@ -20,6 +20,7 @@ from memsc.analysis.overview import cells_of, plot_shares, plot_tail, short_ns
 from memsc.analysis.shift import QUANTILES
 from memsc.analysis.stages import Stages
 from memsc.analysis.style import STAGE_COLOURS, colour, name_rows, styled
+from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
 
 
@@ -85,7 +86,13 @@ def forest(
         show: a value in words, beside its line and at the axis.
         one: where nothing differs; a line stands there.
         log: a logarithmic axis.
+
+    Raises:
+        MemscError: there are no rows.
     """
+    if not rows:
+        remedy = "`memsc bench` times calls; select fewer filters, or record several arms"
+        raise MemscError(f"cannot draw {title[0].lower()}{title[1:]}", "there is none", remedy)
     figure = Figure(figsize=(7.5, 1.2 + 0.3 * max(len(rows), 1)), layout="constrained")
     with styled():
         axes = figure.subplots()

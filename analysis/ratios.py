@@ -56,6 +56,14 @@ class Ratios:
             source ("stamps": total of the recorded calls; "timings": from outside, not recorded):
             case, arm, base, metric, source, value_ns, base_ns, ratio, low, high, interval. Batches
             have no rows from stamps: their totals include time the caller was busy elsewhere.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> frame = t.ratios.df_ratios().query("base == 'direct' and metric == 'p50'")
+            >>> frame.set_index("arm")["ratio"].round().to_dict()
+            {'ipi': 183.0, 'memsc': 2.0}
         """
         figures = dict(self._figures())
         rows: list[dict[str, Any]] = []
@@ -78,6 +86,9 @@ class Ratios:
 
         Raises:
             MemscError: there is no such base or metric.
+
+        Example:
+            >>> t.ratios.plot_ratios("ipi").savefig(file)
         """
         from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
 

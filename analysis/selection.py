@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -55,10 +55,42 @@ class Selection:
         needed = {"tids": "tid", "outcome": "result"}
         return [column for name, column in needed.items() if getattr(self, name) is not None]
 
+    def has(self, arm: str, case: str) -> bool:
+        """Whether calls of an arm and case may pass."""
+        return (self.arms is None or arm in self.arms) and (
+            self.cases is None or case in self.cases
+        )
+
     @property
-    def trivial(self) -> bool:
-        """Whether every call of the rounds looked at passes."""
-        return all(getattr(self, f.name) is None for f in fields(self) if f.name != "checks")
+    def cut(self) -> bool:
+        """Whether rounds are not looked at whole: by more than arms and cases."""
+        return any(getattr(self, name) is not None for name in _FILTERS if name not in _OF_ROUNDS)
+
+    def during(self, cycles: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which moments lie in the window."""
+        start = -np.inf if self.start is None else self.start
+        end = np.inf if self.end is None else self.end
+        return (cycles >= start) & (cycles < end)
+
+    def only(self, *kept: str, what: str, why: str) -> None:
+        """Refuses filters that an analysis cannot follow: it must not show more than was asked for.
+
+        Args:
+            kept: names of the attributes that it follows.
+            what: the analysis in a reader's words.
+            why: it cannot follow the others.
+
+        Raises:
+            MemscError: another filter is set; it says which to leave out.
+        """
+        others = dict.fromkeys(
+            word
+            for name, word in _FILTERS.items()
+            if name not in kept and getattr(self, name) is not None
+        )
+        if others:
+            remedy = f"select without {', '.join(others)}"
+            raise MemscError(f"cannot show {what} of some calls", why, remedy, USAGE)
 
     def mask(self, table: pa.Table) -> NDArray[np.bool_] | None:
         """Which rows of a part pass; None if all do."""
@@ -79,6 +111,18 @@ class Selection:
         if self.end is not None:
             passes.append(_numbers(table, "called") < self.end)
         return np.logical_and.reduce(passes) if passes else None
+
+
+_FILTERS = {
+    "arms": "arm",
+    "cases": "case",
+    "syscalls": "syscall",
+    "tids": "tid",
+    "outcome": "outcome",
+    "start": "a window",
+    "end": "a window",
+}
+_OF_ROUNDS = ("arms", "cases")
 
 
 def names(wanted: str | Collection[str] | None) -> frozenset[str] | None:

@@ -63,13 +63,11 @@ def _svg(
 
 def _stacks(trace: Trace, probe: str) -> dict[tuple[str, ...], int]:
     folded = trace.stacks.df_folded(probe)
-    wanted = trace.selection.arms
     columns = (folded[name].astype(str) for name in ("arm", "side", "stage", "stack"))
     weights: list[int] = folded["weight"].tolist()
     stacks = {
         (arm, side, stage, *stack.split(";")): weight
         for arm, side, stage, stack, weight in zip(*columns, weights, strict=True)
-        if wanted is None or arm in wanted
     }
     if not stacks:
         why = "no sample lies within a round of the arms asked for"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from memsc.analysis.placing import PLACE, placed
 from memsc.analysis.requires import need
+from memsc.analysis.selection import Selection
 from memsc.tracer.format import EVENTS, TraceFolder
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class Stacks:
 
     Args:
         folder: the opened trace.
+        selection: which arms, cases, threads and window: a sample is no call's own.
     """
 
-    def __init__(self, folder: TraceFolder) -> None:
+    def __init__(self, folder: TraceFolder, selection: Selection | None = None) -> None:
         self.folder = folder
+        self._selection = selection or Selection()
 
     def df_samples(self, probe: str = PROFILE) -> pd.DataFrame:
         """Each sample, or each time off the CPU, with where it falls.
@@ -47,8 +50,17 @@ class Stacks:
             `weight`: 1 for a sample, nanoseconds for time off the CPU.
 
         Raises:
-            MemscError: the probe was not recorded.
+            MemscError: the probe was not recorded, or calls were selected by what a sample has not.
+
+        Example:
+            >>> sampled.stacks.df_samples("offcpu")["side"].unique().tolist()
+            ['application', 'service']
         """
+        self._selection.only(
+            *("arms", "cases", "tids", "start", "end"),
+            what=_WHAT.get(probe, probe),
+            why="most of it lies between calls",
+        )
         need(self.folder, probe, what=_WHAT.get(probe, probe))
         table = f"{EVENTS}/{probe}"
         if not self.folder.rows(table):
@@ -61,7 +73,7 @@ class Stacks:
             events = events[events["duration"] >= 0].reset_index(drop=True)
             events["weight"] = events["duration"]
             events["time"] -= events["duration"]
-        return placed(self.folder, events)[_SAMPLES]
+        return self._selected(placed(self.folder, events)[_SAMPLES])
 
     def df_folded(self, probe: str = PROFILE, *, kernel: bool = True) -> pd.DataFrame:
         """Equal stacks together: what a flame graph is made of.
@@ -73,6 +85,14 @@ class Stacks:
         Returns:
             arm, side, stage, `stack` (frames from the outermost to the innermost, `;` between;
             kernel functions end in `_[k]`), weight (samples, or nanoseconds), the heaviest first.
+
+        Raises:
+            MemscError: as `df_samples`.
+
+        Example:
+            >>> frame = sampled.stacks.df_folded("offcpu").query("side == 'service'")
+            >>> frame["stack"].iloc[0].split(";")[2:4]
+            ['__x64_sys_futex_[k]', 'do_futex_[k]']
         """
         samples = self.df_samples(probe)
         names = self._folded()
@@ -88,11 +108,22 @@ class Stacks:
     def df_coverage(self, probe: str = PROFILE) -> pd.DataFrame:
         """What the stacks do not show.
 
+        Args:
+            probe: `profile` or `offcpu`.
+
         Returns:
             By arm and side: `samples`, and as shares of them `no_user` (no stack of the program: it
             was in the kernel's own work, or is another's), `lost` (no room in the kernel's table),
             `unnamed` (innermost function of the program not known), `leaf_only` (program stacks
             of a single frame that is known: code without frame pointers).
+
+        Raises:
+            MemscError: as `df_samples`.
+
+        Example:
+            >>> frame = sampled.stacks.df_coverage("offcpu")
+            >>> frame[["arm", "side", "samples"]].head(2).values.tolist()
+            [['direct', 'application', 11], ['memsc', 'application', 7]]
         """
         samples = self.df_samples(probe)
         frames = self._frames()
@@ -124,11 +155,25 @@ class Stacks:
 
         Raises:
             MemscError: the probe was not recorded, no such arm, or nothing was seen of it.
+
+        Example:
+            >>> sampled.stacks.plot_functions("offcpu").savefig(file)
         """
         from memsc.analysis.slow_plots import plot_functions  # noqa: PLC0415 (slow to import)
 
         weight = "time off the CPU" if probe == OFF_CPU else "samples"
         return plot_functions(self.df_folded(probe), weight, arm)
+
+    def _selected(self, samples: pd.DataFrame) -> pd.DataFrame:
+        now = self._selection
+        chosen = np.ones(len(samples), np.bool_)
+        for name, wanted in (("arm", now.arms), ("case", now.cases), ("tid", now.tids)):
+            if wanted is not None:
+                chosen &= samples[name].isin(wanted).to_numpy()
+        if now.start is not None or now.end is not None:
+            times = samples["time"].to_numpy(np.int64)
+            chosen &= now.during(self.folder.session.clock.cycles(times))
+        return samples[chosen].reset_index(drop=True)
 
     # ---- names ----
 

@@ -86,6 +86,9 @@ class Stages:
             (of one run: says nothing about other runs) or "none". Means add up to the total's mean,
             and shares to 1; percentiles do not add.
 
+        Raises:
+            MemscError: a part of the trace is damaged.
+
         Example:
             >>> frame = t.stages.df_stages(syscalls=False, intervals=False)
             >>> frame.query("stage == 'total'")[["arm", "n", "rounds"]].values.tolist()
@@ -123,6 +126,9 @@ class Stages:
 
         Raises:
             MemscError: no such case was recorded.
+
+        Example:
+            >>> t.stages.plot_distribution().savefig(file)
         """
         from memsc.analysis.plots import plot_distribution  # noqa: PLC0415 (slow to import)
 

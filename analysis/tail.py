@@ -50,6 +50,14 @@ class Bands:
             low, high (percentiles, 0 to 1), n, sufficient (at least 20 calls), total_ns, and per
             stage STAGE_ns and STAGE_share. A band ends where the histogram's bin of its percentile
             ends, so n may differ from the nominal number by the calls of one bin.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> frame = t.tail.df_bands().query("arm == 'memsc' and syscall == 'all'")
+            >>> frame[["band", "n", "sufficient"]].tail(2).values.tolist()
+            [['p99–p99.9', 25, True], ['p99.9–p99.99', 2, False]]
         """
         rows: list[dict[str, Any]] = []
         for cell in self._sampled():
@@ -71,6 +79,14 @@ class Bands:
             One row per cell and stage with at least 20 calls above p99: arm, case, syscall, mode,
             stage, body_ns (mean up to p90), tail_ns (mean above p99), excess_ns, and excess_share,
             the stage's part of the total's excess; shares add up to 1.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> frame = t.tail.df_excess().query("arm == 'ipi' and syscall == 'all'")
+            >>> frame.nlargest(1, "excess_share")["stage"].item()
+            'poll'
         """
         rows: list[dict[str, Any]] = []
         for cell in self._sampled():
@@ -98,6 +114,9 @@ class Bands:
 
         Raises:
             MemscError: no such case was recorded.
+
+        Example:
+            >>> t.tail.plot_bands().savefig(file)
         """
         from memsc.analysis.bands import draw_bands  # noqa: PLC0415 (slow to import)
 
@@ -111,6 +130,9 @@ class Bands:
 
         Raises:
             MemscError: no such case was recorded.
+
+        Example:
+            >>> t.tail.plot_excess().savefig(file)
         """
         from memsc.analysis.overview import cells_of  # noqa: PLC0415 (slow to import)
         from memsc.analysis.plots import plot_excess  # noqa: PLC0415 (slow to import)
@@ -148,10 +170,18 @@ class Tail(Bands):
         self.blame = blame
 
     def df_causes(self) -> pd.DataFrame:
-        """What made slow calls slow: see `memsc.analysis.blame.df_causes`.
+        """What made slow calls slow.
+
+        Returns:
+            One row per arm, case, mode, band and cause: see `memsc.analysis.blame.df_causes`.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
 
         Example:
-            >>> t.tail.df_causes().query("band == 'p999'")  # doctest: +SKIP
+            >>> frame = noisy.tail.df_causes().query("arm == 'memsc' and band == 'p999'")
+            >>> frame[["cause", "calls"]].head(1).values.tolist()
+            [['preempted by python3', 27]]
         """
         return df_causes(self.blame)
 
@@ -163,6 +193,9 @@ class Tail(Bands):
 
         Raises:
             MemscError: no such case, or nowhere are 20 calls above p99.
+
+        Example:
+            >>> noisy.tail.plot_causes().savefig(file)
         """
         from memsc.analysis.slow_plots import plot_causes  # noqa: PLC0415 (slow to import)
 
@@ -176,6 +209,13 @@ class Tail(Bands):
             trace's start), the four stages and the total in ns, app_cpu, service_cpu, above ("p99"
             or "p999"), cause, and cause_ns, side and stage of the cause's part. Empty where fewer
             than 20 calls lie above; of more than 100,000 of an arm and case only every n-th.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> t.tail.df_calls()["above"].value_counts().to_dict()
+            {'p99': 81}
         """
         return self.blame.tail.frame[COLUMNS]
 
@@ -188,6 +228,13 @@ class Tail(Bands):
         Returns:
             As `df_calls`; `above` is "" for calls of a case that has too few for a percentile.
             Without probes the cause is "no probes".
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> t.tail.df_worst(1)[["arm", "syscall"]].values.tolist()
+            [['ipi', 'write'], ['memsc', 'getrandom'], ['direct', 'brk']]
         """
         return self.blame.worst(calls).frame[COLUMNS]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.histogram import Histogram
 from memsc.analysis.scan import rounds_in
+from memsc.analysis.selection import Selection
 from memsc.analysis.stages import natural
 from memsc.analysis.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
 from memsc.tracer.format import TIMINGS, TraceFolder
@@ -144,11 +145,15 @@ class Timings:
     Args:
         trace: the opened folder; the table is streamed, since it may hold every call.
         order: arms in the order they are shown.
+        selection: which arms and cases; the workload timed whole stretches of calls.
     """
 
-    def __init__(self, trace: TraceFolder, order: Sequence[str]) -> None:
+    def __init__(
+        self, trace: TraceFolder, order: Sequence[str], selection: Selection | None = None
+    ) -> None:
         self._trace = trace
         self._order = list(order)
+        self._selection = selection or Selection()
         self._found: dict[Timed, PerCall] | None = None
 
     def per_call(self) -> dict[Timed, PerCall]:
@@ -170,10 +175,21 @@ class Timings:
             One row per arm, case and recording (off, on): arm, case, recording, calls, intervals,
             rounds, mean_ns, mean_low_ns, mean_high_ns, p50_ns, p50_low_ns, p50_high_ns, p999_ns,
             interval.
+
+        Raises:
+            MemscError: calls were selected by more than arms and cases.
+
+        Example:
+            >>> frame = timed.timings.df_timings().query("case == 'sync' and recording")
+            >>> frame["arm"].tolist()
+            ['direct', 'ipi', 'memsc', 'memsc-scanner']
         """
+        self._whole()
         ns = self._trace.session.clock.ns_per_cycle
         rows: list[dict[str, Any]] = []
         for key, found in self.per_call().items():
+            if not self._selection.has(key.arm, key.case):
+                continue
             row: dict[str, Any] = {**key._asdict(), "calls": found.calls}
             row |= {"intervals": found.intervals, "rounds": found.rounds}
             for name, value, values in (
@@ -196,13 +212,23 @@ class Timings:
         Returns:
             One row per arm and number of calls: arm, calls, rounds, median_ns, min_ns, max_ns (of
             the rounds that made so many).
+
+        Raises:
+            MemscError: calls were selected by more than arms and cases.
+
+        Example:
+            >>> frame = timed.timings.df_totals(["sync"]).query("arm == 'memsc'")
+            >>> frame["calls"].tolist()
+            [1, 10, 100, 1000]
         """
+        self._whole()
         ns = self._trace.session.clock.ns_per_cycle
         totals: dict[tuple[str, int], list[float]] = {}
         for table in self._trace.batches(TIMINGS, _READ):
             cycles, recording = (table[name].to_numpy() for name in ("cycles", "recording"))
             for key, rows in rounds_in(table):
-                mine = cycles[rows][recording[rows] == 0] if key.case in cases else cycles[:0]
+                wanted = key.case in cases and self._selection.has(key.arm, key.case)
+                mine = cycles[rows][recording[rows] == 0] if wanted else cycles[:0]
                 for calls in (n for n in _TOTALS if n <= len(mine)):
                     found = totals.setdefault((key.arm, calls), [])
                     found.append(float(mine[:calls].sum()) * ns)
@@ -226,7 +252,15 @@ class Timings:
             One row per arm and case that was timed both ways: arm, case, off_mean_ns, on_mean_ns,
             added_ns, added_low_ns, added_high_ns, mean_ratio, mean_ratio_low, mean_ratio_high,
             p50_ratio, p50_ratio_low, p50_ratio_high, interval.
+
+        Raises:
+            MemscError: calls were selected by more than arms and cases.
+
+        Example:
+            >>> timed.timings.df_perturbation()[["arm", "case"]].head(2).values.tolist()
+            [['direct', 'sync'], ['ipi', 'sync']]
         """
+        self._whole()
         ns = self._trace.session.clock.ns_per_cycle
         rows: list[dict[str, Any]] = []
         for key, on in self.per_call().items():
@@ -261,6 +295,12 @@ class Timings:
 
         Args:
             recording: the rounds with recording on instead of off.
+
+        Raises:
+            MemscError: nothing was timed, or calls were selected by more than arms and cases.
+
+        Example:
+            >>> timed.timings.plot_timings().savefig(file)
         """
         from memsc.analysis.overview import short_ns  # noqa: PLC0415 (slow to import)
         from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
@@ -279,7 +319,14 @@ class Timings:
         return forest(rows, "Time per call from outside, mean", short_ns, log=True)
 
     def plot_perturbation(self) -> Figure:
-        """Draws `df_perturbation`: the mean with recording divided by the mean without."""
+        """Draws `df_perturbation`: the mean with recording divided by the mean without.
+
+        Raises:
+            MemscError: nothing was timed with recording on and off.
+
+        Example:
+            >>> timed.timings.plot_perturbation().savefig(file)
+        """
         from memsc.analysis.plots import forest  # noqa: PLC0415 (slow to import)
 
         rows = [
@@ -314,8 +361,17 @@ class Timings:
                             blocks[:] = [_Block.merge(blocks[i : i + 2]) for i in pairs]
         for key in sorted(found, key=self._rank):
             known = {i: some for i, some in found[key].items() if not _unknown(some)}
-            if known:
+            if known and self._wanted(key):
                 into[key] = PerCall.of(known, "/".join(map(str, key)))
+
+    def _wanted(self, key: Timed) -> bool:
+        # The cache line's way is the machine's; times of stretches say nothing of chosen calls.
+        now = self._selection
+        return key.case == LINE or (not now.cut and now.has(key.arm, key.case))
+
+    def _whole(self) -> None:
+        why = "it timed stretches of many calls"
+        self._selection.only("arms", "cases", what="what the workload timed", why=why)
 
     def _rank(self, key: Timed) -> tuple[Any, ...]:
         arm = self._order.index(key.arm) if key.arm in self._order else len(self._order)

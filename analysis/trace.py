@@ -21,7 +21,7 @@ from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
 from memsc.analysis.selection import Selection, names
 from memsc.analysis.stacks import Stacks
-from memsc.analysis.stages import Stages
+from memsc.analysis.stages import Stages, few, natural
 from memsc.analysis.tail import Tail
 from memsc.analysis.timings import Timings
 from memsc.analysis.wakeup import Wakeup
@@ -67,8 +67,9 @@ class Trace:
 
     @property
     def arms(self) -> list[str]:
-        """Arms of the session, in the order they are shown."""
-        return in_order(self.session.arms)
+        """Arms that are looked at, in the order they are shown."""
+        chosen = self.selection.arms
+        return in_order([arm for arm in self.session.arms if chosen is None or arm in chosen])
 
     @property
     def start_cycles(self) -> int:
@@ -97,7 +98,7 @@ class Trace:
     @cached_property
     def noise(self) -> Noise:
         """What took the CPUs away."""
-        return Noise(self.folder, self.selection.checks)
+        return Noise(self.folder, self.selection)
 
     @cached_property
     def wakeup(self) -> Wakeup:
@@ -112,7 +113,7 @@ class Trace:
     @cached_property
     def timings(self) -> Timings:
         """What the workload measured from outside."""
-        return Timings(self.folder, self.arms)
+        return Timings(self.folder, self.arms, self.selection)
 
     @cached_property
     def ratios(self) -> Ratios:
@@ -127,12 +128,12 @@ class Trace:
     @cached_property
     def stacks(self) -> Stacks:
         """Where threads are, on the CPU and off it."""
-        return Stacks(self.folder)
+        return Stacks(self.folder, self.selection)
 
     @cached_property
     def agreement(self) -> Agreement:
         """Stamps against the static probes, an observer that knows nothing of them."""
-        return Agreement(self.folder)
+        return Agreement(self.folder, self.selection)
 
     def where(
         self,
@@ -155,13 +156,16 @@ class Trace:
             checks: look at the check rounds instead of the measured ones.
 
         Raises:
-            MemscError: an outcome that does not exist.
+            MemscError: an arm, case or outcome that does not exist.
 
         Example:
             >>> reads = t.where(arm="memsc", syscall="read")
             >>> reads.stages.df_stages()["syscall"].unique().tolist()
             ['all', 'read']
         """
+        self._know("arm", names(arm), in_order(self.session.arms))
+        cases = {r.case for r in self.session.rounds}
+        self._know("case", names(case), sorted(cases, key=natural))
         now = self.selection
         tids = frozenset([tid]) if isinstance(tid, int) else tid
         chosen = replace(
@@ -192,6 +196,13 @@ class Trace:
         if now.end is not None:
             end = now.end if end is None else min(end, now.end)
         return Trace(self.folder, replace(now, start=start, end=end), self._progress)
+
+    def _know(self, kind: str, wanted: frozenset[str] | None, known: list[str]) -> None:
+        # A session that was cut short may not know of its rounds.
+        lacking = sorted(wanted - set(known)) if wanted and known else []
+        if lacking:
+            what = f"cannot select {kind} {', '.join(lacking)} of {self.name}"
+            raise MemscError(what, "there is none", f"its {kind}s are {few(known)}", USAGE)
 
     def _cycles(self, seconds: float | None) -> int | None:
         if seconds is None:
@@ -224,6 +235,10 @@ def open_one(path: str | Path, progress: Progress | None = None) -> Trace:
 
     Raises:
         MemscError: not a trace, damaged, or newer than this memsc.
+
+    Example:
+        >>> ma.open("notebooks/traces/calls.memsc").arms
+        ['direct', 'ipi', 'memsc']
     """
     return Trace(fmt.open_trace(path), progress=progress)
 

@@ -85,6 +85,15 @@ class Wakeup:
             ("poll" or "complete"), path (one of `PATHS`), matched (all events of that path are
             there), the `STEPS` in ns (NaN for a step that its path has not; they add up to the
             stage) and total_ns, the stage. Rounds in which events were lost are left out.
+
+        Raises:
+            MemscError: the trace lacks events of `sched` or `ipi`; it says which `--probes` bring
+                them.
+
+        Example:
+            >>> frame = t.wakeup.df_chain()
+            >>> frame.groupby("direction").size().to_dict()
+            {'complete': 2744, 'poll': 2744}
         """
         parts = [part for part in self._chains() if len(part)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
@@ -97,6 +106,15 @@ class Wakeup:
             One row per arm, case, direction and path: calls, share (of the direction's calls), the
             mean of each step and of the total in ns, and `below`: steps that are NaN because a hit
             of a probe that bounds them costs more, with commas between.
+
+        Raises:
+            MemscError: the trace lacks events of `sched` or `ipi`; it says which `--probes` bring
+                them.
+
+        Example:
+            >>> frame = t.wakeup.df_paths().query("direction == 'complete'")
+            >>> frame.nlargest(1, "calls")[["path", "calls"]].values.tolist()
+            [['interrupt', 2710]]
         """
         sums, _ = self._totals
         times = [f"{name}_ns" for name in (*STEPS, "total")]
@@ -123,6 +141,14 @@ class Wakeup:
 
         Returns:
             One row per arm and case: calls, matched, share.
+
+        Raises:
+            MemscError: the trace lacks events of `sched` or `ipi`; it says which `--probes` bring
+                them.
+
+        Example:
+            >>> t.wakeup.df_matched()[["arm", "calls", "matched"]].values.tolist()
+            [['ipi', 2744, 2737]]
         """
         _, whole = self._totals
         frame = whole.assign(share=whole["matched"] / whole["calls"]).reset_index()
@@ -151,6 +177,9 @@ class Wakeup:
 
         Raises:
             MemscError: no such case, or no wake-up at all.
+
+        Example:
+            >>> t.wakeup.plot_paths().savefig(file)
         """
         from memsc.analysis.slow_plots import plot_paths  # noqa: PLC0415 (slow to import)
 

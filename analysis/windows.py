@@ -54,6 +54,18 @@ class Windows:
         order = rounds[KEY].assign(index=np.arange(len(rounds)))
         return Windows(threads.merge(order, on=KEY), rounds)
 
+    def between(self, clock: Clock, start: int | None, end: int | None) -> Windows:
+        """What of the rounds lies between two times in cycles; `threads` stay as they are."""
+        rounds = self.rounds
+        if start is not None:
+            first = int(clock.ns(np.array([start]))[0])
+            rounds = rounds.assign(start_ns=rounds["start_ns"].clip(lower=first))
+        if end is not None:
+            last = int(clock.ns(np.array([end]))[0])
+            rounds = rounds.assign(end_ns=rounds["end_ns"].clip(upper=last))
+        inside = rounds["start_ns"] <= rounds["end_ns"]
+        return Windows(self.threads, rounds[inside].reset_index(drop=True))
+
     def rounds_at(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row in `rounds` that each time falls into, -1 for none. Rounds do not overlap."""
         if not len(self.rounds):

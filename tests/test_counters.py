@@ -373,7 +373,9 @@ def test_a_trace_without_counters_says_what_brings_them(tmp_path: Path) -> None:
 def test_a_part_of_a_program_s_life_was_not_counted(tmp_path: Path) -> None:
     t = ma.open(fabricate(tmp_path / "a.memsc"))
     for part in (t[0:1], t.where(syscall="read"), t.where(tid=7), t.where(outcome="ok")):
-        with pytest.raises(MemscError, match="select arms and cases only"):
+        with pytest.raises(
+            MemscError, match=r"cannot show what threads did of some calls: .*; select without "
+        ):
             part.counters.df_counters()
 
 

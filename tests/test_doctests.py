@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,26 @@ from memsc import analysis as ma
 from memsc.tracer import format as fmt
 
 ROOT = Path(__file__).resolve().parent.parent
+TRACES = {
+    "t": "notebooks/traces/calls.memsc",
+    "noisy": "notebooks/traces/tail.memsc",
+    "counted": "notebooks/traces/counters.memsc",
+    "timed": "notebooks/traces/thesis.memsc",
+    "sampled": "tests/recorded/sampled.memsc",
+}
+"""Names that examples use."""
 MODULES = sorted(f"memsc.analysis.{found.name}" for found in pkgutil.iter_modules(ma.__path__))
+
+
+@cache
+def opened() -> dict[str, ma.Trace]:
+    """Those traces; what one example reads is there for the next."""
+    return {name: ma.open(ROOT / path) for name, path in TRACES.items()}
 
 
 @pytest.mark.parametrize("name", ["memsc.analysis", *MODULES, fmt.__name__])
 def test_examples_are_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    trace = ma.open("notebooks/traces/calls.memsc")
-    known = {"ma": ma, "t": trace, "file": tmp_path / "figure.png"}
+    known = {**opened(), "ma": ma, "file": tmp_path / "figure.png"}
     found = doctest.testmod(importlib.import_module(name), extraglobs=known)
     assert found.failed == 0

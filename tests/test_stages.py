@@ -170,7 +170,10 @@ def test_filters_and_windows(tmp_path: Path) -> None:
     assert calls(trace.where(syscall=["read", "write"], tid=9)) == 50
     assert calls(trace.where(outcome="error")) == 30
     assert calls(trace.where(outcome="ok", tid=[9])) == 50
-    assert calls(trace.where(arm="ipi")) == 0
+    with pytest.raises(MemscError, match=r"cannot select arm ipi of .*; its arms are memsc"):
+        trace.where(arm="ipi")
+    with pytest.raises(MemscError, match="its cases are sync"):
+        trace.where(case=["sync", "batch-2"])
     with pytest.raises(MemscError, match="ok, error"):
         trace.where(outcome="fine")
     # The window is in seconds from the clock's anchor, as no round has a start.
