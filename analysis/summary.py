@@ -45,7 +45,8 @@ def summarise(trace: Trace) -> Json:
         `cases` by name, and `stages` of the case named in `case`.
     """
     session = trace.session
-    reasons = trace.checks.withheld()
+    verdict = verdict_of(trace)
+    reasons = verdict["reasons"]
     return {
         "schema": SCHEMA,
         "trace": trace.name,
@@ -59,8 +60,8 @@ def summarise(trace: Trace) -> Json:
             if r.stopped == "interrupted"
         ],
         "snapshot": msgspec.to_builtins(session.snapshot),
-        "verdict": {"withheld": bool(reasons), "reasons": reasons},
-        "arms": _arms(trace),
+        "verdict": verdict,
+        "arms": arms_of(trace),
         "ratios": [] if reasons else records(trace.ratios.df_ratios()),
         **({"ratios_reason": "the verdict is withheld"} if reasons else {}),
         "causes": records(trace.tail.df_causes()),
@@ -105,7 +106,14 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _arms(trace: Trace) -> Json:
+def verdict_of(trace: Trace) -> Json:
+    """Whether a verdict is withheld, and why: `withheld`, `reasons`."""
+    reasons = trace.checks.withheld()
+    return {"withheld": bool(reasons), "reasons": reasons}
+
+
+def arms_of(trace: Trace) -> Json:
+    """What `summarise` has in `arms`: counts, stages and checks of each."""
     frame = trace.stages.df_stages()
     arms: Json = {}
     for name in trace.arms:
