@@ -17,6 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from memsc.analysis.overview import cells_of, short_ns
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.stages import Stages
+from memsc.analysis.statistics import FEW
 from memsc.analysis.style import STAGE_COLOURS, name_rows, styled
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES
@@ -59,21 +60,26 @@ def draw_bands(stages: Stages, frame: pd.DataFrame, case: str | None) -> Figure:
     return figure
 
 
-def plot_band(trace: Trace, cell: Cell) -> Figure:
-    """One panel of `plot_bands`, a figure of its own, without a legend."""
+def plot_band(trace: Trace, cell: Cell) -> Figure | None:
+    """One panel of `plot_bands`, a figure of its own, without a legend; None of too few calls."""
     frame = trace.tail.df_bands()
     for name, value in cell._asdict().items():
         frame = frame[frame[name] == value]
+    frame = frame[frame["sufficient"]]
+    if frame.empty:
+        return None
     figure = Figure(figsize=(4.9, 2.3), layout="constrained")
     with styled():
         axes = figure.subplots()
-        _panel(axes, frame[frame["sufficient"]].to_dict("records"))
+        _panel(axes, frame.to_dict("records"))
         axes.set_title(cell.arm)
         sns.despine(figure)
     return figure
 
 
 def _panel(axes: Axes, rows: list[dict[Any, Any]]) -> None:
+    if not rows:
+        axes.text(0.5, 0.5, FEW, ha="center", va="center", transform=axes.transAxes)
     for place, row in enumerate(rows):
         start = 0.0
         for stage in STAGES:

@@ -265,7 +265,7 @@ class Checks:
         if mine.empty:
             why = status.reason if status and status.reason else f"record with --probes {probe}"
             if status and status.attached:
-                why = "no calls recorded"
+                why = f"no calls recorded with --probes {probe}"
             return Check(arm, full, None, expected, None, why)
         calls, count = int(mine["calls"].sum()), float(mine[name].sum())
         lost = (status.lost or 0) if status else 0

@@ -13,13 +13,13 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from memsc.analysis.histogram import middle
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import QUANTITIES, TOTAL
 from memsc.analysis.stages import Stages, natural
-from memsc.analysis.statistics import SAMPLES_ABOVE
+from memsc.analysis.statistics import FEW, SAMPLES_ABOVE
 from memsc.analysis.style import (
     ARM_LINES,
     ON_COLOUR,
@@ -34,6 +34,8 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
 
 _TOTAL = QUANTITIES.index(TOTAL)
+# A narrower axis has too few powers of ten to be read by.
+_DECADES = 100
 
 
 def plot_overview(trace: Trace, case: str | None = None) -> Figure:
@@ -105,6 +107,7 @@ def plot_tail(stages: Stages, cells: list[Cell], axes: Axes) -> None:
         histogram = stages.resampled(cell).whole.histograms[_TOTAL]
         above = 1 - np.cumsum(histogram.counts) / histogram.n
         known = above * histogram.n >= SAMPLES_ABOVE
+        enough = bool(known.any())
         axes.step(
             np.append(middle(histogram.bins[:1]), middle(histogram.bins[known])) * ns,
             np.append(1.0, above[known]),
@@ -112,7 +115,7 @@ def plot_tail(stages: Stages, cells: list[Cell], axes: Axes) -> None:
             color=colour(cell.arm),
             linestyle=ARM_LINES.get(cell.arm, "-"),
             linewidth=1.8,
-            label=cell.arm,
+            label=cell.arm if enough else f"{cell.arm}: {FEW}",
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -120,6 +123,10 @@ def plot_tail(stages: Stages, cells: list[Cell], axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(_above))
     axes.xaxis.set_major_formatter(FuncFormatter(_short_ns))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_xlim()
+    if high < _DECADES * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_xlabel("total time of a call")
     axes.set_title("Share of calls that take longer", pad=18)

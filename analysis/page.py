@@ -43,7 +43,9 @@ def bands(trace: Trace) -> Iterator[tuple[str, str]]:
     except MemscError:
         return
     for cell in cells:
-        yield cell.arm, inline_svg(plot_band(trace, cell))
+        figure = plot_band(trace, cell)
+        if figure is not None:
+            yield cell.arm, inline_svg(figure)
 
 
 def counters(trace: Trace, summary: dict[str, Any]) -> str | None:

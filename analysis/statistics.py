@@ -32,6 +32,8 @@ FEWEST_ROUNDS = 4
 FEWEST_BLOCKS = 4
 SAMPLES_ABOVE = 20
 """Calls that must lie above a percentile for it to be reported."""
+FEW = f"insufficient: fewer than {SAMPLES_ABOVE} calls"
+"""What a figure says in place of a distribution."""
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 

@@ -90,7 +90,7 @@ def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
         calls = sum(arm["calls"] for arm in arms)
         counted = all(arm["made"] is not None for arm in arms)
         more = ", every one accounted for" if counted else ""
-        yield "✓", f"{calls:,} calls recorded, 0 lost{more}"
+        yield "✓", f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost{more}"
     failed, held, unknown = _sorted_checks(summary)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)
@@ -108,7 +108,8 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
     few: list[str] = []
     unknown: dict[str, dict[str, None]] = {}
     arms = summary["arms"].items()
-    idle = [arm for arm, content in arms if not content["cases"] and not content["calls"]]
+    timed = {row["arm"] for row in summary["timings"]}
+    idle = [arm for arm, found in arms if not (found["cases"] or found["calls"] or arm in timed)]
     for arm, content in arms:
         checks: Json = content["checks"]
         if arm in idle:

@@ -19,11 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from tests import traces
 
 from memsc import analysis as ma
+from memsc.analysis.html import to_html
 from memsc.analysis.scan import ALL, Cell
 from memsc.analysis.sketch import Sketch
+from memsc.analysis.summary import summarise
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer import format as fmt
@@ -223,8 +226,15 @@ def test_every_frame_of_next_to_nothing_is_empty_or_says_why(tmp_path: Path, cal
     if not calls:
         with pytest.raises(MemscError, match="no call was recorded"):
             trace.stages.plot_stages()
-    for drawn in (trace.checks.plot_checks(), trace.timings.plot_timings()):
-        assert drawn.axes
+        return
+    assert trace.checks.plot_checks().axes
+    with pytest.raises(MemscError, match=r"cannot draw time per call .*: there is none"):
+        trace.timings.plot_timings()
+    for draw in (trace.stages.plot_distribution, trace.tail.plot_bands):
+        words = [text.get_text() for axes in draw().axes for text in axes.findobj(Text)]
+        assert [word for word in words if "insufficient: fewer than 20 calls" in word]
+    page = to_html(trace, summarise(trace))
+    assert "What slow calls are made of" not in page
 
 
 def test_what_does_not_exist_is_refused_by_plots(folder: Path) -> None:
