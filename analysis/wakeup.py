@@ -148,7 +148,7 @@ class Wakeup:
 
         Example:
             >>> t.wakeup.df_matched()[["arm", "calls", "matched"]].values.tolist()
-            [['ipi', 2744, 2737]]
+            [['ipi', 2744, 2744]]
         """
         _, whole = self._totals
         frame = whole.assign(share=whole["matched"] / whole["calls"]).reset_index()
