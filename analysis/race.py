@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -65,13 +64,17 @@ def contestants() -> list[str]:
 
 
 def race(
-    folder: TraceFolder, turns: int, progress: Callable[[str], None] | None = None
+    folder: TraceFolder,
+    turns: int,
+    scratch: Path,
+    progress: Callable[[str], None] | None = None,
 ) -> list[Runner]:
     """Lets all contestants do their work on a trace, in turn (A B C, C B A, …).
 
     Args:
         folder: the trace.
         turns: of each.
+        scratch: folder for their tables.
         progress: told who is next.
 
     Raises:
@@ -79,13 +82,12 @@ def race(
     """
     names = contestants()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with TemporaryDirectory(prefix="memsc-race-") as scratch:
-        for turn in range(turns):
-            for name in names if turn % 2 == 0 else reversed(names):
-                if progress:
-                    progress(name)
-                found[name].append(_once(name, folder, Path(scratch) / f"{name}.parquet"))
-        _compare(Path(scratch), [name for name in names if name != READING])
+    for turn in range(turns):
+        for name in names if turn % 2 == 0 else reversed(names):
+            if progress:
+                progress(name)
+            found[name].append(_once(name, folder, scratch / f"{name}.parquet"))
+    _compare(scratch, [name for name in names if name != READING])
     missing = "not installed: pip install 'memsc[peers]'"
     return [
         Runner(name, tuple(t["seconds"] for t in done), max(t["mb"] for t in done))

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn, Protocol, cast
 
 from memsc.runtime.errors import USAGE, MemscError
@@ -143,9 +144,12 @@ def complain(error: MemscError) -> int:
 
 def silence(stream_number: int) -> None:
     """Point a broken standard stream at nothing, so that Python's exit does not trip over it."""
+    with suppress(OSError):
+        os.close(stream_number)  # first: there may be room for no other
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream_number)
-    os.close(null)
+    if null != stream_number:
+        os.dup2(null, stream_number)
+        os.close(null)
 
 
 def tidy() -> None:
@@ -180,8 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except MemscError as error:
         return complain(error)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        return 128 + getattr(error, "number", signal.SIGINT)  # Ended, by another signal
     except BrokenPipeError:
         silence(1)
         return 128 + signal.SIGPIPE

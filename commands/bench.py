@@ -105,20 +105,20 @@ ANALYSIS_CALLS = 10_000_000
 
 
 def _analysis(args: argparse.Namespace) -> int:
-    from tempfile import TemporaryDirectory
-
     from memsc.analysis.race import race, race_json, render
     from memsc.runtime.errors import USAGE, MemscError
+    from memsc.tracer.ending import endings
     from memsc.tracer.enlarge import enlarge
+    from memsc.tracer.folders import scratch
     from memsc.tracer.format import open_trace
 
     if args.suite != ["analysis"]:
         why = "it measures libraries, the others this machine"
         raise MemscError("suite analysis", why, "run it alone", USAGE)
-    with TemporaryDirectory(prefix="memsc-analysis-") as scratch:
-        source = open_trace(args.source or _sample(scratch, args))
+    with endings(), scratch() as place:
+        source = open_trace(args.source or _sample(place, args))
         folder = open_trace(enlarge(source, ANALYSIS_CALLS, args.output, force=args.force))
-    runners = race(folder, 3 if args.quick else 5, lambda name: say(f"next is {name}"))
+        runners = race(folder, 3 if args.quick else 5, place, lambda name: say(f"next is {name}"))
     if args.json:
         environment = folder.session.environment
         print(json.dumps(race_json(folder, runners, environment), indent=1, allow_nan=False))
@@ -127,7 +127,7 @@ def _analysis(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sample(scratch: str, args: argparse.Namespace) -> Path:
+def _sample(scratch: Path, args: argparse.Namespace) -> Path:
     from memsc.runtime.launch import Launch
     from memsc.tracer.arms import ALL, place
     from memsc.tracer.cases import suites
@@ -136,7 +136,7 @@ def _sample(scratch: str, args: argparse.Namespace) -> Path:
 
     arms, _ = place(ALL, Launch(), args.app_cpus, args.service_cpus)
     sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}
-    folder = prepare_output(Path(scratch) / "sample.memsc")
+    folder = prepare_output(scratch / "sample.memsc")
     command = ["memsc", "bench", "sync", "--quick"]
     writer = TraceWriter(folder)
     session = TraceSession(writer, command, arms, isolate=args.isolate, calibrate=False)

@@ -14,10 +14,13 @@ Afterwards figures of memsc are shown as they are saved, and `%memsc` or `%%mems
 
 from __future__ import annotations
 
+import atexit
 import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +110,7 @@ def record(arguments: list[str]) -> Trace:
     chosen = next(
         (own[i + 1] for i, word in enumerate(own[:-1]) if word in ("-o", "--output")), None
     )
-    folder = Path(chosen or Path(tempfile.mkdtemp(prefix="memsc-", dir=_kept())) / "cell.memsc")
+    folder = Path(chosen or Path(tempfile.mkdtemp(dir=_kept())) / "cell.memsc")
     where = [] if chosen else ["-o", str(folder)]
     command = [sys.executable, "-m", "memsc.commands", "trace", *where, *arguments]
     process = subprocess.Popen(
@@ -127,10 +130,13 @@ def record(arguments: list[str]) -> Trace:
     return open_trace(folder)
 
 
-def _kept() -> str:
-    if not _FOLDERS:
-        _FOLDERS.append(tempfile.TemporaryDirectory(prefix="memsc-notebook-"))
-    return _FOLDERS[0].name
+@cache
+def _kept() -> Path:
+    """A folder for this Python's traces."""
+    from memsc.tracer.folders import scratch
+
+    return _OPEN.enter_context(scratch())
 
 
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+_OPEN = ExitStack()
+atexit.register(_OPEN.close)

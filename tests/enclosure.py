@@ -74,11 +74,13 @@ def main() -> int:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         for _ in range(200):
-            for pid in (group / "cgroup.procs").read_text().split():
-                with suppress(OSError):
-                    (CPUSET / "cgroup.procs").write_text(f"{pid}\n")
+            # What the command has left, too: the innermost first.
+            inner = sorted(group.rglob("*/"), reverse=True)
             with suppress(OSError):
-                for place in (*group.glob("*/"), group):  # what the command has left, too
+                for place in (*inner, group):
+                    for pid in (place / "cgroup.procs").read_text().split():
+                        with suppress(OSError):
+                            (CPUSET / "cgroup.procs").write_text(f"{pid}\n")
                     place.rmdir()
                 break
             time.sleep(0.01)

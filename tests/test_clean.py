@@ -80,6 +80,51 @@ def test_a_program_that_outlives_its_session_keeps_its_region(
         shutil.rmtree(folder)
 
 
+SCRATCH = """
+import time
+from memsc.tracer.folders import scratch
+with scratch() as one, scratch() as other:
+    (one / "a").touch(), (other / "a").touch()
+    print("up", flush=True)
+    input()
+print("left", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_temporary_files_go_with_who_made_them_or_by_clean(tmp_path: Path, killed: bool) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    maker = subprocess.Popen(
+        [sys.executable, "-c", SCRATCH],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert maker.stdin is not None
+    assert maker.stdout is not None
+    assert maker.stdout.readline() == "up\n"
+    (top,) = tmp_path.iterdir()
+    (folder,) = top.iterdir()
+    assert len(list(folder.glob("*/a"))) == 2
+    assert [item.name for item in clean(tmp_path, kernel=False).in_use] == [str(folder)]
+    if killed:
+        maker.kill()
+    else:
+        maker.stdin.write("\n")
+        maker.stdin.flush()
+        assert maker.stdout.readline() == "left\n"
+        assert not folder.exists()
+        maker.kill()
+    maker.communicate()
+    done = subprocess.run(
+        [*MEMSC, "clean"], env=environment, check=True, capture_output=True, text=True
+    )
+    assert (f"removed session {folder}" in done.stdout) == killed
+    assert not folder.exists()
+
+
 def test_a_program_that_nobody_waited_for_is_dead(
     memory: Path, program: subprocess.Popen[bytes]
 ) -> None:
@@ -200,7 +245,8 @@ def test_what_cannot_be_removed_is_a_failure(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
-    monkeypatch.setattr(leftovers.clean, "__defaults__", (memory, False))
+    monkeypatch.setattr(folders, "places", lambda: (memory,))
+    monkeypatch.setattr(boards, "shared", list)
     assert Command().run(_args()) == 1
     assert f"memsc: removing {folder}: Operation not permitted; " in capsys.readouterr().err
 

@@ -62,10 +62,10 @@ def test_a_table_that_differs_is_refused(
 
 
 def test_a_peer_that_is_not_installed_is_said_and_not_judged(
-    source: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(race, "contestants", lambda: ["pyarrow", "memsc"])
-    runners = race.race(open_trace(source), 1)
+    runners = race.race(open_trace(source), 1, tmp_path)
     assert [runner.name for runner in runners] == list(CONTESTANTS)
     judged = {target.name: target for target in race.targets(runners)}
     assert judged["memsc ÷ duckdb"].held is None

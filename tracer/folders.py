@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Where a session's region files lie: in memory, this user's alone, named after the session."""
+"""Where a session keeps what it needs while it lives: this user's alone, named after the session.
+
+Region files lie in memory, bulky files where temporary files do. Either is removed by the session,
+or by `memsc clean` after it was killed.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
@@ -14,19 +22,24 @@ MEMORY = Path("/dev/shm")
 RUNNING = "running"
 
 
-def base(uid: int | None = None) -> Path:
+def places() -> tuple[Path, Path]:
+    """Where there may be folders of sessions: in memory, and among temporary files."""
+    return MEMORY, Path(os.environ.get("TMPDIR") or "/tmp")
+
+
+def base(uid: int | None = None, place: Path = MEMORY) -> Path:
     """The folder of all sessions of a user."""
-    return MEMORY / f"memsc-{os.getuid() if uid is None else uid}"
+    return place / f"memsc-{os.getuid() if uid is None else uid}"
 
 
-def private() -> Path:
+def private(place: Path = MEMORY) -> Path:
     """The folder of all sessions of this user, made if need be, and certainly this user's alone.
 
     Raises:
-        MemscError: another user's file stands in its place, or memory cannot be written to.
+        MemscError: another user's file stands in its place, or it cannot be written to.
     """
-    top = base()
-    what = f"making the session's folder in {MEMORY}"
+    top = base(place=place)
+    what = f"making the session's folder in {place}"
     try:
         top.mkdir(mode=0o700, exist_ok=True)
         # Anybody may write beside it: what stands there must be a folder, ours, and closed.
@@ -35,8 +48,12 @@ def private() -> Path:
             raise MemscError(what, f"{top} is not yours", "have it removed")
         top.chmod(0o700)
     except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "mount a tmpfs there") from error
+        raise MemscError(what, error.strerror or str(error), _remedy(place)) from error
     return top
+
+
+def _remedy(place: Path) -> str:
+    return "mount a tmpfs there" if place == MEMORY else "name another place by TMPDIR"
 
 
 def session_folder() -> Path:
@@ -45,13 +62,40 @@ def session_folder() -> Path:
     Raises:
         MemscError: as for `private`.
     """
-    folder = private() / f"session-{os.getpid()}-{start_time(os.getpid())}"
+    folder = private() / _name()
     try:
         folder.mkdir(mode=0o700)
     except OSError as error:
         what = f"making the session's folder in {MEMORY}"
-        raise MemscError(what, error.strerror or str(error), "mount a tmpfs there") from error
+        raise MemscError(what, error.strerror or str(error), _remedy(MEMORY)) from error
     return folder
+
+
+def _name() -> str:
+    return f"session-{os.getpid()}-{start_time(os.getpid())}"
+
+
+@contextmanager
+def scratch() -> Generator[Path]:
+    """A folder among temporary files, as long as the context lasts.
+
+    Raises:
+        MemscError: as for `private`.
+    """
+    place = places()[1]
+    folder = private(place) / _name()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        own = Path(tempfile.mkdtemp(dir=folder))
+    except OSError as error:
+        what = f"making a folder in {place}"
+        raise MemscError(what, error.strerror or str(error), _remedy(place)) from error
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        with suppress(OSError):  # another is open
+            folder.rmdir()
 
 
 def running_folder() -> Path:

@@ -2,9 +2,9 @@
 """What sessions left behind that could not clean up after themselves, and its removal.
 
 A session that ends in order leaves nothing. One that was killed leaves its folder of region files
-in memory; programs that were killed leave the board at which they took turns; a session whose
-helper was killed leaves CPUs isolated, and a journal of that; a BCC program that attached through
-tracefs leaves an entry there.
+in memory, and perhaps one of temporary files; killed programs leave the board at which they
+took turns; a session whose helper was killed leaves CPUs isolated, and a journal of that; a BCC
+program that attached through tracefs leaves an entry there.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ class Cleaned:
         return {"schema": 1, **asdict(self)}
 
 
-def clean(memory: Path = folders.MEMORY, kernel: bool = True) -> Cleaned:
+def clean(*places: Path, kernel: bool = True) -> Cleaned:
     """Remove what dead sessions left, this user's, or everybody's as root, and what is kept.
 
     Args:
-        memory: where session folders lie.
+        places: where session folders lie; by default `folders.places()`.
         kernel: look at what the kernel keeps, too: shared memory and, as root, tracefs, which may
             be mounted for this process alone.
     """
     done = Cleaned()
-    for top in _tops(memory):
+    for top in _tops(*(places or folders.places())):
         _remove_sessions(top, done)
         with suppress(OSError):  # there is none, or it is made again at need
             shutil.rmtree(top / starts.FOLDER)
@@ -91,7 +91,7 @@ def tidy() -> None:
 
     As root that includes CPUs that are still isolated.
     """
-    for top in _tops(folders.MEMORY):
+    for top in _tops(*folders.places()):
         _remove_sessions(top, Cleaned())
     if os.geteuid() == 0:
         isolation.recover()
@@ -125,9 +125,9 @@ def _recover(done: Cleaned) -> None:
     done.failed += [Item("isolation", *problem.partition(": ")[::2]) for problem in failed]
 
 
-def _tops(memory: Path) -> Iterator[Path]:
+def _tops(*places: Path) -> Iterator[Path]:
     """Users' folders that are what they seem: anybody may write beside them."""
-    for top in sorted(memory.glob("memsc-*")):
+    for top in sorted(top for place in places for top in place.glob("memsc-*")):
         owner = top.name.removeprefix("memsc-")
         status = top.lstat()
         if not owner.isdecimal() or not stat.S_ISDIR(status.st_mode):

@@ -94,7 +94,7 @@ static void body(const struct memsc_options *options)
 {
     CHECK_EQUAL(memsc_start(options), 0);
     CHECK_EQUAL(memsc_register(), 0);
-    char path[] = "/tmp/memsc-async-XXXXXX";
+    char path[] = "async-XXXXXX";
     int fd = mkstemp(path);
     CHECK(fd >= 0);
     unlink(path);

@@ -11,7 +11,7 @@ static void body(const struct memsc_options *options)
     CHECK_EQUAL(memsc_register(), 0);
     for (int i = 0; i < 20000 / (options->transport == MEMSC_IPI ? 20 : 1); i++)
         CHECK_EQUAL(call(SYS_getppid, NO_ARGS), getppid());
-    char path[] = "/tmp/memsc-call-XXXXXX";
+    char path[] = "call-XXXXXX";
     int fd = mkstemp(path);
     CHECK(fd >= 0);
     for (int i = 0; i < 100; i++)

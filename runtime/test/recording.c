@@ -70,7 +70,7 @@ static void check_polls(const struct memsc_options *options, uint64_t first, uin
 static void body(const struct memsc_options *given)
 {
     struct memsc_options options = *given;
-    char folder[] = "/tmp/memsc-recording-XXXXXX";
+    char folder[] = "recording-XXXXXX";
     CHECK(mkdtemp(folder));
     strcpy(options.directory, folder);
     options.ring_records = 100; /* becomes 128 */

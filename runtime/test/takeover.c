@@ -11,7 +11,7 @@ static void body(const struct memsc_options *options)
 {
     if (options->transport == MEMSC_DIRECT)
         return;
-    char folder[] = "/tmp/memsc-takeover-XXXXXX";
+    char folder[] = "takeover-XXXXXX";
     CHECK(mkdtemp(folder));
     char path[6][64];
     int index[6];

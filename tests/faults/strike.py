@@ -17,6 +17,7 @@ from tests.faults.world import GROUPS, MEMORY, World, mount
 # What may become of a program.
 SPARED = "it finishes"
 ENDED = "it is the victim, or may be ended with its session, which says so"
+_PYTHON = 5  # descriptors without which no Python starts
 
 
 def prepare(world: World) -> tuple[tuple[str, ...], Callable[[], None]]:
@@ -28,7 +29,7 @@ def prepare(world: World) -> tuple[tuple[str, ...], Callable[[], None]]:
         case "memory-full":
             mount(MEMORY, 1 << int(16 + 10 * amount), again=True)
         case "few-descriptors":
-            return ("prlimit", f"--nofile={int(4 + 40 * amount)}", "--"), _nothing
+            return ("prlimit", f"--nofile={int(_PYTHON + 40 * amount)}", "--"), _nothing
         case "little-memory":
             limit = 1 << int(29 + 4 * amount)
             return ("prlimit", f"--as={limit}", "--"), _nothing
