@@ -336,10 +336,29 @@ static bool moves(const struct memsc_process *process, struct memsc_turn *turn)
     return now - since < PATIENCE * process->stuck_cycles;
 }
 
+/* The turn that a caller's calls hang on. */
+static struct memsc_turn *turn_of(struct memsc_process *process,
+                                  const struct memsc_service *service)
+{
+    bool scanner = process->service_mode == MEMSC_SCANNER;
+    return &process->service[scanner ? 0 : service - process->service].turn;
+}
+
+bool memsc_turn_crowded(struct memsc_process *process, const struct memsc_service *service)
+{
+    const struct memsc_turn *turn = turn_of(process, service);
+    const struct memsc_seat *seat = atomic_load_explicit(&turn->seat, memory_order_acquire);
+    if (!seat)
+        return false;
+    if (process->service_mode == MEMSC_SCANNER)
+        return atomic_load_explicit(&turn->board->seats_used, memory_order_relaxed) > 1;
+    return atomic_load_explicit(&seat->state, memory_order_relaxed) == MEMSC_SEAT_WAITING;
+}
+
 bool memsc_turn_hurry(struct memsc_process *process, struct memsc_service *service)
 {
     bool scanner = process->service_mode == MEMSC_SCANNER;
-    struct memsc_turn *turn = &process->service[scanner ? 0 : service - process->service].turn;
+    struct memsc_turn *turn = turn_of(process, service);
     /* Acquire: the number that goes with the seat. */
     struct memsc_seat *seat = atomic_load_explicit(&turn->seat, memory_order_acquire);
     if (!seat || atomic_load(&seat->state) != MEMSC_SEAT_WAITING)

@@ -46,6 +46,10 @@ bool memsc_turn_scan_others(struct memsc_process *process, struct memsc_service 
  * it now, and a takeover within the process would not help. */
 bool memsc_turn_hurry(struct memsc_process *process, struct memsc_service *service);
 
+/* For a caller: whether its poller waits for its turn, so that polling serves nobody. Of scanners the one
+ * that has the turn serves the others' processes as its own. */
+bool memsc_turn_crowded(struct memsc_process *process, const struct memsc_service *service);
+
 /* Whether other processes are registered on this CPU. */
 static inline bool memsc_turn_shared(const struct memsc_service *service)
 {
