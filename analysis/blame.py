@@ -35,6 +35,8 @@ MOST = 100_000
 
 # What of an execution's spread makes it the same work every time: p99 within so many medians.
 _STEADY = 4.0
+_TELLING = 1000
+"""Calls of a round whose median is worth a comparison with that of all."""
 _LEAD = ["arm", "case", "mode", "round", "pid", "tid", "syscall", "result"]
 _TIMES = [f"{name}_ns" for name in QUANTITIES]
 COLUMNS = [
@@ -187,7 +189,7 @@ class Blame:
         return above.tolist()
 
     def _usual(self, frame: pd.DataFrame) -> Usual:
-        stages = np.zeros((len(STAGES), len(frame)))
+        stages, slower = np.zeros((2, len(STAGES), len(frame)))
         steady, flags = np.zeros(len(frame), np.bool_), np.zeros(len(frame), np.int64)
         ns = self._trace.session.clock.ns_per_cycle
         groups: Any = frame.groupby(["arm", "case", "syscall", "mode"], sort=False).indices
@@ -195,15 +197,24 @@ class Blame:
             sketch = self.whole.get(Cell(*key))
             if sketch is None:
                 continue
-            medians = [histogram.quantile(0.5) * ns for histogram in sketch.histograms[:-1]]
-            stages[:, rows] = np.array(medians)[:, None]
+            stages[:, rows] = _medians(sketch)[:, None] * ns
+            number = frame["round"].to_numpy(np.int64)[rows]
+            for one in np.unique(number):
+                mine = self._cells().of_round(Cell(*key), int(one))
+                if mine.n >= _TELLING:
+                    longer = (_medians(mine) - _medians(sketch)).clip(0) * ns
+                    slower[:, rows[number == one]] = longer[:, None]
             execute = sketch.histograms[STAGES.index("execute")]
             steady[rows] = execute.quantile(0.99) <= _STEADY * execute.quantile(0.5)
             often = sketch.flags > sketch.n / 2
             flags[rows] = sum(
                 bit for bit, common in zip(FLAGS.values(), often, strict=True) if common
             )
-        return Usual(stages, steady, flags)
+        return Usual(stages, slower, steady, flags)
+
+
+def _medians(sketch: Sketch) -> NDArray[np.float64]:
+    return np.array([histogram.quantile(0.5) for histogram in sketch.histograms[:-1]])
 
 
 def _of_rounds(frame: pd.DataFrame, rounds: Collection[RoundKey]) -> NDArray[np.bool_]:

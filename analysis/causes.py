@@ -6,9 +6,10 @@
 
 The excess of each stage over the stage's median belongs, in this order, to the events that had the
 CPU the stage needs; to the entry and exit of these, up to a calibrated cost; to what the runtime
-says it did (parked, slept, pooled, served others); and the rest to the host if the side that should
-have looked did not, or to the processor if it is too short for the host. What no evidence supports
-is unexplained. docs/decisions/0009-causes.md says why, and what each rests on.
+says it did (parked, slept, pooled, served others); to what the usual call of its round took longer;
+and the rest to the host if the side that should have looked did not, or to the processor if it is
+too short for the host. What no evidence supports is unexplained. docs/decisions/0009-causes.md says
+why, and what each rests on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from memsc.analysis.shares import (
     LINE,
     POOLED,
     SLEPT,
+    SLOWER,
     STALL,
     UNEXPLAINED,
     WAITED,
@@ -101,6 +103,9 @@ class _Attribution:
     def run(self) -> Shares:
         delivery = self._events()
         self._runtime()
+        for stage in range(len(STAGES)):
+            side = "app" if stage in (_POST, _COMPLETE) else "service"
+            self._give(stage, SLOWER, side, self._usual.slower[stage])
         self._host()
         for stage in range(len(STAGES)):
             self._give(stage, UNEXPLAINED, "", self._rest[stage])

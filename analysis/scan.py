@@ -91,6 +91,11 @@ class Cells:
         """All calls of a cell."""
         return Sketch.merge(list(self.sketches[cell].values()))
 
+    def of_round(self, cell: Cell, number: int) -> Sketch:
+        """Calls of a cell in one round that has any."""
+        found = self.sketches[cell].items()
+        return Sketch.merge([sketch for key, sketch in found if key.round == number])
+
     def with_all(self) -> Cells:
         """Adds, for each arm, case and mode, the cell of every system call together."""
         together: dict[Cell, dict[BlockKey, list[Sketch]]] = {}

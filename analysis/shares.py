@@ -28,6 +28,9 @@ NOT_LOOKED_AT = (NO_PROBES, LOST)
 BY_ELIMINATION = (LINE, STALL)
 """Named because nothing else fits: less than the host needs, and nothing of the guest was there."""
 
+SLOWER = "slower the whole round"
+"""What the round's usual call takes longer than that of all: the host may have moved the CPUs."""
+
 BUSY, WOKEN, SLEPT, POOLED, WAITED = (
     "service busy with another call",
     "parked and woken",
@@ -43,11 +46,14 @@ class Usual:
 
     Attributes:
         stages: shape (4, n), the median of each stage among calls of its kind.
+        slower: shape (4, n), by how much that of the call's own round is above it; 0 where it is
+            not, or too few calls tell.
         steady: shape (n,), whether such calls take nearly the same time to execute.
         flags: shape (n,), the flag bits that most such calls have.
     """
 
     stages: NDArray[np.float64]
+    slower: NDArray[np.float64]
     steady: NDArray[np.bool_]
     flags: Ints
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.pieces import heading, number, table
-from memsc.analysis.shares import BY_ELIMINATION, LOST, NO_PROBES, NOT_LOOKED_AT
+from memsc.analysis.shares import BY_ELIMINATION, LOST, NO_PROBES, NOT_LOOKED_AT, SLOWER
 from memsc.analysis.stages import natural
 from memsc.tracer.format import STAGES
 
@@ -42,6 +42,8 @@ def _causes(summary: dict[str, Any]) -> Iterator[RenderableType]:
     yield Text("  the largest part of a call's excess over the median of each stage", "dim")
     if any(row[0] in BY_ELIMINATION for _, _, rows in groups for row in rows):
         yield Text(f"  {' and '.join(BY_ELIMINATION)}: by elimination, no event fits", "dim")
+    if any(row[0] == SLOWER for _, _, rows in groups for row in rows):
+        yield Text(f"  {SLOWER}: by what its usual call takes longer than that of all", "dim")
     if any(row[0] == LOST for _, _, rows in groups for row in rows):
         yield Text(f"  {LOST}: of rounds in which a probe's ring was full nothing is told", "dim")
 
@@ -157,7 +159,8 @@ def _worst(summary: dict[str, Any]) -> Iterator[RenderableType]:
 
 def _title(call: dict[str, Any]) -> Text:
     where = f"{call['arm']} {call['case']} {call['syscall']} at {call['start_s']:.3f} s"
-    return Text.assemble((where, "bold"), f": {number(call['total_ns'])} ns, {call['cause']}")
+    cause = f"{number(call['cause_ns'])} of {call['stage']}: {call['cause']}"
+    return Text.assemble((where, "bold"), f", {number(call['total_ns'])} ns, {cause}")
 
 
 def _waterfall(call: dict[str, Any]) -> Table:

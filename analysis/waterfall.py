@@ -26,8 +26,9 @@ def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
 
     Returns:
         One per call, arms in their order, slowest first: arm, case, syscall, start_s, cause,
-        cause_ns, total_ns, stages (the four, in ns), and events: side ("app" or "service"), what,
-        from_ns and ns, relative to the call's begin and cut to it; at most six, by time.
+        cause_ns, stage (with the cause's part), total_ns, stages (the four, in ns), and events:
+        side ("app" or "service"), what, from_ns and ns, relative to the call's begin and cut to
+        it; at most six, by time.
     """
     blamed = trace.tail.blame.worst(calls)
     frame = blamed.frame.sort_values("total_ns", ascending=False, kind="stable")
@@ -62,6 +63,7 @@ def _waterfall(call: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:
     return {
         **{name: call[name] for name in ("arm", "case", "syscall", "start_s", "cause")},
         "cause_ns": float(call["cause_ns"]),
+        "stage": str(call["stage"]),
         "total_ns": float(call["total_ns"]),
         "stages": {stage: float(call[f"{stage}_ns"]) for stage in STAGES},
         "events": [

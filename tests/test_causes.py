@@ -176,6 +176,36 @@ def test_where_events_were_lost_nothing_is_concluded_from_their_absence(tmp_path
     assert cause(folder, POLL_STAGE, 20_000, nothing, away=True, full=1) == LOST
 
 
+def test_what_a_whole_round_is_slower_by_is_no_event_of_its_calls(tmp_path: Path) -> None:
+    path, first = prepare_output(tmp_path / "a.memsc"), FIRST
+    slow = base()
+    slow[:, COMPLETE] += 400
+    rounds = [base(), base(), slow]
+    for stages in rounds:
+        stages[1777, COMPLETE] += 900  # 450 ns
+    done: list[fmt.Round] = []
+    with TraceWriter(path) as writer:
+        for number, stages in enumerate(rounds):
+            rows = traces.records(stages, start=first, tid=TID, flags=0)
+            rows["flags"] = flags_of(stages)
+            first += 10_000_000
+            key = KEY._replace(round=number)
+            writer.calls(key, PID, rows, traces.NAMES)
+            probes = ["noise"]
+            done.append(fmt.Round(*key, probes=probes, calls=CALLS, lost=0, made=CALLS))
+        n = CALLS * len(rounds)
+        arms = {"memsc": fmt.Arm("memsc", "inline", [APP], [SERVICE], n, 0, n)}
+        status = {"noise": fmt.ProbeStatus(attached=True, seen=0, lost=0)}
+        writer.session(traces.session(done, arms, probes=status))
+    worst = ma.open(path).tail.df_worst(CALLS).sort_values("total_ns")
+    assert worst[worst["round"] < 2]["cause"].tolist()[-2:] == ["cache line late"] * 2
+    slower = worst[worst["round"] == 2]
+    assert len(slower) > CALLS / 2
+    assert slower["cause"].iloc[-1] == "cache line late"
+    assert set(slower["cause"].iloc[:-1]) == {"slower the whole round"}
+    assert slower["cause_ns"].iloc[:-1].tolist() == pytest.approx([200] * (len(slower) - 1))
+
+
 def test_the_steal_clock_is_believed(tmp_path: Path) -> None:
     def events(begin: int) -> list[dict[str, Any]]:
         return [event("stolen", SERVICE, begin - 9_000, 60_000, number=19_000)]
