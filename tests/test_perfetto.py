@@ -30,6 +30,7 @@ from memsc.analysis import protobuf
 from memsc.analysis.exports import Options, export
 from memsc.analysis.kernel_events import kernel_events
 from memsc.analysis.timeline import lanes
+from memsc.probes.declaration import find, names
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import EVENTS, NAME, TraceFolder, field
 from memsc.tracer.writer import TraceWriter, prepare_output
@@ -288,3 +289,18 @@ def test_spans_of_one_lane_never_overlap(found: list[tuple[int, int]]) -> None:
     for number in set(lane.tolist()):
         mine = lane == number
         assert (start[mine][1:] >= end[mine][:-1]).all()
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_events_of_any_probe_are_read_and_drawn(tmp_path: Path, name: str) -> None:
+    folder = traces.fabricate(tmp_path / "a.memsc", rounds=1, calls=50)
+    declared = find(name)
+    event = np.zeros(1, declared.layout())
+    event["time"] = ma.open(folder).session.rounds[0].start_ns
+    for column in declared.columns:
+        if column.type == "name":
+            event[column.name] = b"8:0"
+    with TraceWriter(folder) as writer:
+        writer.events(name, event, {"kind": [kind.name for kind in declared.kinds]})
+    export(ma.open(folder), "perfetto", tmp_path / "a.pftrace")
+    assert Read(tmp_path / "a.pftrace").instants

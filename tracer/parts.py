@@ -20,6 +20,8 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.printable import printable
 
 NAMES = ("arm", "case", "syscall", "kind", "name", "comm", "function", "module")
+NAMES_OF = {"events/writeback": ("device",)}
+"""Columns that hold names in one table only, and numbers in others."""
 _ROUND = {"arm", "case", "round"}
 _STAMPS = {"called", "posted", "picked", "executed", "completed"}
 # Every figure comes from these columns: one of another type would give wrong ones in silence.
@@ -84,7 +86,8 @@ def _check(part: Part, table: pa.Table) -> None:
         return
     for field in table.schema:
         named = pa.types.is_dictionary(field.type) and pa.types.is_string(field.type.value_type)
-        right = named if field.name in NAMES else field.type == pa.int64()
+        texts = (*NAMES, *NAMES_OF.get(part.table, ()))
+        right = named if field.name in texts else field.type == pa.int64()
         why = None
         if known is not None and field.name not in known:
             continue  # another's column, or a later version's
