@@ -45,9 +45,10 @@ COLUMNS = [
 UNCHANGED = "no change seen"
 
 _TERM = re.compile(
-    r"\s*(?P<arm>[\w-]+)(?:/(?P<case>[\w-]+))?\.(?P<stage>\w+)\.(?P<metric>\w+)"
-    r"\s*(?P<sign>[<>])\s*(?P<bound>[+-]?\d+(?:\.\d+)?)\s*(?P<unit>%|ns)\s*"
+    r"\s*(?P<arm>[\w-]+)(?:/(?P<case>[\w-]+))?\.(?P<stage>\w+)\.(?P<metric>\w+(?:\.\d+)?)"
+    r"\s*(?P<sign>[<>])\s*(?P<bound>[+-]?\d+(?:\.\d+)?)\s*(?P<unit>%|ns|us|µs|ms|s)\s*"
 )
+_UNITS = {"%": 0.01, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,9 @@ def parse(expression: str) -> list[Condition]:
         match = _TERM.fullmatch(term)
         what = f"cannot read --fail-if '{term.strip()}'"
         if not match:
-            remedy = "write it as ARM[/CASE].STAGE.METRIC > +5%"
+            remedy = "write it as ARM[/CASE].STAGE.METRIC > +5%, or > 300ns"
             raise MemscError(what, "it is no condition", remedy, USAGE)
-        stage, metric = match["stage"], match["metric"].replace("p99_9", "p999")
+        stage, metric = match["stage"], re.sub(r"[._]", "", match["metric"])
         if stage not in QUANTITIES:
             remedy = f"it is one of {', '.join(QUANTITIES)}"
             raise MemscError(what, f"there is no stage {stage}", remedy, USAGE)
@@ -102,7 +103,7 @@ def parse(expression: str) -> list[Condition]:
             remedy = f"it is one of {', '.join(METRICS)}"
             raise MemscError(what, f"there is no metric {metric}", remedy, USAGE)
         relative = match["unit"] == "%"
-        bound = float(match["bound"]) / (100 if relative else 1)
+        bound = float(match["bound"]) * _UNITS[match["unit"]]
         above = match["sign"] == ">"
         found.append(
             Condition(

@@ -14,6 +14,7 @@ from memsc.analysis.sketch import TOTAL
 from memsc.analysis.summary import SCHEMA, Json, records
 
 _SHOWN = ("mean", "p50", "p99", "p999")
+_FACTOR = 10
 
 
 def compare_json(comparison: Comparison, outcomes: list[Outcome]) -> Json:
@@ -104,8 +105,13 @@ def _changed(rows: list[Json]) -> RenderableType:
 def _cells(row: Json) -> tuple[str | Text, ...]:
     if row["verdict"] == "insufficient":
         return ("–", "–", "–", "–", "insufficient")
-    interval = f"{row['low']:+.1%} to {row['high']:+.1%}"
+    change, low, high = (_relative(row[name]) for name in ("change", "low", "high"))
     style = {"slower": "red", "faster": "green"}.get(row["verdict"], "")
     within = "" if row["interval"] == "rounds" else "*"
-    figures = (number(row["base_ns"]), number(row["new_ns"]), f"{row['change']:+.1%}", interval)
+    figures = (number(row["base_ns"]), number(row["new_ns"]), change, f"{low} to {high}")
     return (*figures, Text(row["verdict"] + within, style))
+
+
+def _relative(change: float) -> str:
+    """A change in per cent, or as a factor where that would be long."""
+    return f"{change:+.1%}" if change < _FACTOR else f"×{number(1 + change)}"

@@ -15,10 +15,11 @@ class Command:
     """Compare two traces: what became slower or faster, and how surely.
 
     A --fail-if condition reads ARM[/CASE].STAGE.METRIC > +5%: it is met (status 3)
-    when the change is that large and its 95 % interval leaves out zero. Join
-    several by "or". Stages are post, poll, execute, complete and total; metrics
-    mean, p50, p90, p99 and p999. Status 4 says that calls were lost, that too few
-    were recorded to tell, or that the traces share no arm and case.
+    when the change is that large and its 95 % interval leaves out zero; > 300ns
+    (or us, ms, s) bounds what NEW took. Join several by "or". Stages are post,
+    poll, execute, complete and total; metrics mean, p50, p90, p99, p99.9 and
+    p99.99. Status 4 says that calls were lost, that too few were recorded to
+    tell, or that the traces share no arm and case.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

@@ -55,6 +55,10 @@ def test_a_change_is_found_and_none_is_not(make: Make) -> None:
         ("memsc.execute.mean > 1000ns", 0),
         ("direct.total.p50 < -5% or memsc.post.p90 > 5%", FAIL_IF_MET),
         ("memsc.total.p999 > +5%", WITHHELD),
+        ("memsc.total.p99.9 > +5%", WITHHELD),
+        ("memsc.execute.mean > 0.1us", FAIL_IF_MET),
+        ("memsc.execute.mean > 5", USAGE),
+        ("", USAGE),
         ("memsc.total.p50 +5%", USAGE),
         ("memsc.wait.p50 > +5%", USAGE),
         ("memsc.total.p51 > +5%", USAGE),
@@ -141,6 +145,13 @@ def test_the_stages_that_changed_are_shown(make: Make, capsys: pytest.CaptureFix
     assert main(["compare", make("base"), make("new", seed=2, scale=1.2)]) == 0
     out = capsys.readouterr().out
     assert "mean of the stages that changed" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_change_of_many_times_is_a_factor(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", make("base"), make("new", seed=2, scale=30.0)]) == 0
+    out = capsys.readouterr().out
+    assert "×30" in out and "slower" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
