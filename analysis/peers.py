@@ -130,7 +130,7 @@ def _polars(trace: TraceFolder) -> pd.DataFrame:
         column = pl.col(stage)
         figures += [column.mean().alias(f"{stage}_mean"), column.max().alias(f"{stage}_max")]
         figures += [
-            column.quantile(q, "higher").alias(f"{stage}_{p}") for p, q in PERCENTILES.items()
+            column.quantile(q, "equiprobable").alias(f"{stage}_{p}") for p, q in PERCENTILES.items()
         ]
     keys = [KEY, [key for key in KEY if key != "syscall"]]
     found = pl.collect_all([calls.group_by(key).agg(figures) for key in keys])

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.peers import CONTESTANTS, FIGURES, KEY
+from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.targets import Target
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import CALLS, TraceFolder
@@ -33,8 +34,8 @@ SUITE = "analysis"
 OURS, READING = "memsc", "pyarrow"
 MOST_OF_READING = 3.0
 """What the full stage report may cost, in times of only reading its columns."""
-_SAME = 0.02
-# Quantiles are defined in several ways, which differ by a call's rank; ours has its bins' width.
+_SAME = 0.02  # of a figure: our quantiles have their bins' width
+_NEXT = "pandas"  # takes the call at a quantile's rank or the next one, which may be far off
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,10 @@ def _compare(scratch: Path, names: Sequence[str]) -> None:
             why = f"{len(ours)} rows against {len(theirs)}, or other names"
         else:
             # Where ours says that the calls are too few, theirs has a figure all the same.
-            far = (ours[FIGURES] - theirs[FIGURES]).abs() / (theirs[FIGURES].abs() + 1)
+            far = (ours[FIGURES] - theirs[FIGURES]) / (theirs[FIGURES].abs() + 1)
+            if name == _NEXT:
+                far[[*PERCENTILES]] = far[[*PERCENTILES]].clip(lower=0)
+            far = far.abs()
             worst = float(far.max().max())
             why = f"figures differ by {worst:.1%}" if worst > _SAME else None
             why = "nothing to compare" if math.isnan(worst) else why
