@@ -39,7 +39,7 @@ def program() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def regions(pid: int) -> list[Path]:
-    return list((folders.base() / folders.RUNNING).glob(f"{pid}-*.region"))
+    return list(folders.running(folders.base()).glob(f"{pid}-*.region"))
 
 
 def attach(folder: Path, pid: int, *options: str) -> subprocess.Popen[str]:

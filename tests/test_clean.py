@@ -20,7 +20,7 @@ from memsc.commands.clean import Command
 from memsc.runtime import boards
 from memsc.runtime.library import library
 from memsc.tracer import folders, leftovers, tasks, tracefs
-from memsc.tracer.leftovers import Item, clean
+from memsc.tracer.leftovers import Cleaned, Item, clean
 
 MEMSC = (sys.executable, "-m", "memsc.commands")
 DEAD = 1 << 22  # pids end one below
@@ -41,8 +41,15 @@ def program() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def session(memory: Path, pid: int, started: int | None, region: str = "7-8-0.region") -> Path:
-    folder = memory / f"memsc-{os.getuid()}" / f"session-{pid}-{started}"
+def session(
+    memory: Path,
+    pid: int,
+    started: int | None,
+    region: str = "7-8-0.region",
+    space: int | None = None,
+) -> Path:
+    name = f"session-{pid}-{started}{folders.of_container() if space is None else f'-{space}'}"
+    folder = memory / f"memsc-{os.getuid()}" / name
     (folder / "round-0").mkdir(parents=True)
     (folder / "round-0" / region).write_bytes(b"x")
     return folder
@@ -60,6 +67,26 @@ def test_a_dead_sessions_folder_goes_and_a_live_ones_stays(memory: Path) -> None
     assert alive.exists()
     assert not done.failed
     assert not clean(memory, kernel=False).removed
+
+
+def test_a_containers_session_stays_as_long_as_the_container(
+    memory: Path, program: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of its process may be anybody's here."""
+    alive, dead = 77, 78
+    started = tasks.start_time(program.pid)
+    kept = session(memory, DEAD, 5, space=alive)
+    over = [session(memory, pid, at, space=dead) for pid, at in ((DEAD, 5), (program.pid, started))]
+    monkeypatch.setattr(tasks, "id_spaces", lambda: {0, alive})
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    done = Cleaned()
+    leftovers._remove_sessions(kept.parent, done)  # pyright: ignore[reportPrivateUsage]
+    assert not done.removed  # whether a container is no more, an ordinary user cannot see
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    leftovers._remove_sessions(kept.parent, done)  # pyright: ignore[reportPrivateUsage]
+    assert kept.exists()
+    if not tasks.id_space():
+        assert not any(folder.exists() for folder in over)
 
 
 def test_the_users_folder_goes_with_its_last_session(memory: Path) -> None:

@@ -2,7 +2,8 @@
 """Where a session keeps what it needs while it lives: this user's alone, named after the session.
 
 Region files lie in memory, bulky files where temporary files do. Either is removed by the session,
-or by `memsc clean` after it was killed.
+or by `memsc clean` after it was killed. Containers may see the same places, and other process ids:
+names of theirs end with whose ids they hold.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.tasks import start_time
+from memsc.tracer.tasks import id_space, start_time
 
 MEMORY = Path("/dev/shm")
-RUNNING = "running"
+_RUNNING = "running"
 
 
 def places() -> tuple[Path, Path]:
@@ -72,7 +73,7 @@ def session_folder() -> Path:
 
 
 def _name() -> str:
-    return f"session-{os.getpid()}-{start_time(os.getpid())}"
+    return f"session-{os.getpid()}-{start_time(os.getpid())}{of_container()}"
 
 
 @contextmanager
@@ -104,12 +105,30 @@ def running_folder() -> Path:
     Raises:
         MemscError: as for `private`.
     """
-    folder = private() / RUNNING
+    private()
+    folder = running(base())
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
+def running(top: Path) -> Path:
+    """Where in a user's folder those regions lie."""
+    return top / f"{_RUNNING}{of_container()}"
+
+
+def id_space_of(folder: Path) -> int:
+    """Whose process ids a session's or a running folder is named by, as `tasks.id_space` says."""
+    _, *words = folder.name.split("-")
+    words = words[2:] if folder.name.startswith("session-") else words
+    return int(words[0]) if words and words[0].isdecimal() else 0
+
+
 def owner_is_alive(folder: Path) -> bool:
-    """Whether the session that made a folder still runs."""
-    _, pid, started = folder.name.split("-")
+    """Whether the session that made a folder still runs; to be asked where its process ids hold."""
+    _, pid, started, *_ = folder.name.split("-")
     return start_time(int(pid)) == int(started)
+
+
+def of_container() -> str:
+    """End of a name that holds process ids: nothing where they are the machine's."""
+    return f"-{number}" if (number := id_space()) else ""

@@ -68,7 +68,7 @@ def clean(*places: Path, kernel: bool = True) -> Cleaned:
         with suppress(OSError):  # there is none, or it is made again at need
             shutil.rmtree(top / starts.FOLDER)
         with suppress(OSError):  # there is none, or programs of it run
-            (top / folders.RUNNING).rmdir()
+            folders.running(top).rmdir()
         if done.removed:
             with suppress(OSError):  # there are sessions in it
                 top.rmdir()
@@ -137,15 +137,18 @@ def _tops(*places: Path) -> Iterator[Path]:
 
 
 def _remove_sessions(top: Path, done: Cleaned) -> None:
-    for region in (top / folders.RUNNING).glob("*.region"):
+    for region in folders.running(top).glob("*.region"):
         program = _process(f"-{region.name.removesuffix('.region')}")
         if program is not None and not _alive(*program):
             region.unlink(missing_ok=True)
             done.removed.append(Item("region", str(region)))
         elif program is not None:
             _stop_recording(region)
-    for folder in sorted(top.glob("session-*-*")):
-        _remove_session(folder, done)
+    for folder in sorted([*top.glob("session-*-*"), *top.glob("running-*")]):
+        if folders.id_space_of(folder) == tasks.id_space():
+            _remove_session(folder, done)
+        else:
+            _remove_foreign(folder, done)
 
 
 def _stop_recording(path: Path) -> None:
@@ -168,6 +171,19 @@ def _remove_session(folder: Path, done: Cleaned) -> None:
             reason = f"its program, process {program[0]}, runs on"
             done.in_use.append(Item("session", str(folder), reason))
             return
+    _remove(folder, done)
+
+
+def _remove_foreign(folder: Path, done: Cleaned) -> None:
+    """Of another container, or of the machine's: whether its processes run, only they can tell."""
+    sees_all = os.geteuid() == 0 and not tasks.id_space()
+    if sees_all and folders.id_space_of(folder) not in tasks.id_spaces():
+        _remove(folder, done)
+    else:
+        done.in_use.append(Item("session", str(folder), "process ids here are not its own"))
+
+
+def _remove(folder: Path, done: Cleaned) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
 
+_INITIAL_NAMESPACE = 0xEFFFFFFC  # the machine's own of process ids; fixed by the kernel
 _NO_SETAFFINITY = 0x04000000  # PF_NO_SETAFFINITY of linux/sched.h: the kernel's own choice of CPUs
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -45,6 +47,26 @@ def start_time(tid: int) -> int | None:
         return int(_fields(f"/proc/{tid}/stat")[19])
     except OSError:
         return None
+
+
+def id_space(pid: int | str = "self") -> int:
+    """Whose process ids a process sees: 0 for the machine's, else the number of its container's.
+
+    Raises:
+        OSError: there is no such process, or it is somebody else's.
+    """
+    number = Path(f"/proc/{pid}/ns/pid").stat().st_ino
+    return 0 if number == _INITIAL_NAMESPACE else number
+
+
+def id_spaces() -> set[int]:
+    """Those of all processes that can be seen; all there are, for the machine's root."""
+    found: set[int] = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                found.add(id_space(process.name))
+    return found
 
 
 def fixed(tid: int) -> bool:
