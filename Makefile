@@ -14,7 +14,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help coverage setup system python native demo bench results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
-	fuzz soak check \
+	test-places fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
 help: ## show this list
@@ -169,6 +169,9 @@ test-arm: build/stamps/system-arm ## the native tests for 64-bit Arm, under user
 # Those that take under a second each.
 test-arm-quick:
 	@$(MAKE) test-arm ARM_TESTS="-R '^(call|async|clock|errors|options|ready|recording|table|threads)'"
+
+test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
+	@$(BIN)/python -m pytest --long -v tests/test_places.py
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd

@@ -218,7 +218,9 @@ def place(
             "name fewer",
         )
     shared = set(apps) & set(services)
-    if shared and (transport in SPINNING or len(topology.reachable) > 1):
+    # Where nobody asked for it, there is no other.
+    avoidable = service_cpus is not None and len(topology.reachable) > 1
+    if shared and (transport in SPINNING or avoidable):
         raise MemscError(
             f"CPU {format_cpus(shared)} for application and service",
             "each side needs a CPU of its own",

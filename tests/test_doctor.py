@@ -94,6 +94,8 @@ def test_the_verdict_on_tracing(listed: list[Feature], says: str) -> None:
 def test_tracepoints_are_summed_up_by_category_unless_they_differ() -> None:
     together = [f for f in summarize(found()) if f.name == "tracepoints"]
     assert [f.detail for f in together] == ["ipi: 2, each detail"]
+    refused = [f for f in summarize(found("ipi:a", "ipi:b")) if f.name == "tracepoints"]
+    assert [(f.state, f.detail) for f in refused] == [("missing", "all: 2, each detail")]
     apart = [f for f in summarize(found("ipi:a")) if f.name == "tracepoint"]
     assert [(f.state, f.detail) for f in apart] == [
         ("missing", "ipi:a: detail"),

@@ -25,18 +25,38 @@ KEPT = {
     "bpf": 39,
 }
 
+AS_THE_MACHINES_ROOT = "run it as the machine's own root (in a container: --privileged --pid=host)"
+"""What helps against a `shortfall`."""
+
+_ALL_USERS = ["0", "0", "4294967295"]  # /proc/PID/uid_map of whoever sees users as they are
 _VERSION_3 = 0x20080522  # of linux/capability.h: two words of 32 bits for each set
-_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def effective() -> int:
     """The capabilities this process can use, one bit each."""
-    status = Path("/proc/self/status").read_text()
-    return int(
-        next(line for line in status.splitlines() if line.startswith("CapEff")).split()[1], 16
-    )
+    return int(_status("CapEff"), 16)
+
+
+def shortfall() -> str | None:
+    """Why the kernel refuses to this root what it lets the machine's root do; None if it is that.
+
+    To be asked after a refusal, for a filter may let through what memsc needs.
+    """
+    if Path("/proc/self/uid_map").read_text().split() != _ALL_USERS:
+        return "root here is no root outside of this container (user namespace)"
+    if not effective() >> KEPT["sys_admin"] & 1:
+        return "root here lacks the capability sys_admin"
+    if _status("Seccomp") != "0":
+        return "a seccomp filter is in force here"
+    return None
+
+
+def _status(name: str) -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line for line in lines if line.startswith(f"{name}:")).split()[1]
 
 
 def drop() -> None:
@@ -48,7 +68,8 @@ def drop() -> None:
     wanted = effective() & sum(1 << bit for bit in KEPT.values())
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for bit in range(last + 1):
-        if not wanted >> bit & 1:
+        # To drop is a right, too, which whoever has none of the others lacks.
+        if not wanted >> bit & 1 and _libc.prctl(_PR_CAPBSET_READ, bit, 0, 0, 0):
             _done(_libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0))
     _done(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     words = [wanted & 0xFFFFFFFF, wanted >> 32]

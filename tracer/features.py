@@ -24,7 +24,7 @@ from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, REINSTALL
-from memsc.tracer import elevate, headers, hooking, kernel, perf, tracefs
+from memsc.tracer import capabilities, elevate, fence, headers, hooking, kernel, perf, tracefs
 from memsc.tracer.counter_events import EVERYWHERE, open_counters
 from memsc.tracer.environment import Environment
 
@@ -80,6 +80,8 @@ def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = Fal
         refused = error.errno in (errno.EPERM, errno.EACCES)
         if refused and os.geteuid() != 0:
             return Feature(name, "unknown", "needs root to tell", AS_ROOT, needed)
+        if refused and (lack := capabilities.shortfall()):
+            return Feature(name, "missing", lack, capabilities.AS_THE_MACHINES_ROOT, needed)
         why = error.strerror or str(error)
         if why == os.strerror(error.errno or 0):
             why = f"the kernel says: {why}"
@@ -181,23 +183,17 @@ def _isolation(topology: cpus.Topology) -> Iterator[Feature]:
 
 
 def _try_cpuset() -> str:
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for _, place, kind, options, *_ in mounts:
-        folder = Path(place)
-        if kind == "cgroup2":
-            controllers = (folder / "cgroup.controllers").read_text().split()
-            if "cpuset" not in controllers:
-                continue
-            how = "partitions of cgroup v2"
-        elif kind == "cgroup" and "cpuset" in options.split(","):
-            how = "cpusets of cgroup v1"
-        else:
-            continue
-        group = folder / f"memsc-doctor-{os.getpid()}"
-        group.mkdir()
-        group.rmdir()
-        return f"{how} at {place}"
-    raise OSError(errno.ENOENT, "no cgroup offers cpusets")
+    v2, v1 = fence.mounts()
+    if v2 is not None and "cpuset" in fence.controllers(v2):
+        folder, how = v2, "partitions of cgroup v2"
+    elif v1 is not None and v1.exists():  # no other mount covers it
+        folder, how = v1, "cpusets of cgroup v1"
+    else:
+        raise OSError(errno.ENOENT, "no cgroup offers cpusets")
+    group = folder / f"memsc-doctor-{os.getpid()}"
+    group.mkdir()
+    group.rmdir()
+    return f"{how} at {folder}"
 
 
 def _bpf() -> Iterator[Feature]:
@@ -367,8 +363,12 @@ def summarize(found: Sequence[Feature]) -> Iterator[Feature]:
         category, colon, _ = feature.name.partition(":")
         if colon:
             categories.setdefault(category, []).append(feature)
+    hooks = [feature for members in categories.values() for feature in members]
+    if len({hook.detail for hook in hooks}) == 1 and hooks[0].state != "ok":
+        categories = {"all": hooks}  # as a rule that nobody may
     for feature in found:
         category, colon, _ = feature.name.partition(":")
+        category = "all" if "all" in categories else category
         members = categories.get(category, []) if colon else []
         if not colon:
             yield feature

@@ -77,13 +77,21 @@ class Plan:
         return self.online - self.app
 
 
+def controllers(group: Path) -> list[str]:
+    """What a group of cgroup v2 may control; nothing where another mount covers it."""
+    try:
+        return (group / "cgroup.controllers").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
 def build(journal: Journal, plan: Plan) -> Fence:
     """Build the best fence that the machine allows; what a failed try did is undone."""
     notes: list[str] = []
-    v2, v1 = _mounts()
+    v2, v1 = mounts()
     ways: list[Callable[[Journal, Plan, Path], Fence]] = []
     root = Path()
-    if v2 is not None and "cpuset" in (v2 / "cgroup.controllers").read_text().split():
+    if v2 is not None and "cpuset" in controllers(v2):
         if plan.online - plan.both:
             ways.append(_partition)
         else:
@@ -113,7 +121,7 @@ def build(journal: Journal, plan: Plan) -> Fence:
     return fence
 
 
-def _mounts() -> tuple[Path | None, Path | None]:
+def mounts() -> tuple[Path | None, Path | None]:
     """Where cgroup v2 is mounted, and the v1 hierarchy of cpusets."""
     v2 = v1 = None
     for line in Path("/proc/self/mountinfo").read_text().splitlines():

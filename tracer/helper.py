@@ -28,7 +28,6 @@ from memsc.tracer.loaded import LoadedProbe, Places
 from memsc.tracer.observing import Observing, kernel_stacks
 
 MAX_RING_BYTES = 1 << 30
-_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode, fixed by the kernel
 
 _REPORT = "report this as a fault of memsc"
 
@@ -43,6 +42,17 @@ def default_ring_bytes(probe: Probe) -> int:
     """The declared size, or less on a machine where that were more than 1/32 of its memory."""
     share = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // 32
     return min(probe.ring_bytes, 1 << (share.bit_length() - 1))
+
+
+def _try_bpf() -> None:
+    try:
+        os.close(kernel.make_ring_buffer())
+    except OSError as error:
+        why = f"the kernel refuses BPF: {error.strerror}"
+        remedy = "use a kernel with CONFIG_BPF_SYSCALL, 5.8 or newer"
+        if lack := capabilities.shortfall():
+            why, remedy = f"the kernel refuses BPF: {lack}", capabilities.AS_THE_MACHINES_ROOT
+        raise MemscError("attaching probes", why, remedy) from error
 
 
 class Server:
@@ -142,12 +152,13 @@ class Server:
     def _load(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         if self._compiled is not None:
             raise wire.refusal("probes are loaded once per helper")
-        if Path("/proc/self/ns/pid").stat().st_ino != _INITIAL_PID_NAMESPACE:
+        if tasks.id_space():
             raise MemscError(
                 "attaching probes",
                 "this is a container: the kernel's process ids are others than those seen here",
                 "run memsc outside of it, or with the host's process ids (--pid=host)",
             )
+        _try_bpf()
         places = Places(tracefs.mount(), self._user)
         candidates = {
             name: LoadedProbe(find(name), places)
