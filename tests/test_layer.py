@@ -125,7 +125,7 @@ def _features(source: str) -> list[str]:
     return [line.split('"')[1] for line in table.splitlines() if line.strip().startswith('{"')]
 
 
-SOURCES = ("signals", "waits", "handlers", "tasks", "identity", "filters")
+SOURCES = ("signals", "waits", "handlers", "tasks", "identity", "filters", "mechanics")
 FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
 
 
@@ -189,6 +189,38 @@ def test_no_page_is_writable_and_executable(tmp_path: Path) -> None:
     output = _run(["cat", "/proc/self/smaps"], tmp_path / "folder", environment).output
     assert " rwx" not in output
     assert _changed_text(output) > 0
+
+
+@arms
+def test_no_page_is_asked_to_be_both(
+    transport: str, service: str, built: Path, tmp_path: Path
+) -> None:
+    """Not for a moment: by all that the kernel is asked from the first instruction to the last."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace; see requirements-debian-test.txt")
+    environment = _environment(transport, service)
+    preload = environment.pop("LD_PRELOAD")
+    calls = "trace=mmap,mprotect,pkey_mprotect,mremap,shmat,remap_file_pages,execve"
+    how = ["strace", "-f", "-qq", "-e", calls, "-o", "../trace", "-E", f"LD_PRELOAD={preload}"]
+    done = _run([*how, str(built / "mechanics"), "pages"], tmp_path / "folder", environment)
+    assert done.output.splitlines()[-1] == "0"
+    asked = (tmp_path / "trace").read_text().splitlines()
+    assert sum("execve(" in line for line in asked) == 2
+    text = [line for line in asked if "mprotect(" in line and "PROT_READ|PROT_EXEC" in line]
+    # Of both programs: slots, loader, C library.
+    assert len(text) >= 6
+    assert [line for line in asked if "PROT_WRITE|PROT_EXEC" in line or "SHM_EXEC" in line] == []
+
+
+def test_clocks_are_read_without_a_call(built: Path, tmp_path: Path) -> None:
+    """What the kernel lets programs read by themselves is not made a call by being carried."""
+    stats = tmp_path / "stats"
+    environment = _environment("memsc", "inline", MEMSC_STATS=str(stats))
+    command = [str(built / "mechanics"), "clocks"]
+    assert _run(command, tmp_path / "folder", environment).output == "done\n"
+    line = json.loads(stats.read_text().splitlines()[-1])
+    seen = line["forwarded"].keys() | line["local"].keys()
+    assert not seen & {"clock_gettime", "gettimeofday", "time", "getcpu"}
 
 
 def _changed_text(smaps: str) -> int:

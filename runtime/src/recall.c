@@ -59,20 +59,48 @@ static bool is_restarted(const ucontext_t *context)
 }
 #endif
 
+static struct memsc_worker *own_worker(void)
+{
+    uint32_t tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    struct memsc_worker *worker;
+    for (uint32_t at = 0; (worker = memsc_worker_at(at)) && worker->tid != tid; at++)
+        ;
+    return worker;
+}
+
+/* Nobody may send a signal as if kill() had, except to itself. */
+enum { PASSED_ON = -100 /* si_code, for SI_USER */ };
+
+/* The program's own, who takes this signal for itself; what the kernel gave to a service thread, because
+ * it was for any, goes to the first of the program's threads. */
+__attribute__((no_sanitize("thread", "address", "undefined"))) static void
+pass_on(int signal, siginfo_t *info, void *context, bool from_service)
+{
+    long process = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    if (from_service) {
+        if (info->si_code == SI_USER)
+            info->si_code = PASSED_ON;
+        MEMSC_SYS(SYS_rt_tgsigqueueinfo, process, process, signal, info, 0, 0);
+        return;
+    }
+    if (info->si_code == PASSED_ON)
+        info->si_code = SI_USER;
+    void (*other)(int, void *, void *) =
+        atomic_load_explicit(&memsc_recall_other, memory_order_acquire);
+    if (other)
+        other(signal, info, context);
+}
+
 /* Runs on the service thread. With SA_RESTART the kernel has either ended the call, and then the result
  * stands; or it goes back to the instruction that makes the call, because that had no effect: then it is
  * skipped. A thread that has not made its call yet makes it, and gets the signal once more. */
 __attribute__((no_sanitize("thread", "address", "undefined"))) static void
 recalled(int signal, siginfo_t *info, void *context)
 {
-    struct memsc_worker *worker = NULL;
-    if (info->si_code == SI_QUEUE)
-        worker = memsc_worker_at((uint32_t)info->si_value.sival_int);
-    if (!worker || worker->tid != (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0)) {
-        void (*other)(int, void *, void *) =
-            atomic_load_explicit(&memsc_recall_other, memory_order_acquire);
-        if (other)
-            other(signal, info, context);
+    struct memsc_worker *worker = own_worker();
+    if (!worker || info->si_code != SI_QUEUE ||
+        memsc_worker_at((uint32_t)info->si_value.sival_int) != worker) {
+        pass_on(signal, info, context, worker != NULL);
         return;
     }
     ucontext_t *interrupted = context;
@@ -112,21 +140,22 @@ __asm__(".text\n"
 /* clang-format on */
 #endif
 
-int memsc_recall_enable(void)
-{
-    /* As the kernel has it, not the C library, which would refuse the number. */
-    struct {
-        void (*handler)(int, siginfo_t *, void *);
-        unsigned long flags;
+/* As the kernel has it, not the C library, which would refuse the number. */
+struct action {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
 #if defined(__x86_64__)
-        void (*restorer)(void);
+    void (*restorer)(void);
 #endif
-        uint64_t mask;
-    } action = {.handler = recalled, .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK, .mask = ~0ull},
-      before;
-    if (atomic_load_explicit(&enabled, memory_order_acquire))
-        return 0;
-    learn_processor();
+    uint64_t mask;
+};
+
+/* again: what is there now is the program's newest. */
+static int take_signal(bool again)
+{
+    struct action before, action = {.handler = recalled,
+                                    .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
+                                    .mask = ~0ull};
 #if defined(__x86_64__)
     enum { RESTORER = 0x04000000 /* SA_RESTORER */ };
     action.flags |= RESTORER;
@@ -138,11 +167,31 @@ int memsc_recall_enable(void)
         return (int)error;
     uint64_t other = (uint64_t)before.handler;
     if (other > 1 && before.handler != recalled &&
-        !atomic_load_explicit(&memsc_recall_other, memory_order_relaxed))
+        (again || !atomic_load_explicit(&memsc_recall_other, memory_order_relaxed)))
         atomic_store_explicit(&memsc_recall_other, (void (*)(int, void *, void *))other,
                               memory_order_release);
-    atomic_store_explicit(&enabled, true, memory_order_release);
     return 0;
+}
+
+int memsc_recall_enable(void)
+{
+    if (atomic_load_explicit(&enabled, memory_order_acquire))
+        return 0;
+    learn_processor();
+    int error = take_signal(false);
+    if (!error)
+        atomic_store_explicit(&enabled, true, memory_order_release);
+    return error;
+}
+
+/* A program that sets its handlers by an instruction of its own can take the signal away unseen; whoever
+ * waits for us to be called would wait for ever. */
+static void take_signal_back(void)
+{
+    struct action now;
+    if (MEMSC_SYS(SYS_rt_sigaction, MEMSC_RECALL_SIGNAL, 0, &now, sizeof now.mask, 0, 0) == 0 &&
+        now.handler != recalled)
+        take_signal(true);
 }
 
 /* Signals the service thread that is inside the call, if one is. */
@@ -155,6 +204,7 @@ static void recall(struct memsc_process *process, uint32_t name)
             continue;
         /* The handshake of handshake.h: it either sees that a signal comes, and waits for that before
          * it turns to another call, or we see that it has left the call. */
+        take_signal_back();
         atomic_fetch_add_explicit(&worker->sent, 1, memory_order_relaxed);
         memsc_heavy_barrier(process->symmetric);
         siginfo_t info = {0};

@@ -84,7 +84,10 @@ int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const 
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
+    /* As below. */
+    uint64_t before = memsc_block_signals();
     int error = pthread_create(&thread, &attributes, pthread_main, self);
+    memsc_set_signals(before);
     pthread_attr_destroy(&attributes);
     if (error)
         free(self);
