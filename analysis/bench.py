@@ -24,8 +24,12 @@ from memsc.analysis.targets import Target, targets
 from memsc.analysis.throughput import df_throughput, is_load
 from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import CASE as TRACING
+from memsc.analysis.tracing import df_tracing
 
 SCHEMA = 1
+TRACING_METRICS = (
+    *("slowdown_p50", "slowdown_p99", "seen", "lost", "cpu_ns_per_call", "bytes_per_call"),
+)
 THROUGHPUT, FILES = "throughput", "files"
 SUITES = {**dict.fromkeys(("line", *CASES), "limit"), "sync": "sync", "sync-long": "sync"}
 _PROGRAMS = frozenset(
@@ -54,6 +58,7 @@ def benchmark(trace: Trace) -> dict[str, Any]:
             *_stage_rows(trace),
             *_program_rows(trace),
             *_load_rows(trace),
+            *_tracing_rows(trace),
         ],
         "targets": [dataclasses.asdict(target) for target in targets(trace)],
         "environment": trace.session.environment,
@@ -135,6 +140,16 @@ def _load_rows(trace: Trace) -> Iterator[dict[str, Any]]:
             bounds = {"low": row.get(f"{metric}_low"), "high": row.get(f"{metric}_high")}
             value = {"metric": metric, "value": row[metric], **bounds, "n": row["calls"]}
             yield {**common, **value, **(why if row[metric] is None else {})}
+
+
+def _tracing_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    """What seeing every call costs beside time."""
+    for row in records(df_tracing(trace.folder, trace.timings.per_call())):
+        common = {"suite": TRACING, "case": TRACING, "arm": row["tracer"], "n": row["calls"]}
+        for metric in TRACING_METRICS:
+            value = row[metric]
+            why = {} if value is not None else {"reason": f"{row['tracer']} does not tell"}
+            yield {**common, "metric": metric, "value": value, "low": None, "high": None, **why}
 
 
 def _suite(case: str) -> str:

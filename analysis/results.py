@@ -311,11 +311,17 @@ def _tracing(found: Results) -> str:
     for arm in found.arms("tracing"):
         metric = "p50_ns_recorded" if arm == "memsc" else "p50_ns"
         mine = found.value("tracing", arm, metric)
-        if mine is not None and base:
-            rows.append(
-                [arm, _ns(mine), f"{mine - base:+,.0f}", f"{100 * (mine / base - 1):+,.0f} %"]
-            )
-    return _grid(["", "p50", "adds", ""], rows)
+        if mine is None or not base:
+            continue
+        slower = (found.value("tracing", arm, f"slowdown_{p}") for p in ("p50", "p99"))
+        grow = (_DASH if value is None else f"{100 * value:+,.0f} %" for value in slower)
+        rest = (
+            _ns(found.value("tracing", arm, name))
+            for name in ("lost", "cpu_ns_per_call", "bytes_per_call")
+        )
+        rows.append([arm, _ns(mine), f"{mine - base:+,.0f}", *grow, *rest])
+    head = ["", "p50, ns", "adds", "to p50", "to p99", "events lost", "CPU, ns a call"]
+    return _grid([*head, "bytes a call"], rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {

@@ -70,7 +70,7 @@ def summarise(trace: Trace) -> Json:
         "wakeups": _wakeups(trace),
         "timings": records(trace.timings.df_timings()),
         "perturbation": records(trace.timings.df_perturbation()),
-        "tracing": records(df_tracing(trace.session, trace.timings.per_call())),
+        "tracing": records(df_tracing(trace.folder, trace.timings.per_call())),
         "throughput": records(df_throughput(trace.session, trace.timings.per_call())),
         **_counters(trace),
         "limits": limits(trace.session, trace.timings.per_call()),

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from memsc.analysis.timings import PerCall, Timed, turns
-from memsc.tracer.format import Session
+from memsc.tracer.format import CALLS, Session, TraceFolder
 
 CASE = "tracing"
 OURS = "memsc"
@@ -57,8 +57,18 @@ def timed_p50(timed: Mapping[Timed, PerCall], tracer: str) -> float:
     return timed[Timed(tracer, CASE, recording=tracer == OURS)].p50
 
 
-def df_tracing(session: Session, timed: Mapping[Timed, PerCall]) -> pd.DataFrame:
+def stored(trace: TraceFolder) -> float | None:
+    """Bytes of a recorded call in the trace's files; None if there is none."""
+    rows = trace.rows(CALLS)
+    return sum(part.path.stat().st_size for part in trace.parts[CALLS]) / rows if rows else None
+
+
+def df_tracing(trace: TraceFolder, timed: Mapping[Timed, PerCall]) -> pd.DataFrame:
     """Each tracer at work on synchronous calls under the arm memsc.
+
+    Args:
+        trace: with the rounds.
+        timed: what they took.
 
     Returns:
         One row per tracer, memsc's own recording first: tracer, calls (timed), p50_ns, p99_ns,
@@ -69,6 +79,7 @@ def df_tracing(session: Session, timed: Mapping[Timed, PerCall]) -> pd.DataFrame
     base = timed.get(Timed(OURS, CASE, recording=False))
     if base is None:
         return pd.DataFrame(columns=_COLUMNS)
+    session = trace.session
     ns = session.clock.ns_per_cycle
     rows: list[dict[str, Any]] = []
     for tracer in tracers(timed):
@@ -86,7 +97,11 @@ def df_tracing(session: Session, timed: Mapping[Timed, PerCall]) -> pd.DataFrame
                 "seen": measures.get("events"),
                 "lost": measures.get("lost"),
                 "cpu_ns_per_call": _each(measures.get("cpu_s"), 1e9, found.calls),
-                "bytes_per_call": _each(measures.get("bytes"), 1, found.calls),
+                "bytes_per_call": (
+                    stored(trace)
+                    if tracer == OURS
+                    else _each(measures.get("bytes"), 1, found.calls)
+                ),
             }
         )
     return pd.DataFrame(rows, columns=_COLUMNS)

@@ -129,3 +129,21 @@ def test_the_limits_are_rows_of_the_machine(bench: dict[str, Any], tmp_path: Pat
     page = write_results(bench, tmp_path / "results.md")[0].read_text()
     assert cells(page, "reading the clock") == ["reading the clock", "60"]
     assert "results-pairs.svg" in page
+
+
+def test_what_tracers_cost_beside_time_is_told(bench: dict[str, Any]) -> None:
+    told = {
+        "p50_ns": 400.0,
+        "slowdown_p50": 1.0,
+        "slowdown_p99": 0.5,
+        "lost": 3,
+        "bytes_per_call": 31,
+    }
+    bench["rows"] += [
+        row("tracing", "tracing", "memsc", "p50_ns", 200.0),
+        *(row("tracing", "tracing", "lttng", metric, value) for metric, value in told.items()),
+        row("tracing", "tracing", "lttng", "cpu_ns_per_call", None),
+    ]
+    assert cells(markdown(bench, "results"), "lttng") == [
+        *("lttng", "400", "+200", "+100 %", "+50 %", "3", "–", "31"),
+    ]

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import resource
-import shlex
 import shutil
 import signal
 import subprocess
@@ -35,6 +34,7 @@ from memsc.tracer.work import Work
 
 _CALLS = 20_000
 _PATIENCE_S = 60  # until a tracer watches
+_ATTACHED, _ATTACHED_MS = "attached", 500  # what bpftrace says then, and how often
 _ANYWHERE = ["taskset", "-c", f"0-{(os.cpu_count() or 1) - 1}"]  # replaced by what it starts
 
 
@@ -90,20 +90,23 @@ def _perf_trace(command: Sequence[str], folder: Path, _: Path) -> tuple[int, See
 
 
 def _bpftrace(command: Sequence[str], folder: Path, library: Path) -> tuple[int, Seen]:
-    """A line for every call, as one writes it at a prompt."""
+    """A line for every call, by the library's own static probes."""
+    os.environ["MEMSC_PROBE_EVERY"] = "1"
+    probe = f"usdt:{library}:memsc"
     script = (
-        f"uprobe:{library}:memsc_call {{ @at[tid] = nsecs; }} "
-        f'uretprobe:{library}:memsc_call {{ printf("%d %d\\n", tid, nsecs - @at[tid]); }}'
+        f"{probe}:posted {{ @at[arg4] = nsecs; }} "
+        f'{probe}:completed {{ printf("%d %d\\n", arg4, nsecs - @at[arg4]); }} '
+        f'interval:ms:{_ATTACHED_MS} {{ printf("{_ATTACHED}\\n"); }}'
     )
-    out, errors, program = (folder / name for name in ("bpftrace", "errors", "program"))
-    program.write_text(shlex.join(command))  # its own way of taking a command apart is simple
-    with errors.open("wb") as stderr:
-        whole = ["bpftrace", "-o", str(out), "-e", script, "-c", f"/bin/bash {program}"]
-        status, cpu = _timed(whole, stderr)
+    out = folder / "bpftrace"
+    # Line by line, or what it says first would come last.
+    with _beside(["bpftrace", "-B", "line", "-e", script], out, _ATTACHED) as it:
+        status = subprocess.call(command)
     text = out.read_text(errors="replace")
-    said = errors.read_text(errors="replace") + text
-    lost = sum(map(int, re.findall(r"Lost (\d+) events", said)))
-    return status, Seen(len(re.findall(r"^\d+ \d+$", text, re.M)), lost, out.stat().st_size, cpu)
+    lost = sum(map(int, re.findall(r"Lost (\d+) events", it.said() + text)))
+    return status, Seen(
+        len(re.findall(r"^\d+ \d+$", text, re.M)), lost, out.stat().st_size, it.cpu_s
+    )
 
 
 def _funclatency(command: Sequence[str], folder: Path, library: Path) -> tuple[int, Seen]:
@@ -143,7 +146,7 @@ def _lttng(command: Sequence[str], folder: Path, library: Path) -> tuple[int, Se
 TRACERS = {
     "strace": Tracer("strace", "strace", "counts by system call", _strace, parent=True),
     "perf-trace": Tracer("perf", "linux-perf", "a line for each system call", _perf_trace),
-    "bpftrace": Tracer("bpftrace", "bpftrace", "a line for each call", _bpftrace, parent=True),
+    "bpftrace": Tracer("bpftrace", "bpftrace", "a line for each call", _bpftrace),
     "funclatency": Tracer("funclatency-bpfcc", "bpfcc-tools", "a histogram", _funclatency),
     "lttng": Tracer("lttng", "lttng-tools liblttng-ust-dev", "two events for each call", _lttng),
 }
