@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.overlap import Ints
 from memsc.analysis.scan import rounds_in
+from memsc.runtime.spans import union
 from memsc.tracer.format import CALLS, FLAGS, RoundKey, TraceFolder
 
 BEHIND_NS = 100_000
@@ -44,13 +45,7 @@ class Spans(NamedTuple):
     @staticmethod
     def union(start: Ints, end: Ints) -> Spans:
         """Of spans in any order."""
-        if not len(start):
-            return Spans(start, end)
-        order = np.argsort(start, kind="stable")
-        start, end = start[order], np.maximum.accumulate(end[order])
-        first = np.append(True, start[1:] > end[:-1])
-        last = np.append(first[1:], True)
-        return Spans(start[first], end[last])
+        return Spans(*union(start, end))
 
 
 class Busy(NamedTuple):

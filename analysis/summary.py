@@ -39,7 +39,8 @@ def summarise(trace: Trace) -> Json:
 
     Returns:
         `schema`, `trace`, `complete`, `interrupted` (the rounds that were), `verdict`
-        {`withheld`, `reasons`}, `arms`, `ratios`, `timings`, `tracing`, `throughput`, `limits`,
+        {`withheld`, `reasons`}, `arms`, `ratios`, `causes`, `excess`, `worst`, `wakeups`
+        {`paths`, `matched`}, `timings`, `tracing`, `throughput`, `limits`,
         `snapshot` (or null), `counters` (or null), `perturbation`, `perturbation_at_start`,
         `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`, `lost`, `made`, `checks`,
         `cases` by name, and `stages` of the case named in `case`.

@@ -112,28 +112,17 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     session.quiet.ran(counted)
     with whole():
         drain.finish()
-        events_lost = session.probing.finish_round(probes, drain.key)
-        over, kept = session.settled(snapshot)
-        session.writer.flush()
-        done = Round(
-            arm=arm,
-            case="program",
-            round=0,
-            probes=probes,
-            start_ns=started[1],
-            end_ns=ended[1],
-            start_cycles=started[0],
-            end_cycles=ended[0],
+        done = session.finish(
+            drain,
+            probes,
+            snapshot,
+            (started, ended),
             pids=[pid],
             calls=drain.calls,
             lost=drain.counts.dropped - before.dropped,
             stopped=stopped,
             attached=True,
-            over=over,
-            kept=kept,
-            events_lost=events_lost,
         )
-        session.add(done)
     if interrupted is not None:
         raise interrupted
     return done

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import numpy as np
 
 from memsc.runtime import library, topology
 from memsc.runtime.files import WORK
@@ -30,7 +29,7 @@ from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
 from memsc.tracer.resume import together
 from memsc.tracer.snapshot import Filter
-from memsc.tracer.sums import described, measures, sums
+from memsc.tracer.sums import described, measures, sums, write_timings
 from memsc.tracer.watch import outlast, watch
 from memsc.tracer.work import Work
 from memsc.tracer.writer import TraceWriter
@@ -132,18 +131,19 @@ class TraceSession:
 
     def _spin(self) -> None:
         """Keep the application's first CPU busy for a moment, by a program as those to come."""
-        launch = Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
-        command = (str(WORK), "spin", str(_SPIN_MS))
-        target = self._hold(launch, command, layered=False)
+        target = self._hold(self._plain, (str(WORK), "spin", str(_SPIN_MS)), layered=False)
         target.go()
         target.process.wait()
 
+    @property
+    def _plain(self) -> Launch:
+        return Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
+
     def _see_hits(self) -> None:
         """See what passing a static probe costs where the application runs."""
-        launch = Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
         command = (str(WORK), "hits", str(CALIBRATING_HITS))
         with Path(os.devnull).open("r+b") as null:
-            target = self._hold(launch, command, layered=False, stdin=null)
+            target = self._hold(self._plain, command, layered=False, stdin=null)
             try:
                 self._run(target, None, [STATIC])
             except BaseException:
@@ -260,22 +260,19 @@ class TraceSession:
         ended = self.clock.sample()
         with whole():
             drain.finish()
-            events_lost = self.probing.finish_round(probes, key)
-            over, kept = self.settled(snapshot)
             made = drain.counts
-            self._write_timings(key, work, recording, ended[0] - started[0], made.made)
-            self.writer.flush()
-            done = Round(
-                arm=arm,
-                case=work.case,
-                round=number,
+            # A program that runs directly, unrecorded, has nobody who counts its calls; any other
+            # round of the same work tells.
+            calls = self._made[work.case] = made.made or self._made.get(work.case, 0)
+            took = ended[0] - started[0]
+            write_timings(self.writer, key, work, recording=recording, calls=calls, cycles=took)
+            done = self.finish(
+                drain,
+                probes,
+                snapshot,
+                (started, ended),
                 check=check,
                 recording=recording,
-                probes=probes,
-                start_ns=started[1],
-                end_ns=ended[1],
-                start_cycles=started[0],
-                end_cycles=ended[0],
                 pids=sorted(drain.pids),
                 exit_status=target.process.returncode,
                 calls=drain.calls if recording else None,
@@ -285,12 +282,8 @@ class TraceSession:
                 local=made.local,
                 measures=measures(work),
                 stopped=stopped,
-                over=over,
-                kept=kept,
-                events_lost=events_lost,
                 isolated=isolated,
             )
-            self.add(done)
         shutil.rmtree(folder, ignore_errors=True)
         if drain.outlived:
             pids = ", ".join(map(str, sorted(drain.outlived)))
@@ -336,29 +329,6 @@ class TraceSession:
         self.probing.snapshot = wish and Filter(self.writer, wish, self.clock.fit)
         return self.probing.snapshot
 
-    def settled(self, snapshot: Filter | None) -> tuple[int | None, int | None]:
-        """Write what is left of a round's snapshots; calls over the threshold, and calls kept."""
-        self.probing.snapshot = None
-        if snapshot is None:
-            return None, None
-        snapshot.settle()
-        return snapshot.over, snapshot.kept
-
-    def _write_timings(
-        self, key: RoundKey, work: Work, recording: bool, cycles: int, made: int
-    ) -> None:
-        if work.timed:
-            # A program that runs directly, unrecorded, has nobody who counts its calls; any other
-            # round of the same work tells.
-            if made:
-                self._made[work.case] = made
-            calls = made or self._made.get(work.case, 0)
-            self.writer.timings(key, recording, calls, np.array([cycles], np.int64))
-        elif work.timings is not None and work.timings.exists():
-            intervals = np.fromfile(work.timings, np.int64)
-            self.writer.timings(key, recording, work.per_interval, intervals)
-            work.timings.unlink()
-
     @property
     def arms(self) -> list[str]:
         """Names of the arms."""
@@ -377,10 +347,43 @@ class TraceSession:
 
     # ---- the record ----
 
-    def add(self, done: Round) -> None:
-        """Note a round that is over and written."""
+    def finish(
+        self,
+        drain: Drain,
+        probes: Sequence[str],
+        snapshot: Filter | None,
+        span: tuple[tuple[int, int], tuple[int, int]],
+        **facts: Any,
+    ) -> Round:
+        """Write what is left of a round that is over and drained, and note it.
+
+        Args:
+            drain: of its regions.
+            probes: those it had.
+            snapshot: what stood before the writer.
+            span: cycles and nanoseconds at its begin, and at its end.
+            facts: what else is known of it, as in `Round`.
+        """
+        lost = self.probing.finish_round(probes, drain.key)
+        self.probing.snapshot = None
+        if snapshot is not None:
+            snapshot.settle()
+            facts |= {"over": snapshot.over, "kept": snapshot.kept}
+        self.writer.flush()
+        (start_cycles, start_ns), (end_cycles, end_ns) = span
+        done = Round(
+            **drain.key._asdict(),
+            probes=list(probes),
+            start_ns=start_ns,
+            end_ns=end_ns,
+            start_cycles=start_cycles,
+            end_cycles=end_cycles,
+            events_lost=lost,
+            **facts,
+        )
         self._rounds.append(done)
         self._save(complete=False)
+        return done
 
     def _cpus(self) -> tuple[set[int], set[int]]:
         application = {cpu for arm in self._arms.values() for cpu in arm.app_cpus}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.spans import Ints, union
 from memsc.tracer.format import STAGES, STAMPS, Clock, RoundKey, Snapshot
 from memsc.tracer.writer import Names, TraceWriter
 
@@ -31,8 +32,6 @@ _TIME = r"(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>ns|us|µs|ms|s)"
 # Parts are small and many if each slow call makes one: the first is safe within this time, and
 # further ones at intervals that grow with the round's length.
 _SAFE_S, _PARTS = 1.0, 20
-
-Ints = NDArray[np.int64]
 
 
 def parse(expression: str, window: str | None = None, count: int | None = None) -> Snapshot:
@@ -159,7 +158,7 @@ class Filter:
         self.over += len(over)
         if len(wanted):
             window = self._wish.window_ns
-            self._starts, self._ends = _apart(
+            self._starts, self._ends = union(
                 np.append(self._starts, start[wanted] - window),
                 np.append(self._ends, end[wanted] + window),
             )
@@ -209,11 +208,3 @@ class Filter:
         first = np.searchsorted(self._ends, start)
         touches = self._starts[np.minimum(first, len(self._starts) - 1)] <= end
         return (first < len(self._ends)) & touches
-
-
-def _apart(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
-    """Windows in order, those that touch made one."""
-    order = np.argsort(starts, kind="stable")
-    starts, ends = starts[order], np.maximum.accumulate(ends[order])
-    new = np.append(True, starts[1:] > ends[:-1])
-    return starts[new], ends[np.append(np.flatnonzero(new)[1:] - 1, len(ends) - 1)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a session says of an arm: how it was launched, and the sums over its rounds."""
+"""What a session says of its rounds and arms: how launched, how timed, and the sums."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from memsc.runtime.launch import Launch
-from memsc.tracer.format import Arm, Round
+from memsc.tracer.format import Arm, Round, RoundKey
 from memsc.tracer.work import Work
+from memsc.tracer.writer import TraceWriter
 
 
 def measures(work: Work) -> dict[str, float | None] | None:
@@ -39,3 +41,23 @@ def sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
             found[name] = sum(getattr(r, name) or 0 for r in mine)
     # What a program made before it was attached to is nobody's to count.
     return found | ({"made": None} if any(r.attached for r in mine) else {})
+
+
+def write_timings(
+    writer: TraceWriter, key: RoundKey, work: Work, *, recording: bool, calls: int, cycles: int
+) -> None:
+    """Write what a round was timed at from outside, if it was.
+
+    Args:
+        writer: where to.
+        key: the round.
+        work: what it ran.
+        recording: its calls were recorded.
+        calls: how many it made; 0 where nobody counted them.
+        cycles: how long all of it took.
+    """
+    if work.timed:
+        writer.timings(key, recording, calls, np.array([cycles], np.int64))
+    elif work.timings is not None and work.timings.exists():
+        writer.timings(key, recording, work.per_interval, np.fromfile(work.timings, np.int64))
+        work.timings.unlink()
