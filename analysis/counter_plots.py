@@ -68,12 +68,13 @@ def _panel(
             found = mine[(mine["arm"] == arm) & (mine["side"] == side)]["per_call"].fillna(0)
             axes.barh(row, found.sum(), left=left, color=shade, height=0.62)
             left += float(found.sum())
-        most = max(most, left)
+        end = left
         bounds = whole[whole["arm"] == arm].iloc[-1]
         if pd.notna(bounds["low"]):
             axes.plot([bounds["low"], bounds["high"]], [row, row], color="#6E6E6E", linewidth=1.4)
-            most = max(most, float(bounds["high"]))
-        axes.annotate(f" {number(left)}", (left, row), va="center", size=8.5, zorder=5)
+            end = max(end, float(bounds["high"]))
+        most = max(most, end)
+        axes.annotate(f" {number(left)}", (end, row), va="center", size=8.5, zorder=5)
     axes.set_xlim(0, most * 1.25)
     name_rows(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(3))

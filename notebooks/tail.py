@@ -68,7 +68,9 @@ excess.pivot_table(index="arm", columns="stage", values="excess_share", sort=Fal
 
 # %%
 causes = t.tail.df_causes()
-causes[causes["band"] == "p999"].groupby("arm", sort=False).head(8).drop(columns=["mode", "case"])
+causes[causes["band"] == "p999"].groupby("arm", sort=False).head(8).drop(
+    columns=["mode", "case", "every"]
+)
 
 # %% [markdown]
 # Above p99.9 nearly every call under `memsc` has a name beside it: the thief we let in, others of this shared
@@ -77,7 +79,7 @@ causes[causes["band"] == "p999"].groupby("arm", sort=False).head(8).drop(columns
 
 # %%
 between = causes[(causes["band"] == "p99") & (causes["mean_ns"] < 100_000)]
-between.groupby("arm", sort=False).head(4).drop(columns=["mode", "case"])
+between.groupby("arm", sort=False).head(4).drop(columns=["mode", "case", "every"])
 
 # %% [markdown]
 # *Cache line late* and *processor stalled* are short excesses with no event beside them: shorter than any
