@@ -25,37 +25,50 @@ for page in range({n}):
     memory[page * {page}] = 1
 """
 
-# A process of higher priority wakes n times on the CPU where its parent computes.
+# A process of higher priority is woken n times on the CPU where its parent computes: it sleeps
+# again before the parent can wake it once more, however slow the machine is.
 PREEMPTED = """
-import time
 os.sched_setaffinity(0, [{cpu}])
+asleep, ready = os.pipe()
+bell, ring = os.pipe()
 child = os.fork()
 if child == 0:
     with open("/proc/self/comm", "w") as file:
         file.write("disturber")
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    os.write(ready, b"r")
     for _ in range({n}):
-        time.sleep(0.0005)
+        os.read(bell, 1)
     os._exit(0)
-while os.waitpid(child, os.WNOHANG) == (0, 0):
-    pass
+os.read(asleep, 1)
+for _ in range({n}):
+    os.write(ring, b"r")
+os.waitpid(child, 0)
 """
 
-# Unmapping on one CPU makes the other, which runs a thread of the same process, flush.
+# Unmapping on one CPU makes the other, which runs a thread of the same process, flush. That thread
+# computes without the interpreter's lock; if its CPU is busy with others, the unmapping goes on
+# until it has had its turns.
 SHOT_DOWN = """
-import mmap, threading
-stop = False
+import hashlib, mmap, threading, time
+spun, block, stop = 0, bytes(1 << 20), False
 def spin():
+    global spun
     os.sched_setaffinity(0, [{there}])
     while not stop:
-        pass
+        hashlib.sha256(block)
+        spun += 1
 os.sched_setaffinity(0, [{here}])
 thread = threading.Thread(target=spin)
 thread.start()
-for _ in range({n}):
+done = 0
+while done < {n} or spun < 100:
     memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory[0] = 1
     memory.close()
+    done += 1
+    if done > {n}:
+        time.sleep(0.0002)
 stop = True
 thread.join()
 """
@@ -106,7 +119,7 @@ def test_a_thread_that_preempts_is_named_each_time(helper: Helper) -> None:
     mine = turns[turns["name"] == b"disturber"]
     assert set(mine["cpu"]) == {cpu}
     assert len(set(mine["tid"].tolist())) == 1
-    # One turn per sleep, one that ends it, at most one before it had its name and priority.
+    # One turn each time that it is woken, at most three until it had its name and slept first.
     assert n <= len(mine) <= n + 3
     # Turns of one CPU do not overlap, whoever has them.
     order = np.argsort(turns["time"])

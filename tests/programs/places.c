@@ -3,10 +3,15 @@
  * Is where its arguments say: the work of tests of stacks. Removes its own file first.
  *
  *   places SPIN_MS SLEEPS
+ *
+ * Prints how often it left the CPU of its own accord while it slept: a timer that expires before the
+ * thread is off the CPU lets it stay.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,11 +38,20 @@ __attribute__((noinline)) static void sleep_here(void)
     __asm__ volatile("syscall" : "+a"(result) : "D"(&time), "S"(0) : "rcx", "r11", "memory");
 }
 
+static long switches(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+}
+
 __attribute__((noinline)) static void outer(long milliseconds, long sleeps)
 {
     spin_here(milliseconds);
+    long before = switches();
     for (long i = 0; i < sleeps; i++)
         sleep_here();
+    printf("%ld\n", switches() - before);
     __asm__ volatile("" ::: "memory"); /* no tail call */
 }
 
