@@ -76,6 +76,9 @@ class Command:
         if direct and counted:
             remedy = "leave --stats out, or choose another transport"
             raise MemscError("--stats", "the transport direct counts nothing", remedy, USAGE)
+        if direct and args.attachable:
+            remedy = "choose another transport, or start it with `memsc trace --transport direct`"
+            raise MemscError("--attachable", "the transport direct shows no calls", remedy, USAGE)
         looked = program.Looked()
         find = program.resolve if direct else program.check
         path = find(command[0], looked)

@@ -149,7 +149,7 @@ def test_another_users_program_is_refused(program: subprocess.Popen[bytes], tmp_
 def test_a_program_that_is_started_stops_after_a_duration(tmp_path: Path) -> None:
     folder = tmp_path / "a.memsc"
     command = [*MEMSC, "trace", "--no-calibrate", "--probes", "none", "-o", str(folder)]
-    command += ["--duration", "0.3", "--", "sh", "-c", "echo $$; exec sleep 1000"]
+    command += ["--duration", "2", "--", "sh", "-c", "echo $$; exec sleep 1000"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert gone(int(done.stdout))

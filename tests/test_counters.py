@@ -114,6 +114,8 @@ os.sched_setaffinity(0, cpus)"""
 def test_known_work_is_counted_exactly(
     body: str, event: str, least: int, channel: Channel, tmp_path: Path
 ) -> None:
+    if event == "cpu-migrations" and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("to move, it needs two CPUs")
     found, kernel = counted_twice(channel, tmp_path / "a.memsc", body)
     mine: Any = found.drop(OTHERS).iloc[0]
     # Read while it sleeps: the kernel's own counts are the same, to the last one.
@@ -121,6 +123,29 @@ def test_known_work_is_counted_exactly(
     assert int(mine[event]) >= least
     assert int(mine["task-clock"]) > 0
     assert found.loc[[OTHERS], SOFTWARE].to_numpy().sum() == 0
+
+
+@pytest.mark.bpf
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="of two sides, each needs a CPU")
+def test_a_thread_that_is_there_already_is_counted_on_the_side_where_it_runs(
+    channel: Channel, tmp_path: Path
+) -> None:
+    """As a service thread is, when a program that runs already is looked at."""
+    app, service = sorted(os.sched_getaffinity(0))[:2]
+    folder, pinned = tmp_path / "a.memsc", f"os.sched_setaffinity(0, [{service}])"
+    with (
+        Workload("for _ in range(1000): pass", before=pinned) as work,
+        TraceWriter(prepare_output(folder)) as writer,
+    ):
+        here = Counting(writer, channel, {app}, {service})
+        here.begin(work.pid, running=True)
+        work.run()
+        here.finish(KEY)
+        assert not here.notes
+    mine = frame_of(folder).query("thread != @OTHERS and event == 'task-clock'")
+    by_side = mine.set_index("side")["value"]
+    assert by_side["service"] > 0
+    assert by_side["app"] == 0
 
 
 @pytest.mark.bpf

@@ -224,6 +224,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["--idle", "99999999999", "--", "true"], 2, "no number of microseconds"),
     (["--spin", "--idle", "5", "--", "true"], 2, "give one of them"),
     (["--stats", "--transport", "direct", "--", "true"], 2, "counts nothing"),
+    (["--attachable", "--transport", "direct", "--", "true"], 2, "choose another transport"),
 ]
 
 

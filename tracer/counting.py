@@ -178,14 +178,18 @@ class Counting:
         if not self._roots:
             return
         columns: dict[str, list[object]] = {name: [] for name in COUNTERS_SCHEMA.names}
+        ran, here = dict[int, int](), dict[int, int]()
         for tid, thread, side, counts in self._told():
-            could = counts[REFERENCE][2]
-            self._elsewhere_ns += max(counts[REFERENCE][1] - could, 0) if tid else 0
+            _, anywhere, could = counts[REFERENCE]
+            if tid:
+                ran[tid] = max(ran.get(tid, 0), anywhere)
+                here[tid] = here.get(tid, 0) + could
             for event, (value, _, running) in counts.items():
                 who = (*key, self._pid, tid, thread, side, THREAD, event)
                 row = (*who, value, could, min(running, could))
                 for column, cell in zip(columns.values(), row, strict=True):
                     column.append(cell)
+        self._elsewhere_ns += sum(max(ran[tid] - here[tid], 0) for tid in ran)
         arrays = [
             pa.array(column, COUNTERS_SCHEMA.field(name).type) for name, column in columns.items()
         ]
@@ -198,14 +202,16 @@ class Counting:
         self.discard()
 
     def _told(self) -> Iterator[tuple[int, str, str, Counts]]:
-        """Number, name, side and counts: of each thread, then of all others on each side."""
+        """Number, name, side and counts: of each thread, then of all others, on each side."""
         others: dict[str, list[Counts]] = {}
         for root in self._roots.values():
-            alone = {cpu: _read(events) for cpu, events in root.alone.items()}
+            mine: dict[str, list[Counts]] = {}
             for cpu, events in root.all.items():
-                others.setdefault(self._side(cpu), []).append(_less(_read(events), alone[cpu]))
-            side = "both" if self._together else "app"
-            yield root.tid, root.name, side, _sum(list(alone.values()))
+                side, alone = self._side(cpu), _read(root.alone[cpu])
+                mine.setdefault(side, []).append(alone)
+                others.setdefault(side, []).append(_less(_read(events), alone))
+            for side, parts in mine.items():
+                yield root.tid, root.name, side, _sum(parts)
         for side, parts in others.items():
             yield 0, OTHERS, side, _sum(parts)
 

@@ -16,7 +16,10 @@ from memsc.tracer.format import Round, RoundKey
 from memsc.tracer.session import TraceSession
 from memsc.tracer.watch import watch
 
-_HOW = "start it with `memsc run --attachable`, or with MEMSC_DIRECTORY naming a folder in memory"
+_HOW = (
+    "start it with `memsc run --attachable` and another transport than direct, "
+    "or with MEMSC_DIRECTORY naming a folder in memory"
+)
 
 
 def find(pid: int) -> Region:
