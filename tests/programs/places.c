@@ -7,6 +7,7 @@
  * Prints how often it left the CPU of its own accord while it slept: a timer that expires before the
  * thread is off the CPU lets it stay.
  */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,7 @@ __attribute__((noinline)) static void sleep_here(void)
 static long switches(void)
 {
     struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
+    getrusage(RUSAGE_THREAD, &usage);
     return usage.ru_nvcsw;
 }
 
