@@ -28,6 +28,7 @@ ENTRIES = 64  # MEMSC_PAGE_ENTRIES: calls a thread can have in flight
 MOST = 1 << 21  # records that are taken of a thread at a time: 128 MiB
 _SLOTS = 512  # MEMSC_MAX_SLOTS
 _RECORDS = 1 << 30  # the most that a call ring may have
+_MOST_CALLS = 1 << 48  # ten months of a call every 100 ns
 _ENDS = ("state", "tid", "generation", "written", "dropped", "drained")
 
 
@@ -229,23 +230,20 @@ class Region:
     def counts(self) -> Counts:
         """Calls made, local, dropped and unfinished, of all its threads since it started."""
         slots = self.slots
-        made = slots["forwarded"].sum(axis=1, dtype=np.int64)
-        dropped = slots["dropped"].astype(np.int64)
-        unfinished = np.clip(made - slots["written"].astype(np.int64) - dropped, 0, ENTRIES)
-        return Counts(
-            int(made.sum()),
-            int(slots["local"].sum()),
-            int(dropped.sum()),
-            int(unfinished.sum()),
-        )
+        made = _believed(_believed(slots["forwarded"]).sum(axis=1))
+        local = _believed(_believed(slots["local"]).sum(axis=1))
+        dropped = _believed(slots["dropped"])
+        unfinished = np.clip(made - _believed(slots["written"]) - dropped, 0, ENTRIES)
+        sums = (int(each.sum()) for each in (made, local, dropped, unfinished))
+        return Counts(*(min(each, _MOST_CALLS) for each in sums))
 
     def forwarded(self) -> NDArray[np.int64]:
         """Calls made by number, int64[512]."""
-        return self.slots["forwarded"].sum(axis=0, dtype=np.int64)
+        return _believed(self.slots["forwarded"]).sum(axis=0)
 
     def local(self) -> NDArray[np.int64]:
         """Local calls by number, int64[512]."""
-        return self.slots["local"].sum(axis=0, dtype=np.int64)
+        return _believed(self.slots["local"]).sum(axis=0)
 
     def drain(self) -> NDArray[np.void]:
         """Take the finished calls of all threads, up to `MOST` of each, and free their space.
@@ -292,6 +290,11 @@ class Region:
             records = np.concatenate([records, self._read(shapes.call, count - head, ring)])
         self._drained(index, start + count)
         return records
+
+
+def _believed(counts: NDArray[Any]) -> NDArray[np.int64]:
+    """Counts of a program that may write anything there: sums of them are numbers of a session."""
+    return np.minimum(counts, _MOST_CALLS).astype(np.int64)
 
 
 def _members(dtype: np.dtype[Any]) -> dict[str, tuple[np.dtype[Any], int]]:

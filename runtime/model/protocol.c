@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The runtime's three handshakes, and what becomes of each without any one of its barriers:
- *   posting, parking, waking   caller.c post, sleep_for; poller.c drain, serve, publish, park
+ *   posting, parking, waking   caller.c post, wait_for; wait.c sleep_for;
+ *                              poller.c drain, serve, publish, park
  *   takeover                   poller.c serve; pool.c depose
  *   taking turns               turn.c memsc_turn_arrive, memsc_turn_rest
  * The timed looks with which callers and pollers would survive a lost wake-up are left out.
