@@ -28,17 +28,18 @@ def places() -> tuple[Path, Path]:
     return MEMORY, Path(os.environ.get("TMPDIR") or "/tmp")
 
 
-def base(uid: int | None = None, place: Path = MEMORY) -> Path:
-    """The folder of all sessions of a user."""
-    return place / f"memsc-{os.getuid() if uid is None else uid}"
+def base(uid: int | None = None, place: Path | None = None) -> Path:
+    """The folder of all sessions of a user, in memory unless elsewhere is asked for."""
+    return (place or MEMORY) / f"memsc-{os.getuid() if uid is None else uid}"
 
 
-def private(place: Path = MEMORY) -> Path:
+def private(place: Path | None = None) -> Path:
     """The folder of all sessions of this user, made if need be, and certainly this user's alone.
 
     Raises:
         MemscError: another user's file stands in its place, or it cannot be written to.
     """
+    place = place or MEMORY
     top = base(place=place)
     what = f"making the session's folder in {place}"
     try:
