@@ -15,6 +15,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.format import SESSION, SUFFIX, location
 
 _HOST, _RUN = "host=", "run="
+_IN = "::"
 
 
 def find_partitions(places: Sequence[str]) -> list[Partition]:
@@ -44,7 +45,10 @@ def _traces(place: str) -> list[str]:
     if not found:
         why = "no trace is there" if matches else "nothing is there"
         raise MemscError(what, why, "name traces, or folders that hold them")
-    return [trace if fs.protocol[0] == "file" else fs.unstrip_protocol(trace) for trace in found]
+    if fs.protocol[0] == "file":
+        return found
+    _, *holder = place.split(_IN)  # as the archive that it is in: zip://*/::s3://bucket/a.zip
+    return [_IN.join([fs.unstrip_protocol(trace), *holder]) for trace in found]
 
 
 def _below(fs: Any, folder: str) -> Iterator[str]:
@@ -62,7 +66,7 @@ def _is_trace(fs: Any, path: str) -> bool:
 
 
 def _partition(path: str) -> Partition:
-    parts = PurePosixPath(path).parts
+    parts = PurePosixPath(path.split(_IN, maxsplit=1)[0]).parts
     hosts = [part.removeprefix(_HOST) for part in parts if part.startswith(_HOST)]
     run = parts[-1].removesuffix(SUFFIX).removeprefix(_RUN)
     return Partition(path, hosts[-1] if hosts else parts[-2] if len(parts) > 1 else "", run)

@@ -135,6 +135,15 @@ def test_another_file_system_holds_the_same_traces(farm: Path) -> None:
         ma.open("nosuch://bucket/a.memsc")
 
 
+def test_traces_lie_in_an_archive_too(farm: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "farm"), "zip", farm)
+    fleet = ma.open_many(f"zip://*/::{archive}")
+    assert fleet.hosts == list(RUNS)
+    pd.testing.assert_frame_equal(fleet.df_stages(), ma.open_many(str(farm)).df_stages())
+    trace = ma.open(f"zip://host=web1/run=1.memsc::{archive}")
+    assert trace.folder.rows(fmt.CALLS) == 2 * 3 * 3000
+
+
 def break_one(farm: Path, tmp_path: Path) -> Path:
     root = tmp_path / "broken"
     shutil.copytree(farm, root)
