@@ -14,7 +14,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help coverage setup system python native demo bench results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
-	test-places fuzz soak check \
+	test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
 help: ## show this list
@@ -190,6 +190,10 @@ test-arm-quick:
 
 test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
 	@$(BIN)/python -m pytest --long -v tests/test_places.py
+
+test-s3: setup ## a fleet in an object store, with a server of one (a minute)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt
+	@$(BIN)/python -m pytest --long -v tests/test_object_store.py
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd
