@@ -12,14 +12,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import places
-from tests.test_sudo import User, lacking
+from tests import places, test_sudo
+from tests.test_sudo import User
 
 from memsc.commands.__main__ import main
 from memsc.runtime import topology
@@ -142,16 +140,7 @@ def test_a_container_isolates_by_affinity(tmp_path: Path) -> None:
     assert others != mine
 
 
-@pytest.fixture
-def user() -> Iterator[User]:
-    if reason := lacking():
-        pytest.skip(reason)
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        user = User(Path(folder))
-        try:
-            yield user
-        finally:
-            user.remove()
+user = test_sudo.user
 
 
 def test_a_user_whom_sudo_lets_nothing(user: User, capsys: pytest.CaptureFixture[str]) -> None:
