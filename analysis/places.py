@@ -66,7 +66,7 @@ def _is_trace(fs: Any, path: str) -> bool:
 
 
 def _partition(path: str) -> Partition:
-    parts = PurePosixPath(path.split(_IN, maxsplit=1)[0]).parts
+    parts = PurePosixPath(path.split(_IN, maxsplit=1)[0].rsplit("://", maxsplit=1)[-1]).parts
     hosts = [part.removeprefix(_HOST) for part in parts if part.startswith(_HOST)]
     run = parts[-1].removesuffix(SUFFIX).removeprefix(_RUN)
     return Partition(path, hosts[-1] if hosts else parts[-2] if len(parts) > 1 else "", run)

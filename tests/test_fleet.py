@@ -140,6 +140,8 @@ def test_traces_lie_in_an_archive_too(farm: Path, tmp_path: Path) -> None:
     fleet = ma.open_many(f"zip://*/::{archive}")
     assert fleet.hosts == list(RUNS)
     pd.testing.assert_frame_equal(fleet.df_stages(), ma.open_many(str(farm)).df_stages())
+    alone = shutil.make_archive(str(tmp_path / "alone"), "zip", farm / "host=web1")
+    assert ma.open_many(f"zip://*/::{alone}").hosts == [""]
     trace = ma.open(f"zip://host=web1/run=1.memsc::{archive}")
     assert trace.folder.rows(fmt.CALLS) == 2 * 3 * 3000
 
