@@ -33,16 +33,32 @@ threads = [threading.Thread(target=walk, args=(f"out-{i}",)) for i in range(4)]
 [thread.join() for thread in threads]
 print(sorted(found.items()))
 """
+# Each call waits for the other thread: the service hands it to its pool.
+_TO_AND_FRO = """
+import os, threading
+there, back = os.pipe(), os.pipe()
+def echo():
+    for _ in range(300):
+        os.write(back[1], os.read(there[0], 1))
+thread = threading.Thread(target=echo)
+thread.start()
+for i in range(300):
+    os.write(there[1], bytes([i % 256]))
+    assert os.read(back[0], 1) == bytes([i % 256])
+thread.join()
+print("300 times")
+"""
 PROGRAMS = {
     "dd": ("dd", "if=input", "of=copy", "bs=512", "status=none"),
     "ls": ("ls", "-lR", "--time-style=+", "/usr/share/doc/python3.11", "/etc/alternatives"),
     "python": ("/usr/bin/python3", "-c", _FOUR),
+    "pipes": ("/usr/bin/python3", "-c", _TO_AND_FRO),
     "sort": ("sort", "-S", "64k", "words", "-o", "sorted"),
 }
 Result = tuple[int, bytes, bytes, dict[str, bytes]]
 
 
-def do(name: str, folder: Path, how: tuple[str, ...] = ()) -> Result:
+def do(name: str, folder: Path, how: tuple[str, ...] = (), *, own_session: bool = False) -> Result:
     """Exit status, output, messages and files of a program run in a folder of its own."""
     folder.mkdir()
     (folder / "input").write_bytes(bytes(range(256)) * 2000)
@@ -54,6 +70,7 @@ def do(name: str, folder: Path, how: tuple[str, ...] = ()) -> Result:
         cwd=folder,
         timeout=300,
         stdin=subprocess.DEVNULL,
+        start_new_session=own_session,
         env=os.environ | {"LC_ALL": "C"},
     )
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -142,7 +159,9 @@ def test_a_neighbour_that_is_stopped_or_killed_holds_up_nobody(
         try:
             assert other.stdout is not None
             assert other.stdout.readline() == b"\n"
-            assert do("dd", tmp_path / "beside", how) == alone["dd"]
+            # A session is a group of tasks to the scheduler, which is fair to groups: mostly.
+            for name in ("dd", "pipes"):
+                assert do(name, tmp_path / name, how, own_session=True) == alone[name]
             os.killpg(other.pid, number)
             assert do("dd", tmp_path / "after", how) == alone["dd"]
         finally:

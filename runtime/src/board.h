@@ -72,7 +72,9 @@ struct memsc_turn {
     uint32_t changes; /* seen */
     uint32_t yields;  /* still owed to whoever came */
     uint32_t looks, cursor, watched;
+    uint32_t late;  /* scanner: looks in a row at another process's call whose worker is awake */
     uint64_t since; /* cycles: the turn came */
+    uint64_t aside; /* cycles: the CPU was last left to others for a while */
     uint64_t quantum;
     _Atomic uint32_t beat;       /* seen by callers … */
     _Atomic uint64_t beat_since; /* … since these cycles */

@@ -9,6 +9,9 @@ enum {
     WATCHED_MOST_US = 64000, /* … and longer each time, up to this */
     PATIENCE = 3,            /* stuck times: to wake up across CPUs may take longer than one */
     LOOKS_PER_PAGE = 64,     /* looks at a head between looks at a whole page */
+    ASIDE_US = 20,           /* for which the CPU is left to others, and the kernel's timer slack */
+    LATE = 16,               /* looks at a call whose worker is awake, before that */
+    QUANTA = 50,             /* between two such pauses for pool threads */
 };
 
 static void set_holder(struct memsc_turn *turn, uint32_t holder)
@@ -225,6 +228,16 @@ static void hand_over(struct memsc_process *process, struct memsc_service *servi
     memsc_turn_arrive(process, service);
 }
 
+/* Leaves the CPU to threads of other processes. A yield is for those of the same group of tasks (of one
+ * terminal, see autogroup in sched(7)); others wait for the scheduler to be fair to their group, which
+ * with Linux 6.18 and a poller that yields has taken minutes. */
+static void step_aside(struct memsc_turn *turn)
+{
+    memsc_futex_wait(&turn->seat->state, MEMSC_SEAT_TURN, ASIDE_US);
+    turn->aside = memsc_cycles();
+    turn->late = 0;
+}
+
 static bool due(const struct memsc_turn *turn)
 {
     return memsc_cycles() - turn->since > turn->quantum;
@@ -258,16 +271,18 @@ void memsc_turn_look_up(struct memsc_process *process, struct memsc_service *ser
         return;
     beat(turn);
     look_around_if_changed(turn);
-    bool yield = turn->yields != 0, gone = false;
+    bool yield = turn->yields != 0, pooled = false, gone = false;
     turn->yields -= yield;
     for (uint32_t k = 0; k < turn->watched; k++) {
         const struct memsc_seat *seat = &turn->board->seats[turn->watch[k]];
-        yield |= atomic_load_explicit(&seat->pooled, memory_order_relaxed) != 0;
+        pooled |= atomic_load_explicit(&seat->pooled, memory_order_relaxed) != 0;
         gone |= memsc_seat_empty(seat);
     }
     if (gone)
         memsc_board_look_around(turn);
-    if (yield)
+    if (pooled && memsc_cycles() - turn->aside > QUANTA * turn->quantum)
+        step_aside(turn);
+    else if (yield || pooled)
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     if (!turn->watched)
         return;
@@ -290,7 +305,7 @@ bool memsc_turn_scan_others(struct memsc_process *process, struct memsc_service 
                             bool thorough)
 {
     struct memsc_turn *turn = &service->turn;
-    bool found = false;
+    bool found = false, late = false;
     beat(turn);
     if (holder_of(turn) != turn->me)
         memsc_turn_arrive(process, service);
@@ -311,12 +326,16 @@ bool memsc_turn_scan_others(struct memsc_process *process, struct memsc_service 
             if (!has_calls(view->pages, i, thorough))
                 continue;
             found = true;
+            late |= !atomic_load_explicit(&seat->parked[i], memory_order_relaxed);
             memsc_wake_worker(&seat->parked[i], thorough);
         }
     }
     if (found)
         /* Workers may run on this CPU. */
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    turn->late = late ? turn->late + 1 : 0;
+    if (turn->late > LATE)
+        step_aside(turn);
     return found;
 }
 
