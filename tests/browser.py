@@ -28,6 +28,13 @@ def screenshot(page: Path, width: int, height: int, *, dark: bool = False) -> Pa
     return shot
 
 
+def printed(page: Path) -> Path:
+    """Prints a page and returns the PDF, beside it."""
+    sheets = page.with_suffix(".pdf")
+    _run(f"--print-to-pdf={sheets}", page.as_uri())
+    return sheets
+
+
 def dom(address: str) -> str:
     """The page's elements after its scripts have run."""
     return _run("--virtual-time-budget=10000", "--dump-dom", address)

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 from PIL import Image
+from pypdfium2 import PdfDocument
 from tests import browser, traces
 
 from memsc import analysis as ma
@@ -119,6 +120,22 @@ def test_a_browser_draws_it(page: str, tmp_path: Path, width: int, dark: bool) -
     # The four stages, as the figures and the bars of the slowest calls have them.
     found = {colour for _, colour in colours}
     assert {(0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0xCC, 0x79, 0xA7)} <= found
+
+
+@browser.needed
+def test_paper_has_what_a_screen_scrolls_and_unfolds_to(page: str, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(page)
+    document = PdfDocument(browser.printed(tmp_path / "a.html"))
+    # Within the sheets: what lies beyond their edge is in the file, too.
+    text = "\n".join(
+        str(sheet.get_textpage().get_text_bounded())  # pyright: ignore[reportUnknownMemberType]
+        for sheet in document
+    )
+    document.close()
+    for far_right in ("p99.99", "max", "p50 ÷ p50"):
+        assert far_right in text
+    for folded in re.findall(r"<dt>([^<]+)</dt>", page):
+        assert folded in text
 
 
 def test_the_page_stays_small_whatever_the_trace(
