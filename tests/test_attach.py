@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.workload import gone, wait_until
 
+from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.runtime.region import Region
 from memsc.tracer import folders
 from memsc.tracer.format import open_trace
+from memsc.tracer.running import find
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
@@ -119,6 +123,20 @@ def test_two_sessions_at_once_are_one_too_many(
     assert "another session traces it" in err
     first.send_signal(signal.SIGINT)
     first.communicate()
+
+
+def test_a_region_that_is_looked_at_for_a_moment_is_waited_for(
+    program: subprocess.Popen[bytes],
+) -> None:
+    (path,) = regions(program.pid)
+    with path.open("rb") as region:
+        fcntl.flock(region, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(MemscError, match="another session traces it"):
+            find(program.pid)
+        soon = threading.Timer(0.1, fcntl.flock, (region, fcntl.LOCK_UN))
+        soon.start()
+        find(program.pid).close()
+        soon.join()
 
 
 def test_what_cannot_be_attached_to_says_why(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
@@ -20,6 +21,21 @@ _HOW = (
     "start it with `memsc run --attachable` and another transport than direct, "
     "or with MEMSC_DIRECTORY naming a folder in memory"
 )
+
+
+_CLAIMS = 10  # tries, since whoever looks for what a dead session left claims a region …
+_BETWEEN_S = 0.05  # … for a moment
+
+
+def _claim(path: Path) -> Region:
+    for _ in range(_CLAIMS - 1):
+        try:
+            return Region(path, exclusive=True)
+        except MemscError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
+        time.sleep(_BETWEEN_S)
+    return Region(path, exclusive=True)
 
 
 def find(pid: int) -> Region:
@@ -42,7 +58,7 @@ def find(pid: int) -> Region:
         raise MemscError(what, error.strerror or str(error), "run memsc as root") from error
     paths = {line.split(maxsplit=5)[5] for line in lines if line.endswith(SUFFIX)}
     for path in sorted(paths):
-        region = Region(Path(path), exclusive=True)
+        region = _claim(Path(path))
         if region.pid == pid and int(region["start_time"]) == tasks.start_time(pid):
             return region
         region.close()
