@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # What is done to a session, its helper, its program, or another program on the same service CPU.
 FAULTS = (
@@ -76,7 +76,7 @@ def plan(seed: int, number: int) -> Plan:
     ends = fault in ("kill-session", "kill-all", "interrupt-session", "end-session")
     # A benchmark that nobody ends takes a minute; and to faults of the disk all are alike.
     forms = FORMS if ends else FORMS[:-1] if fault.startswith(("kill", "stop")) else FORMS[:1]
-    return Plan(
+    planned = Plan(
         seed=seed,
         number=number,
         fault=fault,
@@ -91,3 +91,6 @@ def plan(seed: int, number: int) -> Plan:
         amount=round(chance.random(), 3),
         form=chance.choice(forms),
     )
+    if planned.form == "pid" and transport == "direct":  # refused: it would show no calls
+        return replace(planned, transport="memsc")
+    return planned

@@ -143,11 +143,7 @@ class World:
             self.target = program.pid
             self._seen.add(self.target)
             there = "memsc-*/running/*.region"
-            # One that calls directly has none, and the session says so.
-            wait_until(
-                lambda: any(MEMORY.glob(there)) or gone(program.pid) or plan.transport == "direct",
-                "its region",
-            )
+            wait_until(lambda: any(MEMORY.glob(there)) or gone(program.pid), "its region")
         self._terminal, self._errors = Terminal(), (self.memory / "errors").open("w+b")
         self.session = subprocess.Popen(
             [*prefix, *MEMSC, *self._session(arm)],
