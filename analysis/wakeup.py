@@ -216,7 +216,7 @@ class Wakeup:
         clock = self._folder.session.clock
         for name in STAMPS:
             frame[name] = clock.ns(frame[name].to_numpy(np.int64))
-        margin = int(np.ceil((clock.residual_ns or 0) + (clock.skew_bound_ns or 0)))
+        margin = clock.margin_ns
         span = int(frame["called"].min()) - 1_000_000, int(frame["completed"].max()) + margin
         events = _load(spans, *span)
         both = [match(frame, events, direction, margin) for direction in DIRECTIONS]

@@ -44,9 +44,9 @@ class Windows:
         threads = pd.concat([_NOTHING, *(part for part in parts if len(part))])
         grouped = threads.groupby([*KEY, "tid"], as_index=False, sort=False)
         threads = grouped.agg({"start": "min", "end": "max", "calls": "sum"})
-        clock, margin = trace.session.clock, _margin(trace.session.clock)
-        threads["start_ns"] = clock.ns(threads.pop("start").to_numpy(np.int64)) + margin
-        threads["end_ns"] = clock.ns(threads.pop("end").to_numpy(np.int64)) - margin
+        clock = trace.session.clock
+        threads["start_ns"] = clock.ns(threads.pop("start").to_numpy(np.int64)) + clock.margin_ns
+        threads["end_ns"] = clock.ns(threads.pop("end").to_numpy(np.int64)) - clock.margin_ns
         rounds = threads.groupby(KEY, as_index=False, sort=False).agg(
             {"start_ns": "min", "end_ns": "max", "calls": "sum"}
         )
@@ -105,10 +105,6 @@ def _summary(table: pa.Table, wanted: Collection[RoundKey]) -> pd.DataFrame:
     )
     keys = zip(frame["arm"], frame["case"], frame["round"], strict=True)
     return frame[[RoundKey(*key) in wanted for key in keys]]
-
-
-def _margin(clock: Clock) -> int:
-    return int(np.ceil((clock.residual_ns or 0.0) + (clock.skew_bound_ns or 0.0)))
 
 
 def _pair(index: NDArray[np.int64] | pd.Series, tid: NDArray[np.int64] | pd.Series):  # type: ignore[type-arg]

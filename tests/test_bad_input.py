@@ -119,6 +119,8 @@ def session_of(folder: Path, change: Callable[[dict[str, Any]], object]) -> None
     [
         (lambda s: s["clock"].update(ns_per_cycle=0), "a cycle of 0"),
         (lambda s: s["clock"].update(ns_per_cycle=-1.5), "a cycle of -1.5 ns"),
+        (lambda s: s["clock"].update(residual_ns=1e38), "clocks that are 1e.38 ns apart"),
+        (lambda s: s["clock"].update(skew_bound_ns=-1), "clocks that are -1.0 ns apart"),
         (lambda s: s["arms"].pop("memsc"), "rounds of memsc, an arm it does not describe"),
         (lambda s: s["rounds"].append(s["rounds"][0]), "round 0 of direct/sync twice"),
         (lambda s: s.update(schema=2), "reads 1 to 1; upgrade memsc"),

@@ -34,6 +34,8 @@ from memsc.tracer.parts import MOST_ROWS
 FIRST, ROUNDS = (
     int(os.environ.get(f"MEMSC_FUZZ_{n}", d)) for n, d in (("SEED", 1), ("ROUNDS", 15))
 )
+KNOWN = (368, 1140)
+"""Once ended in an exception: a clock's error beyond 64 bits, a name that its dictionary lacks."""
 SECONDS = 60
 """After which a reader is said to hang; it takes a second."""
 ROOM = 3 << 30
@@ -79,7 +81,7 @@ def test_the_whole_trace_is_read(whole: Path, tmp_path: Path) -> None:
     assert "</html>" in page
 
 
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + ROUNDS))
+@pytest.mark.parametrize("seed", sorted({*range(FIRST, FIRST + ROUNDS), *KNOWN}))
 def test_no_trace_does_harm(whole: Path, seed: int, tmp_path: Path) -> None:
     folder = tmp_path / "b.memsc"
     shutil.copytree(whole, folder)

@@ -25,6 +25,7 @@ _MOST_CPUS = 1 << 16
 _LONGEST_NAME = 80
 # A minute and a thousandth of a picosecond: no counter's cycle is outside.
 _CYCLES = (1e-6, 6e10)
+_LONGEST_NS = 1e15  # eleven days: farther apart no clocks of one machine are
 
 
 def contradiction(session: Session) -> str | None:
@@ -32,6 +33,9 @@ def contradiction(session: Session) -> str | None:
     scale = session.clock.ns_per_cycle
     if not (math.isfinite(scale) and _CYCLES[0] < scale < _CYCLES[1]):
         return f"a cycle of {scale} ns"
+    for apart in (session.clock.residual_ns, session.clock.skew_bound_ns):
+        if not 0 <= (apart or 0.0) <= _LONGEST_NS:
+            return f"clocks that are {apart} ns apart"
     environment = session.environment
     for name in _TEXTS:
         if not isinstance(environment.get(name), str | None):

@@ -145,6 +145,11 @@ class Clock(msgspec.Struct, frozen=True):
     boottime_offset_ns: int | None = None
     realtime_offset_ns: int | None = None
 
+    @property
+    def margin_ns(self) -> int:
+        """By how many nanoseconds stamps of two CPUs, or a stamp and an event, may disagree."""
+        return int(np.ceil((self.residual_ns or 0.0) + (self.skew_bound_ns or 0.0)))
+
     def ns(self, cycles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Stamps in cycles as CLOCK_MONOTONIC nanoseconds, rounded."""
         return self.anchor_ns + whole((cycles - self.anchor_cycles) * self.ns_per_cycle)

@@ -59,7 +59,10 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
             raise _lacks(part, missing)
         table = file.read(columns=list(columns) if columns is not None else None)
     _check(part, table)
-    return _printable(table)
+    try:
+        return _printable(table)
+    except pa.ArrowException as error:  # an entry that its dictionary does not have
+        raise _damaged(part.path, error) from error
 
 
 def _printable(table: pa.Table) -> pa.Table:
