@@ -30,7 +30,7 @@ _UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 _OWN_COLOURS = """
 .flame { --ink: #1c1c1e; --dim: #63636a; --paper: #fdfdfc; background: var(--paper); }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   .flame { --ink: #ececee; --dim: #a2a2aa; --paper: #17171a; }
 }"""
 _STYLE = f"""

@@ -58,11 +58,8 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         if missing:
             raise _lacks(part, missing)
         table = file.read(columns=list(columns) if columns is not None else None)
-    _check(part, table)
-    try:
-        return _printable(table)
-    except pa.ArrowException as error:  # an entry that its dictionary does not have
-        raise _damaged(part.path, error) from error
+        _check(part, table)
+        return _printable(table)  # in here: a damaged one names what its dictionary lacks
 
 
 def _printable(table: pa.Table) -> pa.Table:
