@@ -14,7 +14,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help coverage setup system python native demo bench results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
-	test-places test-s3 fuzz soak check \
+	test-requests test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
 help: ## show this list
@@ -177,6 +177,11 @@ TRACE_ROUNDS ?= 2000
 
 test-traces: setup build/stamps/system-test ## damaged traces, two thousand of them: none harms its reader (half an hour)
 	@MEMSC_FUZZ_ROUNDS=$(TRACE_ROUNDS) $(BIN)/python -m pytest -q tests/test_hostile.py
+
+REQUEST_ROUNDS ?= 20000
+
+test-requests: setup build/stamps/system-test ## nonsense for the privileged helper, forty thousand messages (minutes)
+	@MEMSC_REQUIRE_BPF=1 MEMSC_FUZZ_ROUNDS=$(REQUEST_ROUNDS) $(BIN)/python -m pytest -q tests/test_helper_fuzz.py
 
 test-arm: build/stamps/system-arm ## the native tests for 64-bit Arm, under user-mode emulation (a minute)
 	@test -f build/arm64/build.ninja || cmake -S runtime -B build/arm64 -G Ninja \

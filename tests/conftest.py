@@ -8,6 +8,7 @@ import os
 
 import pytest
 from hypothesis import settings
+from tests.required import require
 
 # No test asserts a time, and a deadline is one.
 settings.register_profile("memsc", deadline=None, max_examples=60)
@@ -38,7 +39,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked bpf where BPF cannot be, unless MEMSC_REQUIRE_BPF=1 makes that a fault."""
-    if item.get_closest_marker("bpf") and (reason := _lacking()):
-        if os.environ.get("MEMSC_REQUIRE_BPF") == "1":
-            pytest.fail(f"MEMSC_REQUIRE_BPF=1, but this test {reason}")
-        pytest.skip(reason)
+    if item.get_closest_marker("bpf"):
+        require(_lacking())

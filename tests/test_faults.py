@@ -18,14 +18,11 @@ from pathlib import Path
 import pytest
 from tests import enclosure
 from tests.faults.plan import Plan, plan
+from tests.required import require
 
 from memsc.runtime.files import LAYER
 
-pytestmark = [
-    pytest.mark.bpf,
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
-]
+pytestmark = pytest.mark.bpf
 ROUNDS = int(os.environ.get("MEMSC_FAULT_ROUNDS", "10"))
 FIRST = int(os.environ.get("MEMSC_FAULT_FIRST", "0"))
 SEED = int(os.environ.get("MEMSC_FAULT_SEED", "20261124"))
@@ -37,10 +34,17 @@ def name(planned: Plan) -> str:
     return f"{planned.seed}.{planned.number}-{planned.fault}-{arm}-{planned.program}"
 
 
+def lacking() -> str | None:
+    if len(os.sched_getaffinity(0)) < 2:
+        return "needs two CPUs"
+    if not LAYER.exists():
+        return "needs the C-library layer, which this build has not"
+    return enclosure.lacking()
+
+
 @pytest.mark.parametrize("planned", PLANS, ids=name)
 def test_nothing_is_lost_and_nobody_harmed(planned: Plan, tmp_path: Path) -> None:
-    if reason := enclosure.lacking():
-        pytest.skip(reason)
+    require(lacking())
     script = (sys.executable, "-m", "tests.faults.round", str(planned.seed), str(planned.number))
     done = subprocess.run(
         [sys.executable, enclosure.__file__, *script, str(tmp_path)],

@@ -2,11 +2,15 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 # pyright: reportUnknownParameterType=false
-"""Whatever the privileged helper is sent, it answers each message once, and lives."""
+"""Whatever the privileged helper is sent, it answers each message once, and lives.
+
+MEMSC_FUZZ_ROUNDS says how many messages of each sort; `make test-requests` sends 20,000.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +21,7 @@ from tests.test_helper import Wire
 from memsc.tracer import wire
 
 pytestmark = pytest.mark.bpf
+ROUNDS = int(os.environ.get("MEMSC_FUZZ_ROUNDS", "300"))
 OPERATIONS = (
     *("load", "attach", "detach", "track", "cpus", "misses", "costs", "mappings", "counters"),
     *("isolate", "adopt", "release", "switches", "none"),
@@ -62,7 +67,7 @@ def answers(helper: Wire) -> None:
         assert all(reply[part] for part in ("what", "why", "remedy"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=ROUNDS)
 @given(REQUESTS)
 def test_requests_that_make_no_sense(helper: Wire, request_: wire.Message) -> None:
     line = json.dumps(request_).encode()
@@ -73,7 +78,7 @@ def test_requests_that_make_no_sense(helper: Wire, request_: wire.Message) -> No
     assert helper.process.poll() is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=ROUNDS)
 @given(st.binary(min_size=1, max_size=300))
 def test_bytes_that_make_no_sense(helper: Wire, line: bytes) -> None:
     helper.ours.send(line)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests import enclosure
+from tests.required import require
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
@@ -119,10 +120,7 @@ class User:
 
 @pytest.fixture
 def user() -> Iterator[User]:
-    if reason := lacking():
-        if os.environ.get("MEMSC_REQUIRE_BPF") == "1":
-            pytest.fail(f"MEMSC_REQUIRE_BPF=1, but this test {reason}")
-        pytest.skip(reason)
+    require(lacking())
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         user = User(Path(folder))
         try:
