@@ -16,7 +16,7 @@ from memsc.analysis.stages import natural
 from memsc.tracer.format import STAGES
 
 _CAUSES = 8
-_BAR = 44
+_BAR = 42
 _LETTERS = dict(zip(STAGES, "▁▂▅▃", strict=True))
 _STYLES = dict(zip(STAGES, ("cyan", "yellow", "green", "magenta"), strict=True))
 
@@ -165,7 +165,7 @@ def _title(call: dict[str, Any]) -> Text:
 
 def _waterfall(call: dict[str, Any]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=26, no_wrap=True, overflow="ellipsis")
+    grid.add_column(width=28, no_wrap=True, overflow="ellipsis")
     grid.add_column(width=_BAR, no_wrap=True)
     grid.add_column(justify="right", no_wrap=True)
     total = max(call["total_ns"], 1.0)

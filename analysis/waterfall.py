@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from memsc.analysis.intervals import TASK
+from memsc.analysis.shares import HOST
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES, RoundKey
 
@@ -28,7 +29,8 @@ def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
         One per call, arms in their order, slowest first: arm, case, syscall, start_s, cause,
         cause_ns, stage (with the cause's part), total_ns, stages (the four, in ns), and events:
         side ("app" or "service"), what, from_ns and ns, relative to the call's begin and cut to
-        it; at most six, by time.
+        it; at most six, by time. What the host took is among them: so much of a stage as was laid
+        to it, where no event fills the stage.
     """
     blamed = trace.tail.blame.worst(calls)
     frame = blamed.frame.sort_values("total_ns", ascending=False, kind="stable")
@@ -37,15 +39,19 @@ def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
     frame = frame.sort_values("arm", kind="stable", key=lambda arms: arms.map(order))
     probed = {r.key for r in trace.session.rounds if r.probes}
     events = blamed.found.frame
+    parts = blamed.shares.frame
+    host = parts[parts["cause"] == HOST]
     return [
         _waterfall(
-            row, events if RoundKey(row["arm"], row["case"], row["round"]) in probed else events[:0]
+            row,
+            events if RoundKey(row["arm"], row["case"], row["round"]) in probed else events[:0],
+            host[host["call"] == number],
         )
-        for row in frame.to_dict("records")
+        for number, row in zip(frame.index, frame.to_dict("records"), strict=True)
     ]
 
 
-def _waterfall(call: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:
+def _waterfall(call: dict[Any, Any], events: pd.DataFrame, host: pd.DataFrame) -> dict[str, Any]:
     start, end = int(call["called"]), int(call["completed"])
     here = events["cpu"].isin([call["app_cpu"], call["service_cpu"]]) & (events["level"] >= 0)
     mine = events[here & (events["end"] >= start) & (events["start"] <= end)]
@@ -59,6 +65,8 @@ def _waterfall(call: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:
     found = pd.DataFrame(
         {"side": side, "what": mine["name"].to_numpy(), "from_ns": begin - start, "ns": length}
     )
+    gaps = [_gap(call, part, found) for part in host.to_dict("records")]
+    found = pd.concat([found, pd.DataFrame(gaps)], ignore_index=True) if gaps else found
     longest = found.nlargest(_EVENTS, "ns").sort_values("from_ns", kind="stable")
     return {
         **{name: call[name] for name in ("arm", "case", "syscall", "start_s", "cause")},
@@ -76,3 +84,17 @@ def _waterfall(call: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:
             for one in longest.to_dict("records")
         ],
     }
+
+
+def _gap(call: dict[Any, Any], part: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:
+    """When the host had the CPU: no event says so, thus the longest time of the stage without."""
+    before = STAGES[: STAGES.index(part["stage"])]
+    begin = sum(float(call[f"{stage}_ns"]) for stage in before)
+    end = begin + float(call[f"{part['stage']}_ns"])
+    mine = events[events["side"] == part["side"]].sort_values("from_ns")
+    starts = mine["from_ns"].to_numpy(np.float64).clip(begin, end)
+    ends = (mine["from_ns"] + mine["ns"]).to_numpy(np.float64).clip(begin, end)
+    free = np.append(begin, np.maximum.accumulate(ends))
+    longest = int(np.argmax(np.append(starts, end) - free))
+    ns = min(float(part["ns"]), end - free[longest])
+    return {"side": part["side"], "what": HOST, "from_ns": int(free[longest]), "ns": int(ns)}
