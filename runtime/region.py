@@ -126,6 +126,11 @@ class Region:
             os.close(self._fd)
         self._fd = -1
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was let go of."""
+        return self._fd < 0
+
     def _read(self, dtype: np.dtype[Any], count: int, offset: int) -> NDArray[np.void]:
         """A copy of what is there now; zeros where the file has become too short."""
         found = np.zeros(count, dtype)

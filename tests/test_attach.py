@@ -19,9 +19,12 @@ from tests.workload import gone, wait_until
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.runtime.region import Region
-from memsc.tracer import folders
+from memsc.tracer import folders, running
+from memsc.tracer.drain import Drain
 from memsc.tracer.format import open_trace
 from memsc.tracer.running import find
+from memsc.tracer.session import TraceSession
+from memsc.tracer.writer import TraceWriter, prepare_output
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
@@ -110,6 +113,28 @@ def test_the_programs_end_ends_the_session(
     found = open_trace(tmp_path / "a.memsc")
     assert found.session.complete
     assert found.rows("calls") == found.session.rounds[0].calls
+
+
+def test_its_end_may_be_seen_by_the_draining_first(
+    program: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch_too_late(
+        _pidfd: int, _probing: object, drain: Drain, *_: object, **__: object
+    ) -> None:
+        wait_until(lambda: region.fill > 0, "a call")
+        program.kill()
+        program.wait()
+        drain.step()
+        assert region.closed
+
+    monkeypatch.setattr(running, "watch", watch_too_late)
+    region = find(program.pid)
+    launch = running.launch_of(region)
+    writer = TraceWriter(prepare_output(tmp_path / "a.memsc"))
+    with TraceSession(writer, ["memsc"], [launch], calibrate=False) as session:
+        done = running.record(session, region)
+    assert done.calls
+    assert done.calls == open_trace(tmp_path / "a.memsc").rows("calls")
 
 
 def test_two_sessions_at_once_are_one_too_many(

@@ -124,7 +124,8 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     except KeyboardInterrupt as error:
         interrupted, stopped = error, "interrupted"
     finally:
-        region.recording = recording
+        if not region.closed:  # the program has ended, and who drains it saw that first
+            region.recording = recording
         os.close(watched)
         session.probing.end(probes)
     ended = session.clock.sample()
