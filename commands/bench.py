@@ -65,7 +65,7 @@ class Command:
         """Run the suites and print what they show."""
         from memsc.runtime.launch import Launch
         from memsc.tracer import others, peers
-        from memsc.tracer.arms import ALL, place
+        from memsc.tracer.arms import place_all
         from memsc.tracer.cases import choose, suites
         from memsc.tracer.resume import resume
         from memsc.tracer.session import TraceSession
@@ -74,7 +74,7 @@ class Command:
         if "analysis" in args.suite:
             return _analysis(args)
         probes = known_probes(args.probes)
-        arms, notes = place(ALL, Launch(), args.app_cpus, args.service_cpus)
+        arms, notes = place_all(Launch(), args.app_cpus, args.service_cpus)
         disk = Path(args.output).absolute().parent
         chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick, disk))
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
@@ -129,12 +129,12 @@ def _analysis(args: argparse.Namespace) -> int:
 
 def _sample(scratch: Path, args: argparse.Namespace) -> Path:
     from memsc.runtime.launch import Launch
-    from memsc.tracer.arms import ALL, place
+    from memsc.tracer.arms import place_all
     from memsc.tracer.cases import suites
     from memsc.tracer.session import TraceSession
     from memsc.tracer.writer import TraceWriter, prepare_output
 
-    arms, _ = place(ALL, Launch(), args.app_cpus, args.service_cpus)
+    arms, _ = place_all(Launch(), args.app_cpus, args.service_cpus)
     sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}
     folder = prepare_output(scratch / "sample.memsc")
     command = ["memsc", "bench", "sync", "--quick"]

@@ -192,4 +192,5 @@ def test_the_benchmark(there: There) -> None:
     arms = {row["arm"] for row in content["rows"]}
     assert set(CARRIES.get(there.place, ["direct", "ipi", "memsc"])) <= arms
     lost = next(target for target in content["targets"] if target["name"].startswith("calls lost"))
-    assert lost["value"] == 0
+    # Its bound is that of the transport memsc.
+    assert lost["value"] == (0 if "memsc" in arms else None)

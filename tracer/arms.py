@@ -67,4 +67,22 @@ def place(
     return placed, list(placement.notes)
 
 
+def place_all(
+    template: Launch, app_cpus: str | None = None, service_cpus: str | None = None
+) -> tuple[list[Launch], list[str]]:
+    """Launches of all arms for which there are CPUs; arguments and errors as for `place`.
+
+    Returns:
+        As `place`; which arms are left out, and why, is among the lines.
+    """
+    try:
+        return place(ALL, template, app_cpus, service_cpus)
+    except MemscError as error:
+        # On one CPU those whose sides take turns still run. Whatever else is wrong is so again.
+        some = [arm for arm in ALL if arm[0] not in topology.SPINNING]
+        launches, notes = place(some, template, app_cpus, service_cpus)
+        without = ", ".join(parse_arm(*arm, template).arm for arm in ALL if arm not in some)
+        return launches, [f"without {without}: {error.why}", *notes]
+
+
 _DEMAND = {"direct": 0, "ipi": 1, "memsc": 2, "adaptive": 2}

@@ -72,11 +72,13 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     many = dict.fromkeys(arms, 10 * scale)
     crowd = {arm: 2 * scale for arm in arms if arm != "direct"}  # which shares no service
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
-    line = Case("line", _line, {"memsc" if "memsc" in arms else arms[-1]: 10 * scale})
+    # Where no transport finds two CPUs, no line goes between them either.
+    line = [Case("line", _line, {"memsc": 10 * scale})] if "memsc" in arms else []
+    limits = _limits({"memsc" if line else arms[-1]: 2 * scale}, between=bool(line))
     return {
-        "limit": [line, *_limits(dict.fromkeys(line.rounds, 2 * scale))],
+        "limit": [*line, *limits],
         "sync": [
-            line,
+            *line,
             Case("sync", _sync, many, many),
             *([] if quick else [Case("sync-long", _sync_long, dict.fromkeys(arms, 1))]),
         ],
@@ -303,8 +305,13 @@ def _line(launch: Launch, folder: Path) -> Work:
     )
 
 
-def _limits(rounds: Mapping[str, int]) -> list[Case]:
-    """What the machine itself allows: it needs no arm but one to stand under."""
+def _limits(rounds: Mapping[str, int], *, between: bool) -> list[Case]:
+    """What the machine itself allows: it needs no arm but one to stand under.
+
+    Args:
+        rounds: of that arm.
+        between: there are two CPUs for it.
+    """
 
     def pairs(_: Launch, folder: Path) -> Work:
         cpus = ",".join(map(str, sorted(topology.read().reachable)))
@@ -320,9 +327,8 @@ def _limits(rounds: Mapping[str, int]) -> list[Case]:
         return replace(work, case="interrupt", timings=file)
 
     return [
-        Case("pairs", pairs, rounds),
         Case("stamps", stamps, rounds),
-        *([Case("interrupt", interrupt, rounds)] if len(topology.read().reachable) > 1 else []),
+        *([Case("pairs", pairs, rounds), Case("interrupt", interrupt, rounds)] if between else []),
     ]
 
 

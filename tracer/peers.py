@@ -33,6 +33,8 @@ def arms(placed: Sequence[Launch]) -> list[Launch]:
     """The peers as arms, on the CPUs of the others."""
     launch = max(placed, key=lambda arm: len(arm.service_cpus))
     apart = [replace(launch, transport="direct", service="inline", peer=name) for name in PROGRAMS]
+    if launch.app_cpus == launch.service_cpus:
+        return apart  # the sides of the other poll
     return [replace(launch, transport=ADAPTIVE, service="inline"), *apart]
 
 
