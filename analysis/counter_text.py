@@ -82,8 +82,64 @@ def counter_notes(summary: Json) -> Iterator[str]:
             yield f"{row['case']}, {row['arm']} {row['side']}: {row['ratio']:.2f} {row['name']}"
 
 
+def stage_counter_tables(
+    summary: Json,
+) -> Iterator[tuple[str, list[str], list[tuple[str, list[str]]]]]:
+    """As `counter_tables`, of each arm's stages."""
+    found = summary["stage_counters"]
+    if not found:
+        return
+    every = [row for row in found["rows"] if row["syscall"] == "all"]
+    for case in dict.fromkeys(row["case"] for row in every):
+        mine = [row for row in every if row["case"] == case]
+        read = {row["event"] for row in mine}
+        shown = [name for name in SHORT if name in read]
+        cells: dict[tuple[str, str], Json] = {}
+        for row in mine:
+            told = row["per_call"] if row["told"] else None
+            cells.setdefault((row["arm"], row["stage"]), {})[row["event"]] = told
+        rows = [
+            (f"{arm} {stage}", [number(values.get(name)) for name in shown])
+            for (arm, stage), values in cells.items()
+        ]
+        yield case, [SHORT[name] for name in shown], rows
+
+
+def stage_counter_notes(summary: Json) -> Iterator[str]:
+    """What could not be read, and what a dash stands for."""
+    found = summary["stage_counters"]
+    if not found:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in found["uncounted"].items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        yield f"not read: {', '.join(names)}: {reason}"
+    every = [row for row in found["rows"] if row["syscall"] == "all"]
+    hits = {row["event"]: row["hit"] for row in every if not row["told"]}
+    if hits:
+        each = ", ".join(f"{SHORT[name]} {number(hit)}" for name, hit in hits.items())
+        yield f"–: less than a hit of the probe counts itself ({each})"
+    turns = {row["event"]: row["counted"] for row in every if row["counted"] < 1}
+    if turns:
+        least = min(turns.values())
+        yield f"took turns at the PMU: {', '.join(turns)} (of {100 * least:.0f} % of the stages)"
+
+
+def stage_counters(summary: Json) -> Iterator[RenderableType]:
+    """What stages did, for a terminal."""
+    for case, heads, rows in stage_counter_tables(summary):
+        yield heading(f"What stages did: {case}", "per call, on the CPU of the stage")
+        grid = table("", *heads)
+        for name, cells in rows:
+            grid.add_row(name, *cells)
+        yield grid
+    for line in stage_counter_notes(summary):
+        yield Padding(Text(line, "dim"), (0, 0, 0, 2))
+
+
 def counters(summary: Json) -> Iterator[RenderableType]:
-    """The section for a terminal."""
+    """What threads did, for a terminal."""
     tables = list(counter_tables(summary))
     for case, heads, rows in tables:
         yield heading(

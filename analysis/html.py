@@ -16,7 +16,12 @@ import jinja2
 
 from memsc.analysis import page
 from memsc.analysis.conditions import calibration_lines, isolation_lines
-from memsc.analysis.counter_text import counter_notes, counter_tables
+from memsc.analysis.counter_text import (
+    counter_notes,
+    counter_tables,
+    stage_counter_notes,
+    stage_counter_tables,
+)
 from memsc.analysis.overview import short_ns
 from memsc.analysis.pieces import number
 from memsc.analysis.scan import ALL
@@ -79,6 +84,8 @@ def to_html(trace: Trace, summary: Json) -> str:
         counters=list(counter_tables(summary)),
         counter_notes=list(counter_notes(summary)),
         counted=page.counters(trace, summary),
+        stage_counters=list(stage_counter_tables(summary)),
+        stage_counter_notes=list(stage_counter_notes(summary)),
         perturbation=list(_perturbation(summary)),
         downloads=list(_downloads(trace)),
     )

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from memsc.analysis import stage_counters
 from memsc.analysis.counters import TABLE
 from memsc.analysis.limits import limits
 from memsc.analysis.requires import missing
@@ -41,9 +42,9 @@ def summarise(trace: Trace) -> Json:
         `schema`, `trace`, `complete`, `interrupted` (the rounds that were), `verdict`
         {`withheld`, `reasons`}, `arms`, `ratios`, `causes`, `excess`, `worst`, `wakeups`
         {`paths`, `matched`}, `timings`, `tracing`, `throughput`, `limits`,
-        `snapshot` (or null), `counters` (or null), `perturbation`, `perturbation_at_start`,
-        `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`, `lost`, `made`, `checks`,
-        `cases` by name, and `stages` of the case named in `case`.
+        `snapshot` (or null), `counters` and `stage_counters` (or null), `perturbation`,
+        `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`,
+        `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
     """
     session = trace.session
     verdict = verdict_of(trace)
@@ -74,6 +75,7 @@ def summarise(trace: Trace) -> Json:
         "tracing": records(df_tracing(trace.folder, trace.timings.per_call())),
         "throughput": records(df_throughput(trace.session, trace.timings.per_call())),
         **_counters(trace),
+        **_stage_counters(trace),
         "limits": limits(trace.session, trace.timings.per_call()),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
@@ -156,6 +158,15 @@ def _counters(trace: Trace) -> Json:
     told = {"rows": records(trace.counters.df_counters())}
     told["ratios"] = records(trace.counters.df_ratios())
     return {"counters": msgspec.to_builtins(found) | told}
+
+
+def _stage_counters(trace: Trace) -> Json:
+    """What stages were seen to do, and what cannot be; or null, with the reason."""
+    if lacking := missing(trace.folder, stage_counters.NAME):
+        return {"stage_counters": None, "stage_counters_reason": lacking[0].reason}
+    found = trace.stage_counters
+    told = {"rows": records(found.df_stages()), "uncounted": found.unavailable}
+    return {"stage_counters": told}
 
 
 def _known(name: str, value: int | None) -> Json:

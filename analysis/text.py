@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.conditions import calibration_lines, isolation_lines
-from memsc.analysis.counter_text import counters
+from memsc.analysis.counter_text import counters, stage_counters
 from memsc.analysis.limits import CASES as LIMITS
 from memsc.analysis.limits_text import limits_text
 from memsc.analysis.pieces import heading, mark, number, table
@@ -48,6 +48,7 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     yield from wakeups(summary)
     yield from slow_parts(summary)
     yield from counters(summary)
+    yield from stage_counters(summary)
     yield from _outside(summary)
     if not summary["verdict"]["withheld"]:
         yield from _ratios(summary)

@@ -21,6 +21,7 @@ from memsc.analysis.ratios import Ratios
 from memsc.analysis.scan import Cells, Progress, scan
 from memsc.analysis.selection import Selection, names
 from memsc.analysis.stacks import Stacks
+from memsc.analysis.stage_counters import StageCounters
 from memsc.analysis.stages import Stages, few, natural
 from memsc.analysis.tail import Tail
 from memsc.analysis.timings import Timings
@@ -109,6 +110,11 @@ class Trace:
     def counters(self) -> Counters:
         """What threads did, as perf events counted it."""
         return Counters(self.folder, self.selection)
+
+    @cached_property
+    def stage_counters(self) -> StageCounters:
+        """What the CPUs did in each stage, as counters of theirs tell."""
+        return StageCounters(self.folder, self.selection)
 
     @cached_property
     def timings(self) -> Timings:

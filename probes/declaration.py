@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from memsc.probes.counters import Counter
+
 Type = Literal["u8", "i32", "u32", "i64", "u64", "name"]
 
 Way = Literal["tracepoint", "raw", "fentry", "kprobe", "usdt", "sample"]
@@ -49,8 +51,8 @@ class Column:
     Args:
         name: its name in C, in the structured array and in the trace.
         type: width and sign, or `name`: 16 bytes that end in a zero, as the kernel names threads.
-        unit: `ns`, `cpu`, `task` (a thread's id), `process`, `kind`, `number`, `value`, `flags` or
-            `name`.
+        unit: `ns`, `cycles`, `events`, `cpu`, `task` (a thread's id), `process`, `kind`, `number`,
+            `value`, `flags` or `name`.
         meaning: one sentence; it says what stands there when nothing is known.
     """
 
@@ -162,6 +164,8 @@ class Probe:
         ring_bytes: default size of its ring buffer, a power of two of at least a page; locked
             kernel memory.
         tables: further BPF maps of its C that the session reads.
+        readings: counters that its C reads on the CPU of an event, from its map `<name>_array`,
+            which holds them CPU by CPU in this order.
         cost_ns: of one hit in nanoseconds, as the kernel accounts for its programs (of `stages` the
             whole of it): measured on a two-CPU virtual machine (AMD EPYC, Linux 6.18) with fio, for
             sessions that cannot measure it. None for what is never hit itself.
@@ -175,6 +179,7 @@ class Probe:
     disturbs: bool = False
     ring_bytes: int = 64 << 20
     tables: tuple[str, ...] = ()
+    readings: tuple[Counter, ...] = ()
     cost_ns: float | None = None
 
     def __post_init__(self) -> None:

@@ -39,6 +39,8 @@ def compose(
     defined = f"#define POSSIBLE_CPUS {possible_cpus}\n#define KERNEL_STACKS {int(kernel_stacks)}\n"
     parts = [defined, _read("common.h")]
     for probe in probes:
+        if probe.readings:
+            parts.append(f"#define {probe.name.upper()}_READ {len(probe.readings)}\n")
         if probe.kinds:
             ring = _read("ring.h").replace("probe_PAGES", str(pages[probe.name]))
             parts += [probe.c_declarations(), re.sub(r"\bprobe_", f"{probe.name}_", ring)]

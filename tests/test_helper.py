@@ -192,6 +192,7 @@ class Without(Places):
     """A machine that lacks what some programs need."""
 
     def __init__(self, *programs: str) -> None:
+        self.user = 0
         self._lacking = set(programs)
 
     def absence(self, variant: Variant) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +29,7 @@ class Loaded:
         remedy: what to do about that, else None.
         absent: kinds of events that this kernel cannot show, and why; their count is not known.
         ways: how its programs are attached, out of `memsc.probes.declaration.Way`.
+        uncounted: counters that its programs cannot read, and why; known once it was attached.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Loaded:
     remedy: str | None
     absent: Mapping[str, str]
     ways: Sequence[str] = ()
+    uncounted: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

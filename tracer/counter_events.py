@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Opens the counters of one thread, or of all that it starts too; says why one is not to be had.
+"""Opens the counters of a thread, of all that it starts too, or of a CPU; says why one is lacking.
 
-Standard library only: the helper opens them, the session reads them.
+Standard library only: the helper opens them; the session or a BPF program reads them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import errno
 import os
 import re
 import struct
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from memsc.probes.counters import COUNTERS, REFERENCE, Counter
+from memsc.probes.counters import COUNTERS, REFERENCE, Counter, Device
 from memsc.tracer import perf
 from memsc.tracer.perf import Flag
 
@@ -28,6 +29,7 @@ READING = struct.Struct("<3Q")
 # that even the sums of a CPU are wrong. Kernels before 6.12 know no such wish and refuse it.
 _APART = 2 | 16
 
+_OF_CPU: tuple[Device, ...] = ("hardware", "cache")
 _DEVICES = Path("/sys/bus/event_source/devices")
 _PMUS = ("cpu", "cpu_core", "armv8_pmuv3*")
 
@@ -53,21 +55,53 @@ def open_counters(
     flags = Flag.DISABLED
     flags |= Flag.ENABLE_ON_EXEC if on_exec else Flag(0)
     flags |= Flag.INHERIT if inherit else Flag(0)
+    only = Flag.EXCLUDE_HV | (Flag(0) if kernel else Flag.EXCLUDE_KERNEL)
+    apart = _APART if inherit and cpu != EVERYWHERE else 0
+    return _open(COUNTERS, flags, only, pid=tid, cpu=cpu, sample_type=apart)
+
+
+def open_on(
+    cpu: int, counters: Sequence[Counter], *, hardware: bool
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Open counters of a CPU, whoever runs there; they count from now on.
+
+    Args:
+        cpu: which.
+        counters: which; none of them the reference.
+        hardware: those of the processor, too.
+
+    Returns:
+        As `open_counters`.
+    """
+    refused = () if hardware else _OF_CPU
+    return _open(counters, Flag(0), Flag.EXCLUDE_HV, refused, pid=-1, cpu=cpu)
+
+
+def _open(
+    counters: Sequence[Counter],
+    flags: Flag,
+    of_hardware: Flag,
+    refused: Collection[Device] = (),
+    *,
+    pid: int,
+    cpu: int,
+    sample_type: int = 0,
+) -> tuple[dict[str, int], dict[str, str]]:
     found: dict[str, int] = {}
     reasons: dict[str, str] = {}
     try:
-        for counter in COUNTERS:
-            hardware = counter.device in ("hardware", "cache")
-            only = Flag.EXCLUDE_HV | (Flag(0) if kernel else Flag.EXCLUDE_KERNEL)
+        for counter in counters:
             try:
+                if counter.device in refused:
+                    raise OSError(errno.EACCES, "not his to count")
                 kind, config = _numbers(counter)
                 found[counter.name] = perf.open_event(
                     kind,
                     config,
-                    pid=tid,
+                    pid=pid,
                     cpu=cpu,
-                    flags=flags | (only if hardware else Flag(0)),
-                    sample_type=_APART if inherit and cpu != EVERYWHERE else 0,
+                    sample_type=sample_type,
+                    flags=flags | (of_hardware if counter.device in _OF_CPU else Flag(0)),
                     read_format=_READ_FORMAT,
                     group=found.get(counter.group or "", -1),
                 )
@@ -104,7 +138,7 @@ def reason(counter: Counter, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "this user may not count it (sysctl kernel.perf_event_paranoid)"
     absent = error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EINVAL)
-    if counter.device in ("hardware", "cache") and absent:
+    if counter.device in _OF_CPU and absent:
         if _pmu():
             return "this processor's PMU does not count it"
         return f"no PMU: {'the hypervisor shows' if _virtual() else 'this machine has'} none"
@@ -124,9 +158,18 @@ def _virtual() -> bool:
 
 def counts_kernel(user: int) -> bool:
     """Whether a user may count what the processor does in the kernel: as perf lets him."""
+    return _allowed(user, 1)
+
+
+def counts_cpu(user: int) -> bool:
+    """Whether a user may count what a processor does, whoever runs there: as perf lets him."""
+    return _allowed(user, 0)
+
+
+def _allowed(user: int, most: int) -> bool:
     if user == 0:
         return True
     try:
-        return int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) <= 1
+        return int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) <= most
     except (OSError, ValueError):
         return False

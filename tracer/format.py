@@ -224,12 +224,16 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class ProbeStatus(msgspec.Struct, frozen=True):
-    """Whether a probe was attached, why not, and how many events it saw and lost."""
+    """Whether a probe was attached, why not, and how many events it saw and lost.
+
+    `uncounted`: counters that its events lack, and why.
+    """
 
     attached: bool
     reason: str | None = None
     seen: int | None = None
     lost: int | None = None
+    uncounted: dict[str, str] = {}
 
 
 class Noise(msgspec.Struct, frozen=True):

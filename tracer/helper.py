@@ -209,7 +209,7 @@ class Server:
         states: dict[str, Any] = {}
         for name in chosen:
             one = self._loaded[name]
-            one.attach()
+            one.attach(self._watched)
             if one.problem():
                 one.detach()
             states[name] = one.state()

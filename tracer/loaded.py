@@ -8,7 +8,7 @@ load, does it attach. Nobody asks for a version.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.tracer import perf, tracefs, usdt, wire
 from memsc.tracer.bpf import Attachment, Compiled, Program
+from memsc.tracer.readings import Readings
 
 _FUNCTIONS = Path("/proc/kallsyms")
 
@@ -31,7 +32,7 @@ class Places:
 
     def __init__(self, tracefs_: Path, user: int) -> None:
         self._tracefs = tracefs_
-        self._user = user
+        self.user = user
         self._functions: set[str] | None = None
         self._libraries: list[Path] | None = None
         self._sites: dict[str, list[tuple[Path, usdt.Site]]] = {}
@@ -92,7 +93,7 @@ class Places:
             except FileNotFoundError:
                 continue
             owner = os.fstat(descriptor).st_uid
-            if owner not in (0, self._user):
+            if owner not in (0, self.user):
                 raise MemscError(
                     f"reading {library}", f"it belongs to user {owner}", "reinstall memsc"
                 )
@@ -223,6 +224,8 @@ class LoadedProbe:
 
     def __init__(self, probe: Probe, places: Places) -> None:
         self.probe = probe
+        self._user = places.user
+        self._readings: Readings | None = None
         self.hooks = [LoadedHook(hook, places) for hook in probe.hooks]
 
     @property
@@ -234,11 +237,18 @@ class LoadedProbe:
 
     def load(self, compiled: Compiled) -> None:
         """Have the kernel verify its programs; what it refuses is absent."""
+        self._readings = Readings(self.probe, compiled, self._user)
         for one in self.hooks:
             one.load(compiled)
 
-    def attach(self) -> None:
-        """Attach what was loaded, unless it is; what the kernel refuses is absent."""
+    def attach(self, cpus: Collection[int] = ()) -> None:
+        """Attach what was loaded, unless it is; what the kernel refuses is absent.
+
+        Args:
+            cpus: where the counters count that it reads.
+        """
+        if self._readings is not None:
+            self._readings.open(cpus)
         for one in self.hooks:
             one.attach()
 
@@ -248,6 +258,8 @@ class LoadedProbe:
         # Each close waits for the kernel's grace period; together they wait for one.
         with ThreadPoolExecutor(max(len(attachments), 1)) as pool:
             list(pool.map(Attachment.close, attachments))
+        if self._readings is not None:
+            self._readings.close()
 
     def problem(self) -> tuple[str, str] | None:
         """Reason and remedy, if it cannot be attached."""
@@ -275,6 +287,7 @@ class LoadedProbe:
             "reason": problem and problem[0],
             "remedy": problem and problem[1],
             "absent": absent,
+            "uncounted": dict(self._readings.reasons) if self._readings else {},
             "ways": sorted({one.variants[0].way for one in self.hooks if one.variants}),
         }
 

@@ -19,8 +19,8 @@ from memsc.tracer.snapshot import Filter
 from memsc.tracer.stacks import Stacks
 from memsc.tracer.writer import TraceWriter
 
-DISTURBING = ("stages", "syscalls")  # attached in check rounds alone
-STATIC = "stages"
+STATIC = ("stages", "stage_counters")  # at the runtime's own probes
+DISTURBING = (*STATIC, "syscalls")  # attached in check rounds alone
 CALIBRATING_HITS = 2003
 PROBE_EVERY = 13  # calls; with all of them passing the probes a round would say little else
 _FULL_ENOUGH = 0.25
@@ -192,7 +192,10 @@ class Probing:
             self._stacks.begin(pid)
         disturbing = [name for name in DISTURBING if name in programs]
         if disturbing:
-            self._helper.attach(*disturbing)
+            for name, loaded in self._helper.attach(*disturbing).items():
+                self.status[name] = msgspec.structs.replace(
+                    self.status[name], uncounted=dict(loaded.uncounted)
+                )
         self._helper.recording = True
 
     def end(self, probes: Sequence[str]) -> None:

@@ -120,8 +120,8 @@ class TraceSession:
         )
         self.quiet.begin(application, service, self._spin)
         self.probing.load(application, service)
-        if STATIC in self.probing.usable:
-            self._see_hits()
+        if static := [name for name in STATIC if name in self.probing.usable]:
+            self._see_hits(static)
         if self._calibrate:
             ns = self._session.clock.ns_per_cycle
             calibration = Calibration(self._hold, self.probing, self.scratch, ns)
@@ -139,17 +139,17 @@ class TraceSession:
     def _plain(self) -> Launch:
         return Launch(transport="direct", app_cpus=next(iter(self._arms.values())).app_cpus)
 
-    def _see_hits(self) -> None:
+    def _see_hits(self, static: Sequence[str]) -> None:
         """See what passing a static probe costs where the application runs."""
         command = (str(WORK), "hits", str(CALIBRATING_HITS))
         with Path(os.devnull).open("r+b") as null:
             target = self._hold(self._plain, command, layered=False, stdin=null)
             try:
-                self._run(target, None, [STATIC])
+                self._run(target, None, static)
             except BaseException:
                 target.end()
                 raise
-        self.probing.finish_round([STATIC])
+        self.probing.finish_round(static)
 
     def _hold(self, launch: Launch, command: Sequence[str], **how: Any) -> Target:
         """A program on hold, on its CPUs; where these are isolated only the helper can put it."""
@@ -222,7 +222,7 @@ class TraceSession:
             recording=recording,
             keep=True,
             ring_records=work.ring_records or self._arms[arm].ring_records,
-            probe_every=PROBE_EVERY if STATIC in probes else 1,
+            probe_every=PROBE_EVERY if set(STATIC) & set(probes) else 1,
         )
         key = RoundKey(arm, work.case, number)
         snapshot = self.filter()
