@@ -8,7 +8,7 @@ A probe sits right behind the stamp of the same name. A BPF program reads the ke
 which knows nothing of the stamps; but it comes late by the way into the kernel, a part of what a
 hit costs. So an observation must lie behind its stamp, by no more than the calibrated cost of one
 hit and what the fit of the clocks leaves open: of 95 % of the hits, since the cost itself varies;
-of cold ones in arms whose threads sleep between calls.
+of cold ones where the thread passed no probe for a while or sleeps between calls.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from memsc.tracer.format import EVENTS, FLAGS, TraceFolder
 
 PROBE = "stages"
 OBSERVED = ("posted", "picked", "executed", "completed")
-_EVENTS = ["time", "kind", "entry", "number", "result", "caller"]
+_EVENTS = ["time", "kind", "tid", "entry", "number", "result", "caller"]
 _COST = (50, 95)
+COLD_NS = 20_000
+"""A thread that passed no probe for so long has cold hits: the calibration's pause (usdt.c)."""
 ENOUGH = 20
 """Observations below which a median says nothing."""
 
@@ -98,8 +100,9 @@ class Agreement:
 
         Returns:
             One row per event of a synchronous call: arm, case, round, stamp (name), tid of the
-            caller, `late_ns` (observed minus stamped; NaN where no recorded call fits) and
-            `fits` (the call has the observed number, and result where that is known).
+            caller, `late_ns` (observed minus stamped; NaN where no recorded call fits), `cold` (no
+            hit of the same thread shortly before) and `fits` (the call has the observed number, and
+            result where that is known).
 
         Raises:
             MemscError: the trace lacks events of `stages`; it says which `--probes` bring them.
@@ -117,6 +120,7 @@ class Agreement:
         wanted = {r.key for r in self.folder.session.rounds if PROBE in r.probes}
         moments = events[["at"]].assign(tid=events["caller"])
         best = calls_at(self.folder, moments, "tid", "called", wanted)
+        since = events.groupby("tid", sort=False)["time"].diff()
         stamp = events["kind"].to_numpy()
         stamped = np.select([stamp == name for name in OBSERVED], [best[n] for n in OBSERVED])
         late = (events["at"] - stamped) * self.folder.session.clock.ns_per_cycle
@@ -126,6 +130,7 @@ class Agreement:
         frame = best[["arm", "case", "round"]].assign(
             stamp=stamp, tid=events["caller"], late_ns=late, fits=fits & best["called"].notna()
         )
+        frame["cold"] = ~(since <= COLD_NS)
         # Calls of one thread that overlap cannot be told apart by time.
         overlapping = best["flags"].fillna(0).astype(np.int64) & FLAGS["async"]
         frame = frame[overlapping == 0]
@@ -140,9 +145,10 @@ class Agreement:
 
         Returns:
             arm, stamp, `n` observations, `unmatched` of them without a call that fits, p1_ns,
-            p50_ns, p99_ns of observed minus stamped, `bound_ns` (what a hit may cost, and the
-            error of the clocks), `within` (share between -error and bound) and `agree` (the median
-            is within; None with fewer than ENOUGH observations or without calibration).
+            p50_ns, p99_ns of observed minus stamped, `bound_ns` (what a hit may cost, warm or cold
+            as most of them are, and the error of the clocks), `within` (share between -error and
+            its bound) and `agree` (half of them are on either side; None with fewer than ENOUGH
+            observations or without calibration).
 
         Raises:
             MemscError: the trace lacks events of `stages`; it says which `--probes` bring them.
@@ -158,10 +164,11 @@ class Agreement:
             quantiles = np.percentile(late, [1, 50, 99]) if len(late) else np.full(3, np.nan)
             bound = within = agree = None
             if hit is not None and len(late) >= ENOUGH:
-                cost = hit.cold_p95_ns if self._sleeps(str(arm)) else hit.cost_p95_ns
-                bound = cost + hit.error_ns
-                within = float(((late >= -hit.error_ns) & (late <= bound)).mean())
-                agree = bool(-hit.error_ns <= quantiles[1] <= bound)
+                cold = mine.loc[mine["fits"], "cold"].to_numpy(bool) | self._sleeps(str(arm))
+                bounds = np.where(cold, hit.cold_p95_ns, hit.cost_p95_ns) + hit.error_ns
+                bound = float(np.median(bounds))
+                within = float(((late >= -hit.error_ns) & (late <= bounds)).mean())
+                agree = bool(-hit.error_ns <= quantiles[1] and np.median(late - bounds) <= 0)
             unmatched = int((~mine["fits"]).sum())
             rows.append([arm, stamp, len(mine), unmatched, *quantiles, bound, within, agree])
         return pd.DataFrame(rows, columns=_AGREEMENT)

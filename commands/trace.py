@@ -222,7 +222,7 @@ def known_probes(text: str) -> tuple[str, ...]:
     """The probes of a comma-separated list.
 
     Raises:
-        MemscError: there is no such probe.
+        MemscError: there is no such probe, or two of them are in each other's way.
     """
     from memsc.probes import counters, declaration
 
@@ -233,7 +233,13 @@ def known_probes(text: str) -> tuple[str, ...]:
         if name not in names:
             known = ", ".join((*sorted(names), "none"))
             raise MemscError(f"--probes {name}", "there is no such probe", f"one of {known}", USAGE)
-    return tuple(dict.fromkeys(text.split(",")))
+    chosen = tuple(dict.fromkeys(text.split(",")))
+    if {"stages", "stage_counters"} <= set(chosen):
+        why = (
+            "stages and stage_counters sit at the same places: each would see what the other costs"
+        )
+        raise MemscError(f"--probes {text}", why, "record once with each", USAGE)
+    return chosen
 
 
 def _rounds(

@@ -260,6 +260,11 @@ BAD = {
     "no program": (["trace", "-o", "x.memsc"], 2, "no program is named"),
     "unknown program": (["trace", "-o", "x.memsc", "--", "no-such-program"], 1, "no such program"),
     "unknown probe": (["trace", "-o", "x.memsc", "--probes", "magic", "--", "ls"], 2, "one of"),
+    "probes in each other's way": (
+        ["trace", "-o", "x.memsc", "--probes", "stages,stage_counters", "--", "ls"],
+        2,
+        "record once with each",
+    ),
     "unknown transport": (
         ["trace", "-o", "x.memsc", "--transport", "tcp", "--", "ls"],
         2,
