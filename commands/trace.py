@@ -7,6 +7,7 @@ import argparse
 import math
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -204,10 +205,10 @@ def _needs_terminal() -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError(text)
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
 
 
 def status_of(interruption: KeyboardInterrupt) -> int:

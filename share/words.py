@@ -95,8 +95,9 @@ def page(of: argparse.ArgumentParser, version: str) -> str:
     rows = textwrap.dedent(rest).rstrip().replace("-", r"\-")
     made.add_section(heading, "=", f".nf\n{rows}\n.fi")
     made.add_section("see also", "=", ".BR perf (1),\n.BR strace (1),\n.BR futex (2)")
-    # A date is no option.
-    return str(made).replace(made.date.replace("-", r"\-"), made.date, 1)
+    # A date is no option. Where the locale is C, man shows ASCII only, and nothing for the rest.
+    text = str(made).replace(made.date.replace("-", r"\-"), made.date, 1)
+    return text.replace("…", "...").replace("→", "\\->")
 
 
 def main(version: str, output: Path) -> None:

@@ -164,6 +164,7 @@ def test_the_man_page_has_every_command(installed: Installation) -> None:
         ["mandoc", "-Tutf8", "-Owidth=78", page], capture_output=True, text=True, check=True
     )
     shown = re.sub(".\b", "", drawn.stdout)  # bold and underlined, as typewriters did
+    assert page.read_text().isascii()
     for name in NAMES:
         assert f"memsc {name}" in shown
     assert "--service-cpus LIST" in shown

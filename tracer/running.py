@@ -55,7 +55,8 @@ def find(pid: int) -> Region:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise MemscError(what, "there is no such process", "check its number") from error
     except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "run memsc as root") from error
+        remedy = "run memsc as root" if os.geteuid() else "name another; this one is kept from root"
+        raise MemscError(what, error.strerror or str(error), remedy) from error
     paths = {line.split(maxsplit=5)[5] for line in lines if line.endswith(SUFFIX)}
     for path in sorted(paths):
         region = _claim(Path(path))
