@@ -308,7 +308,7 @@ def _lost(arm: str, lost: int | None) -> Check:
     if lost is None:
         why = "the session did not end in order"
         return Check(arm, "lost", None, 0, None, why, withholds=True)
-    says = None if lost == 0 else f"{lost} calls lost: record again with a larger ring"
+    says = None if lost == 0 else f"{lost} calls lost: record again with a larger --ring"
     return Check(arm, "lost", lost, 0, lost == 0, says, withholds=True)
 
 

@@ -78,6 +78,33 @@ def snapshot_of(args: argparse.Namespace) -> Snapshot | None:
     return None
 
 
+LARGEST_RING = 1 << 30  # what the library takes
+_RING = 1 << 18
+
+
+def add_ring(parser: argparse.ArgumentParser) -> None:
+    """Declare how many calls a thread may have recorded that nobody has taken yet."""
+    parser.add_argument(
+        "--ring", type=int, metavar="N", help=f"records per call ring, of each thread ({_RING})"
+    )
+
+
+def ring_of(args: argparse.Namespace) -> int:
+    """The records per call ring that were asked for.
+
+    Raises:
+        MemscError: none, or more than the library takes.
+    """
+    if args.ring is None:
+        return _RING
+    if args.ring < 1:
+        raise MemscError(f"--ring {args.ring}", "less than one", "give a positive number", USAGE)
+    if args.ring > LARGEST_RING:
+        why = f"a call ring holds {LARGEST_RING} records at most"
+        raise MemscError(f"--ring {args.ring}", why, "give a smaller number", USAGE)
+    return int(args.ring)
+
+
 def add_program(parser: argparse.ArgumentParser) -> None:
     """Declare the program to run, with all that follows it."""
     parser.add_argument(

@@ -13,8 +13,10 @@ from memsc.commands.options import (
     add_isolation,
     add_patience,
     add_program,
+    add_ring,
     command_of,
     patient,
+    ring_of,
 )
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -57,6 +59,7 @@ class Command:
         parser.add_argument(
             "--attachable", action="store_true", help="`memsc trace --pid` may look at it later"
         )
+        add_ring(parser)
         parser.add_argument("-q", "--quiet", action="store_true", help="do not say which CPUs")
         add_program(parser)
 
@@ -79,13 +82,17 @@ class Command:
         if direct and args.attachable:
             remedy = "choose another transport, or start it with `memsc trace --transport direct`"
             raise MemscError("--attachable", "the transport direct shows no calls", remedy, USAGE)
+        if args.ring is not None and not args.attachable:
+            why = "nobody records the program's calls"
+            raise MemscError("--ring", why, "leave it out, or give --attachable too", USAGE)
+        ring = ring_of(args)
         looked = program.Looked()
         find = program.resolve if direct else program.check
         path = find(command[0], looked)
         messages = [] if args.quiet else _messages(launch, notes)
         _print(*messages)
         if args.attachable:
-            launch = replace(launch, directory=running_folder())
+            launch = replace(launch, directory=running_folder(), ring_records=ring)
         if not (counted or args.isolate):
             if not args.attachable:  # its folder may go while no such program runs
                 remember(launch, looked, messages)

@@ -17,10 +17,12 @@ from memsc.commands.options import (
     add_isolation,
     add_patience,
     add_program,
+    add_ring,
     add_snapshot,
     announce,
     command_of,
     patient,
+    ring_of,
     say,
     snapshot_of,
 )
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from memsc.tracer.format import Round
     from memsc.tracer.session import TraceSession
 
-LARGEST_RING = 1 << 30  # what the library takes
 SIGNALLED = 128
 
 
@@ -74,9 +75,7 @@ class Command:
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
         )
-        parser.add_argument(
-            "--ring", type=int, default=1 << 18, metavar="N", help="records per call ring (262144)"
-        )
+        add_ring(parser)
         parser.add_argument(
             "--when-full",
             choices=("wait", "drop"),
@@ -108,16 +107,15 @@ class Command:
         if args.pid is not None:
             return _attach(args)
         command = command_of(args, "trace")
-        if args.rounds < 1 or args.ring < 1:
-            raise MemscError("--rounds, --ring", "less than one", "give a positive number", USAGE)
-        if args.ring > LARGEST_RING:
-            why = f"a call ring holds {LARGEST_RING} records at most"
-            raise MemscError(f"--ring {args.ring}", why, "give a smaller number", USAGE)
+        if args.rounds < 1:
+            what = f"--rounds {args.rounds}"
+            raise MemscError(what, "less than one", "give a positive number", USAGE)
+        ring = ring_of(args)
         if args.live:
             _needs_terminal()
         snapshot = snapshot_of(args)
         check(command[0])
-        template = patient(args, Launch(ring_records=args.ring, ring_policy=args.when_full))
+        template = patient(args, Launch(ring_records=ring, ring_policy=args.when_full))
         asked = product(args.transport.split(","), args.service.split(","))
         arms, notes = place(asked, template, args.app_cpus, args.service_cpus)
         probes = known_probes(args.probes)
@@ -172,6 +170,10 @@ def _attach(args: argparse.Namespace) -> int:
         if given:
             why = "the program of --pid runs already, and stays as it is"
             raise MemscError(f"--pid with {option}", why, "leave one of them out", USAGE)
+    if args.ring is not None:
+        why = "the ring of a program that runs is as it was made"
+        remedy = f"start it with `memsc run --attachable --ring {args.ring}`"
+        raise MemscError(f"--pid {args.pid} --ring {args.ring}", why, remedy, USAGE)
     if args.live:
         _needs_terminal()
     snapshot = snapshot_of(args)

@@ -137,6 +137,24 @@ def test_its_end_may_be_seen_by_the_draining_first(
     assert done.calls == open_trace(tmp_path / "a.memsc").rows("calls")
 
 
+def test_its_ring_is_made_as_large_as_the_program_was_told(tmp_path: Path) -> None:
+    command = [*MEMSC, "run", "-q", "--attachable", "--ring", "1000", "--"]
+    process = subprocess.Popen([*command, "sleep", "1000"], stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: bool(regions(process.pid)), "its region")
+        (path,) = regions(process.pid)
+        with Region(path) as region:
+            assert int(region["ring_records"]) == 1024
+        session = attach(tmp_path / "a.memsc", process.pid, "--ring", "5000")
+        _, err = session.communicate(timeout=60)
+        assert session.returncode == 2
+        assert "start it with `memsc run --attachable --ring 5000`" in err
+        assert not (tmp_path / "a.memsc").exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_two_sessions_at_once_are_one_too_many(
     program: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ def test_a_lost_call_withholds_the_verdict(tmp_path: Path) -> None:
     trace = ma.open(traces.fabricate(tmp_path / "a.memsc", rounds=2, calls=50, lost=1))
     assert find(trace, "lost").held is False
     assert find(trace, "counted").held
-    assert trace.checks.withheld()[0] == "direct: 2 calls lost: record again with a larger ring"
+    assert trace.checks.withheld()[0] == "direct: 2 calls lost: record again with a larger --ring"
 
 
 def test_an_uncounted_call_withholds_the_verdict(tmp_path: Path) -> None:
