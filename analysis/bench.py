@@ -11,14 +11,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.estimates import mean_of
 from memsc.analysis.interposed import interposed
-from memsc.analysis.limits import CASES, limits
-from memsc.analysis.statistics import Resampling
+from memsc.analysis.limits import CASES, estimated
 from memsc.analysis.summary import records
 from memsc.analysis.targets import Target, targets
 from memsc.analysis.throughput import df_throughput, is_load
@@ -30,6 +29,8 @@ SCHEMA = 1
 TRACING_METRICS = (
     *("slowdown_p50", "slowdown_p99", "seen", "lost", "cpu_ns_per_call", "bytes_per_call"),
 )
+UNSETTLED = "not settled: the bound lies within the interval, so another run may say otherwise"
+_NO_BOUNDS = {"low": None, "high": None}
 THROUGHPUT, FILES = "throughput", "files"
 SUITES = {**dict.fromkeys(("line", *CASES), "limit"), "sync": "sync", "sync-long": "sync"}
 _PROGRAMS = frozenset(
@@ -42,8 +43,8 @@ def benchmark(trace: Trace) -> dict[str, Any]:
 
     Returns:
         `schema`, `created`, `command`, `isolated` (by what means, where it was), `rows` (suite,
-        case, arm, metric, value, low, high, n; times in nanoseconds per call, bounds at 95 %, null
-        where one round gives none), `targets` (name, value, bound, held, reason), `environment`.
+        case, arm, metric, value, low, high, n; times in nanoseconds per call, bounds at 95 % over
+        rounds, null where there are fewer than four), `targets` (as `Target`), `environment`.
     """
     return {
         "schema": SCHEMA,
@@ -73,25 +74,24 @@ def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
         for metric in ("mean", "p50", "p999"):
             if math.isnan(found[f"{metric}_ns"]):
                 continue
-            low, high = (found.get(f"{metric}_{end}_ns", math.nan) for end in ("low", "high"))
+            bounds = {end: _known(found[f"{metric}_{end}_ns"]) for end in ("low", "high")}
             yield {
                 "suite": _suite(found["case"]),
                 "case": found["case"],
                 "arm": found["arm"],
                 "metric": f"{metric}_ns{suffix}",
                 "value": found[f"{metric}_ns"],
-                "low": None if math.isnan(low) else low,
-                "high": None if math.isnan(high) else high,
+                **(bounds if found["interval"] == "rounds" else _NO_BOUNDS),
                 "n": int(found["calls"]),
             }
 
 
 def _limit_rows(trace: Trace) -> Iterator[dict[str, Any]]:
-    for case, ns in limits(trace.session, trace.timings.per_call()).items():
+    for case, ns in estimated(trace.session, trace.timings.per_call()).items():
         told = "interrupt" if case == "ipi-one-way" else None
         rounds = sum(case in (r.measures or {}) or r.case == told for r in trace.session.rounds)
         where = {"suite": "limit", "case": case, "arm": "machine", "metric": "p50_ns"}
-        yield {**where, "value": ns, "low": None, "high": None, "n": rounds}
+        yield {**where, **ns._asdict(), "n": rounds}
 
 
 def _total_rows(trace: Trace) -> Iterator[dict[str, Any]]:
@@ -99,7 +99,8 @@ def _total_rows(trace: Trace) -> Iterator[dict[str, Any]]:
     for row in trace.timings.df_totals(("sync", "sync-long")).to_dict("records"):
         common = {"suite": "sync", "case": "sync", "arm": row["arm"]}
         name = {"metric": f"total_{row['calls']}_ns", "value": row["median_ns"]}
-        yield {**common, **name, "low": row["min_ns"], "high": row["max_ns"], "n": row["rounds"]}
+        bounds = {end: _known(row[f"{end}_ns"]) for end in ("low", "high")}
+        yield {**common, **name, **bounds, "n": row["rounds"]}
 
 
 def _stage_rows(trace: Trace) -> Iterator[dict[str, Any]]:
@@ -108,6 +109,7 @@ def _stage_rows(trace: Trace) -> Iterator[dict[str, Any]]:
         suite = _suite(row["case"])
         common = {"suite": suite, "case": row["case"], "arm": row["arm"], "n": row["n"]}
         bounds = {"low": row["mean_low_ns"], "high": row["mean_high_ns"]}
+        bounds = bounds if row["interval"] == "rounds" else _NO_BOUNDS
         yield {**common, "metric": f"{row['stage']}_mean_ns", "value": row["mean_ns"], **bounds}
 
 
@@ -121,12 +123,8 @@ def _program_rows(trace: Trace) -> Iterator[dict[str, Any]]:
             if value is not None:
                 said.setdefault((r.case, r.arm, metric), []).append(value)
     for (case, arm, metric), values in said.items():
-        resampling = Resampling.of(range(len(values)), f"{case}/{arm}")
-        means = (resampling.weights @ np.array(values)) / resampling.weights.sum(axis=1)
-        low, high, basis = resampling.interval(means)
-        bounds = {"low": low, "high": high} if basis == "rounds" else {"low": None, "high": None}
         common = {"suite": FILES, "case": case, "arm": arm, "metric": metric}
-        yield {**common, "value": float(np.mean(values)), **bounds, "n": len(values)}
+        yield {**common, **mean_of(values, f"{case}/{arm}")._asdict(), "n": len(values)}
 
 
 def _load_rows(trace: Trace) -> Iterator[dict[str, Any]]:
@@ -148,8 +146,13 @@ def _tracing_rows(trace: Trace) -> Iterator[dict[str, Any]]:
         common = {"suite": TRACING, "case": TRACING, "arm": row["tracer"], "n": row["calls"]}
         for metric in TRACING_METRICS:
             value = row[metric]
+            bounds = {end: row.get(f"{metric}_{end}") for end in ("low", "high")}
             why = {} if value is not None else {"reason": f"{row['tracer']} does not tell"}
-            yield {**common, "metric": metric, "value": value, "low": None, "high": None, **why}
+            yield {**common, "metric": metric, "value": value, **bounds, **why}
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def _suite(case: str) -> str:
@@ -168,25 +171,30 @@ def render(trace: Trace) -> RenderableType:
     """The targets for people, 80 columns wide."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("target", ratio=1)
-    for name in ("value", "bound"):
+    for name in ("value", "low–high", "bound"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", max_width=20)
     found = targets(trace)
     for target in found:
         if not target.run:
             continue
         value = "–" if target.value is None else f"{target.value:.3g}"
-        table.add_row(target.name, value, target.bound, _verdict(target))
+        between = "–" if target.low is None else f"{target.low:.3g}–{target.high:.3g}"
+        table.add_row(target.name, value, between, target.bound, _verdict(target))
     held = sum(target.held is True for target in found)
     missed = sum(target.held is False for target in found)
     unknown = sum(target.run for target in found) - held - missed
     summary = f"{held} held, {missed} missed" + (f", {unknown} not known" if unknown else "")
     if idle := sum(not target.run for target in found):
         summary += f"; {idle} more belong to suites that were not run"
-    return Group(Text("Targets", style="bold"), table, Text(summary))
+    notes = [Text(f"?: {UNSETTLED}", "dim")] if any(t.settled is False for t in found) else []
+    return Group(Text("Targets", style="bold"), table, *notes, Text(summary))
 
 
 def _verdict(target: Target) -> Text:
     if target.held is None:
         return Text(f"? {target.reason or ''}", style="yellow")
-    return Text("✓ held", style="green") if target.held else Text("✗ missed", style="red")
+    sign = " ?" if target.settled is False else ""
+    if target.held:
+        return Text(f"✓ held{sign}", style="green")
+    return Text(f"✗ missed{sign}", style="red")

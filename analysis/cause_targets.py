@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from memsc.analysis.estimates import Estimate, divide
 from memsc.analysis.shares import LOST, NO_PROBES, UNEXPLAINED
 from memsc.analysis.statistics import SAMPLES_ABOVE
 from memsc.analysis.timings import Timed
@@ -15,7 +16,7 @@ from memsc.runtime.errors import MemscError
 CASES = {"causes": "idle", "causes-stress": "a busy program on the service CPU"}
 
 
-def named(trace: Trace, case: str) -> float:
+def named(trace: Trace, case: str) -> Estimate:
     """Share of the calls above p99.9 that have a named cause, of rounds that lost no event."""
     if not any(r.key[:2] == ("memsc", case) for r in trace.session.rounds):
         raise KeyError(f"calls of {case}")
@@ -25,17 +26,18 @@ def named(trace: Trace, case: str) -> float:
     if calls < SAMPLES_ABOVE:
         raise KeyError(f"{SAMPLES_ABOVE} calls above p99.9 of {case}, in rounds that lost no event")
     unknown = causes["cause"].isin([UNEXPLAINED, NO_PROBES])
-    return float(1 - causes[unknown]["calls"].sum() / calls)
+    return Estimate(float(1 - causes[unknown]["calls"].sum() / calls))
 
 
-def probes_cost(trace: Trace) -> float:
+def probes_cost(trace: Trace) -> Estimate:
     """Median of recorded calls with all default probes, over that without any probe."""
     timed = trace.timings.per_call()
     bare = timed[Timed("memsc", "causes-bare", recording=True)]
-    return timed[Timed("memsc", "causes", recording=True)].p50 / bare.p50
+    probed = timed[Timed("memsc", "causes", recording=True)]
+    return divide(probed.sampled("p50"), bare.sampled("p50"))
 
 
-def chains(trace: Trace) -> float:
+def chains(trace: Trace) -> Estimate:
     """Share of the calls of `ipi` whose wake-up chain is matched there and back."""
     if not any(r.key[:2] == ("ipi", "causes") for r in trace.session.rounds):
         raise KeyError("causes under ipi")
@@ -45,14 +47,14 @@ def chains(trace: Trace) -> float:
         raise KeyError(error.why) from error
     if not len(matched):
         raise KeyError("calls under ipi")
-    return float(matched["share"].iloc[0])
+    return Estimate(float(matched["share"].iloc[0]))
 
 
-def events_lost(trace: Trace) -> float:
+def events_lost(trace: Trace) -> Estimate:
     """Events of all probes that did not reach the trace."""
     if not any(r.case == "causes" for r in trace.session.rounds):
         raise KeyError("causes")
     lost = [probe.lost for probe in trace.session.probes.values() if probe.attached]
     if not lost or None in lost:
         raise KeyError("events of the probes")
-    return float(sum(count or 0 for count in lost))
+    return Estimate(float(sum(count or 0 for count in lost)))

@@ -7,8 +7,10 @@ Each raises KeyError, naming what is missing, where the trace does not hold what
 from __future__ import annotations
 
 import math
-from statistics import median
 
+import numpy as np
+
+from memsc.analysis.estimates import Estimate, Sampled, divide, median_of
 from memsc.analysis.timings import PerCall, Timed, side_by_side
 from memsc.analysis.trace import Trace
 from memsc.analysis.tracing import relative, tracers
@@ -30,55 +32,63 @@ class Figures:
         """What an arm took for a case, not recorded."""
         return self._timed[Timed(arm, case, recording=False)]
 
-    def mean(self, above: tuple[str, str], below: tuple[str, str]) -> float:
+    def mean(self, above: tuple[str, str], below: tuple[str, str]) -> Estimate:
         """Mean per call of one (arm, case) divided by another's."""
-        return self.off(*above).mean / self.off(*below).mean
+        return divide(self.off(*above).sampled("mean"), self.off(*below).sampled("mean"))
 
-    def p50(self, above: tuple[str, str], below: tuple[str, str]) -> float:
+    def p50(self, above: tuple[str, str], below: tuple[str, str]) -> Estimate:
         """The same of medians."""
-        return self.off(*above).p50 / self.off(*below).p50
+        return divide(self.off(*above).sampled("p50"), self.off(*below).sampled("p50"))
 
-    def limit(self) -> float:
+    def limit(self) -> Estimate:
         """A forwarded call ÷ a direct one plus one round trip of a cache line, medians."""
         line = self._timings.line()
         if line is None:
             raise KeyError("line")
-        return self.off("memsc", "sync").p50 / (self.off("direct", "sync").p50 + line.p50)
+        direct = self.off("direct", "sync").sampled("p50")
+        return divide(self.off("memsc", "sync").sampled("p50"), direct, line.sampled("p50"))
 
-    def tail(self) -> float:
+    def tail(self) -> Estimate:
         """p99.9 ÷ p50 of forwarded calls."""
-        return self._p999("sync") / self.off("memsc", "sync").p50
+        above, below = self._p999("sync"), self.off("memsc", "sync").sampled("p50")
+        ratios = above.values / below.values  # both of the same draw: rounds have one mood
+        return Estimate.of(above.value / below.value, above.resampling.interval(ratios))
 
-    def crowded_us(self) -> float:
+    def crowded_us(self) -> Estimate:
         """p99.9 while eight processes are registered, microseconds."""
-        return self._p999("shared-8") * self._ns / 1000
+        found = self._p999("shared-8")
+        interval = found.resampling.interval(found.values)
+        return Estimate.of(found.value, interval).scaled(self._ns / 1000)
 
-    def recording(self) -> float:
+    def recording(self) -> Estimate:
         """Median recorded ÷ not recorded, in the median turn."""
         on = self._timed[Timed("memsc", "sync", recording=True)]
         sides = side_by_side(on, self.off("memsc", "sync"))
-        return median(recorded / plain for recorded, plain in sides)
+        return median_of([recorded / plain for recorded, plain in sides], "recording")
 
-    def tracing(self) -> float:
+    def tracing(self) -> Estimate:
         """What recording adds ÷ what the best other tracer adds, medians, in the median turn."""
         others = [relative(self._timed, name) for name in tracers(self._timed)[1:]]
         if not others:
             raise KeyError("other tracers")
-        return max(others)
+        return max(others, key=lambda found: found.value)
 
-    def best_peer(self, case: str) -> float:
+    def best_peer(self, case: str) -> Estimate:
         """Mean per call ÷ that of the best that hands it to another thread; `direct` does not."""
         others = [
-            found.mean
+            found.sampled("mean")
             for key, found in self._timed.items()
             if key.case == case and key.arm != "direct" and not key.arm.startswith("memsc")
         ]
         if not others:
             raise KeyError(Timed("the peers", case, False))
-        return self.off("memsc", case).mean / min(others)
+        best = min(others, key=lambda found: found.value)
+        # Which is best may differ from draw to draw, too.
+        values = np.minimum.reduce([found.values for found in others])
+        return divide(self.off("memsc", case).sampled("mean"), best._replace(values=values))
 
-    def _p999(self, case: str) -> float:
+    def _p999(self, case: str) -> Sampled:
         found = self.off("memsc", case)
         if math.isnan(found.p999):
             raise KeyError(f"too few calls of {case}")
-        return found.p999
+        return found.sampled("p999")

@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from memsc.analysis.statistics import Resampling
+from memsc.analysis.estimates import Estimate, median_of
 from memsc.tracer.format import Session
 
 CASE = "layer"
@@ -31,36 +29,28 @@ def interposed(session: Session) -> Iterator[dict[str, Any]]:
         for place, suffix in _PLACES.items():
             for name in _NAMES:
                 said = (r.measures or {} for r in rounds if r.arm == arm)
-                found = [m.get(f"layer-{name}{suffix}") for m in said]
-                cycles = [value for value in found if value is not None]
+                told = [m.get(f"layer-{name}{suffix}") for m in said]
+                cycles = [value for value in told if value is not None]
                 if not cycles:
                     continue
-                values = np.array(cycles) * session.clock.ns_per_cycle
+                values = [each * session.clock.ns_per_cycle for each in cycles]
                 case = f"{CASE}-{place}"
                 row = {"case": case, "arm": arm, "metric": f"{name}_p50_ns"}
-                yield {**row, **_median(values, f"{case}/{arm}/{name}")}
+                found = median_of(values, f"{case}/{arm}/{name}")
+                yield {**row, **found._asdict(), "n": len(values)}
 
 
-def added_ns(session: Session) -> float:
+def added_ns(session: Session) -> Estimate:
     """What the layer adds to the median call under `memsc`, where it adds more.
 
     Raises:
         KeyError: the suite was not run.
     """
     added = [
-        row["value"]
+        Estimate(row["value"], row["low"], row["high"])
         for row in interposed(session)
         if row["arm"] == "memsc" and row["metric"] == "added_p50_ns"
     ]
     if not added:
         raise KeyError(CASE)
     return max(added)
-
-
-def _median(values: np.ndarray[Any, np.dtype[np.float64]], seed: str) -> dict[str, Any]:
-    resampling = Resampling.of(range(len(values)), seed)
-    drawn = resampling.weights.astype(int)
-    medians = np.array([np.median(np.repeat(values, counts)) for counts in drawn])
-    low, high, basis = resampling.interval(medians)
-    bounds = {"low": low, "high": high} if basis == "rounds" else {"low": None, "high": None}
-    return {"value": float(np.median(values)), **bounds, "n": len(values)}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from statistics import median
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from memsc.analysis.estimates import Estimate, median_of
 from memsc.analysis.style import styled
 from memsc.analysis.timings import PerCall, Timed
 from memsc.tracer.format import Session
@@ -25,6 +25,11 @@ _WRITTEN = 24  # CPUs up to which every cell of the map has its figure in it
 
 
 def limits(session: Session, timed: Mapping[Timed, PerCall]) -> dict[str, float]:
+    """As `estimated`, the figures alone."""
+    return {name: found.value for name, found in estimated(session, timed).items()}
+
+
+def estimated(session: Session, timed: Mapping[Timed, PerCall]) -> dict[str, Estimate]:
     """What the programs found, nanoseconds by name; the median of the rounds.
 
     `line-A-B` is the median round trip of a cache line that CPU A sends to B and gets back;
@@ -37,9 +42,13 @@ def limits(session: Session, timed: Mapping[Timed, PerCall]) -> dict[str, float]
         for name, cycles in (r.measures or {}).items() if r.case in CASES else ():
             if cycles is not None:
                 found.setdefault(name, []).append(cycles * session.clock.ns_per_cycle)
-    way = [each.p50 for key, each in timed.items() if key.case == "interrupt"]
-    one_way = {"ipi-one-way": way[0] * session.clock.ns_per_cycle} if way else {}
-    return one_way | {name: median(values) for name, values in found.items()}
+    way = [each for key, each in timed.items() if key.case == "interrupt"]
+    one_way: dict[str, Estimate] = {}
+    if way:
+        interval = way[0].resampling.interval(way[0].p50s)
+        cycles = Estimate.of(way[0].p50, interval)
+        one_way["ipi-one-way"] = cycles.scaled(session.clock.ns_per_cycle)
+    return one_way | {name: median_of(values, name) for name, values in found.items()}
 
 
 def df_pairs(found: Mapping[str, float]) -> pd.DataFrame:

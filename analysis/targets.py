@@ -9,6 +9,7 @@ from functools import partial
 
 from memsc.analysis import cause_targets
 from memsc.analysis.checks import NEGLIGIBLE
+from memsc.analysis.estimates import Estimate
 from memsc.analysis.figures import Figures
 from memsc.analysis.interposed import added_ns
 from memsc.analysis.timings import Timed
@@ -26,9 +27,12 @@ class Target:
         name: what is judged.
         value: the figure; None if the trace does not hold what it is made from.
         bound: `<= 1.08` or `>= 100`.
-        held: None if the figure is not known.
+        held: None if the figure is not known. The figure decides, not its interval.
         reason: why it is not known.
         run: False where nothing was run that it could be made from.
+        low, high: of its interval; None where it was counted, or too few rounds were made.
+        settled: False where the bound lies within the interval, so that another run may decide
+            otherwise; None without one.
     """
 
     name: str
@@ -37,6 +41,9 @@ class Target:
     held: bool | None
     reason: str | None = None
     run: bool = True
+    low: float | None = None
+    high: float | None = None
+    settled: bool | None = None
 
 
 def targets(trace: Trace) -> list[Target]:
@@ -109,23 +116,25 @@ def _observing(trace: Trace, figures: Figures) -> Iterator[Target]:
     yield _at_most("events lost, default buffers", partial(cause_targets.events_lost, trace), 0)
 
 
-def _at_most(name: str, figure: Callable[[], float], bound: float) -> Target:
-    return _judged(name, figure, f"<= {bound:g}", lambda value: value <= bound)
+def _at_most(name: str, figure: Callable[[], Estimate], bound: float) -> Target:
+    return _judged(name, figure, "<=", bound)
 
 
-def _at_least(name: str, figure: Callable[[], float], bound: float) -> Target:
-    return _judged(name, figure, f">= {bound:g}", lambda value: value >= bound)
+def _at_least(name: str, figure: Callable[[], Estimate], bound: float) -> Target:
+    return _judged(name, figure, ">=", bound)
 
 
-def _judged(
-    name: str, figure: Callable[[], float], bound: str, holds: Callable[[float], bool]
-) -> Target:
+def _judged(name: str, figure: Callable[[], Estimate], sign: str, bound: float) -> Target:
+    wanted = f"{sign} {bound:g}"
     try:
-        value = figure()
+        found = figure()
     except KeyError as missing:
         why = f"not measured: {_said(missing.args[0])}"
-        return Target(name, None, bound, None, why, run=False)
-    return Target(name, value, bound, holds(value))
+        return Target(name, None, wanted, None, why, run=False)
+    held = found.value <= bound if sign == "<=" else found.value >= bound
+    across = found.across(bound)
+    settled = None if across is None else not across
+    return Target(name, found.value, wanted, held, None, True, found.low, found.high, settled)
 
 
 def _said(missing: object) -> str:

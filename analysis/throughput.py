@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from memsc.analysis.estimates import mean_of
+from memsc.analysis.statistics import UNKNOWN
 from memsc.analysis.timings import PerCall, Timed
 from memsc.tracer.format import Session
 
@@ -19,6 +21,7 @@ _CASE = re.compile(r"(closed|open)-(\d+)x(\d+)(?:-batch-(\d+)|-(\d+))?")
 _COLUMNS = [
     *("case", "arm", "loop", "processes", "threads", "batch", "offered_per_s", "calls", "rounds"),
     *("per_s", "per_s_low", "per_s_high", "p50_ns", "p99_ns", "p999_ns", "behind"),
+    *(f"{p}_ns_{end}" for p in ("p50", "p99", "p999") for end in ("low", "high")),
 ]
 
 
@@ -33,7 +36,8 @@ def df_throughput(session: Session, timed: Mapping[Timed, PerCall]) -> pd.DataFr
     Returns:
         One row per case and arm: case, arm, loop ("closed" or "open"), processes, threads (of each
         process), batch, offered_per_s (open loop), calls, rounds, per_s with its interval, p50_ns,
-        p99_ns and p999_ns (open loop: from when a call was meant to begin until its end), behind
+        p99_ns and p999_ns with theirs (open loop: from when a call was meant to begin until its
+        end; bounds end in _low and _high), behind
         (rounds in which the callers fell a tenth of a second behind and gave up; then the arm does
         not carry the load, and no lateness is told). What is not known is NaN.
     """
@@ -57,12 +61,13 @@ def _row(session: Session, timed: Mapping[Timed, PerCall], case: str, arm: str) 
 
 def _closed(found: PerCall, ns: float) -> dict[str, Any]:
     bounds = found.resampling.interval(found.means).scaled(ns)
+    known = bounds if bounds.basis == "rounds" else UNKNOWN
     return {
         "calls": found.calls,
         "rounds": found.rounds,
         "per_s": 1e9 / (found.mean * ns),
-        "per_s_low": 1e9 / bounds.high,
-        "per_s_high": 1e9 / bounds.low,
+        "per_s_low": 1e9 / known.high,
+        "per_s_high": 1e9 / known.low,
     }
 
 
@@ -74,6 +79,15 @@ def _open(session: Session, found: PerCall | None, case: str, arm: str) -> dict[
     behind = sum(made < (each["wanted"] or 0) for made, each in zip(made, said, strict=True))
     row: dict[str, Any] = {"calls": int(sum(made)), "rounds": len(said), "behind": behind}
     row["per_s"] = sum(made) / seconds if seconds else math.nan
+    if seconds and all(each["cycles"] for each in said):
+        rates = [(each["made"] or 0) / ((each["cycles"] or 0) * ns / 1e9) for each in said]
+        bounds = mean_of(rates, f"{case}/{arm}")
+        row |= {"per_s_low": bounds.low, "per_s_high": bounds.high}
     if found is not None and not behind:
-        row |= {f"{p}_ns": getattr(found, p) * ns for p in ("p50", "p99", "p999")}
+        for p in ("p50", "p99", "p999"):
+            late = found.sampled(p)
+            bounds = found.resampling.interval(late.values).scaled(ns)
+            known = UNKNOWN if math.isnan(late.value) or bounds.basis != "rounds" else bounds
+            row |= {f"{p}_ns": late.value * ns}
+            row |= {f"{p}_ns_low": known.low, f"{p}_ns_high": known.high}
     return row

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from memsc.analysis.estimates import Sampled, median_of
 from memsc.analysis.histogram import Histogram
 from memsc.analysis.scan import rounds_in
 from memsc.analysis.selection import Selection
@@ -55,7 +55,7 @@ class PerCall:
         mean, p50, p99, p999: cycles per call; percentiles are over intervals, so only of single
             calls if they are, and within the histogram's relative error. p999 is NaN with fewer
             than 20 intervals above it.
-        means, p50s: shape (RESAMPLES,).
+        means, p50s, p99s, p999s: shape (RESAMPLES,).
         p50_of: median of each round, cycles per call, by its number.
     """
 
@@ -68,8 +68,14 @@ class PerCall:
     p999: float
     means: NDArray[np.float64]
     p50s: NDArray[np.float64]
+    p99s: NDArray[np.float64]
+    p999s: NDArray[np.float64]
     resampling: Resampling
     p50_of: Mapping[int, float]
+
+    def sampled(self, figure: str) -> Sampled:
+        """`mean`, `p50`, `p99` or `p999` with its resamples, cycles per call."""
+        return Sampled(getattr(self, figure), getattr(self, f"{figure}s"), self.resampling)
 
     @staticmethod
     def of(rounds: Mapping[int, Sequence[_Block]], seed: str) -> PerCall:
@@ -81,6 +87,7 @@ class PerCall:
         cycles = np.array([block.cycles for block in blocks], np.float64)
         histograms = [block.histogram for block in blocks]
         whole = _Block.merge(blocks)
+        p50s, p99s, p999s = quantiles(resampling, histograms, [0.5, 0.99, 0.999]) / _FINE
         return PerCall(
             whole.histogram.n,
             whole.calls,
@@ -90,7 +97,9 @@ class PerCall:
             whole.histogram.quantile(0.99) / _FINE,
             whole.histogram.quantile(0.999) / _FINE if whole.histogram.n >= _FOR_P999 else np.nan,
             (resampling.weights @ cycles) / (resampling.weights @ calls),
-            quantiles(resampling, histograms, [0.5])[0] / _FINE,
+            p50s,
+            p99s,
+            p999s,
             resampling,
             {
                 number: _Block.merge(some).histogram.quantile(0.5) / _FINE
@@ -174,7 +183,7 @@ class Timings:
         Returns:
             One row per arm, case and recording (off, on): arm, case, recording, calls, intervals,
             rounds, mean_ns, mean_low_ns, mean_high_ns, p50_ns, p50_low_ns, p50_high_ns, p999_ns,
-            interval.
+            p999_low_ns, p999_high_ns, interval.
 
         Raises:
             MemscError: calls were selected by more than arms and cases.
@@ -195,11 +204,12 @@ class Timings:
             for name, value, values in (
                 ("mean", found.mean, found.means),
                 ("p50", found.p50, found.p50s),
+                ("p999", found.p999, found.p999s),
             ):
-                bounds = found.resampling.interval(values).scaled(ns)
+                known = UNKNOWN if np.isnan(value) else found.resampling.interval(values)
+                bounds = known.scaled(ns)
                 row |= {f"{name}_ns": value * ns, f"{name}_low_ns": bounds.low}
                 row |= {f"{name}_high_ns": bounds.high}
-            row["p999_ns"] = found.p999 * ns
             rows.append(row | {"interval": found.resampling.basis})
         return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -210,8 +220,9 @@ class Timings:
             cases: which; rounds of all of them count alike.
 
         Returns:
-            One row per arm and number of calls: arm, calls, rounds, median_ns, min_ns, max_ns (of
-            the rounds that made so many).
+            One row per arm and number of calls: arm, calls, rounds, median_ns with its interval
+            low_ns and high_ns (NaN for few rounds), min_ns, max_ns (of the rounds that made so
+            many).
 
         Raises:
             MemscError: calls were selected by more than arms and cases.
@@ -232,17 +243,12 @@ class Timings:
                 for calls in (n for n in _TOTALS if n <= len(mine)):
                     found = totals.setdefault((key.arm, calls), [])
                     found.append(float(mine[:calls].sum()) * ns)
-        rows_out = [
-            {
-                "arm": arm,
-                "calls": calls,
-                "rounds": len(found),
-                "median_ns": median(found),
-                "min_ns": min(found),
-                "max_ns": max(found),
-            }
-            for (arm, calls), found in totals.items()
-        ]
+        rows_out: list[dict[str, Any]] = []
+        for (arm, calls), found in totals.items():
+            row = {"arm": arm, "calls": calls, "rounds": len(found)}
+            middle = median_of(found, f"total/{arm}/{calls}")
+            row |= {"median_ns": middle.value, "low_ns": middle.low, "high_ns": middle.high}
+            rows_out.append(row | {"min_ns": min(found), "max_ns": max(found)})
         return pd.DataFrame(rows_out, columns=_TOTAL_COLUMNS)
 
     def df_perturbation(self) -> pd.DataFrame:
@@ -386,9 +392,11 @@ def _unknown(blocks: Sequence[_Block]) -> bool:
 _COLUMNS = [
     *("arm", "case", "recording", "calls", "intervals", "rounds"),
     *("mean_ns", "mean_low_ns", "mean_high_ns", "p50_ns", "p50_low_ns", "p50_high_ns"),
-    *("p999_ns", "interval"),
+    *("p999_ns", "p999_low_ns", "p999_high_ns", "interval"),
 ]
-_TOTAL_COLUMNS = ["arm", "calls", "rounds", "median_ns", "min_ns", "max_ns"]
+_TOTAL_COLUMNS = [
+    *("arm", "calls", "rounds", "median_ns", "low_ns", "high_ns", "min_ns", "max_ns"),
+]
 _PERTURBATION = [
     *("arm", "case", "off_mean_ns", "on_mean_ns", "added_ns", "added_low_ns", "added_high_ns"),
     *("mean_ratio", "mean_ratio_low", "mean_ratio_high"),

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from memsc.analysis.estimates import Estimate, divide, mean_of, median_of
 from memsc.analysis.timings import PerCall, Timed, turns
 from memsc.tracer.format import CALLS, Session, TraceFolder
 
@@ -18,11 +18,13 @@ CASE = "tracing"
 OURS = "memsc"
 _COLUMNS = [
     *("tracer", "calls", "p50_ns", "p99_ns", "added_p50_ns", "slowdown_p50", "slowdown_p99"),
+    *("slowdown_p50_low", "slowdown_p50_high", "slowdown_p99_low", "slowdown_p99_high"),
     *("seen", "lost", "cpu_ns_per_call", "bytes_per_call"),
+    *("cpu_ns_per_call_low", "cpu_ns_per_call_high", "bytes_per_call_low", "bytes_per_call_high"),
 ]
 
 
-def relative(timed: Mapping[Timed, PerCall], tracer: str) -> float:
+def relative(timed: Mapping[Timed, PerCall], tracer: str) -> Estimate:
     """What memsc's recording adds to the median ÷ what another tracer adds, in the median turn.
 
     Both are differences, and small ones: rounds of one turn stand side by side, so that the host's
@@ -43,7 +45,7 @@ def relative(timed: Mapping[Timed, PerCall], tracer: str) -> float:
     ]
     if not found:
         raise KeyError(Timed(tracer, CASE, recording=False))
-    return median(found)
+    return median_of(found, f"{CASE}/{tracer}")
 
 
 def tracers(timed: Mapping[Timed, PerCall]) -> list[str]:
@@ -72,57 +74,61 @@ def df_tracing(trace: TraceFolder, timed: Mapping[Timed, PerCall]) -> pd.DataFra
 
     Returns:
         One row per tracer, memsc's own recording first: tracer, calls (timed), p50_ns, p99_ns,
-        added_p50_ns, slowdown_p50 and slowdown_p99 (0 is none), seen (events), lost, and
-        cpu_ns_per_call (of the tracer's own processes) and bytes_per_call, which are null where a
-        tracer does not tell.
+        added_p50_ns, slowdown_p50 and slowdown_p99 (0 is none), seen (events), lost,
+        cpu_ns_per_call (of the tracer's own processes while it watches; memsc's until the calls
+        are written) and bytes_per_call, which are null where a tracer does not tell; each of the
+        four with its bounds, NAME_low and NAME_high, null with few rounds.
     """
     base = timed.get(Timed(OURS, CASE, recording=False))
     if base is None:
         return pd.DataFrame(columns=_COLUMNS)
-    session = trace.session
-    ns = session.clock.ns_per_cycle
+    ns = trace.session.clock.ns_per_cycle
     rows: list[dict[str, Any]] = []
     for tracer in tracers(timed):
         found = timed[Timed(tracer, CASE, recording=tracer == OURS)]
-        measures = _measures(session, tracer)
-        rows.append(
-            {
-                "tracer": tracer,
-                "calls": found.calls,
-                "p50_ns": found.p50 * ns,
-                "p99_ns": found.p99 * ns,
-                "added_p50_ns": (found.p50 - base.p50) * ns,
-                "slowdown_p50": found.p50 / base.p50 - 1,
-                "slowdown_p99": found.p99 / base.p99 - 1,
-                "seen": measures.get("events"),
-                "lost": measures.get("lost"),
-                "cpu_ns_per_call": _each(measures.get("cpu_s"), 1e9, found.calls),
-                "bytes_per_call": (
-                    stored(trace)
-                    if tracer == OURS
-                    else _each(measures.get("bytes"), 1, found.calls)
-                ),
-            }
-        )
+        row = {"tracer": tracer, "calls": found.calls}
+        row |= {"p50_ns": found.p50 * ns, "p99_ns": found.p99 * ns}
+        row["added_p50_ns"] = (found.p50 - base.p50) * ns
+        for p in ("p50", "p99"):
+            times = divide(found.sampled(p), base.sampled(p))
+            row |= _with_bounds(f"slowdown_{p}", times, less=1)
+        told = _measures(trace.session, tracer)
+        row |= {"seen": _sum(told["events"]), "lost": _sum(told["lost"])}
+        each = found.calls / found.rounds
+        cpu = _each(told["cpu_s"], 1e9 / each, f"{CASE}/{tracer}/cpu")
+        row |= _with_bounds("cpu_ns_per_call", cpu)
+        if tracer == OURS:  # all of its calls lie in the same files
+            bytes_ = None if (size := stored(trace)) is None else Estimate(size)
+        else:
+            bytes_ = _each(told["bytes"], 1 / each, f"{CASE}/{tracer}/bytes")
+        rows.append(row | _with_bounds("bytes_per_call", bytes_))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _measures(session: Session, tracer: str) -> dict[str, float | None]:
-    """Sums over the rounds; None where one of them does not tell."""
+def _with_bounds(name: str, found: Estimate | None, less: float = 0) -> dict[str, float | None]:
+    ends = found or (None, None, None)
+    names = (name, f"{name}_low", f"{name}_high")
+    return {n: None if end is None else end - less for n, end in zip(names, ends, strict=True)}
+
+
+def _measures(session: Session, tracer: str) -> dict[str, list[float | None]]:
+    """What each round tells; None where it does not."""
     rounds = [r for r in session.rounds if r.case == CASE and r.arm == tracer and not r.check]
     if tracer == OURS:
         recorded = [r for r in rounds if r.recording]
         return {
-            "events": _sum([r.calls for r in recorded]),
-            "lost": _sum([r.lost for r in recorded]),
+            "events": [r.calls for r in recorded],
+            "lost": [r.lost for r in recorded],
+            "cpu_s": [r.tracer_cpu_s for r in recorded],
         }
-    names = {name for r in rounds for name in r.measures or {}}
-    return {name: _sum([(r.measures or {}).get(name) for r in rounds]) for name in names}
+    said = [r.measures or {} for r in rounds]
+    return {n: [each.get(n) for each in said] for n in ("events", "lost", "cpu_s", "bytes")}
 
 
-def _sum(values: list[Any]) -> float | None:
-    return None if None in values or not values else float(sum(values))
+def _sum(values: list[float | None]) -> float | None:
+    return None if None in values or not values else float(sum(each or 0 for each in values))
 
 
-def _each(value: float | None, scale: float, calls: int) -> float | None:
-    return None if value is None else value * scale / calls
+def _each(values: list[float | None], scale: float, seed: str) -> Estimate | None:
+    known = [each * scale for each in values if each is not None]
+    return mean_of(known, seed) if known and len(known) == len(values) else None

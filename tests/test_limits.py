@@ -120,7 +120,7 @@ def test_what_the_layer_adds_is_the_median_of_its_rounds_with_an_interval() -> N
     assert (row["case"], row["metric"], row["n"]) == ("layer-back-to-back", "added_p50_ns", 6)
     assert math.isclose(row["value"], 5.5 * found.clock.ns_per_cycle)
     assert row["low"] < row["value"] < row["high"]
-    assert math.isclose(added_ns(found), row["value"])
+    assert math.isclose(added_ns(found).value, row["value"])
 
 
 def test_nothing_is_said_of_a_layer_that_was_not_measured() -> None:

@@ -57,16 +57,18 @@ def test_the_thesis_and_ours_stand_side_by_side(bench: dict[str, Any]) -> None:
     page = markdown(bench, "results")
     assert cells(page, "100,000") == [
         *("100,000", "25,618", "2,705,248", "1,163,886", "2.32"),
-        *("10,000", "4,000,000", "400,000", "20,000", "10", "200"),
+        *("10,000 ±10 %", "4,000,000 ±10 %", "400,000 ±10 %", "20,000 ±10 %"),
+        *("10 ±15 %", "200 ±15 %"),
     ]
     assert cells(page, "64") == [
-        *("64", "77", "35.1", "1.6", "625", "62", "3.1", "12,800", "2"),
+        *("64", "77", "35.1", "1.6 ±10 %", "625 ±10 %", "62 ±10 %", "3.1 ±10 %"),
+        *("12,800 ±15 %", "2 ±15 %"),
     ]
     assert cells(page, "2 × 1, batches of 64")[1:3] == ["–", "2,205,457"]
     assert cells(page, "100,000 by 1 × 1")[2] == "✗"
     assert cells(page, "200")[1:4] == ["27.88", "15.81", "1.76"]
-    assert cells(page, "200")[-2:] == ["10", "200"]
-    assert cells(page, "dbench, MB/s")[-1] == "200"
+    assert cells(page, "200")[-2:] == ["10 ±15 %", "200 ±15 %"]
+    assert cells(page, "dbench, MB/s")[-1] == "200 ±15 %"
 
 
 def test_it_says_where_direct_wins_and_what_a_virtual_machine_inflates(
@@ -114,7 +116,7 @@ def test_the_readme_takes_its_table_from_them(bench: dict[str, Any], tmp_path: P
     said = readme.read_text()
     assert said.startswith("before\n<!-- results -->\n")
     assert said.endswith("|\n<!-- /results -->\nafter\n")
-    assert "| target | value | bound |" in said
+    assert "| target | value | low–high | bound |" in said
     assert "old" not in said
     readme.write_text("no mark")
     done = subprocess.run(tool, check=False, capture_output=True, text=True)
@@ -127,7 +129,7 @@ def test_the_limits_are_rows_of_the_machine(bench: dict[str, Any], tmp_path: Pat
         row("limit", name, "machine", "p50_ns", 60.0) for name in ("line-0-1", "stamp")
     ]
     page = write_results(bench, tmp_path / "results.md")[0].read_text()
-    assert cells(page, "reading the clock") == ["reading the clock", "60"]
+    assert cells(page, "reading the clock") == ["reading the clock", "60 ±10 %"]
     assert "results-pairs.svg" in page
 
 
@@ -136,14 +138,29 @@ def test_what_tracers_cost_beside_time_is_told(bench: dict[str, Any]) -> None:
         "p50_ns": 400.0,
         "slowdown_p50": 1.0,
         "slowdown_p99": 0.5,
-        "lost": 3,
         "bytes_per_call": 31,
     }
     bench["rows"] += [
         row("tracing", "tracing", "memsc", "p50_ns", 200.0),
         *(row("tracing", "tracing", "lttng", metric, value) for metric, value in told.items()),
+        # Counted, not sampled.
+        {**row("tracing", "tracing", "lttng", "lost", 3), "low": None, "high": None},
         row("tracing", "tracing", "lttng", "cpu_ns_per_call", None),
     ]
     assert cells(markdown(bench, "results"), "lttng") == [
-        *("lttng", "400", "+200", "+100 %", "+50 %", "3", "–", "31"),
+        *("lttng", "400 ±10 %", "+200 ±22 %", "+100 % (+90 to +110)", "+50 % (+45 to +55)"),
+        *("3", "–", "31 ±10 %"),
     ]
+
+
+def test_a_target_says_where_another_run_may_decide_otherwise(bench: dict[str, Any]) -> None:
+    target = {"value": 1.0, "bound": "<= 1.08", "held": True, "reason": None, "run": True}
+    bench["targets"] = [
+        {**target, "name": "sure", "low": 0.9, "high": 1.05, "settled": True},
+        {**target, "name": "unsure", "low": 0.9, "high": 1.1, "settled": False},
+        {**target, "name": "counted", "low": None, "high": None, "settled": None},
+    ]
+    page = markdown(bench, "results")
+    assert cells(page, "sure") == ["sure", "1", "0.9–1.05", "≤ 1.08", "✓ held"]
+    assert cells(page, "unsure") == ["unsure", "1", "0.9–1.1", "≤ 1.08", "✓ held, not settled"]
+    assert cells(page, "counted") == ["counted", "1", "–", "≤ 1.08", "✓ held"]

@@ -214,6 +214,7 @@ class Round(msgspec.Struct, frozen=True):
     kept: int | None = None
     events_lost: dict[str, int] = {}  # that found a full ring, by probe
     isolated: str | None = None  # by what means the application's CPUs were (as Isolation.how)
+    tracer_cpu_s: float | None = None  # of the session itself, until all is drained and written
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None
 

@@ -34,6 +34,7 @@ from memsc.tracer.work import Work
 
 _CALLS = 20_000
 _PATIENCE_S = 60  # until a tracer watches
+_SCHEDULED = 2  # CPUCLOCK_SCHED: with a process's number, its clock (see clock_getcpuclockid(3))
 _ATTACHED, _ATTACHED_MS = "attached", 500  # what bpftrace says then, and how often
 _ANYWHERE = ["taskset", "-c", f"0-{(os.cpu_count() or 1) - 1}"]  # replaced by what it starts
 
@@ -46,7 +47,7 @@ class Seen:
         events: it recorded or counted; None if it does not say.
         lost: events that it says it lost; None if it does not say.
         bytes: it wrote.
-        cpu_s: processor time of the tracer's own processes.
+        cpu_s: processor time of the tracer's own processes, from when it watches.
     """
 
     events: int | None = None
@@ -134,6 +135,7 @@ def _lttng(command: Sequence[str], folder: Path, library: Path) -> tuple[int, Se
         program = [
             str(library.parent / "memsc-work-lttng") if _is_work(word) else word for word in command
         ]
+        daemon.begin()
         status = subprocess.call(program)
         _say("lttng", "stop")
         listed = _say("lttng", "list", "memsc")
@@ -195,20 +197,27 @@ class _Beside:
         self.process = process
         self.cpu_s: float | None = None
         self._errors = errors
+        self._before = 0.0
+
+    def begin(self) -> None:
+        """From now on it works: what it needed to start is no cost of a call."""
+        self._before = self._spent()
 
     def said(self) -> str:
         return self._errors.read_text(errors="replace")
 
     def end(self) -> None:
-        children = [self.process.pid, *_descendants(self.process.pid)]
-        spent = sum(_cpu_s(pid) for pid in children)
+        spent = self._spent()
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.cpu_s = spent
+        self.cpu_s = spent - self._before
+
+    def _spent(self) -> float:
+        return sum(map(_cpu_s, [self.process.pid, *_descendants(self.process.pid)]))
 
 
 @contextmanager
@@ -229,6 +238,7 @@ def _beside(command: Sequence[str], out: Path, ready: str | None) -> Generator[_
                     command[0], beside.said().strip() or "it does not start", "try it alone"
                 )
             time.sleep(0.1)
+        beside.begin()
         yield beside
     finally:
         beside.end()
@@ -254,11 +264,11 @@ def _timed(command: Sequence[str], stderr: IO[bytes] | None = None) -> tuple[int
 
 
 def _cpu_s(pid: int) -> float:
+    """Processor time of a process, all its threads'; ticks would be longer than what some need."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return time.clock_gettime(~pid << 3 | _SCHEDULED)
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _descendants(pid: int) -> Iterator[int]:

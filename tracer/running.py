@@ -109,6 +109,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     interrupted: KeyboardInterrupt | None = None
     stopped: str | None = None
     started, counted = session.clock.sample(), session.quiet.count()
+    spent = time.process_time()
     try:
         session.probing.begin(probes, pid, running=True)
         region.drain()  # what was left there is no part of this
@@ -138,6 +139,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
             probes,
             snapshot,
             (started, ended),
+            spent,
             pids=[pid],
             calls=drain.calls,
             lost=drain.counts.dropped - before.dropped,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -227,7 +228,7 @@ class TraceSession:
         key = RoundKey(arm, work.case, number)
         snapshot = self.filter()
         drain = Drain(snapshot or self.writer, key, folder)
-        started = self.clock.sample()
+        started, spent = self.clock.sample(), time.process_time()
         interrupted: KeyboardInterrupt | None = None
         stopped: str | None = None
         with (
@@ -271,6 +272,7 @@ class TraceSession:
                 probes,
                 snapshot,
                 (started, ended),
+                spent,
                 check=check,
                 recording=recording,
                 pids=sorted(drain.pids),
@@ -353,6 +355,7 @@ class TraceSession:
         probes: Sequence[str],
         snapshot: Filter | None,
         span: tuple[tuple[int, int], tuple[int, int]],
+        spent: float,
         **facts: Any,
     ) -> Round:
         """Write what is left of a round that is over and drained, and note it.
@@ -362,6 +365,7 @@ class TraceSession:
             probes: those it had.
             snapshot: what stood before the writer.
             span: cycles and nanoseconds at its begin, and at its end.
+            spent: this process's processor time at its begin, all its threads', seconds.
             facts: what else is known of it, as in `Round`.
         """
         lost = self.probing.finish_round(probes, drain.key)
@@ -379,6 +383,7 @@ class TraceSession:
             start_cycles=start_cycles,
             end_cycles=end_cycles,
             events_lost=lost,
+            tracer_cpu_s=time.process_time() - spent,
             **facts,
         )
         self._rounds.append(done)
