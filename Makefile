@@ -81,9 +81,10 @@ bench: setup build/stamps/system-bench ## the whole benchmark, today's alternati
 	@$(BIN)/memsc bench -f -o build/bench.memsc || test $$? -eq 4
 	@$(BIN)/memsc report build/bench.memsc --html build/bench.html || test $$? -eq 4
 
-results: bench ## the same, and docs/results.md and the README's table made from it
+results: bench demo ## the same, and docs/results.md and what the README shows made from it
 	@$(BIN)/memsc report build/bench.memsc --results docs/results.md >/dev/null || test $$? -eq 4
-	@tools/readme-results docs/results.md README.md
+	@$(BIN)/memsc report $(DEMO)/demo.memsc >$(DEMO)/demo.txt || test $$? -eq 4
+	@tools/readme-results docs/results.md $(DEMO)/demo.txt README.md
 
 test: test-native test-sanitizers test-fuzz test-arm-quick test-python ## every test: native, sanitizers, Python
 

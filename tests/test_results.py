@@ -107,20 +107,61 @@ def test_results_are_markdown(bench: dict[str, Any], tmp_path: Path) -> None:
         write_results(bench, tmp_path / "results.html")
 
 
-def test_the_readme_takes_its_table_from_them(bench: dict[str, Any], tmp_path: Path) -> None:
-    results, readme = tmp_path / "results.md", tmp_path / "README.md"
+DEMO = """demo · 2026-11-24T14:54
+  some machine
+
+Can it be believed?
+  ✓ 12 calls recorded
+
+Where the time goes: sync  ns
+memsc  12
+
+Where the time goes: batch  ns
+memsc  7
+
+Against each other  synchronous calls
+ipi ÷ memsc  163
+
+What recording costs  ns per call
+memsc  sync  72
+"""
+MARKS = "".join(
+    f"before\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in ("demo", "results")
+)
+
+
+def test_the_readme_takes_what_it_shows_from_them(bench: dict[str, Any], tmp_path: Path) -> None:
+    results, demo, readme = (tmp_path / name for name in ("results.md", "demo.txt", "README.md"))
     write_results(bench, results)
-    tool = [str(ROOT / "tools/readme-results"), str(results), str(readme)]
-    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    demo.write_text(DEMO)
+    tool = [str(ROOT / "tools/readme-results"), *map(str, (results, demo, readme))]
+    readme.write_text(MARKS)
     subprocess.run(tool, check=True)
     said = readme.read_text()
-    assert said.startswith("before\n<!-- results -->\n")
+    assert "printed on 2026-11-24, on a quiet" in said
+    assert "\n```text\ndemo · 2026-11-24T14:54\n" in said
+    assert "Where the time goes: sync" in said
+    assert "batch" not in said.partition("<!-- /demo -->")[0]
+    assert "memsc  sync  72\n```\n<!-- /demo -->\nafter\n" in said
     assert said.endswith("|\n<!-- /results -->\nafter\n")
     assert "| target | value | low–high | bound |" in said
     assert "old" not in said
-    readme.write_text("no mark")
+    subprocess.run(tool, check=True)
+    assert readme.read_text() == said
+
+
+@pytest.mark.parametrize("wrong", ["no mark", "no demo"])
+def test_a_readme_is_left_alone_where_something_is_missing(
+    bench: dict[str, Any], tmp_path: Path, wrong: str
+) -> None:
+    results, demo, readme = (tmp_path / name for name in ("results.md", "demo.txt", "README.md"))
+    write_results(bench, results)
+    demo.write_text(DEMO if wrong == "no mark" else "something else\n")
+    before = MARKS.replace("<!-- demo -->", "") if wrong == "no mark" else MARKS
+    readme.write_text(before)
+    tool = [str(ROOT / "tools/readme-results"), *map(str, (results, demo, readme))]
     done = subprocess.run(tool, check=False, capture_output=True, text=True)
-    assert (done.returncode, readme.read_text()) == (1, "no mark")
+    assert (done.returncode, readme.read_text()) == (1, before)
     assert done.stderr.count("\n") == 1
 
 
