@@ -45,8 +45,12 @@ def test_a_program_is_seen_where_it_is_though_it_is_gone_by_then(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert not program.exists()
     trace = open_trace(folder)
-    lost = {name: status.lost for name, status in trace.session.probes.items()}
-    assert lost == {"profile": 0, "offcpu": 0}
+    (done_round,) = trace.session.rounds
+    assert done_round.events_lost == {"profile": 0, "offcpu": 0}
+    # Rings apart, the kernel skips a hit while its CPU is inside another BPF program, which may be
+    # another tracer's on this machine; it tells how many.
+    missed = trace.session.probes["offcpu"].lost
+    assert missed is not None
     stacks = ma.open(folder).stacks
     on = stacks.df_folded("profile", kernel=False)
     on = on[on["side"] == "application"]
@@ -64,7 +68,7 @@ def test_a_program_is_seen_where_it_is_though_it_is_gone_by_then(tmp_path: Path)
     leaves = frames[(frames["depth"] == 0) & (frames["function"] == "sleep_here")]["stack"]
     mine = events[events["user_stack"].isin(set(leaves)) & (events["kind"] != "preempted")]
     slept = int(done.stdout)
-    assert len(mine) == slept
+    assert slept - missed <= len(mine) <= slept
     assert 0 < slept <= SLEEPS
     seen = mine[mine["kind"] == "blocked"]
     # A sleep has begun before the thread is off its CPU, on a slow machine long before.
