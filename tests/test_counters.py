@@ -40,6 +40,7 @@ from memsc.tracer.tables import COUNTERS_SCHEMA, OTHERS
 from memsc.tracer.writer import TraceWriter, prepare_output
 
 KEY = fmt.RoundKey("memsc", "program", 0)
+KERNEL = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 SOFTWARE = [one.name for one in COUNTERS if one.device == "software"]
 
 # ---- real events on known work ----
@@ -144,6 +145,12 @@ def test_a_thread_that_is_there_already_is_counted_on_the_side_where_it_runs(
         assert not here.notes
     mine = frame_of(folder).query("thread != @OTHERS and event == 'task-clock'")
     by_side = mine.set_index("side")["value"]
+    if KERNEL < (6, 12):  # it mixes up such counts; then none are told apart, and that is said
+        assert "Linux 6.12" in str(here.described.apart_reason)
+        assert set(by_side.index) == {"both"}
+        assert by_side["both"] > 0
+        return
+    assert here.described.apart
     assert by_side["service"] > 0
     assert by_side["app"] == 0
 
