@@ -45,15 +45,23 @@ def helper_lacking(monkeypatch: pytest.MonkeyPatch, *ways: str) -> Helper:
     return Helper()
 
 
-@pytest.fixture(params=[way for way in WAYS if way != "tracepoint" or HAS_TRACEPOINT])
+OFFERED = tuple(way for way in WAYS if way != "tracepoint" or HAS_TRACEPOINT)
+
+
+def helper_that_looks_by(way: str, monkeypatch: pytest.MonkeyPatch) -> Helper:
+    """A helper that looks at senders in this way."""
+    helper = helper_lacking(monkeypatch, *WAYS[way])
+    state = helper.load(["ipi"])["ipi"]
+    assert not state.absent
+    # Whatever is received is seen by raw tracepoints in any case.
+    assert set(state.ways) == ({"raw"} if way == "tracepoint" else {"raw", way})
+    return helper
+
+
+@pytest.fixture(params=OFFERED)
 def helper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helper]:
-    """A helper that looks at senders in one way."""
-    with helper_lacking(monkeypatch, *WAYS[request.param]) as helper:
-        state = helper.load(["ipi"])["ipi"]
-        assert not state.absent
-        # Whatever is received is seen by raw tracepoints in any case.
-        expected = {"raw"} if request.param == "tracepoint" else {"raw", request.param}
-        assert set(state.ways) == expected
+    """One for each way."""
+    with helper_that_looks_by(request.param, monkeypatch) as helper:
         yield helper
 
 
@@ -103,6 +111,30 @@ def test_each_interrupt_is_seen_where_it_is_sent(program: Path, helper: Helper) 
 
     helper.attach("ipi")
     assert len(sent_by(program, helper)[0]) >= PRIME
+
+
+def test_the_ways_agree_on_events_and_columns(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever a machine has, the same workload gives the same."""
+    seen: dict[str, Events] = {}
+    for way in OFFERED:
+        with helper_that_looks_by(way, monkeypatch) as helper:
+            helper.attach("ipi")
+            events, arrived = sent_by(program, helper)
+            assert PRIME <= len(events) <= arrived, way
+            assert helper.losses()["ipi"].dropped == 0
+            seen[way] = events
+    assert len(seen) >= 2
+    first = seen[OFFERED[0]]
+    alike = set(first.dtype.names or ()) - {"time", "pid", "tid"}  # whose it was, `sent_by` looks
+    assert "target_cpu" in alike
+    for events in seen.values():
+        assert events.dtype == first.dtype
+        assert set(events["pid"]) == set(events["tid"])
+        assert {name: set(events[name].tolist()) for name in alike} == {
+            name: set(first[name].tolist()) for name in alike
+        }
 
 
 def test_a_killed_helper_leaves_no_kprobe(monkeypatch: pytest.MonkeyPatch) -> None:
