@@ -128,14 +128,14 @@ coverage: setup build/stamps/system-test build/stamps/system-programs ## how muc
 	@mv build/coverage.md docs/coverage.md
 
 VM_SERIES ?= 6.1 6.12
-VM_PARTS := stock probes trust partition
+VM_PARTS := stock probes trust partition faults
 VM_TEST := $(BIN)/python -m pytest -p no:cacheprovider -m "bpf or vm"
 VM_FREE := MEMSC_VM_CPUS=3 MEMSC_VM_BOOT=
 VM_EACH = set -e; for series in $(VM_SERIES); do
 
 # What this machine's kernel can show as well is not tried there again: emulation is slow.
 .PHONY: $(VM_PARTS:%=test-vm-%)
-test-vm: $(VM_PARTS:%=test-vm-%) ## what needs a stock kernel, in an emulated machine (an hour; parts: test-vm-stock, -probes, -trust, -partition; VM_SERIES=6.1)
+test-vm: $(VM_PARTS:%=test-vm-%) ## what needs a stock kernel, in an emulated machine (over an hour; parts: test-vm-stock, -probes, -trust, -partition, -faults; VM_SERIES=6.1)
 
 # With a CPU isolated at boot.
 test-vm-stock: setup build/stamps/system-test build/stamps/system-vm
@@ -153,6 +153,11 @@ test-vm-trust: setup build/stamps/system-test build/stamps/system-vm
 
 test-vm-partition: setup build/stamps/system-test build/stamps/system-vm
 	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) tests/vm/test_partition.py; done
+
+# A CPU goes offline under a session, and the clock steps.
+test-vm-faults: setup build/stamps/system-test build/stamps/system-vm
+	@$(VM_EACH) $(VM_FREE) MEMSC_VM_SECONDS=3000 tests/vm/machine $$series $(VM_TEST) \
+		tests/vm/test_faults_of_machine.py; done
 
 notebooks: setup ## run the notebooks, and render what they show into notebooks/rendered
 	@$(BIN)/python notebooks/render.py
