@@ -126,20 +126,22 @@ def _lttng(command: Sequence[str], folder: Path, library: Path) -> tuple[int, Se
     home = {"LTTNG_HOME": str(folder), "LTTNG_UST_REGISTER_TIMEOUT": "5000"}
     os.environ |= home
     trace = folder / "trace"
+    # Else it starts a daemon that outlives it where ours does not listen yet.
+    lttng = ("lttng", "--no-sessiond")
     with _beside(["lttng-sessiond", "--no-kernel"], folder / "sessiond", None) as daemon:
-        _say("lttng", "create", "memsc", f"--output={trace}")
-        _say("lttng", "enable-channel", "-u", "calls", "--subbuf-size=4M", "--num-subbuf=8")
-        _say("lttng", "enable-event", "-u", "-c", "calls", "memsc_work:*")
-        _say("lttng", "start")
+        _say(*lttng, "create", "memsc", f"--output={trace}")
+        _say(*lttng, "enable-channel", "-u", "calls", "--subbuf-size=4M", "--num-subbuf=8")
+        _say(*lttng, "enable-event", "-u", "-c", "calls", "memsc_work:*")
+        _say(*lttng, "start")
         # The same work, built with tracepoints around each call.
         program = [
             str(library.parent / "memsc-work-lttng") if _is_work(word) else word for word in command
         ]
         daemon.begin()
         status = subprocess.call(program)
-        _say("lttng", "stop")
-        listed = _say("lttng", "list", "memsc")
-        _say("lttng", "destroy", "memsc")
+        _say(*lttng, "stop")
+        listed = _say(*lttng, "list", "memsc")
+        _say(*lttng, "destroy", "memsc")
     size = sum(path.stat().st_size for path in trace.rglob("*") if path.is_file())
     lost = sum(map(int, re.findall(r"Discarded events: (\d+)", listed)))
     return status, Seen(None, lost, size, daemon.cpu_s)
@@ -207,6 +209,7 @@ class _Beside:
         return self._errors.read_text(errors="replace")
 
     def end(self) -> None:
+        ended = self.process.poll() is not None  # another daemon of its kind does its work
         spent = self._spent()
         self.process.send_signal(signal.SIGINT)
         try:
@@ -214,7 +217,7 @@ class _Beside:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.cpu_s = spent - self._before
+        self.cpu_s = None if ended else spent - self._before
 
     def _spent(self) -> float:
         return sum(map(_cpu_s, [self.process.pid, *_descendants(self.process.pid)]))
