@@ -90,8 +90,11 @@ def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
     if arms and all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
         calls = sum(arm["calls"] for arm in arms)
         counted = all(arm["made"] is not None for arm in arms)
-        more = ", every one accounted for" if counted else ""
-        yield "✓", f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost{more}"
+        said = f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost"
+        if summary["complete"]:
+            yield "✓", f"{said}{', every one accounted for' if counted else ''}"
+        else:
+            yield "?", f"{said} in rounds that ended; of the last one that is not known"
     failed, held, unknown = _sorted_checks(summary)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)

@@ -99,7 +99,7 @@ def counted_twice(channel: Channel, folder: Path, body: str) -> tuple[pd.DataFra
 
 
 FAULTS = "import mmap\nm = mmap.mmap(-1, 4096 * 1009)\nfor i in range(1009): m[4096 * i] = 1"
-SLEEPS = "import time\nfor _ in range(211): time.sleep(0.0001)"
+SLEEPS = "import time\nfor _ in range(211): time.sleep(0.005)"
 MOVES = """\
 cpus = sorted(os.sched_getaffinity(0))
 for i in range(101): os.sched_setaffinity(0, {cpus[i % 2]})

@@ -113,6 +113,18 @@ def test_an_empty_trace_is_reported_as_empty(
         save_overview(ma.open(folder), tmp_path / "a.svg")
 
 
+def test_what_a_killed_session_lost_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = traces.fabricate(tmp_path / "a.memsc", rounds=4, calls=500, complete=False)
+    main(["report", str(path)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "? 6,000 calls recorded, 0 lost in rounds that ended; of the last one that is not" in said
+    )
+    assert "accounted for" not in said
+
+
 def test_one_call_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = prepare_output(tmp_path / "a.memsc")
     key = RoundKey("memsc", "program", 0)

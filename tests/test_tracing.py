@@ -306,7 +306,7 @@ def test_a_probe_this_kernel_lacks_is_refused_with_reason_and_remedy() -> None:
 
 
 def test_all_probes_go_together_also_where_they_share_tracepoints() -> None:
-    naps = "import time\nfor _ in range(13): time.sleep(0.001)"
+    naps = "import time\nfor _ in range(13): time.sleep(0.02)"
     with Helper() as helper, Workload(naps) as workload:
         loaded = helper.load(names())
         assert not [state.reason for state in loaded.values() if "compile" in str(state.reason)]
