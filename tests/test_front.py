@@ -336,5 +336,5 @@ def test_the_front_knows_every_option() -> None:
         for name, value in zip(words[::2], words[1::2], strict=True)
     }
     assert known.items() <= options.items()
-    pythons = {"-h", "--help", "--stats", "--stats-json", "--isolate", "--attachable"}
+    pythons = {"-h", "--help", "--stats", "--stats-json", "--isolate", "--attachable", "--ring"}
     assert set(options) - set(known) <= pythons
