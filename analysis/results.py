@@ -107,6 +107,8 @@ def shown(found: Estimate | None, show: Callable[[float], str]) -> str:
     if found.low is None or found.high is None or not found.value:
         return told
     share = 100 * max(found.value - found.low, found.high - found.value) / abs(found.value)
+    if share < 0.05:
+        return f"{told} ±0 %"
     return f"{told} ±{share:,.0f} %" if share >= 1 else f"{told} ±{share:.1g} %"
 
 

@@ -13,7 +13,7 @@ from memsc.runtime.launch import Launch
 from memsc.tracer import programs
 from memsc.tracer.cases import suites
 
-SLOW = ("bonnie", "dbench")  # seconds each; tests/test_programs.py has them
+SLOW = ("bonnie", "dbench")  # seconds each: with `make test-programs`
 USUAL = [name for name in programs.PROGRAMS if name not in (*programs.SIZES, *SLOW)]
 
 

@@ -16,7 +16,8 @@ from memsc.tracer.work import Work
 _BLOCK = 512
 _MEBI = 1 << 20
 _FIO = "--name=job --ioengine=psync --bs=4k --size=16m --thread --output=/dev/null"
-_DBENCH = """dbench -t 1 -D '{0}' -c '{0}/load' 1 |
+# Within its first second dbench calls everything warm-up, and then says 0.
+_DBENCH = """dbench -t 2 -D '{0}' -c '{0}/load' 1 |
 sed -n 's/^Throughput \\([0-9.]*\\) MB.*/{{"mb_per_s": \\1}}/p' >'{0}/measures'"""
 # The whole load file takes longer than any round; its beginning has every operation in it.
 _LOAD = Path("/usr/share/dbench/client.txt")
