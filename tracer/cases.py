@@ -68,7 +68,10 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     once = dict.fromkeys(arms, 1 * scale)
     one = {"memsc": 10 * scale}
     watched = dict.fromkeys(["memsc", *others.TRACERS], 2 * scale)
-    beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
+    # A round of those that poll is short, and the host's moods weigh most on it.
+    beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale) | dict.fromkeys(
+        [name for name in (*arms, *peers.NAMES) if name in peers.FAST], 6 * scale
+    )
     many = dict.fromkeys(arms, 10 * scale)
     crowd = {arm: 2 * scale for arm in arms if arm != "direct"}  # which shares no service
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.

@@ -26,7 +26,8 @@ _FEW = 500
 _CALLS = 2_000
 _MANY = 10_000
 _POLLING = 50_000  # where no interrupt is waited for
-_FAST = frozenset(("direct", "memsc", "uring", ADAPTIVE))
+FAST = frozenset(("direct", "memsc", "uring", ADAPTIVE))
+"""Arms and peers whose sides poll for each other, or that have one side alone."""
 
 
 def arms(placed: Sequence[Launch]) -> list[Launch]:
@@ -50,7 +51,7 @@ def read(launch: Launch, folder: Path) -> Work:
 
 def _work(launch: Launch, folder: Path, case: str, operation: str) -> Work:
     file = folder / "timings"
-    count = str(_POLLING if launch.arm in _FAST else _CALLS)
+    count = str(_POLLING if launch.arm in FAST else _CALLS)
     if launch.peer is None:
         command = (str(WORK), "calls", operation, str(folder), count, str(file))
     else:
@@ -83,7 +84,7 @@ def operation(name: str, disk: Path | None = None) -> Callable[[Launch, Path], W
 
     def work(launch: Launch, folder: Path) -> Work:
         file = folder / "timings"
-        count = _FEW if name.endswith("-1048576") else _MANY if launch.arm in _FAST else _FEW
+        count = _FEW if name.endswith("-1048576") else _MANY if launch.arm in FAST else _FEW
         place = str(folder if disk is None else disk)
         return _timed(
             case,

@@ -19,6 +19,9 @@ _FIO = "--name=job --ioengine=psync --bs=4k --size=16m --thread --output=/dev/nu
 # Within its first second dbench calls everything warm-up, and then says 0.
 _DBENCH = """dbench -t 2 -D '{0}' -c '{0}/load' 1 |
 sed -n 's/^Throughput \\([0-9.]*\\) MB.*/{{"mb_per_s": \\1}}/p' >'{0}/measures'"""
+# What it says goes to standard error, and is wanted only where it fails.
+_BONNIE = """bonnie++ -d '{0}' -s 8 -r 4 -f -n 1:1000:100:2 -u root -q 2>'{0}/errors' ||
+{{ cat '{0}/errors' >&2; exit 1; }}"""
 # The whole load file takes longer than any round; its beginning has every operation in it.
 _LOAD = Path("/usr/share/dbench/client.txt")
 _LOAD_BYTES = 200_000
@@ -34,19 +37,21 @@ class Program:
         package: Debian's, that brings it.
         command: what runs, given the folder of its files.
         prepare: makes the files, once.
+        tool: what must be there, where a shell runs it; else the command's first word.
         timed: its time is what is measured; otherwise it runs for a time, and tells what it did.
     """
 
     package: str
     command: Callable[[Path], tuple[str, ...]]
     prepare: Callable[[Path], object] | None = None
+    tool: str | None = None
     timed: bool = True
 
 
 def missing(name: str) -> str | None:
     """The package that brings a program which is not here; None if it is."""
     program = PROGRAMS[name]
-    tool = "dbench" if name == "dbench" else program.command(Path("/"))[0]
+    tool = program.tool or program.command(Path("/"))[0]
     return None if shutil.which(tool) else program.package
 
 
@@ -104,6 +109,10 @@ def _fio(order: str) -> Program:
     )
 
 
+def _shell(script: str) -> Callable[[Path], tuple[str, ...]]:
+    return lambda folder: ("sh", "-c", script.format(folder))
+
+
 def _make_load(folder: Path) -> None:
     with _LOAD.open("rb") as file:
         (folder / "load").write_bytes(b"".join(file.readlines(_LOAD_BYTES)))
@@ -142,16 +151,8 @@ PROGRAMS = {
     "ls": ls(5000),
     "fio-random": _fio("randread"),
     "fio-sequential": _fio("read"),
-    "dbench": Program(
-        "dbench", lambda folder: ("sh", "-c", _DBENCH.format(folder)), _make_load, timed=False
-    ),
-    "bonnie": Program(
-        "bonnie++",
-        lambda folder: (
-            *("bonnie++", "-d", str(folder), "-s", "8", "-r", "4", "-f", "-n", "1:1000:100:2"),
-            *("-u", "root", "-q"),
-        ),
-    ),
+    "dbench": Program("dbench", _shell(_DBENCH), _make_load, tool="dbench", timed=False),
+    "bonnie": Program("bonnie++", _shell(_BONNIE), tool="bonnie++"),
     "sqlite3": Program(
         "sqlite3",
         lambda folder: ("sqlite3", str(folder / "database"), f".read {folder / 'statements'}"),
