@@ -256,6 +256,22 @@ def test_a_killed_session_leaves_a_trace_that_opens(tmp_path: Path) -> None:
     assert not session.exists()
 
 
+def test_of_a_long_round_that_is_killed_its_first_seconds_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    program = "while read line; do :; done </etc/passwd; sleep 0.02"
+    script = f"while :; do {program}; done"
+    process = start("trace", "-o", str(folder), "--probes", "sched", "--", "sh", "-c", script)
+    parts = ("calls/part-*.parquet", "events/sched/part-*.parquet")
+    wait_until(lambda: all(any(folder.glob(part)) for part in parts), "what is safe")
+    process.kill()
+    process.communicate(timeout=60)
+    found = open_trace(folder)
+    assert not found.session.complete
+    assert found.rows("calls") > 100
+    assert found.rows("events/sched") > 100
+    assert memsc("report", str(folder)).returncode in (0, 1, 4)
+
+
 BAD = {
     "no program": (["trace", "-o", "x.memsc"], 2, "no program is named"),
     "unknown program": (["trace", "-o", "x.memsc", "--", "no-such-program"], 1, "no such program"),

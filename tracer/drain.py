@@ -17,12 +17,13 @@ from memsc.runtime.library import syscall_name
 from memsc.runtime.region import Counts, Region, regions
 from memsc.tracer import tasks
 from memsc.tracer.format import RoundKey
+from memsc.tracer.pace import Pace
 from memsc.tracer.snapshot import Filter
 from memsc.tracer.writer import TraceWriter
 
-# Encoding costs the service's CPU more than copying does: it waits until the round is over, or
-# until so many calls (64 bytes each) are held.
-_HELD = 4_000_000
+# Encoding costs the service's CPU more than copying does: it waits for its time, or until so many
+# calls (64 bytes each) are held.
+_HELD, _SAFE_S = 4_000_000, 5.0
 _FULL_ENOUGH = 0.25
 _SHORTEST_MS, _LONGEST_MS = 10, 500
 
@@ -45,8 +46,9 @@ class Drain:
 
     def __init__(self, writer: TraceWriter | Filter, key: RoundKey, source: Path | Region) -> None:
         self._writer = writer
-        self._discards = False
+        self._pace = Pace(_SAFE_S)
         self._most = 0 if isinstance(writer, Filter) else _HELD
+        self._discards = False
         self.key = key
         self._folder = source if isinstance(source, Path) else None
         self._lock = _locked(self._folder) if self._folder else -1
@@ -92,6 +94,20 @@ class Drain:
         """Calls lost so far."""
         running = sum(region.counts().dropped for region in self._open.values())
         return self._dropped + running
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to `save`: a snapshot's filter sees to that itself."""
+        return not isinstance(self._writer, Filter) and self._pace.due(self._rows)
+
+    def save(self) -> None:
+        """Write all there is, that of rings hardly filled, too, so that kill -9 costs none of it."""
+        for region in self._open.values():
+            self._take(region)
+        self._write()
+        if not isinstance(self._writer, Filter):
+            self._writer.flush()
+        self._pace.restart()
 
     def finish(self) -> None:
         """Take everything and write it: the processes have ended.
@@ -140,7 +156,7 @@ class Drain:
         if self.eager:
             self._latest.append(records)
         self.calls += len(records)
-        if sum(len(held) for _, held in self._held) > self._most:
+        if self._rows > self._most:
             self._write()
         return True
 
@@ -172,6 +188,10 @@ class Drain:
         """
         self._discards = True
         self._held = []
+
+    @property
+    def _rows(self) -> int:
+        return sum(len(held) for _, held in self._held)
 
     def _write(self) -> None:
         held, self._held = self._held, []

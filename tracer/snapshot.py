@@ -9,7 +9,6 @@ moment, `HELD_NS` and the window's length, and then written or forgotten, batch 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.spans import Ints, union
 from memsc.tracer.format import STAGES, STAMPS, Clock, RoundKey, Snapshot
+from memsc.tracer.pace import Pace
 from memsc.tracer.writer import Names, TraceWriter
 
 HELD_NS = 500_000_000
@@ -29,9 +29,7 @@ TOTAL = "total"
 
 _SCALES = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _TIME = r"(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>ns|us|µs|ms|s)"
-# Parts are small and many if each slow call makes one: the first is safe within this time, and
-# further ones at intervals that grow with the round's length.
-_SAFE_S, _PARTS = 1.0, 20
+_SAFE_S = 1.0
 
 
 def parse(expression: str, window: str | None = None, count: int | None = None) -> Snapshot:
@@ -100,8 +98,7 @@ class Filter:
         self._held: list[_Held] = []
         self._starts: Ints = np.empty(0, np.int64)  # windows, apart and in order
         self._ends: Ints = np.empty(0, np.int64)
-        self._begun = self._safe = time.monotonic()
-        self._unsafe = False
+        self._pace, self._unsafe = Pace(_SAFE_S), False
         self._last: int | None = None  # end of the last window, once there are enough
         self.over = self.kept = 0
 
@@ -196,10 +193,10 @@ class Filter:
         self._save()
 
     def _save(self) -> None:
-        now = time.monotonic()
-        if self._unsafe and now - self._safe > max(_SAFE_S, (now - self._begun) / _PARTS):
+        if self._unsafe and self._pace.due():
             self._writer.flush()
-            self._safe, self._unsafe = now, False
+            self._pace.restart()
+            self._unsafe = False
 
     def _inside(self, start: Ints, end: Ints) -> NDArray[np.bool_]:
         """Which of some spans touch a window."""

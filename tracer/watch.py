@@ -63,7 +63,10 @@ def watch(
             with whole():
                 before = time.monotonic_ns()
                 drain.step()
-                probing.drain(probes, everything=snapshot is not None)
+                due = drain.due
+                probing.drain(probes, everything=due or snapshot is not None)
+                if due:
+                    drain.save()
                 if look is not None:
                     look(drain)
                 else:
