@@ -101,7 +101,7 @@ class Drain:
         return not isinstance(self._writer, Filter) and self._pace.due(self._rows)
 
     def save(self) -> None:
-        """Write all there is, that of rings hardly filled, too, so that kill -9 costs none of it."""
+        """Write all there is, that of rings hardly filled too: kill -9 then costs none of it."""
         for region in self._open.values():
             self._take(region)
         self._write()

@@ -195,8 +195,9 @@ def work(launch: Launch, folder: Path) -> Work:
 class _Beside:
     """A tracer that runs beside the work."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], errors: Path) -> None:
         self.process = process
+        self._name = name
         self.cpu_s: float | None = None
         self._errors = errors
         self._before = 0.0
@@ -214,9 +215,12 @@ class _Beside:
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
             self.process.kill()
             self.process.wait()
+            # What it has seen it did not tell.
+            why = "it does not end when it is asked to"
+            raise MemscError(self._name, why, "try it alone") from error
         self.cpu_s = None if ended else spent - self._before
 
     def _spent(self) -> float:
@@ -232,7 +236,7 @@ def _beside(command: Sequence[str], out: Path, ready: str | None) -> Generator[_
         process = subprocess.Popen(
             _ANYWHERE + list(command), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
         )
-    beside = _Beside(process, errors)
+    beside = _Beside(command[0], process, errors)
     try:
         until = time.monotonic() + _PATIENCE_S
         while ready is not None and not (out.exists() and ready in out.read_text(errors="replace")):
@@ -288,6 +292,8 @@ def _complain(line: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the command under a tracer; its status, or UNAVAILABLE."""
     name, library, result, _, *command = arguments
+    # In the background a shell ignores it, and what is started would go on ignoring it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tracer = TRACERS[name]
     if not shutil.which(tracer.program):
         _complain(f"memsc: {name} is not installed; apt install {tracer.package}")
