@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.traces import CALL
 from tests.workload import gone, wait_until
 
+from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer import environment, folders, others, peers
 from memsc.tracer.cases import ON_REQUEST, Case, choose, rounds, suites
-from memsc.tracer.format import STAMPS, Round, TraceFolder, open_trace
+from memsc.tracer.format import STAMPS, Round, RoundKey, TraceFolder, open_trace
 from memsc.tracer.session import TraceSession
 from memsc.tracer.work import interleaved
 from memsc.tracer.writer import TraceWriter
@@ -270,6 +272,20 @@ def test_of_a_long_round_that_is_killed_its_first_seconds_are_kept(tmp_path: Pat
     assert found.rows("calls") > 100
     assert found.rows("events/sched") > 100
     assert memsc("report", str(folder)).returncode in (0, 1, 4)
+
+
+def test_a_trace_that_vanishes_is_not_made_anew_without_its_beginning(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    folder.mkdir()
+    records = np.zeros(3, CALL)
+    with pytest.raises(MemscError, match="has vanished"), TraceWriter(folder) as writer:
+        writer.calls(RoundKey("memsc", "program", 0), 1, records, {})
+        writer.flush()
+        shutil.rmtree(folder)
+        folder.mkdir()
+        writer.calls(RoundKey("memsc", "program", 0), 1, records, {})
+        writer.flush()
+    assert not list(folder.iterdir())
 
 
 BAD = {
