@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.traces import CALL
+from tests.traces import CALL, session
 from tests.workload import gone, wait_until
 
 from memsc.runtime.errors import MemscError
@@ -279,6 +279,7 @@ def test_a_trace_that_vanishes_is_not_made_anew_without_its_beginning(tmp_path: 
     folder.mkdir()
     records = np.zeros(3, CALL)
     with pytest.raises(MemscError, match="has vanished"), TraceWriter(folder) as writer:
+        writer.session(session([], {}))
         writer.calls(RoundKey("memsc", "program", 0), 1, records, {})
         writer.flush()
         shutil.rmtree(folder)

@@ -24,7 +24,6 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
 _ENCODER = 64 << 20  # bytes that encoding a part takes beside as many as the part has
-_ANY_PART = "**/part-*.parquet"
 
 Names = Mapping[int, str] | Sequence[str] | Callable[[int], str]
 
@@ -74,7 +73,7 @@ class TraceWriter:
         self._pending: dict[str, list[pa.RecordBatch]] = {}
         self._written: dict[str, int] = {}
         self._next = _after(folder)
-        self._part = next(folder.glob(_ANY_PART), None)  # that shows whether they are still there
+        self._told = (folder / fmt.SESSION).exists()
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -92,6 +91,7 @@ class TraceWriter:
     def session(self, session: fmt.Session) -> None:
         """Writes `session.json`, whole or not at all."""
         self._save(self.folder / fmt.SESSION, session.encode())
+        self._told = True
 
     def calls(
         self,
@@ -222,24 +222,22 @@ class TraceWriter:
         options: dict[str, Any] = {"use_dictionary": names, "row_group_size": fmt.PART_ROWS}
         pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
         index = self._next.get(table, 0)
-        path = self.folder / table / fmt.part_name(index)
-        self._save(path, stream.getvalue())
-        self._part = self._part or path
+        self._save(self.folder / table / fmt.part_name(index), stream.getvalue())
         self._next[table] = index + 1
         self._written[table] = self._written.get(table, 0) + part.num_rows
 
-    def _require_parts(self) -> None:
-        """A folder made anew would look like a whole trace.
+    def _require_session(self) -> None:
+        """A folder made anew would look like a whole trace. Parts may be taken from one.
 
         Raises:
             MemscError: what had been written has gone with its folder.
         """
-        if self._part is not None and not self._part.exists():
+        if self._next and self._told and not (self.folder / fmt.SESSION).exists():
             why = "the folder has vanished, and what was recorded with it"
             raise MemscError(f"cannot write to {self.folder}", why, "record again")
 
     def _save(self, path: Path, data: bytes | pa.Buffer) -> None:
-        self._require_parts()
+        self._require_session()
         temporary = path.with_name(f".{path.name}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +272,7 @@ def _require_memory(size: int) -> None:
 def _after(folder: Path) -> dict[str, int]:
     """Number of the next part of each table that is there already, where a session goes on."""
     found: dict[str, int] = {}
-    for part in folder.glob(_ANY_PART):
+    for part in folder.glob("**/part-*.parquet"):
         table = str(part.parent.relative_to(folder))
         found[table] = max(found.get(table, 0), int(part.stem.partition("-")[2]) + 1)
     return found
