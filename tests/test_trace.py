@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.traces import CALL, session
+from tests import traces
 from tests.workload import gone, wait_until
 
 from memsc.runtime.errors import MemscError
@@ -277,9 +277,9 @@ def test_of_a_long_round_that_is_killed_its_first_seconds_are_kept(tmp_path: Pat
 def test_a_trace_that_vanishes_is_not_made_anew_without_its_beginning(tmp_path: Path) -> None:
     folder = tmp_path / "t.memsc"
     folder.mkdir()
-    records = np.zeros(3, CALL)
+    records = np.zeros(3, traces.CALL)
     with pytest.raises(MemscError, match="has vanished"), TraceWriter(folder) as writer:
-        writer.session(session([], {}))
+        writer.session(traces.session([], {}))
         writer.calls(RoundKey("memsc", "program", 0), 1, records, {})
         writer.flush()
         shutil.rmtree(folder)

@@ -67,11 +67,10 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     twice = dict.fromkeys(arms, 2 * scale)
     once = dict.fromkeys(arms, 1 * scale)
     one = {"memsc": 10 * scale}
-    # The host's moods weigh most on rounds of those that add little to polling, which are short.
-    close = {"memsc": 6 * scale}
-    watched = dict.fromkeys(others.TRACERS, 2 * scale) | close | {"lttng": 6 * scale}
+    often = 6 * scale  # where rounds are short, and the host's moods weigh most
+    watched = dict.fromkeys(others.TRACERS, 2 * scale) | dict.fromkeys(["memsc", "lttng"], often)
     beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
-    beside |= {name: 6 * scale for name in beside if name in peers.FAST}
+    beside |= {name: often for name in beside if name in peers.FAST}
     many = dict.fromkeys(arms, 10 * scale)
     crowd = {arm: 2 * scale for arm in arms if arm != "direct"}  # which shares no service
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
@@ -108,7 +107,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
         "files": _files(few, once, quick),
         "calls": _calls(few, once, quick, disk),
         "causes": _causes(),
-        "tracing": [Case("tracing", others.work, watched, close)],
+        "tracing": [Case("tracing", others.work, watched, {"memsc": often})],
         "peers": [
             Case("peers-null", peers.null, beside),
             Case("peers-read", peers.read, beside),

@@ -24,6 +24,7 @@ from memsc.tracer.writer import TraceWriter
 # Encoding costs the service's CPU more than copying does: it waits for its time, or until so many
 # calls (64 bytes each) are held.
 _HELD, _SAFE_S = 4_000_000, 5.0
+_SNAPSHOT_SAFE_S = 1.0  # of which there is little
 _FULL_ENOUGH = 0.25
 _SHORTEST_MS, _LONGEST_MS = 10, 500
 
@@ -46,9 +47,11 @@ class Drain:
 
     def __init__(self, writer: TraceWriter | Filter, key: RoundKey, source: Path | Region) -> None:
         self._writer = writer
-        self._pace = Pace(_SAFE_S)
-        self._most = 0 if isinstance(writer, Filter) else _HELD
         self._discards = False
+        self._most, safe_s = _HELD, _SAFE_S
+        if isinstance(writer, Filter):
+            self._most, safe_s = 0, _SNAPSHOT_SAFE_S
+        self._pace = Pace(safe_s)
         self.key = key
         self._folder = source if isinstance(source, Path) else None
         self._lock = _locked(self._folder) if self._folder else -1
@@ -97,17 +100,16 @@ class Drain:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to `save`: a snapshot's filter sees to that itself."""
-        return not isinstance(self._writer, Filter) and self._pace.due(self._rows)
+        """Whether it is time to `save`."""
+        return self._pace.due(self._rows)
 
     def save(self) -> None:
         """Write all there is, that of rings hardly filled too: kill -9 then costs none of it."""
         for region in self._open.values():
             self._take(region)
         self._write()
-        if not isinstance(self._writer, Filter):
-            self._writer.flush()
-        self._pace.restart()
+        if self._writer.flush():
+            self._pace.restart()
 
     def finish(self) -> None:
         """Take everything and write it: the processes have ended.

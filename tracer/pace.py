@@ -24,7 +24,7 @@ class Pace:
         self._first_s = first_s
         self._begun = self._last = time.monotonic()
 
-    def due(self, rows: int = 0) -> bool:
+    def due(self, rows: int) -> bool:
         """Whether it is time.
 
         Args:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.spans import Ints, union
 from memsc.tracer.format import STAGES, STAMPS, Clock, RoundKey, Snapshot
-from memsc.tracer.pace import Pace
 from memsc.tracer.writer import Names, TraceWriter
 
 HELD_NS = 500_000_000
@@ -29,7 +28,6 @@ TOTAL = "total"
 
 _SCALES = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _TIME = r"(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>ns|us|µs|ms|s)"
-_SAFE_S = 1.0
 
 
 def parse(expression: str, window: str | None = None, count: int | None = None) -> Snapshot:
@@ -75,7 +73,7 @@ class _Held:
 
     start: Ints
     end: Ints
-    write: Callable[[NDArray[np.bool_]], int]
+    write: Callable[[NDArray[np.bool_]], None]
 
 
 class Filter:
@@ -98,7 +96,6 @@ class Filter:
         self._held: list[_Held] = []
         self._starts: Ints = np.empty(0, np.int64)  # windows, apart and in order
         self._ends: Ints = np.empty(0, np.int64)
-        self._pace, self._unsafe = Pace(_SAFE_S), False
         self._last: int | None = None  # end of the last window, once there are enough
         self.over = self.kept = 0
 
@@ -112,11 +109,9 @@ class Filter:
         start, end = (clock.ns(records[name].astype(np.int64)) for name in (STAMPS[0], STAMPS[-1]))
         self._look(records, start, end, clock.ns_per_cycle)
 
-        def write(mask: NDArray[np.bool_]) -> int:
+        def write(mask: NDArray[np.bool_]) -> None:
             self._writer.calls(key, pid, records[mask], names)
-            number = int(np.count_nonzero(mask))
-            self.kept += number
-            return number
+            self.kept += int(np.count_nonzero(mask))
 
         self._held.append(_Held(start, end, write))
 
@@ -134,11 +129,14 @@ class Filter:
         long = "duration" in (events.dtype.names or ())
         start = end - np.maximum(events["duration"].astype(np.int64), 0) if long else end
 
-        def write(mask: NDArray[np.bool_]) -> int:
+        def write(mask: NDArray[np.bool_]) -> None:
             self._writer.events(probe, events[mask], names, units)
-            return int(np.count_nonzero(mask))
 
         self._held.append(_Held(start, end, write))
+
+    def flush(self) -> bool:
+        """Of what was kept; as `TraceWriter.flush`."""
+        return self._writer.flush()
 
     def _look(self, records: NDArray[Any], start: Ints, end: Ints, ns_per_cycle: float) -> None:
         stage = self._wish.stage
@@ -182,7 +180,7 @@ class Filter:
                 continue
             mask = self._inside(batch.start, batch.end)
             if mask.any():
-                self._unsafe |= bool(batch.write(mask))
+                batch.write(mask)
         self._held = held
         if before is None:
             return
@@ -190,13 +188,6 @@ class Filter:
         floor = min((int(batch.start.min()) for batch in held), default=before)
         gone = int(np.searchsorted(self._ends, min(floor, before)))
         self._starts, self._ends = self._starts[gone:], self._ends[gone:]
-        self._save()
-
-    def _save(self) -> None:
-        if self._unsafe and self._pace.due():
-            self._writer.flush()
-            self._pace.restart()
-            self._unsafe = False
 
     def _inside(self, start: Ints, end: Ints) -> NDArray[np.bool_]:
         """Which of some spans touch a window."""

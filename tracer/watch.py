@@ -65,16 +65,16 @@ def watch(
                 drain.step()
                 due = drain.due
                 probing.drain(probes, everything=due or snapshot is not None)
-                if due:
-                    drain.save()
                 if look is not None:
                     look(drain)
                 else:
                     drain.take_latest()
                 if snapshot is not None:
                     snapshot.settle(before)
-                    if snapshot.enough(before):
-                        return "snapshot"
+                if due:
+                    drain.save()
+                if snapshot is not None and snapshot.enough(before):
+                    return "snapshot"
         if time.monotonic() >= end:
             return "duration"
 

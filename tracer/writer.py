@@ -184,10 +184,12 @@ class TraceWriter:
         self._pending.setdefault(table, []).extend(rows.to_batches())
         self._write(table, everything=False)
 
-    def flush(self) -> None:
-        """Writes what is pending as parts: call it at each round's end."""
+    def flush(self) -> bool:
+        """Writes what is pending as parts: call it at each round's end. Whether there was any."""
+        before = sum(self._written.values())
         for table in list(self._pending):
             self._write(table, everything=True)
+        return sum(self._written.values()) > before
 
     def rows(self, table: str) -> int:
         """Rows of a table that are safe on disk."""
