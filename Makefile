@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
-FOLDERS := analysis commands probes runtime tracer
+FOLDERS := analysis bench commands probes runtime tracer
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
 
 .DEFAULT_GOAL := help

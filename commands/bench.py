@@ -153,7 +153,7 @@ def _measure(
     from rich.console import Console
     from rich.progress import Progress
 
-    from memsc.tracer.bench import count, run
+    from memsc.bench.suites.run import count, run
 
     # Redrawn seldom: drawing takes time from the service CPU.
     bar = Progress(

@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from memsc.bench.suites.run import run
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.arms import ALL, place
-from memsc.tracer.bench import run
 from memsc.tracer.cases import BATCHES, Case
 from memsc.tracer.format import EVENTS, SESSION, TraceFolder, open_trace
 from memsc.tracer.session import TraceSession

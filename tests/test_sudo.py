@@ -27,7 +27,7 @@ from memsc.tracer.elevate import COMMAND
 
 pytestmark = pytest.mark.bpf
 
-FOLDERS = ("probes", "runtime", "tracer", "commands", "analysis")
+FOLDERS = ("probes", "runtime", "tracer", "commands", "analysis", "bench")
 SOURCE = Path(__file__).resolve().parent.parent
 
 
