@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from memsc.commands.clean import Command
-from memsc.runtime import boards
+from memsc.runtime import segments
 from memsc.runtime.library import library
 from memsc.tracer import folders, leftovers, tasks, tracefs
 from memsc.tracer.leftovers import Cleaned, Item, clean
@@ -198,11 +198,11 @@ def test_root_cleans_everybodys_and_trusts_no_name(memory: Path) -> None:
 
 @pytest.fixture
 def segment() -> Iterator[tuple[int, int]]:
-    """A board as a killed process leaves it: its number and CPU. Of a key that is never used."""
+    """A registry as a killed process leaves it: its number and CPU. Of a key that is never used."""
     libc, last = ctypes.CDLL(None, use_errno=True), 7
     cpu = min(os.sched_getaffinity(0))
-    key = ctypes.c_int32(library().memsc_board_key_of(os.geteuid(), cpu, last)).value
-    size = ctypes.c_uint32.in_dll(library(), "memsc_board_size").value
+    key = ctypes.c_int32(library().memsc_registry_key_of(os.geteuid(), cpu, last)).value
+    size = ctypes.c_uint32.in_dll(library(), "memsc_registry_size").value
     create = 0o1000 | 0o2000 | 0o600
     number = libc.shmget(key, ctypes.c_size_t(size), create)
     assert number >= 0, os.strerror(ctypes.get_errno())
@@ -210,36 +210,36 @@ def segment() -> Iterator[tuple[int, int]]:
     libc.shmctl(number, 0, None)
 
 
-def test_a_board_goes_unless_somebody_uses_it(memory: Path, segment: tuple[int, int]) -> None:
+def test_a_registry_goes_unless_somebody_uses_it(memory: Path, segment: tuple[int, int]) -> None:
     number, cpu = segment
     libc = ctypes.CDLL(None)
     libc.shmat.restype = ctypes.c_void_p
     libc.shmdt.argtypes = [ctypes.c_void_p]
     name = f"of CPU {cpu}, user {os.geteuid()}"
     address = libc.shmat(number, None, 0)
-    assert Item("board", name, "1 processes use it") in clean(memory).in_use
-    assert number in {found.number for found in boards.shared()}
+    assert Item("registry", name, "1 processes use it") in clean(memory).in_use
+    assert number in {found.number for found in segments.shared()}
     libc.shmdt(address)
-    assert Item("board", name) in clean(memory).removed
-    assert number not in {found.number for found in boards.shared()}
+    assert Item("registry", name) in clean(memory).removed
+    assert number not in {found.number for found in segments.shared()}
 
 
 def test_shared_memory_that_is_not_ours_is_not_taken_for_ours(
     tmp_path: Path, segment: tuple[int, int]
 ) -> None:
-    head, *lines = boards.SEGMENTS.read_text().splitlines()
+    head, *lines = segments.SEGMENTS.read_text().splitlines()
     (line,) = (line for line in lines if line.split()[1] == str(segment[0]))
     listing = tmp_path / "shm"
 
     def found(line: str) -> int:
         listing.write_text(f"{head}\n{line}\n")
-        return len(boards.shared(listing))
+        return len(segments.shared(listing))
 
     fields = line.split()
     assert found(line) == 1
     for at, other in ((0, "1"), (2, "666"), (3, "4096"), (9, "4242")):  # key, perms, size, cuid
         assert found(" ".join([*fields[:at], other, *fields[at + 1 :]])) == 0
-    assert boards.shared(tmp_path / "none") == []
+    assert segments.shared(tmp_path / "none") == []
 
 
 def test_an_ordinary_user_hears_what_was_not_looked_at(
@@ -249,7 +249,7 @@ def test_an_ordinary_user_hears_what_was_not_looked_at(
     monkeypatch.setattr(os, "geteuid", lambda: uid or 12345)
     monkeypatch.setattr(folders, "MEMORY", memory)
     monkeypatch.setattr(leftovers.clean, "__defaults__", (memory, True))
-    monkeypatch.setattr(boards, "shared", list)
+    monkeypatch.setattr(segments, "shared", list)
     assert Command().run(_args()) == 0
     said = capsys.readouterr()
     assert said.out == "nothing to remove\n"
@@ -273,7 +273,7 @@ def test_what_cannot_be_removed_is_a_failure(
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
     monkeypatch.setattr(folders, "places", lambda: (memory,))
-    monkeypatch.setattr(boards, "shared", list)
+    monkeypatch.setattr(segments, "shared", list)
     assert Command().run(_args()) == 1
     assert f"memsc: removing {folder}: Operation not permitted; " in capsys.readouterr().err
 

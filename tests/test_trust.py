@@ -102,11 +102,11 @@ def segments(pid: int) -> list[int]:
     return [int(line.split()[4]) for line in lines if "SYSV" in line]
 
 
-def test_another_user_reaches_neither_pages_nor_board_nor_region(
+def test_another_user_reaches_neither_pages_nor_registry_nor_region(
     program: tuple[subprocess.Popen[bytes], Path],
 ) -> None:
     process, place = program
-    wait_until(lambda: len(segments(process.pid)) == 2, "its pages and its board")
+    wait_until(lambda: len(segments(process.pid)) == 2, "its pages and its registry")
     numbers = segments(process.pid)
     (region,) = regions(place)
     assert stat.S_IMODE(region.stat().st_mode) == 0o600

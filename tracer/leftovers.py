@@ -2,9 +2,9 @@
 """What sessions left behind that could not clean up after themselves, and its removal.
 
 A session that ends in order leaves nothing. One that was killed leaves its folder of region files
-in memory, and perhaps one of temporary files; killed programs leave the board at which they
-took turns; a session whose helper was killed leaves CPUs isolated, and a journal of that; a BCC
-program that attached through tracefs leaves an entry there.
+in memory, and perhaps one of temporary files; killed programs leave the registry by which
+they shared a CPU; a session whose helper was killed leaves CPUs isolated, and a journal of that; a
+BCC program that attached through tracefs leaves an entry there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from memsc.runtime import boards
+from memsc.runtime import segments
 from memsc.runtime.errors import MemscError
 from memsc.runtime.region import Region
 from memsc.tracer import folders, isolation, starts, tasks, tracefs
@@ -30,7 +30,7 @@ class Item:
     """One thing found.
 
     Args:
-        kind: `session`, `board`, `segment`, `isolation` or `uprobe`, or what was not looked at.
+        kind: `session`, `registry`, `segment`, `isolation` or `uprobe`, or what was not looked at.
         name: path of the folder or journal, name of the entry.
         reason: why it is still there; None for what was removed.
     """
@@ -98,13 +98,13 @@ def tidy() -> None:
 
 
 def _remove_shared(done: Cleaned) -> None:
-    for found in boards.shared():
+    for found in segments.shared():
         if os.geteuid() not in (0, found.user):
             continue
         if found.cpu is None:
             item = Item("segment", f"of process {found.maker}, user {found.user}")
         else:
-            item = Item("board", f"of CPU {found.cpu}, user {found.user}")
+            item = Item("registry", f"of CPU {found.cpu}, user {found.user}")
         # Its maker is about to map a segment that nobody does.
         new = found.cpu is None and Path(f"/proc/{found.maker}").exists()
         if found.attached or new:
@@ -112,7 +112,7 @@ def _remove_shared(done: Cleaned) -> None:
             done.in_use.append(replace(item, reason=reason))
             continue
         try:
-            boards.remove(found)
+            segments.remove(found)
         except OSError as error:
             done.failed.append(replace(item, reason=error.strerror))
         else:

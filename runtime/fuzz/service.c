@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * The service, its pool and its scanner, at work on memory that changes under them (hostile.h): the
- * program's own region and syspages, the board that they share with others, another process's pages.
+ * program's own region and syspages, the registry that they share with others, another process's pages.
  *
  * Everything runs on one thread: what the service starts as a thread is run from inside its system
- * calls, which are not made (raw.h). So a poller that is inside a call is deposed in the middle of it,
+ * calls, which are not made (raw.h). So a poller that is inside a call is replaced in the middle of it,
  * as by a caller who has waited too long.
  */
 #include <errno.h>
@@ -19,12 +19,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "board.h"
+#include "registry.h"
 #include "hostile.h"
 #include "process.h"
 #include "service.h"
 #include "thread.h"
-#include "turn.h"
+#include "token.h"
 
 enum { SERVICES = 2, THREADS = 64, DEEPEST = 12, LOADS = 20000, CALLS = 20000, STACK = 8 << 20 };
 
@@ -35,7 +35,7 @@ _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-ex
 static struct memsc_region *region;
 static struct memsc_slot *slots;
 static struct memsc_pages *pages, *others; /* the others' are read-only, as in life */
-static struct memsc_board *board;
+static struct memsc_registry *registry;
 
 /* ---- threads ---- */
 
@@ -113,7 +113,7 @@ static long attached(int id)
 {
     if (memsc_choose(8) == 0)
         return -EINVAL;
-    return (long)(id == 1 ? (void *)board : (void *)others);
+    return (long)(id == 1 ? (void *)registry : (void *)others);
 }
 
 static long told(struct shmid64_ds *stat, int id)
@@ -121,7 +121,7 @@ static long told(struct shmid64_ds *stat, int id)
     memset(stat, 0, sizeof *stat);
     stat->shm_perm.mode = 0600 | (memsc_choose(16) ? 0 : 01000);
     stat->shm_perm.uid = memsc_choose(16) ? 0 : 1;
-    stat->shm_segsz = id == 1 ? sizeof *board : sizeof *others;
+    stat->shm_segsz = id == 1 ? sizeof *registry : sizeof *others;
     stat->shm_nattch = memsc_choose(3);
     stat->shm_cpid = (int)memsc_choose(8);
     return memsc_choose(16) ? 0 : -EINVAL;
@@ -139,7 +139,7 @@ static bool is_own_word(uint64_t pointer)
 {
     return pointer - (uintptr_t)&whole < sizeof whole ||
            pointer - (uintptr_t)region < sizeof *region ||
-           pointer - (uintptr_t)board < sizeof *board;
+           pointer - (uintptr_t)registry < sizeof *registry;
 }
 
 long memsc_fuzz_raw(long number, const uint64_t args[6])
@@ -202,7 +202,7 @@ static void prepare(void)
     region = memory(sizeof *region);
     slots = memory(MEMSC_MAX_SLOTS * sizeof *slots);
     pages = memory(sizeof *pages);
-    board = memory(sizeof *board);
+    registry = memory(sizeof *registry);
     int fd = memfd_create("others", 0);
     if (fd < 0 || ftruncate(fd, sizeof *others))
         abort();
@@ -213,7 +213,7 @@ static void prepare(void)
     memsc_hostile(region, sizeof *region, region);
     memsc_hostile(slots, MEMSC_MAX_SLOTS * sizeof *slots, slots);
     memsc_hostile(pages, sizeof *pages, pages);
-    memsc_hostile(board, sizeof *board, board);
+    memsc_hostile(registry, sizeof *registry, registry);
     memsc_hostile(others, sizeof *others, writable);
     memsc_hostile_entries(pages->page, MEMSC_MAX_SLOTS * MEMSC_PAGE_ENTRIES);
 }
@@ -236,8 +236,8 @@ static void set_up(bool scanner)
         service->active = pages->active[i];
         service->parked = &service->line->parked;
         if (whole.transport == MEMSC_MEMSC && (i == 0 || !scanner)) {
-            service->turn.quantum = whole.quantum_cycles;
-            memsc_board_open(&service->turn, (uint32_t)i);
+            service->membership.quantum = whole.quantum_cycles;
+            memsc_registry_open(&service->membership, (uint32_t)i);
         }
     }
     for (int i = 0; i < 4; i++)
@@ -256,7 +256,7 @@ static void tear_down(void)
         memset(service, 0, sizeof *service);
     }
     memset(region, 0, sizeof *region);
-    memset(board, 0, sizeof *board);
+    memset(registry, 0, sizeof *registry);
     memset((void *)whole.kinds, 0, sizeof whole.kinds);
     memsc_workers_reset();
 }

@@ -3,8 +3,8 @@
  * The runtime's three handshakes, and what becomes of each without any one of its barriers:
  *   posting, parking, waking   caller.c post, wait_for; wait.c sleep_for;
  *                              poller.c drain, serve, publish, park
- *   takeover                   poller.c serve; pool.c depose
- *   taking turns               turn.c memsc_turn_arrive, memsc_turn_rest
+ *   takeover                   poller.c serve; pool.c take_over
+ *   sharing a CPU              token.c memsc_token_acquire, memsc_token_release
  * The timed looks with which callers and pollers would survive a lost wake-up are left out.
  */
 #include <stdio.h>
@@ -70,7 +70,7 @@ static void caller(int me)
         model_store(me, ENTRY, SUBMITTED, kept(POST_RELEASE));
         self->at = 2;
         return;
-    case 2: /* ring_door */
+    case 2: /* ring_doorbell */
         if (!light(me))
             return;
         self->at = model_load(me, PARKED, false) ? 3 : 5;
@@ -185,7 +185,7 @@ static void post_and_park(int me)
 
 /* ---- takeover ---- */
 
-enum { IN_CALL, BEFORE, REIGN, SAW };
+enum { IN_CALL, BEFORE, EPOCH, SAW };
 
 /* r[0]: calls begun. in_call names the call, so that the other tells which one it took over in. */
 static void poller(int me)
@@ -207,7 +207,7 @@ static void poller(int me)
     case 3:
         if (!light(me))
             return;
-        if (model_load(me, REIGN, false)) /* it asks under the lock, and is told */
+        if (model_load(me, EPOCH, false)) /* it asks under the lock, and is told */
             self->at = MODEL_END;
         else if (model_now.memory[SAW] && model_now.memory[SAW] <= self->r[0])
             model_fault("two believe to be the poller");
@@ -224,7 +224,7 @@ static void successor(int me)
     struct model_thread *self = &MODEL_ME;
     switch (self->at) {
     case 1:
-        model_store(me, REIGN, 1, false);
+        model_store(me, EPOCH, 1, false);
         self->at = 2;
         return;
     case 2:
@@ -250,18 +250,18 @@ static void takeover(int me)
     me ? successor(me) : poller(me);
 }
 
-/* ---- taking turns ---- */
+/* ---- sharing a CPU ---- */
 
 enum { HOLDER, STATE };
 enum { NOBODY, WAITER, RESTING };
-enum { PARKED_SEAT, WAITING, TURN };
+enum { PARKED_MEMBER, WAITING, HOLDS };
 
 static void waiter(int me)
 {
     struct model_thread *self = &MODEL_ME;
     bool done;
     switch (self->at) {
-    case 1: /* memsc_turn_arrive; the seat's state is its own to change */
+    case 1: /* memsc_token_acquire; the member's state is its own to change */
         model_store(me, STATE, WAITING, false);
         self->at = 2;
         return;
@@ -279,7 +279,7 @@ static void waiter(int me)
             self->at = 5;
         return;
     case 5:
-        self->at = model_load(me, STATE, false) == TURN ? MODEL_END : 2;
+        self->at = model_load(me, STATE, false) == HOLDS ? MODEL_END : 2;
         return;
     default:
         model_fault("no such step");
@@ -295,7 +295,7 @@ static void holder(int me)
         model_now.memory[HOLDER] = RESTING;
         self->at = 2;
         return;
-    case 2: /* memsc_turn_rest: as a plain store where the barrier is missing */
+    case 2: /* memsc_token_release: as a plain store where the barrier is missing */
         model_store(me, HOLDER, NOBODY, false);
         self->at = 3;
         return;
@@ -309,7 +309,7 @@ static void holder(int me)
             self->at = done ? 5 : MODEL_END;
         return;
     case 5:
-        if (model_swap(me, STATE, WAITING, TURN, &done))
+        if (model_swap(me, STATE, WAITING, HOLDS, &done))
             self->at = 6;
         return;
     case 6:
@@ -321,7 +321,7 @@ static void holder(int me)
     }
 }
 
-static void turns(int me)
+static void sharing(int me)
 {
     me ? holder(me) : waiter(me);
 }
@@ -336,7 +336,7 @@ static const struct {
      POST_RELEASE | LOOK_ACQUIRE | PUBLISH_RELEASE | DONE_ACQUIRE | LIGHT_FIRST | LIGHT_SECOND |
          HEAVY_FIRST | HEAVY_SECOND},
     {"takeover", takeover, false, LIGHT_FIRST | HEAVY_SECOND | CALL_RELEASE | CALL_ACQUIRE},
-    {"taking turns", turns, false, LIGHT_FIRST | LIGHT_SECOND},
+    {"sharing a CPU", sharing, false, LIGHT_FIRST | LIGHT_SECOND},
 };
 
 /* As enum barrier has them. */
@@ -364,7 +364,7 @@ int main(void)
     for (size_t at = 0; at < sizeof handshakes / sizeof *handshakes; at++)
         for (int full = 0; full < 2; full++) {
             unsigned needed = handshakes[at].barriers & ~(full ? 0 : lights);
-            if (!needed) /* turns are between processes, which membarrier does not reach */
+            if (!needed) /* it is between processes, which membarrier does not reach */
                 continue;
             failed |= !explore(at, full, -1);
             for (int one = 0; one < (int)(sizeof names / sizeof *names); one++)

@@ -133,7 +133,7 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     atomic_signal_fence(memory_order_seq_cst);
     post(self, index, index, number, args);
     memsc_begin(self, wait);
-    self->calls[index].flags = memsc_ring_door(self->door);
+    self->calls[index].flags = memsc_ring_doorbell(self->doorbell);
     wait->flags = wait_for(self, index);
     *result = memsc_conclude(self, wait);
     return 0;
@@ -218,7 +218,7 @@ int memsc_add(long number, const long args[6])
     int next = free_entry(self, ((uint32_t)index + 1) % MEMSC_PAGE_ENTRIES);
     enter(self, (uint32_t)index);
     post(self, (uint32_t)index, next < 0 ? (uint32_t)index : (uint32_t)next, number, words);
-    self->calls[index].flags = MEMSC_CALL_ASYNC | memsc_ring_door(self->door);
+    self->calls[index].flags = MEMSC_CALL_ASYNC | memsc_ring_doorbell(self->doorbell);
     return index;
 }
 

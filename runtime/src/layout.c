@@ -5,7 +5,7 @@
  */
 #include "layout.h"
 
-#include "board.h"
+#include "registry.h"
 #include "memsc.h"
 
 _Static_assert(sizeof(struct memsc_entry) == MEMSC_LINE, "an entry is one cache line");
@@ -33,7 +33,7 @@ struct memsc_layout {
 extern const struct memsc_layout *const memsc_layout;
 const struct memsc_layout *const memsc_layout = 0;
 
-/* Boards and segments are not Python's to read, but it must know one when it sees it. */
-MEMSC_API extern const uint32_t memsc_board_size, memsc_pages_size;
+/* Registries and segments are not Python's to read, but it must know one when it sees it. */
+MEMSC_API extern const uint32_t memsc_registry_size, memsc_pages_size;
 const uint32_t memsc_pages_size = sizeof(struct memsc_pages);
-const uint32_t memsc_board_size = sizeof(struct memsc_board);
+const uint32_t memsc_registry_size = sizeof(struct memsc_registry);

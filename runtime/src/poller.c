@@ -2,9 +2,9 @@
  *
  * The poller: looks at the heads of its pages, executes what is submitted, parks when nothing is.
  *
- * While it is inside a call, its `in_call` names the entry. A takeover raises `reign` and then reads
- * in_call; the poller clears in_call and then reads reign. Either the one sees that the call has
- * ended, or the other sees that it was deposed: the handshake of handshake.h, with the takeover as
+ * While it is inside a call, its `in_call` names the entry. A takeover raises `epoch` and then reads
+ * in_call; the poller clears in_call and then reads epoch. Either the one sees that the call has
+ * ended, or the other sees that it was replaced: the handshake of handshake.h, with the takeover as
  * the rare side.
  */
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include "ready.h"
 #include "service.h"
 #include "table.h"
-#include "turn.h"
+#include "token.h"
 #include "usdt.h"
 
 enum {
@@ -97,7 +97,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     atomic_store_explicit(&worker->in_call, name, memory_order_release);
     long result = memsc_raw(number, args);
     memsc_leave_call(worker);
-    if (atomic_load_explicit(&service->reign, memory_order_relaxed) != worker->reign &&
+    if (atomic_load_explicit(&service->epoch, memory_order_relaxed) != worker->epoch &&
         !memsc_still_poller(worker)) {
         worker->serving = false;
         flags |= MEMSC_CALL_TAKEOVER;
@@ -166,12 +166,12 @@ static void park(struct memsc_worker *worker)
         atomic_thread_fence(memory_order_seq_cst);
     if (scan(worker, true, 0) || atomic_load(&process->state) != MEMSC_RUNNING ||
         atomic_load(&service->parked) != parked) {
-        /* Deposed during the scan: the word is the successor's, who may sleep on it already. */
+        /* Replaced during the scan: the word is the successor's, who may sleep on it already. */
         if (worker->serving)
             atomic_store_explicit(parked, 0, memory_order_relaxed);
         return;
     }
-    memsc_turn_rest(service);
+    memsc_token_release(service);
     memsc_sleep_parked(process, service->line, parked);
     atomic_store_explicit(parked, 0, memory_order_relaxed);
 }
@@ -185,9 +185,9 @@ void memsc_poll(struct memsc_worker *worker)
     uint64_t idle_since = 0;
     bool arrived = false;
     uint32_t quota = 1; /* finds until something else is looked at: one countdown on the hot path */
-    if (!sleeps_at_once && !service->turn.seat)
-        memsc_board_sit(&service->turn, process->region->pid, process->pages_id, false,
-                        (uint32_t)(service - process->service));
+    if (!sleeps_at_once && !service->membership.member)
+        memsc_registry_join(&service->membership, process->region->pid, process->pages_id, false,
+                            (uint32_t)(service - process->service));
     for (uint32_t polls = 0; worker->serving; polls++) {
         bool found = scan(worker, polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1, polls);
         if (found) {
@@ -200,17 +200,17 @@ void memsc_poll(struct memsc_worker *worker)
         if (!worker->serving)
             return;
         if (!arrived) {
-            /* Whoever runs already serves what it was woken for before it asks for its turn. */
-            memsc_turn_arrive(process, service);
+            /* Whoever runs already serves what it was woken for before it asks for the token. */
+            memsc_token_acquire(process, service);
             arrived = true;
         } else if (found) {
-            memsc_turn_look_up(process, service);
+            memsc_token_maintain(process, service);
         }
         if (found) {
             /* Somebody who scribbles over the pages may keep it finding something for ever. */
             if (atomic_load_explicit(&process->state, memory_order_relaxed) == MEMSC_RUNNING)
                 continue;
-            memsc_turn_rest(service);
+            memsc_token_release(service);
             return;
         }
         if (sleeps_at_once) {
@@ -220,15 +220,15 @@ void memsc_poll(struct memsc_worker *worker)
             continue;
         }
         memsc_pause();
-        if (memsc_turn_shared(service))
-            memsc_turn_glance(process, service, polls);
+        if (memsc_token_shared(service))
+            memsc_token_offer(process, service, polls);
         if (polls % MEMSC_POLLS_PER_CLOCK)
             continue;
         if (atomic_load_explicit(&process->state, memory_order_relaxed) != MEMSC_RUNNING) {
-            memsc_turn_rest(service);
+            memsc_token_release(service);
             return;
         }
-        memsc_turn_look_up(process, service);
+        memsc_token_maintain(process, service);
         /* Pool threads share this CPU. */
         if (atomic_load_explicit(&service->pooled, memory_order_relaxed))
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);

@@ -10,7 +10,7 @@
 #include "recall.h"
 #include "service.h"
 #include "thread.h"
-#include "turn.h"
+#include "token.h"
 #include "usdt.h"
 
 /* Workers are few and live as long as the service; taken from a table, never given back. */
@@ -125,19 +125,19 @@ bool memsc_still_poller(struct memsc_worker *worker)
     memsc_lock(&service->lock);
     bool ours = service->poller == worker;
     if (ours)
-        worker->reign = atomic_load_explicit(&service->reign, memory_order_relaxed);
+        worker->epoch = atomic_load_explicit(&service->epoch, memory_order_relaxed);
     memsc_unlock(&service->lock);
     return ours;
 }
 
 /* Makes `worker` the poller if the present one is inside a call; called with the lock held. */
-static bool depose(struct memsc_worker *worker)
+static bool take_over(struct memsc_worker *worker)
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
     service->takeover = false;
-    uint32_t reign = atomic_load_explicit(&service->reign, memory_order_relaxed) + 1;
-    atomic_store_explicit(&service->reign, reign, memory_order_relaxed);
+    uint32_t epoch = atomic_load_explicit(&service->epoch, memory_order_relaxed) + 1;
+    atomic_store_explicit(&service->epoch, epoch, memory_order_relaxed);
     memsc_heavy_barrier(process->symmetric);
     uint32_t name = atomic_load_explicit(&service->poller->in_call, memory_order_acquire);
     if (!name)
@@ -149,7 +149,7 @@ static bool depose(struct memsc_worker *worker)
     /* It goes on with its call on this CPU, and the new poller must let it. */
     atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
     service->poller = worker;
-    worker->reign = reign;
+    worker->epoch = epoch;
     worker->serving = true;
     return true;
 }
@@ -167,10 +167,10 @@ static void worker_main(void *argument)
         bool first = !service->poller;
         if (first) {
             service->poller = worker;
-            worker->reign = atomic_load_explicit(&service->reign, memory_order_relaxed);
+            worker->epoch = atomic_load_explicit(&service->epoch, memory_order_relaxed);
             worker->serving = true;
         }
-        if (first || (service->takeover && depose(worker))) {
+        if (first || (service->takeover && take_over(worker))) {
             service->free--;
             if (service->free < service->queued + 1)
                 memsc_worker_start(process, service);
@@ -178,7 +178,7 @@ static void worker_main(void *argument)
             memsc_poll(worker);
             memsc_lock(&service->lock);
             service->free++;
-            if (service->poller != worker) /* deposed, and its call is over */
+            if (service->poller != worker) /* replaced, and its call is over */
                 atomic_fetch_sub_explicit(&service->pooled, 1, memory_order_relaxed);
         } else if (service->first) {
             const struct memsc_job job = dequeue(service);
@@ -216,7 +216,7 @@ static bool takeover_helps(const struct memsc_process *process, const struct mem
 
 void memsc_service_ask_takeover(struct memsc_service *service)
 {
-    if (memsc_turn_hurry(memsc_process, service))
+    if (memsc_token_claim(memsc_process, service))
         return;
     memsc_lock(&service->lock);
     bool helps = takeover_helps(memsc_process, service);

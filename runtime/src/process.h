@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board.h"
+#include "registry.h"
 #include "layout.h"
 #include "lock.h"
 #include "memsc.h"
@@ -37,7 +37,7 @@ struct memsc_self {
     struct memsc_slot *slot;     /* NULL: the thread is not registered */
     struct memsc_entry *entries; /* its syspage */
     struct memsc_call *ring;     /* NULL: the ring could not be mapped */
-    _Atomic uint32_t *door;      /* parked word of whoever scans this page */
+    _Atomic uint32_t *doorbell;  /* parked word of whoever scans this page */
     struct memsc_service_line *line;
     uint64_t in_flight; /* bit per entry: posted and not yet taken by retval */
     uint64_t ready;     /* bit per entry: seen done, and recorded */
@@ -66,19 +66,20 @@ struct memsc_job {
 
 /* One service CPU: a poller and a pool, which are the same threads in turn. */
 struct memsc_service {
-    alignas(MEMSC_LINE) _Atomic uint32_t reign; /* counts changes of the poller */
+    alignas(MEMSC_LINE) _Atomic uint32_t epoch; /* counts changes of the poller */
     _Atomic uint64_t *active;                   /* slots to look at: its words in the segment */
     struct memsc_service_line *line;
     _Atomic uint32_t *_Atomic parked;           /* futex: 1 while the poller sleeps */
     alignas(MEMSC_LINE) struct memsc_lock lock; /* guards all below */
     struct memsc_worker *poller;
     struct memsc_job *first, *last;
-    bool takeover;                              /* somebody waits for a stuck poller */
-    uint32_t queued;                            /* jobs nobody has taken */
-    uint32_t free;                              /* threads that neither poll nor run a job */
-    _Atomic uint32_t pooled;                    /* jobs queued or running */
-    _Atomic uint32_t work;                      /* futex: changes when there is something to do */
-    alignas(MEMSC_LINE) struct memsc_turn turn; /* of whoever polls memory on this CPU */
+    bool takeover;           /* somebody waits for a stuck poller */
+    uint32_t queued;         /* jobs nobody has taken */
+    uint32_t free;           /* threads that neither poll nor run a job */
+    _Atomic uint32_t pooled; /* jobs queued or running */
+    _Atomic uint32_t work;   /* futex: changes when there is something to do */
+    alignas(MEMSC_LINE) struct memsc_membership
+        membership; /* of whoever polls memory on this CPU */
 };
 
 struct memsc_process {
@@ -146,7 +147,7 @@ void memsc_pages_destroy(struct memsc_process *process);
 /* service.c */
 int memsc_service_start(struct memsc_process *process, const struct memsc_options *options);
 void memsc_service_stop(struct memsc_process *process);
-void memsc_service_finish(struct memsc_process *process); /* the process ends: drop the board */
+void memsc_service_finish(struct memsc_process *process); /* the process ends: leave the registry */
 void memsc_service_ask_takeover(struct memsc_service *service);
 
 /* start.c: as the public functions of the same meaning, without the C library. */

@@ -232,8 +232,8 @@ static void call_back(struct memsc_self *self, uint32_t index)
     uint64_t nap_us = SHORTEST_NAP_US;
     atomic_store_explicit(word, 1, memory_order_relaxed);
     /* The handler may have come between the posting and that, or between its halves. */
-    memsc_ring_door(self->door);
-    memsc_futex_wake(self->door, 1);
+    memsc_ring_doorbell(self->doorbell);
+    memsc_futex_wake(self->doorbell, 1);
     for (;;) {
         /* What does not wait is let finish; what was handed to the pool probably waits. */
         uint32_t state =

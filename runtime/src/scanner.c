@@ -5,7 +5,7 @@
 #include "handshake.h"
 #include "service.h"
 #include "thread.h"
-#include "turn.h"
+#include "token.h"
 
 /* A submitted entry at a head of the service's pages? */
 static bool waiting(const struct memsc_process *process, const struct memsc_service *service,
@@ -40,16 +40,16 @@ static bool wake_workers(struct memsc_process *process, bool thorough)
     return found;
 }
 
-/* Takes a seat, and lets the workers sleep where other processes' scanners can wake them. */
+/* Joins the registry, and lets the workers sleep where other processes' scanners can wake them. */
 static void sit_down(struct memsc_process *process, struct memsc_service *service)
 {
-    memsc_board_sit(&service->turn, process->region->pid, process->pages_id, true,
-                    process->services);
-    if (!service->turn.seat)
+    memsc_registry_join(&service->membership, process->region->pid, process->pages_id, true,
+                        process->services);
+    if (!service->membership.member)
         return;
     for (uint32_t i = 1; i < process->services; i++) {
         _Atomic uint32_t *before =
-            atomic_exchange(&process->service[i].parked, &service->turn.seat->parked[i]);
+            atomic_exchange(&process->service[i].parked, &service->membership.member->parked[i]);
         atomic_store(before, 0);
         memsc_futex_wake(before, 1);
     }
@@ -62,14 +62,14 @@ void memsc_scanner_main(void *argument)
     struct memsc_service *service = &process->service[0];
     uint64_t idle_since = 0;
     sit_down(process, service);
-    memsc_turn_arrive(process, service);
+    memsc_token_acquire(process, service);
     for (uint32_t polls = 0; atomic_load(&process->state) == MEMSC_RUNNING; polls++) {
         bool thorough = polls % MEMSC_POLLS_PER_PAGE == MEMSC_POLLS_PER_PAGE - 1;
         bool found = wake_workers(process, thorough);
-        if (memsc_turn_shared(service))
-            found |= memsc_turn_scan_others(process, service, thorough);
+        if (memsc_token_shared(service))
+            found |= memsc_token_scan_others(process, service, thorough);
         if (polls % MEMSC_POLLS_PER_CLOCK == 0)
-            memsc_turn_look_up(process, service);
+            memsc_token_maintain(process, service);
         if (found) {
             idle_since = 0;
             continue;
@@ -88,15 +88,15 @@ void memsc_scanner_main(void *argument)
             atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
             memsc_heavy_barrier(process->symmetric);
             if (!wake_workers(process, true)) {
-                memsc_turn_rest(service);
+                memsc_token_release(service);
                 memsc_sleep_parked(process, line, &line->parked);
             }
             atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
             wake_workers(process, true);
-            memsc_turn_arrive(process, service);
+            memsc_token_acquire(process, service);
             idle_since = 0;
         }
     }
-    memsc_turn_rest(service);
+    memsc_token_release(service);
     memsc_thread_exit();
 }

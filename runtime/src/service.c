@@ -26,8 +26,8 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
         service->line->cpu = options->service_cpus[cpus > 1 ? i : 0];
         service->parked = &service->line->parked;
         if (process->transport != MEMSC_IPI && (i == 0 || !scanner) && process->pages_id >= 0) {
-            service->turn.quantum = process->quantum_cycles;
-            memsc_board_open(&service->turn, service->line->cpu);
+            service->membership.quantum = process->quantum_cycles;
+            memsc_registry_open(&service->membership, service->line->cpu);
         }
     }
     atomic_store(&process->state, MEMSC_RUNNING);
@@ -41,7 +41,7 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
         memsc_unlock(&process->service[i].lock);
     }
     for (uint32_t i = 0; i < count && !error; i++)
-        memsc_board_knock(&process->service[i].turn);
+        memsc_registry_announce(&process->service[i].membership);
     if (error)
         memsc_service_stop(process);
     return error;
@@ -57,8 +57,8 @@ void memsc_service_stop(struct memsc_process *process)
         _Atomic uint32_t *parked = atomic_load(&service->parked);
         atomic_store(parked, 0);
         memsc_futex_wake(parked, INT32_MAX);
-        if (service->turn.seat)
-            memsc_futex_wake(&service->turn.seat->state, INT32_MAX);
+        if (service->membership.member)
+            memsc_futex_wake(&service->membership.member->state, INT32_MAX);
         memsc_lock(&service->lock);
         atomic_fetch_add(&service->work, 1);
         memsc_unlock(&service->lock);
@@ -66,11 +66,11 @@ void memsc_service_stop(struct memsc_process *process)
     }
     memsc_thread_join_all();
     for (uint32_t i = 0; i < process->services; i++)
-        memsc_board_close(&process->service[i].turn);
+        memsc_registry_close(&process->service[i].membership);
 }
 
 void memsc_service_finish(struct memsc_process *process)
 {
     for (uint32_t i = 0; i < process->services; i++)
-        memsc_board_finish(&process->service[i].turn);
+        memsc_registry_finish(&process->service[i].membership);
 }

@@ -29,7 +29,7 @@ enum {
 struct memsc_worker {
     struct memsc_process *process;
     struct memsc_service *service;
-    uint32_t reign; /* as poller: the reign it believes to be its own */
+    uint32_t epoch; /* as poller: the epoch it believes to be its own */
     bool serving;   /* has the poller's part */
     uint32_t tid;
     _Atomic uint32_t in_call;        /* name of the entry whose call may sleep, 0: none */
@@ -146,7 +146,7 @@ static inline void memsc_sleep_parked(const struct memsc_process *process,
         memsc_futex_wait(parked, 1, 0);
 }
 
-/* Wakes a worker that has calls. Its word may be nonsense, if it lies on the board: so `thorough`ly,
+/* Wakes a worker that has calls. Its word may be nonsense, if it lies in the registry: so `thorough`ly,
  * which is seldom, whatever it says. */
 static inline void memsc_wake_worker(_Atomic uint32_t *parked, bool thorough)
 {

@@ -21,7 +21,7 @@ enum {
     POOLED_SPIN_US = 20,     /* a caller polls this long for a call that may wait for ever */
     PROCESS_BYTES = (sizeof(struct memsc_process) + 4095) & ~4095ull,
     QUANTUM_US =
-        20, /* a busy poller keeps the turn from others, about ten times what passing it costs */
+        20, /* a busy poller keeps the token from others, about ten times what passing it costs */
     STUCK_US = 50, /* without progress of the service before a caller asks for a takeover */
 };
 
@@ -247,7 +247,7 @@ static void watch(struct memsc_process *process, uint32_t index)
     uint32_t service = first + index % (process->services - first);
     slot->service = service;
     self->line = &process->region->service[service];
-    self->door = &process->region->service[scanner ? 0 : service].parked;
+    self->doorbell = &process->region->service[scanner ? 0 : service].parked;
     atomic_fetch_or(&process->pages->active[service][index / 64], 1ull << index % 64);
 }
 

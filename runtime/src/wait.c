@@ -7,7 +7,7 @@
 #include "handshake.h"
 #include "recall.h"
 #include "signals.h"
-#include "turn.h"
+#include "token.h"
 
 enum { ASLEEP_US = 1000 /* between a sleeping caller's looks at the service's progress */ };
 
@@ -104,9 +104,9 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
         polls++;
         if (polls % MEMSC_FIRST_POLLS)
             continue;
-        /* Until its turn comes, others may use this CPU: callers that poll it away in vain, one after the
+        /* Until the token comes, others may use this CPU: callers that poll it away in vain, one after the
          * other, make each other's results wait for a time slice. */
-        if (memsc_turn_crowded(memsc_process, &memsc_process->service[self->slot->service]))
+        if (memsc_token_awaited(memsc_process, &memsc_process->service[self->slot->service]))
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
         uint64_t now = memsc_cycles();
         bool taken = all_taken(entries, wanted);

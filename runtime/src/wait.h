@@ -94,13 +94,13 @@ static inline long memsc_conclude(struct memsc_self *self, struct memsc_wait *wa
 }
 
 /* Wakes a parked service; returns the flag for the record. */
-static inline uint32_t memsc_ring_door(_Atomic uint32_t *door)
+static inline uint32_t memsc_ring_doorbell(_Atomic uint32_t *doorbell)
 {
     memsc_light_barrier(memsc_process->symmetric);
-    if (!atomic_load_explicit(door, memory_order_relaxed) ||
-        !atomic_exchange_explicit(door, 0, memory_order_relaxed))
+    if (!atomic_load_explicit(doorbell, memory_order_relaxed) ||
+        !atomic_exchange_explicit(doorbell, 0, memory_order_relaxed))
         return 0;
-    memsc_futex_wake(door, 1);
+    memsc_futex_wake(doorbell, 1);
     return MEMSC_CALL_WOKE;
 }
 

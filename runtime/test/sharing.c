@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Several processes share a service CPU: each gets its results, whatever the others do, which is to
- * be killed, to be stopped, to write nonsense on the board, and to come and go. */
+ * be killed, to be stopped, to write nonsense into the registry, and to come and go. */
 #include "check.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "board.h"
+#include "registry.h"
 
 #ifdef __SANITIZE_THREAD__
 enum { ROUNDS = 30 };
@@ -102,29 +102,30 @@ static void all_go_on(int but)
             pause_ms(1);
 }
 
-static struct memsc_board *board_of_cpu_0(int *id)
+static struct memsc_registry *registry_of_cpu_0(int *id)
 {
-    *id = shmget((key_t)memsc_board_key_of(geteuid(), 0, 0), sizeof(struct memsc_board), 0);
-    struct memsc_board *board = *id < 0 ? (void *)-1 : shmat(*id, NULL, 0);
-    return board == (void *)-1 ? NULL : board;
+    *id = shmget((key_t)memsc_registry_key_of(geteuid(), 0, 0), sizeof(struct memsc_registry), 0);
+    struct memsc_registry *registry = *id < 0 ? (void *)-1 : shmat(*id, NULL, 0);
+    return registry == (void *)-1 ? NULL : registry;
 }
 
-/* The kernel has told of every death: nobody dead still sits there. Others may use this board, too. */
-static void nobody_dead_sits(void)
+/* The kernel has told of every death: nobody dead is still a member. Others may use this registry, too. */
+static void nobody_dead_is_a_member(void)
 {
     int id;
-    struct memsc_board *board = board_of_cpu_0(&id);
-    if (!board)
+    struct memsc_registry *registry = registry_of_cpu_0(&id);
+    if (!registry)
         return;
-    for (int i = 0; i < MEMSC_SEATS; i++) {
-        struct memsc_seat *seat = &board->seats[i];
-        uint32_t owner = atomic_load(&seat->owner);
-        pid_t pid = (pid_t)atomic_load(&seat->pid);
-        if (!memsc_seat_empty(seat) && kill(pid, 0) && errno == ESRCH)
+    for (int i = 0; i < MEMSC_MEMBERS; i++) {
+        struct memsc_member *member = &registry->members[i];
+        uint32_t owner = atomic_load(&member->owner);
+        pid_t pid = (pid_t)atomic_load(&member->pid);
+        if (!memsc_member_gone(member) && kill(pid, 0) && errno == ESRCH)
             /* Unless it has died, or somebody sat down, since. */
-            CHECK(atomic_load(&seat->owner) != owner || atomic_load(&seat->pid) != (uint32_t)pid);
+            CHECK(atomic_load(&member->owner) != owner ||
+                  atomic_load(&member->pid) != (uint32_t)pid);
     }
-    shmdt(board);
+    shmdt(registry);
 }
 
 static void kills(uint32_t mode, int rounds)
@@ -151,14 +152,14 @@ static void kills(uint32_t mode, int rounds)
             all_go_on(-1);
     }
     all_go_on(-1);
-    nobody_dead_sits();
+    nobody_dead_is_a_member();
     for (int i = 0; i < WORKERS; i++) {
         kill(worker[i], SIGKILL);
         waitpid(worker[i], NULL, 0);
     }
 }
 
-/* Nothing that stands on the board is believed in a way that hurts. */
+/* Nothing that stands in the registry is believed in a way that hurts. */
 static void scribbles(uint32_t mode)
 {
     pid_t worker[WORKERS];
@@ -167,18 +168,18 @@ static void scribbles(uint32_t mode)
         worker[i] = start_worker(i);
     all_go_on(-1);
     int id;
-    struct memsc_board *board = board_of_cpu_0(&id);
-    if (board) {
+    struct memsc_registry *registry = registry_of_cpu_0(&id);
+    if (registry) {
         for (int round = 0; round < 200; round++) {
-            volatile uint32_t *words = (volatile uint32_t *)&board->holder;
-            size_t most = (size_t)((char *)&board->seats[8] - (char *)words) / sizeof *words;
+            volatile uint32_t *words = (volatile uint32_t *)&registry->holder;
+            size_t most = (size_t)((char *)&registry->members[8] - (char *)words) / sizeof *words;
             for (int i = 0; i < 40; i++)
                 words[any((unsigned)most)] = any(3) ? any(8) : any(1 << 15) << 17;
             if (round % 20 == 0)
                 all_go_on(-1);
         }
         shmctl(id, IPC_RMID, NULL); /* the next processes shall not meet the nonsense */
-        shmdt(board);
+        shmdt(registry);
     }
     for (int i = 0; i < WORKERS; i++) {
         CHECK_EQUAL(waitpid(worker[i], NULL, WNOHANG), 0); /* none has died of it */
@@ -193,22 +194,22 @@ static void squatter(void)
     if (geteuid() != 0)
         return;
     int id;
-    struct memsc_board *board = board_of_cpu_0(&id);
-    if (board) {
+    struct memsc_registry *registry = registry_of_cpu_0(&id);
+    if (registry) {
         shmctl(id, IPC_RMID, NULL);
-        shmdt(board);
+        shmdt(registry);
     }
     pid_t other = fork();
     if (other == 0) {
-        key_t key = (key_t)memsc_board_key_of(0, 0, 0);
+        key_t key = (key_t)memsc_registry_key_of(0, 0, 0);
         CHECK_EQUAL(setresuid(65534, 65534, 65534), 0);
-        CHECK(shmget(key, sizeof(struct memsc_board), IPC_CREAT | 0666) >= 0);
+        CHECK(shmget(key, sizeof(struct memsc_registry), IPC_CREAT | 0666) >= 0);
         _exit(0);
     }
     int status;
     CHECK_EQUAL(waitpid(other, &status, 0), other);
     CHECK_EQUAL(status, 0);
-    id = shmget((key_t)memsc_board_key_of(0, 0, 0), sizeof(struct memsc_board), 0);
+    id = shmget((key_t)memsc_registry_key_of(0, 0, 0), sizeof(struct memsc_registry), 0);
     struct shmid_ds theirs;
     struct memsc_options options = options_for(MEMSC_MEMSC, MEMSC_INLINE);
     CHECK_EQUAL(memsc_start(&options), 0);
@@ -216,7 +217,7 @@ static void squatter(void)
     CHECK_EQUAL(call(SYS_getppid, NO_ARGS), getppid());
     CHECK_EQUAL(shmctl(id, IPC_STAT, &theirs), 0);
     CHECK_EQUAL(theirs.shm_nattch, 0);
-    CHECK(shmget((key_t)memsc_board_key_of(0, 0, 1), sizeof(struct memsc_board), 0) >= 0);
+    CHECK(shmget((key_t)memsc_registry_key_of(0, 0, 1), sizeof(struct memsc_registry), 0) >= 0);
     CHECK_EQUAL(memsc_unregister(), 0);
     CHECK_EQUAL(memsc_stop(), 0);
     CHECK_EQUAL(shmctl(id, IPC_RMID, NULL), 0);
@@ -233,7 +234,7 @@ static void *some_calls(void *count)
     return NULL;
 }
 
-/* Sixteen processes of four threads each finish, and the last one takes the board along. */
+/* Sixteen processes of four threads each finish, and the last one removes the registry. */
 static void many(uint32_t mode)
 {
     enum { PROCESSES = 16 };

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The System V shared memory of the runtime, as far as it may outlive its processes.
 
-A *board*, at which the processes of a user take turns on a service CPU, goes with the last one
+A *registry*, by which the processes of a user share a service CPU, goes with the last one
 that uses it, unless that is killed; the next process takes it over then. A process's *segment* of
 syspages goes with the process, unless that is killed in the moment between making and mapping it.
 """
@@ -18,7 +18,7 @@ from memsc.runtime.library import library
 
 SEGMENTS = Path("/proc/sysvipc/shm")
 _IPC_RMID = 0
-_KEYS = 8  # MEMSC_BOARD_KEYS
+_KEYS = 8  # MEMSC_REGISTRY_KEYS
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Shared:
     Attributes:
         number: its System V identifier.
         user: whose it is.
-        cpu: the service CPU of a board; None for a process's segment.
+        cpu: the service CPU of a registry; None for a process's segment.
         maker: the process that made it.
         attached: how many processes map it.
     """
@@ -41,7 +41,7 @@ class Shared:
 
 
 def shared(listing: Path = SEGMENTS) -> list[Shared]:
-    """All boards and segments of this machine (of this IPC name space), in the kernel's order.
+    """All registries and segments of this machine (of this IPC name space), in the kernel's order.
 
     Args:
         listing: the kernel's list; a kernel without System V IPC has none.
@@ -66,24 +66,25 @@ def remove(found: Shared) -> None:
 
 
 def _parsed(lines: list[str]) -> Iterator[Shared]:
-    board, segment = (
-        ctypes.c_uint32.in_dll(library(), f"memsc_{what}_size").value for what in ("board", "pages")
+    registry, segment = (
+        ctypes.c_uint32.in_dll(library(), f"memsc_{what}_size").value
+        for what in ("registry", "pages")
     )
     names = lines[0].split() if lines else []
     for line in lines[1:]:
         row = dict(zip(names, line.split(), strict=False))
         user, size = int(row["uid"]), int(row["size"])
         # A segment that is marked for removal (1600) needs no care.
-        if row["perms"] != "600" or int(row["cuid"]) != user or size not in (board, segment):
+        if row["perms"] != "600" or int(row["cuid"]) != user or size not in (registry, segment):
             continue
         key = int(row["key"]) & 0xFFFFFFFF
-        cpu = _cpu_of(key, user) if size == board else None
+        cpu = _cpu_of(key, user) if size == registry else None
         if cpu is not None or (size == segment and key == 0):
             yield Shared(int(row["shmid"]), user, cpu, int(row["cpid"]), int(row["nattch"]))
 
 
 def _cpu_of(key: int, user: int) -> int | None:
-    of = library().memsc_board_key_of
+    of = library().memsc_registry_key_of
     of.restype = ctypes.c_uint32
     cpus = range(os.cpu_count() or 1)
     return next((cpu for cpu in cpus for i in range(_KEYS) if of(user, cpu, i) == key), None)
