@@ -18,8 +18,8 @@ from memsc.runtime.errors import WITHHELD
 if TYPE_CHECKING:
     from memsc.runtime.launch import Launch
     from memsc.tracer.cases import Case
+    from memsc.tracer.format.writer import TraceWriter
     from memsc.tracer.session import TraceSession
-    from memsc.tracer.writer import TraceWriter
 
 
 class Command:
@@ -67,9 +67,9 @@ class Command:
         from memsc.tracer import others, peers
         from memsc.tracer.arms import place_all
         from memsc.tracer.cases import choose, suites
+        from memsc.tracer.format.writer import TraceWriter, prepare_output
         from memsc.tracer.resume import resume
         from memsc.tracer.session import TraceSession
-        from memsc.tracer.writer import TraceWriter, prepare_output
 
         if "analysis" in args.suite:
             return _analysis(args)
@@ -131,8 +131,8 @@ def _sample(scratch: Path, args: argparse.Namespace) -> Path:
     from memsc.runtime.launch import Launch
     from memsc.tracer.arms import place_all
     from memsc.tracer.cases import suites
+    from memsc.tracer.format.writer import TraceWriter, prepare_output
     from memsc.tracer.session import TraceSession
-    from memsc.tracer.writer import TraceWriter, prepare_output
 
     arms, _ = place_all(Launch(), args.app_cpus, args.service_cpus)
     sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}

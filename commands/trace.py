@@ -101,8 +101,8 @@ class Command:
         from memsc.runtime.launch import Launch
         from memsc.runtime.program import check
         from memsc.tracer.arms import place, product
+        from memsc.tracer.format.writer import TraceWriter, prepare_output
         from memsc.tracer.session import TraceSession
-        from memsc.tracer.writer import TraceWriter, prepare_output
 
         if args.pid is not None:
             return _attach(args)
@@ -162,9 +162,9 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
 
 
 def _attach(args: argparse.Namespace) -> int:
+    from memsc.tracer.format.writer import TraceWriter, prepare_output
     from memsc.tracer.running import find, launch_of, record
     from memsc.tracer.session import TraceSession
-    from memsc.tracer.writer import TraceWriter, prepare_output
 
     for given, option in ((args.program, "a program"), (args.isolate, "--isolate")):
         if given:

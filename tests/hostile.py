@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """A trace with a table of every kind, what spoils it, and everything that looks at one."""
@@ -28,8 +28,8 @@ from memsc.analysis.text import to_string
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.tables import STACKS, STACKS_SCHEMA
-from memsc.tracer.writer import TraceWriter
+from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
+from memsc.tracer.format.writer import TraceWriter
 
 PROBES = ("sched", "ipi", "noise", "profile", "offcpu", "syscalls")
 _STACKS = [(0, 0, "read", "[kernel]"), (1, 0, "main", "/bin/some"), (1, 1, "", "[unknown]")]

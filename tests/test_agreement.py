@@ -17,7 +17,7 @@ from memsc import analysis as ma
 from memsc.analysis.agreement import COLD_NS
 from memsc.probes.stages import PROBE
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter
+from memsc.tracer.format.writer import TraceWriter
 
 CALLS = 5000
 WARM_NS, COLD = 1000, 2000

@@ -22,9 +22,9 @@ from memsc.runtime.region import Region
 from memsc.tracer import folders, running
 from memsc.tracer.drain import Drain
 from memsc.tracer.format import open_trace
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.running import find
 from memsc.tracer.session import TraceSession
-from memsc.tracer.writer import TraceWriter, prepare_output
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),

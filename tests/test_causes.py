@@ -20,7 +20,7 @@ from memsc import analysis as ma
 from memsc.analysis.shares import LOST
 from memsc.probes.declaration import find
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 KEY = fmt.RoundKey("memsc", "sync", 0)
 NOISE = find("noise")

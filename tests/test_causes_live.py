@@ -19,9 +19,9 @@ from memsc.runtime.launch import Launch
 from memsc.tracer.arms import ALL, place
 from memsc.tracer.attach import Helper, Loaded
 from memsc.tracer.companion import busy
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.session import TraceSession
 from memsc.tracer.work import Work
-from memsc.tracer.writer import TraceWriter, prepare_output
 
 pytestmark = pytest.mark.bpf
 

@@ -18,7 +18,7 @@ from memsc.analysis.checks import Check
 from memsc.analysis.summary import summarise
 from memsc.analysis.text import trust_lines
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 EVENT = [("time", "u8"), ("cpu", "u4"), ("kind", "u4"), ("pid", "u4"), ("tid", "u4")]
 IPI = np.dtype([*EVENT, ("target_cpu", "i4"), ("vector", "i4")])

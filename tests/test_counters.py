@@ -35,9 +35,9 @@ from memsc.tracer import counter_events, counting
 from memsc.tracer import format as fmt
 from memsc.tracer.counting import Counting
 from memsc.tracer.elevate import Channel
+from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.observing import Observing
-from memsc.tracer.tables import COUNTERS_SCHEMA, OTHERS
-from memsc.tracer.writer import TraceWriter, prepare_output
 
 KEY = fmt.RoundKey("memsc", "program", 0)
 KERNEL = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])

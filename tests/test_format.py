@@ -20,7 +20,7 @@ from tests import traces
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 KEY = fmt.RoundKey("memsc", "sync", 0)
 
@@ -67,7 +67,7 @@ def test_session_survives_the_round_trip(tmp_path: Path) -> None:
 
 
 def test_parts_are_whole_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fmt, "PART_ROWS", 100)
+    monkeypatch.setattr("memsc.tracer.format.writer.PART_ROWS", 100)
     folder = prepare_output(tmp_path / "a.memsc")
     writer = TraceWriter(folder)
     writer.session(traces.session([], {}, complete=False))
@@ -190,7 +190,7 @@ def test_a_killed_writer_leaves_what_was_flushed(tmp_path: Path) -> None:
     script = f"""
 import os, signal, numpy as np
 from pathlib import Path
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.format import RoundKey
 from tests import traces
 writer = TraceWriter(prepare_output(Path({str(tmp_path / "a.memsc")!r})))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 """A trace that comes from elsewhere can neither crash its reader, nor fill its memory, nor run.
@@ -29,7 +29,7 @@ from tests.hostile import base, look, spoils
 from memsc import analysis as ma
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.parts import MOST_ROWS
+from memsc.tracer.format.parts import MOST_ROWS
 
 FIRST, ROUNDS = (
     int(os.environ.get(f"MEMSC_FUZZ_{n}", d)) for n, d in (("SEED", 1), ("ROUNDS", 15))

@@ -219,7 +219,7 @@ from memsc.runtime.launch import Launch
 from memsc.tracer.arms import ALL, place
 from memsc.tracer.session import TraceSession
 from memsc.tracer.work import Work
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 arms, _ = place(ALL[:1], Launch())
 with TraceWriter(prepare_output("b.memsc")) as writer:
     with TraceSession(writer, ["x"], arms, calibrate=False) as session:

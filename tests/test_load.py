@@ -21,7 +21,7 @@ from memsc.analysis.summary import summarise
 from memsc.analysis.throughput import df_throughput
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round, RoundKey
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 TWO = len(os.sched_getaffinity(0)) > 1
 HERE, THERE = str(max(os.sched_getaffinity(0))), str(min(os.sched_getaffinity(0)))

@@ -33,7 +33,7 @@ from memsc.analysis.timeline import lanes
 from memsc.probes.declaration import find, names
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import EVENTS, NAME, TraceFolder, field
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 BOOTTIME, MONOTONIC = 6, 3
 

@@ -20,7 +20,7 @@ from memsc.analysis.text import WIDTH, to_string
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer.format import STAGES, Arm, Round, RoundKey
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -164,7 +164,7 @@ def test_a_program_whose_calls_nobody_counted_has_no_time_per_call(tmp_path: Pat
 
 
 def test_timings_are_streamed_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memsc.tracer.format.PART_ROWS", 1000)
+    monkeypatch.setattr("memsc.tracer.format.writer.PART_ROWS", 1000)
     folder = prepare_output(tmp_path / "a.memsc")
     cycles = np.random.default_rng(1).integers(100, 400, 7000)
     with TraceWriter(folder) as writer:

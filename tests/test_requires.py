@@ -15,7 +15,7 @@ from memsc.analysis.requires import events_lost, missing, need
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format import ProbeStatus
-from memsc.tracer.writer import TraceWriter
+from memsc.tracer.format.writer import TraceWriter
 
 EVENTS = np.zeros(3, [("time", "u8"), ("cpu", "u4"), ("pid", "u4"), ("tid", "u4"), ("kind", "u4")])
 

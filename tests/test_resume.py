@@ -19,8 +19,8 @@ from tests.workload import wait_until
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import ProbeStatus, Session, decode_session, open_trace
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.resume import resume
-from memsc.tracer.writer import TraceWriter
 
 MEMSC = [sys.executable, "-m", "memsc.commands", "bench", "shared", "--quick", "--probes", "none"]
 ROUNDS = 24

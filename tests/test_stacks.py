@@ -23,8 +23,8 @@ from memsc.analysis.stacks import Stacks
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.tracer.format import Arm, ProbeStatus, Round, open_trace
-from memsc.tracer.tables import STACKS, STACKS_SCHEMA
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 PLACES = Path(__file__).with_name("programs") / "places.c"
 SLEEPS = 53

@@ -30,8 +30,8 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.tracer import counter_events
 from memsc.tracer import format as fmt
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.probing import PROBE_EVERY
-from memsc.tracer.writer import TraceWriter
 
 KINDS = {name: number for number, name in enumerate(PROBE.kind_names)}
 PAGES = 16

@@ -23,7 +23,7 @@ from memsc.analysis.scan import ALL, Cell, Cells
 from memsc.analysis.sketch import Sketch
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 stage_rows = st.lists(st.tuples(*[st.integers(0, 2**40)] * 4), min_size=1, max_size=60).map(
     lambda rows: np.array(rows, np.int64)

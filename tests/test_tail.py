@@ -14,7 +14,7 @@ from tests.test_checks import IPI, SCHED
 
 from memsc import analysis as ma
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 KEY = fmt.RoundKey("memsc", "sync", 0)
 SLOW = (100, 500, 900)

@@ -25,9 +25,9 @@ from memsc.runtime.launch import Launch
 from memsc.tracer import environment, folders, others, peers
 from memsc.tracer.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, RoundKey, TraceFolder, open_trace
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import TraceSession
 from memsc.tracer.work import interleaved
-from memsc.tracer.writer import TraceWriter
 
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
 ALL = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.tracer.format import Arm, Clock, ProbeStatus, Round, Session
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 CALL = np.dtype(
     [

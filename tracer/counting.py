@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 """Counts, by perf events, what a program's threads do from its beginning to its end.
@@ -26,9 +26,9 @@ from memsc.tracer import format as fmt
 from memsc.tracer import perf, tasks, wire
 from memsc.tracer.counter_events import EVERYWHERE, READING
 from memsc.tracer.elevate import Channel
-from memsc.tracer.tables import COUNTERS as TABLE
-from memsc.tracer.tables import COUNTERS_SCHEMA, OTHERS, THREAD
-from memsc.tracer.writer import TraceWriter
+from memsc.tracer.format.tables import COUNTERS as TABLE
+from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS, THREAD
+from memsc.tracer.format.writer import TraceWriter
 
 _SPARE = 128  # descriptors left to others
 _WORTH_TELLING_NS = 1_000_000

@@ -17,9 +17,9 @@ from memsc.runtime.library import syscall_name
 from memsc.runtime.region import Counts, Region, regions
 from memsc.tracer import tasks
 from memsc.tracer.format import RoundKey
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.pace import Pace
 from memsc.tracer.snapshot import Filter
-from memsc.tracer.writer import TraceWriter
 
 # Encoding costs the service's CPU more than copying does: it waits for its time, or until so many
 # calls (64 bytes each) are held.

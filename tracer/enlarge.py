@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """A long trace made from a short one: to measure analyses by, never machines.
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.writer import TraceWriter, prepare_output
+from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 _BETWEEN_ROUNDS = 1_000_000  # cycles: rounds never overlap
 _OF_A_PASS = 1_000_000  # added to a round's number in each further pass

@@ -15,9 +15,9 @@ from memsc.tracer.attach import Helper, Loaded
 from memsc.tracer.counting import Counting
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import Counters, ProbeStatus, RoundKey
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.snapshot import Filter
 from memsc.tracer.stacks import Stacks
-from memsc.tracer.writer import TraceWriter
 
 STATIC = ("stages", "stage_counters")  # at the runtime's own probes
 DISTURBING = (*STATIC, "syscalls")  # attached in check rounds alone

@@ -24,7 +24,7 @@ from memsc.tracer.format import (
     range_of,
     read_part,
 )
-from memsc.tracer.tables import COUNTERS
+from memsc.tracer.format.tables import COUNTERS
 
 
 def resume(folder: Path, command: Sequence[str]) -> Session:

@@ -26,6 +26,7 @@ from memsc.tracer.drain import Drain
 from memsc.tracer.elevate import Elevation
 from memsc.tracer.ending import endings, whole
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.quiet import Quiet
 from memsc.tracer.resume import together
@@ -33,7 +34,6 @@ from memsc.tracer.snapshot import Filter
 from memsc.tracer.sums import described, measures, sums, write_timings
 from memsc.tracer.watch import outlast, watch
 from memsc.tracer.work import Work
-from memsc.tracer.writer import TraceWriter
 
 _SPIN_MS = 250
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.spans import Ints, union
 from memsc.tracer.format import STAGES, STAMPS, Clock, RoundKey, Snapshot
-from memsc.tracer.writer import Names, TraceWriter
+from memsc.tracer.format.writer import Names, TraceWriter
 
 HELD_NS = 500_000_000
 """Of a call that takes longer, what was about in the time before this may be missing."""

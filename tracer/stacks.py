@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 """Turns the kernel's stack numbers into stacks with names, while their programs are there."""
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from memsc.tracer import kernel, symbols
 from memsc.tracer.attach import Helper
+from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.records import Records
 from memsc.tracer.spaces import UNKNOWN, Module, Spaces
-from memsc.tracer.tables import STACKS, STACKS_SCHEMA
-from memsc.tracer.writer import TraceWriter
 
 MOST_FRAMES = 127  # PERF_MAX_STACK_DEPTH, sysctl kernel.perf_event_max_stack
 _KERNEL = Module("[kernel]")

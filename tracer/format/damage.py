@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memsc.runtime.printable import printable
 
 if TYPE_CHECKING:
-    from memsc.tracer.format import Session
+    from memsc.tracer.format.definition import Session
 
 # What of the environment is shown as text.
 _TEXTS = (

@@ -8,7 +8,7 @@
 A trace is a folder `NAME.memsc/` with a `session.json` (the model below) and tables, each a folder
 of Parquet files `part-NNNN.parquet`. A part is one row group, closed and renamed when complete, so
 that whatever stands under its final name is whole. This module is pure: it opens files and nothing
-else, and is all that `memsc.analysis` may import from the tracer.
+else.
 """
 
 from __future__ import annotations
@@ -24,19 +24,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.counted import CounterEvent, Counters
-from memsc.tracer.damage import contradiction, every_printable, whole
-from memsc.tracer.parts import (
-    Part,
-    check_regular,
-    columns_of,
-    location,
-    range_of,
-    read_part,
-    rows_of,
-)
-
-__all__ = ["CounterEvent", "Counters", "Part", "columns_of", "location", "range_of", "read_part"]
+from memsc.tracer.format.counted import Counters
+from memsc.tracer.format.damage import contradiction, every_printable, whole
+from memsc.tracer.format.parts import Part, check_regular, location, read_part, rows_of
 
 SCHEMA = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -49,9 +39,6 @@ SESSION = "session.json"
 CALLS = "calls"
 TIMINGS = "timings"
 EVENTS = "events"
-# Rows of one part. A quarter of a million calls are 27 MB before compression: small enough that
-# little is lost by kill -9, large enough that reading a part costs more than opening it.
-PART_ROWS = 1 << 18
 
 STAMPS = ("called", "posted", "picked", "executed", "completed")
 STAGES = ("post", "poll", "execute", "complete")

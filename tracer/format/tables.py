@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 """The tables of the trace that probes bring beside or instead of events. Pure."""
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from memsc.tracer.format import NAME, SCHEMA, field
+from memsc.tracer.format.definition import NAME, SCHEMA, field
 
 STACKS = "stacks"
 COUNTERS = "counters"

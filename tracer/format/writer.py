@@ -21,8 +21,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.tracer import format as fmt
+from memsc.tracer.format import definition as fmt
 
+# Rows of one part. A quarter of a million calls are 27 MB before compression: small enough that
+# little is lost by kill -9, large enough that reading a part costs more than opening it.
+PART_ROWS = 1 << 18
 _ENCODER = 64 << 20  # bytes that encoding a part takes beside as many as the part has
 
 Names = Mapping[int, str] | Sequence[str] | Callable[[int], str]
@@ -205,14 +208,14 @@ class TraceWriter:
     def _write(self, table: str, everything: bool) -> None:
         batches = self._pending[table]
         rows = sum(batch.num_rows for batch in batches)
-        if rows < (1 if everything else fmt.PART_ROWS):
+        if rows < (1 if everything else PART_ROWS):
             return
-        parts = max(rows // fmt.PART_ROWS, 1)
+        parts = max(rows // PART_ROWS, 1)
         _require_memory(sum(batch.nbytes for batch in batches) // parts + _ENCODER)
         whole = pa.Table.from_batches(batches).unify_dictionaries()
         start = 0
-        while rows - start >= fmt.PART_ROWS or (everything and start < rows):
-            part = whole.slice(start, fmt.PART_ROWS)
+        while rows - start >= PART_ROWS or (everything and start < rows):
+            part = whole.slice(start, PART_ROWS)
             self._write_part(table, part)
             start += part.num_rows
         self._pending[table] = whole.slice(start).to_batches() if start < rows else []
@@ -221,7 +224,7 @@ class TraceWriter:
         names = [field.name for field in part.schema if pa.types.is_dictionary(field.type)]
         _require_memory(part.nbytes + _ENCODER)
         stream = pa.BufferOutputStream()
-        options: dict[str, Any] = {"use_dictionary": names, "row_group_size": fmt.PART_ROWS}
+        options: dict[str, Any] = {"use_dictionary": names, "row_group_size": PART_ROWS}
         pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
         index = self._next.get(table, 0)
         self._save(self.folder / table / fmt.part_name(index), stream.getvalue())
