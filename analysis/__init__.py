@@ -9,8 +9,8 @@ Example:
     ['post', 'poll', 'execute', 'complete', 'total']
 """
 
-from memsc.analysis.compare import Comparison, compare
-from memsc.analysis.fleet import Fleet, open_many
+from memsc.analysis.compare.comparison import Comparison, compare
+from memsc.analysis.fleet.fleet import Fleet, open_many
 from memsc.analysis.trace import Trace
 from memsc.analysis.trace import open_one as open  # noqa: A004 (analysis.open is its name)
 

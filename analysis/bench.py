@@ -15,10 +15,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from memsc.analysis.estimates import mean_of
+from memsc.analysis.data.estimates import mean_of
 from memsc.analysis.interposed import interposed
 from memsc.analysis.limits import CASES, estimated
-from memsc.analysis.summary import records
+from memsc.analysis.report.summary import records
 from memsc.analysis.targets import Target, targets
 from memsc.analysis.throughput import df_throughput, is_load
 from memsc.analysis.trace import Trace

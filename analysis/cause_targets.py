@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from memsc.analysis.estimates import Estimate, divide
-from memsc.analysis.shares import LOST, NO_PROBES, UNEXPLAINED
-from memsc.analysis.statistics import SAMPLES_ABOVE
-from memsc.analysis.timings import Timed
+from memsc.analysis.causes.shares import LOST, NO_PROBES, UNEXPLAINED
+from memsc.analysis.data.estimates import Estimate, divide
+from memsc.analysis.data.statistics import SAMPLES_ABOVE
+from memsc.analysis.domains.timings import Timed
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memsc.analysis.estimates import Estimate, median_of
+from memsc.analysis.data.estimates import Estimate, median_of
 from memsc.tracer.format import Session
 
 CASE = "layer"

@@ -13,9 +13,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from memsc.analysis.estimates import Estimate, median_of
-from memsc.analysis.style import styled
-from memsc.analysis.timings import PerCall, Timed
+from memsc.analysis.data.estimates import Estimate, median_of
+from memsc.analysis.domains.timings import PerCall, Timed
+from memsc.analysis.figures.style import styled
 from memsc.tracer.format import Session
 
 CASES = ("pairs", "stamps", "interrupt")

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from memsc.analysis.limits import df_pairs
-from memsc.analysis.pieces import heading, number
+from memsc.analysis.report.terminal import heading, number
 
 _SHADES = "░▒▓█"
 _CELLS = 12  # CPUs that stand side by side, with figures, in 80 columns

@@ -25,9 +25,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from memsc.analysis.scan import ALL
-from memsc.analysis.sketch import QUANTITIES, TOTAL
-from memsc.analysis.statistics import PERCENTILES
+from memsc.analysis.data.scan import ALL
+from memsc.analysis.data.sketch import QUANTITIES, TOTAL
+from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.trace import open_one
 from memsc.tracer.format import CALLS, FLAGS, STAGES, STAMPS, TraceFolder, open_trace, read_part
 

@@ -23,8 +23,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.peers import CONTESTANTS, FIGURES, KEY
-from memsc.analysis.statistics import PERCENTILES
 from memsc.analysis.targets import Target
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import CALLS, TraceFolder

@@ -15,10 +15,10 @@ import jinja2
 import pandas as pd
 
 from memsc.analysis import thesis
-from memsc.analysis.estimates import Estimate, difference, quotient
+from memsc.analysis.data.estimates import Estimate, difference, quotient
 from memsc.analysis.limits import df_pairs
 from memsc.analysis.limits_text import NAMES
-from memsc.analysis.pieces import number
+from memsc.analysis.report.terminal import number
 
 Json = dict[str, Any]
 ARMS = ("direct", "ipi", "memsc-scanner", "memsc")

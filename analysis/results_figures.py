@@ -15,11 +15,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from memsc.analysis import thesis
+from memsc.analysis.figures.overview import short_ns
+from memsc.analysis.figures.plots import forest
+from memsc.analysis.figures.style import colour, save, styled
 from memsc.analysis.limits import plot_pairs
-from memsc.analysis.overview import short_ns
-from memsc.analysis.plots import forest
 from memsc.analysis.results import Json, Results, markdown, pairs
-from memsc.analysis.style import colour, save, styled
 from memsc.runtime.errors import USAGE, MemscError
 
 

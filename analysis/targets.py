@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from memsc.analysis import cause_targets
-from memsc.analysis.checks import NEGLIGIBLE
-from memsc.analysis.estimates import Estimate
-from memsc.analysis.figures import Figures
+from memsc.analysis.data.estimates import Estimate
+from memsc.analysis.domains.checks import NEGLIGIBLE
+from memsc.analysis.domains.timings import Timed
 from memsc.analysis.interposed import added_ns
-from memsc.analysis.timings import Timed
+from memsc.analysis.target_figures import Figures
 from memsc.analysis.trace import Trace
 
 ENOUGH_CALLS = 5_000_000

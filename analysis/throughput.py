@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from memsc.analysis.estimates import mean_of
-from memsc.analysis.statistics import UNKNOWN
-from memsc.analysis.timings import PerCall, Timed
+from memsc.analysis.data.estimates import mean_of
+from memsc.analysis.data.statistics import UNKNOWN
+from memsc.analysis.domains.timings import PerCall, Timed
 from memsc.tracer.format import Session
 
 _CASE = re.compile(r"(closed|open)-(\d+)x(\d+)(?:-batch-(\d+)|-(\d+))?")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from memsc.analysis.pieces import heading, number, table
-from memsc.analysis.summary import Json
+from memsc.analysis.report.summary import Json
+from memsc.analysis.report.terminal import heading, number, table
 
 
 def throughput(summary: Json) -> Iterator[RenderableType]:

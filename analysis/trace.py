@@ -12,20 +12,20 @@ from typing import TypeVar
 
 import numpy as np
 
-from memsc.analysis.agreement import Agreement
-from memsc.analysis.blame import Blame
-from memsc.analysis.checks import Checks
-from memsc.analysis.counters import Counters
-from memsc.analysis.noise import Noise
-from memsc.analysis.ratios import Ratios
-from memsc.analysis.scan import Cells, Progress, scan
-from memsc.analysis.selection import Selection, names
-from memsc.analysis.stacks import Stacks
-from memsc.analysis.stage_counters import StageCounters
-from memsc.analysis.stages import Stages, few, natural
-from memsc.analysis.tail import Tail
-from memsc.analysis.timings import Timings
-from memsc.analysis.wakeup import Wakeup
+from memsc.analysis.causes.blame import Blame
+from memsc.analysis.data.scan import Cells, Progress, scan
+from memsc.analysis.data.selection import Selection, names
+from memsc.analysis.domains.agreement import Agreement
+from memsc.analysis.domains.checks import Checks
+from memsc.analysis.domains.counters import Counters
+from memsc.analysis.domains.noise import Noise
+from memsc.analysis.domains.ratios import Ratios
+from memsc.analysis.domains.stacks import Stacks
+from memsc.analysis.domains.stage_counters import StageCounters
+from memsc.analysis.domains.stages import Stages, few, natural
+from memsc.analysis.domains.tail import Tail
+from memsc.analysis.domains.timings import Timings
+from memsc.analysis.domains.wakeup import Wakeup
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 

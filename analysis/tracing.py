@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from memsc.analysis.estimates import Estimate, divide, mean_of, median_of
-from memsc.analysis.timings import PerCall, Timed, turns
+from memsc.analysis.data.estimates import Estimate, divide, mean_of, median_of
+from memsc.analysis.domains.timings import PerCall, Timed, turns
 from memsc.tracer.format import CALLS, Session, TraceFolder
 
 CASE = "tracing"

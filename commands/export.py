@@ -59,7 +59,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Write the file and say what is in it."""
-        from memsc.analysis.exports import Options, export
+        from memsc.analysis.export.formats import Options, export
 
         path = Path(args.output)
         if path.exists() and not args.force:

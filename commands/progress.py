@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from memsc.analysis.fleet import Fleet
+    from memsc.analysis.fleet.fleet import Fleet
     from memsc.analysis.trace import Trace
 
 
@@ -36,7 +36,7 @@ def opened_many(places: Sequence[str], cluster: str | None, skip_failed: bool) -
     from rich.console import Console
     from rich.progress import Progress
 
-    from memsc.analysis.fleet import open_many
+    from memsc.analysis.fleet.fleet import open_many
 
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())

@@ -54,7 +54,7 @@ class Command:
         """Print the report of a trace, or of a fleet."""
         if args.cluster or args.skip_failed or is_fleet(args.trace):
             return _fleet(args)
-        from memsc.analysis.text import render
+        from memsc.analysis.report.text import render
 
         summary = _one(args.trace[0], args, 1)
         if args.json:
@@ -78,12 +78,12 @@ def is_fleet(places: list[str]) -> bool:
 
 def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
     """A trace's summary, and the files that were asked for."""
-    from memsc.analysis.summary import summarise
+    from memsc.analysis.report.summary import summarise
 
     with opened(path) as trace:
         summary = summarise(trace)
     if args.figure:
-        from memsc.analysis.overview import save_overview
+        from memsc.analysis.figures.overview import save_overview
 
         save_overview(trace, file_name(args.figure, trace.name, traces))
     if args.results:
@@ -92,14 +92,14 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
 
         write_results(benchmark(trace), file_name(args.results, trace.name, traces))
     if args.html:
-        from memsc.analysis.html import save_html
+        from memsc.analysis.report.page import save_html
 
         save_html(trace, summary, file_name(args.html, trace.name, traces))
     return summary
 
 
 def _fleet(args: argparse.Namespace) -> int:
-    from memsc.analysis.fleet_text import fleet_json, render_fleet
+    from memsc.analysis.fleet.text import fleet_json, render_fleet
 
     with opened_many(args.trace, args.cluster, args.skip_failed) as fleet:
         content = fleet_json(fleet) if args.json else None

@@ -25,9 +25,9 @@
 import pandas as pd
 
 from memsc import analysis as ma
-from memsc.analysis.bands import plot_bands
-from memsc.analysis.kernel_events import kernel_events
-from memsc.analysis.overview import plot_overview
+from memsc.analysis.export.kernel_events import kernel_events
+from memsc.analysis.figures.bands import plot_bands
+from memsc.analysis.figures.overview import plot_overview
 from memsc.tracer.format import STAGES, STAMPS
 
 pd.set_option("display.float_format", "{:.4g}".format)
@@ -166,7 +166,7 @@ worst[["arm", "syscall", *(f"{stage}_ns" for stage in STAGES), "total_ns"]]
 import tempfile
 from pathlib import Path
 
-from memsc.analysis.exports import Options, export
+from memsc.analysis.export.formats import Options, export
 
 with tempfile.TemporaryDirectory() as folder:
     print(export(t, "perfetto", Path(folder) / "calls.pftrace", Options(arm="memsc")))

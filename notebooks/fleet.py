@@ -29,7 +29,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from memsc import analysis as ma
-from memsc.analysis.style import colour, styled
+from memsc.analysis.figures.style import colour, styled
 
 pd.set_option("display.float_format", "{:,.4g}".format)
 fleet = ma.open_many("traces/fleet")

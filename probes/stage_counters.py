@@ -3,7 +3,7 @@
 
 A program at each probe reads perf's counters of the CPU it runs on. The difference of two hits on
 one CPU is what that CPU did between them, and one hit's own share, which the session measures
-(`calibrate`) and the analysis takes off (`memsc.analysis.stage_counters`). One call of
+(`calibrate`) and the analysis takes off (`memsc.analysis.domains.stage_counters`). One call of
 `MEMSC_PROBE_EVERY` passes them.
 """
 

@@ -2,7 +2,7 @@
 """The runtime's static probes: what a call does, as seen from outside its stamps.
 
 A hit costs as much as several stages, so these events measure nothing: they check that the stamps
-say the truth (`memsc.analysis.agreement`). One call of `MEMSC_PROBE_EVERY` passes them.
+say the truth (`memsc.analysis.domains.agreement`). One call of `MEMSC_PROBE_EVERY` passes them.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.exports import FORMATS, Options, export
-from memsc.analysis.html import to_html
-from memsc.analysis.summary import summarise
-from memsc.analysis.tables import DERIVED
-from memsc.analysis.text import to_string
+from memsc.analysis.export.formats import FORMATS, Options, export
+from memsc.analysis.export.tables import DERIVED
+from memsc.analysis.report.page import to_html
+from memsc.analysis.report.summary import summarise
+from memsc.analysis.report.text import to_string
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt

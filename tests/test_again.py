@@ -15,9 +15,9 @@ import pytest
 import scipy.stats
 
 from memsc import analysis as ma
-from memsc.analysis.scan import ALL, Cell
-from memsc.analysis.sketch import QUANTITIES, TOTAL
-from memsc.analysis.statistics import LEVEL, Resampled, ratio
+from memsc.analysis.data.scan import ALL, Cell
+from memsc.analysis.data.sketch import QUANTITIES, TOTAL
+from memsc.analysis.data.statistics import LEVEL, Resampled, ratio
 
 TRACE = Path(__file__).parent / "recorded" / "again.memsc"
 DEALS = 30

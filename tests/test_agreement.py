@@ -14,7 +14,7 @@ import pytest
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.agreement import COLD_NS
+from memsc.analysis.domains.agreement import COLD_NS
 from memsc.probes.stages import PROBE
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter

@@ -23,10 +23,10 @@ from matplotlib.text import Text
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.html import to_html
-from memsc.analysis.scan import ALL, Cell
-from memsc.analysis.sketch import Sketch
-from memsc.analysis.summary import summarise
+from memsc.analysis.data.scan import ALL, Cell
+from memsc.analysis.data.sketch import Sketch
+from memsc.analysis.report.page import to_html
+from memsc.analysis.report.summary import summarise
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer import format as fmt

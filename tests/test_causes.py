@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.shares import LOST
+from memsc.analysis.causes.shares import LOST
 from memsc.probes.declaration import find
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter, prepare_output
@@ -356,7 +356,7 @@ def test_of_very_many_slow_calls_some_are_looked_at_and_the_worst_are_still_foun
     folder = traces.fabricate(tmp_path / "many.memsc", rounds=4, calls=5000)
     whole = ma.open(folder).tail
     assert (whole.df_causes()["every"] == 1).all()
-    monkeypatch.setattr("memsc.analysis.blame.MOST", 60)
+    monkeypatch.setattr("memsc.analysis.causes.blame.MOST", 60)
     some = ma.open(folder).tail
     causes = some.df_causes()
     assert (causes["every"] == 4).all()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from memsc import analysis as ma
-from memsc.analysis.chains import STEPS
-from memsc.analysis.shares import LOST
+from memsc.analysis.causes.shares import LOST
+from memsc.analysis.domains.wakeup_chains import STEPS
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.arms import ALL, place

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.busy import Spans
-from memsc.analysis.checks import Check
-from memsc.analysis.summary import summarise
-from memsc.analysis.text import trust_lines
+from memsc.analysis.domains.busy import Spans
+from memsc.analysis.domains.checks import Check
+from memsc.analysis.report.summary import summarise
+from memsc.analysis.report.text import trust_lines
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 

@@ -14,10 +14,10 @@ import scipy.stats
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.compare import LEAST_EFFECT, Comparison, parse
-from memsc.analysis.scan import BlockKey
-from memsc.analysis.sketch import QUANTITIES, TOTAL, Sketch
-from memsc.analysis.statistics import LEVEL, Resampled, ratio
+from memsc.analysis.compare.comparison import LEAST_EFFECT, Comparison, parse
+from memsc.analysis.data.scan import BlockKey
+from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
+from memsc.analysis.data.statistics import LEVEL, Resampled, ratio
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import FAIL_IF_MET, USAGE, WITHHELD, MemscError
 

@@ -26,9 +26,9 @@ from tests import traces
 from tests.workload import Workload
 
 from memsc import analysis as ma
-from memsc.analysis.counters import scaled
-from memsc.analysis.summary import summarise
-from memsc.analysis.text import to_string
+from memsc.analysis.domains.counters import scaled
+from memsc.analysis.report.summary import summarise
+from memsc.analysis.report.text import to_string
 from memsc.probes.counters import COUNTERS
 from memsc.runtime.errors import MemscError
 from memsc.tracer import counter_events, counting

@@ -23,7 +23,7 @@ TRACES = {
     "sampled": "tests/recorded/sampled.memsc",
 }
 """Names that examples use."""
-MODULES = sorted(f"memsc.analysis.{found.name}" for found in pkgutil.iter_modules(ma.__path__))
+MODULES = sorted(found.name for found in pkgutil.walk_packages(ma.__path__, "memsc.analysis."))
 
 
 @cache

@@ -13,8 +13,8 @@ import pytest
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis import scan
-from memsc.analysis.scan import ALL, Cell
+from memsc.analysis.data import scan
+from memsc.analysis.data.scan import ALL, Cell
 from memsc.runtime.errors import MemscError
 from memsc.tracer.enlarge import enlarge
 from memsc.tracer.format import CALLS, STAMPS, open_trace

@@ -22,10 +22,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.exports import Options, export
-from memsc.analysis.histogram import Histogram
-from memsc.analysis.hlog import encode
-from memsc.analysis.stages import few
+from memsc.analysis.data.histogram import Histogram
+from memsc.analysis.domains.stages import few
+from memsc.analysis.export.formats import Options, export
+from memsc.analysis.export.hlog import encode
 from memsc.commands import export as command
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import MemscError
@@ -198,6 +198,6 @@ def test_few_names_stand_for_many() -> None:
 
 
 def test_the_command_knows_every_format() -> None:
-    from memsc.analysis.exports import FORMATS
+    from memsc.analysis.export.formats import FORMATS
 
     assert set(command.FORMATS) == set(FORMATS)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from tests import browser, traces
 
 from memsc import analysis as ma
-from memsc.analysis.exports import Options, export
-from memsc.analysis.flamegraph import WIDTH, Stack, flame_svg
-from memsc.analysis.folded import difference
-from memsc.analysis.overview import short_ns
+from memsc.analysis.export.folded import difference
+from memsc.analysis.export.formats import Options, export
+from memsc.analysis.figures.flamegraph import WIDTH, Stack, flame_svg
+from memsc.analysis.figures.overview import short_ns
 from memsc.runtime.errors import MemscError
 from memsc.runtime.printable import printable
 

@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.cluster import on_cluster
-from memsc.analysis.partition import Failure, Partition, Summary, summarise_partition
-from memsc.analysis.scan import ALL, Cell, in_units
-from memsc.analysis.selection import Selection
+from memsc.analysis.data.scan import ALL, Cell, in_units
+from memsc.analysis.data.selection import Selection
+from memsc.analysis.fleet.cluster import on_cluster
+from memsc.analysis.fleet.partition import Failure, Partition, Summary, summarise_partition
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer import format as fmt

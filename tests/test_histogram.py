@@ -7,7 +7,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsc.analysis.histogram import PRECISION, RELATIVE_ERROR, Histogram, bins_of, lowest, middle
+from memsc.analysis.data.histogram import (
+    PRECISION,
+    RELATIVE_ERROR,
+    Histogram,
+    bins_of,
+    lowest,
+    middle,
+)
 
 values = st.lists(st.integers(0, 2**62), min_size=1, max_size=200).map(
     lambda numbers: np.array(numbers, np.int64)

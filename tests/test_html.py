@@ -18,9 +18,10 @@ from pypdfium2 import PdfDocument
 from tests import browser, traces
 
 from memsc import analysis as ma
-from memsc.analysis import html
-from memsc.analysis.html import to_html
-from memsc.analysis.summary import summarise
+from memsc.analysis.report import page as html_page
+from memsc.analysis.report import page_figures
+from memsc.analysis.report.page import to_html
+from memsc.analysis.report.summary import summarise
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD
 
@@ -141,8 +142,8 @@ def test_paper_has_what_a_screen_scrolls_and_unfolds_to(page: str, tmp_path: Pat
 def test_the_page_stays_small_whatever_the_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(html, "CASES", 2)
-    monkeypatch.setattr(html, "LONGEST", 1000)
+    monkeypatch.setattr(html_page, "CASES", 2)
+    monkeypatch.setattr(html_page, "LONGEST", 1000)
     folder = tmp_path / "a.memsc"
     for case in ("sync", "one", "two", "three"):
         traces.fabricate(tmp_path / f"{case}.memsc", rounds=1, calls=60, case=case)
@@ -153,7 +154,7 @@ def test_the_page_stays_small_whatever_the_trace(
     assert text.count("Nanoseconds per call, 1 round") == 2
     assert "stages: too large for this page" in text
     assert "memsc against ipi: sync" in text
-    assert text.count('class="bar"') == 3 * html.WORST
+    assert text.count('class="bar"') == 3 * html_page.WORST
 
 
 def merged(folder: Path, parts: list[Path]) -> Path:
@@ -173,12 +174,15 @@ def merged(folder: Path, parts: list[Path]) -> Path:
 def test_stacks_stand_in_the_page_unless_they_outgrow_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = {html.page.PROFILE: "<svg>few</svg>", html.page.OFF_CPU: "<svg>many</svg>" * 100_000}
+    drawn = {
+        page_figures.PROFILE: "<svg>few</svg>",
+        page_figures.OFF_CPU: "<svg>many</svg>" * 100_000,
+    }
 
     def draw(trace: ma.Trace, probe: str, *, width: float) -> str:
         return drawn[probe]
 
-    monkeypatch.setattr(html.page, "stacks_svg", draw)
-    found = dict(html.page.flames(ma.open(folder)))
+    monkeypatch.setattr(page_figures, "stacks_svg", draw)
+    found = dict(page_figures.flames(ma.open(folder)))
     assert found["threads on the CPU"] == "<svg>few</svg>"
     assert "threads off the CPU" not in found

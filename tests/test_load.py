@@ -15,9 +15,9 @@ import pytest
 from tests.traces import CLOCK, session
 
 from memsc.analysis import open as open_analysis
-from memsc.analysis import text
 from memsc.analysis.bench import benchmark
-from memsc.analysis.summary import summarise
+from memsc.analysis.report import text
+from memsc.analysis.report.summary import summarise
 from memsc.analysis.throughput import df_throughput
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round, RoundKey

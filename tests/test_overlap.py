@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsc.analysis.overlap import covered_until, expand, flatten, overlaps
+from memsc.analysis.data.overlap import covered_until, expand, flatten, overlaps
 
 SPAN = 60
 interval = st.tuples(st.integers(0, SPAN), st.integers(0, SPAN)).map(sorted)

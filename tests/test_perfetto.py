@@ -26,10 +26,10 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis import protobuf
-from memsc.analysis.exports import Options, export
-from memsc.analysis.kernel_events import kernel_events
-from memsc.analysis.timeline import lanes
+from memsc.analysis.export import protobuf
+from memsc.analysis.export.formats import Options, export
+from memsc.analysis.export.kernel_events import kernel_events
+from memsc.analysis.export.timeline import lanes
 from memsc.probes.declaration import find, names
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import EVENTS, NAME, TraceFolder, field

@@ -14,9 +14,9 @@ import pytest
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.overview import save_overview
-from memsc.analysis.summary import summarise
-from memsc.analysis.text import WIDTH, to_string
+from memsc.analysis.figures.overview import save_overview
+from memsc.analysis.report.summary import summarise
+from memsc.analysis.report.text import WIDTH, to_string
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer.format import STAGES, Arm, Round, RoundKey

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tests import traces
 
-from memsc.analysis import requires
-from memsc.analysis.requires import events_lost, missing, need
+from memsc.analysis.data import requires
+from memsc.analysis.data.requires import events_lost, missing, need
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format import ProbeStatus

@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.slow_text import cause_rows
-from memsc.analysis.summary import summarise
+from memsc.analysis.report.slow_text import cause_rows
+from memsc.analysis.report.summary import summarise
 from memsc.runtime.errors import MemscError
 
 RECORDED = Path(__file__).parents[1] / "notebooks" / "traces"

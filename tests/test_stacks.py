@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.stacks import Stacks
+from memsc.analysis.domains.stacks import Stacks
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.tracer.format import Arm, ProbeStatus, Round, open_trace

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.stage_counters import EXECUTE, FROM_POSTED
-from memsc.analysis.summary import summarise
-from memsc.analysis.text import to_string
+from memsc.analysis.domains.stage_counters import EXECUTE, FROM_POSTED
+from memsc.analysis.report.summary import summarise
+from memsc.analysis.report.text import to_string
 from memsc.probes.stage_counters import PROBE, READ, column
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis import scan
-from memsc.analysis.histogram import RELATIVE_ERROR
-from memsc.analysis.scan import ALL, Cell, Cells
-from memsc.analysis.sketch import Sketch
+from memsc.analysis.data import scan
+from memsc.analysis.data.histogram import RELATIVE_ERROR
+from memsc.analysis.data.scan import ALL, Cell, Cells
+from memsc.analysis.data.sketch import Sketch
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter, prepare_output

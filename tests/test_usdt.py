@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.workload import gone, wait_until
 
-from memsc.analysis.agreement import Agreement
+from memsc.analysis.domains.agreement import Agreement
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, WORK
 from memsc.tracer import usdt

@@ -15,10 +15,10 @@ import pytest
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.chains import STEPS
-from memsc.analysis.summary import summarise
-from memsc.analysis.text import to_string
-from memsc.analysis.wakeup_text import wakeup_rows
+from memsc.analysis.domains.wakeup_chains import STEPS
+from memsc.analysis.report.summary import summarise
+from memsc.analysis.report.text import to_string
+from memsc.analysis.report.wakeup_text import wakeup_rows
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt

@@ -10,7 +10,7 @@ import pytest
 from tests.test_causes import APP, COMPLETE, POLL_STAGE, SERVICE, base, event, flags_of, stamp_ns
 from tests.test_causes import trace as recorded
 
-from memsc.analysis.waterfall import waterfalls
+from memsc.analysis.report.waterfall import waterfalls
 
 CALL = 1777
 

@@ -107,7 +107,7 @@ class Calibration:
             found = costs()
         hits = {name: _hit(name, *found.get(name, (0, 0))) for name in every}
         for name in set(STATIC) & set(hits):
-            # Its trap costs more than its program: memsc.analysis.agreement has it from outside.
+            # Its trap costs more than its program: the domain `agreement` has it from outside.
             why = "its first events, of known calls, tell"
             hits[name] = {"cost_ns": None, "hits": hits[name]["hits"], "reason": why}
         if counters.NAME in hits:

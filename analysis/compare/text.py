@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""A comparison for a terminal and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from memsc.analysis.compare.comparison import Comparison, Outcome
+from memsc.analysis.data.sketch import TOTAL
+from memsc.analysis.report.summary import SCHEMA, Json, records
+from memsc.analysis.report.terminal import heading, mark, number, table
+
+_SHOWN = ("mean", "p50", "p99", "p999")
+_FACTOR = 10
+
+
+def compare_json(comparison: Comparison, outcomes: list[Outcome]) -> Json:
+    """`schema`, `base`, `new`, `verdict`, `rows` (see `Comparison.df_compare`), `fail_if`."""
+    reasons = comparison.withheld()
+    return {
+        "schema": SCHEMA,
+        "base": comparison.base.name,
+        "new": comparison.new.name,
+        "verdict": {"withheld": bool(reasons), "reasons": reasons},
+        "differences": differences(comparison),
+        "rows": records(comparison.df_compare(syscalls=True)),
+        "fail_if": [
+            {"condition": o.condition.text, "met": o.met, "found": o.found} for o in outcomes
+        ],
+    }
+
+
+def differences(comparison: Comparison) -> list[str]:
+    """In what the two machines differ: a change may be theirs, not the program's."""
+    base, new = (side.session.environment for side in (comparison.base, comparison.new))
+    names = ("cpu_model", "kernel", "virtual", "cpus_online", "isolated_cpus", "idle_driver")
+    return [
+        f"{name}: {base.get(name)} → {new.get(name)}"
+        for name in names
+        if base.get(name) != new.get(name)
+    ]
+
+
+def render(comparison: Comparison, outcomes: list[Outcome]) -> RenderableType:
+    """The comparison as a rich renderable, 80 columns."""
+    return Group(*_parts(comparison, outcomes))
+
+
+def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[RenderableType]:
+    title = f"{comparison.base.name} → {comparison.new.name}"
+    yield Text.assemble((title, "bold"), "  change, with 95 % interval")
+    for reason in comparison.withheld():
+        yield mark("✗", f"verdict withheld: {reason}", "bold red")
+    for line in differences(comparison):
+        yield mark("!", f"the machines differ in {line}", "yellow")
+    rows = records(comparison.df_compare())
+    for case in dict.fromkeys(row["case"] for row in rows):
+        yield heading(case, "total time of a call")
+        mine = [row for row in rows if row["case"] == case]
+        yield from _totals(mine)
+        if any(
+            row["stage"] != TOTAL
+            and row["metric"] == "mean"
+            and row["verdict"] in ("slower", "faster")
+            for row in mine
+        ):
+            yield heading(case, "mean of the stages that changed")
+            yield _changed(mine)
+    for outcome in outcomes:
+        sign, style = {True: ("✗", "red"), False: ("✓", "green"), None: ("?", "yellow")}[
+            outcome.met
+        ]
+        yield mark(sign, f"--fail-if {outcome.found}", style)
+
+
+_COLUMNS = ("base ns", "new ns", "change", "low to high", "verdict")
+
+
+def _totals(rows: list[Json]) -> Iterator[RenderableType]:
+    grid = table("", "", *_COLUMNS)
+    for row in rows:
+        if row["stage"] == TOTAL and row["metric"] in _SHOWN:
+            first = row["arm"] if row["metric"] == "mean" else ""
+            grid.add_row(first, row["metric"], *_cells(row))
+    yield grid
+    if any(row["interval"] == "blocks" for row in rows):
+        yield Text("  * within one run each: says nothing about other runs", "dim")
+
+
+def _changed(rows: list[Json]) -> RenderableType:
+    """Means, since they add up: what changed in the stages is what changed in the total."""
+    grid = table("", "", *_COLUMNS)
+    arm = ""
+    for row in rows:
+        known = row["metric"] == "mean" and row["verdict"] in ("slower", "faster")
+        if known and row["stage"] != TOTAL:
+            grid.add_row(row["arm"] if row["arm"] != arm else "", row["stage"], *_cells(row))
+            arm = row["arm"]
+    return grid
+
+
+def _cells(row: Json) -> tuple[str | Text, ...]:
+    if row["verdict"] == "insufficient":
+        return ("–", "–", "–", "–", "insufficient")
+    change, low, high = (_relative(row[name]) for name in ("change", "low", "high"))
+    style = {"slower": "red", "faster": "green"}.get(row["verdict"], "")
+    within = "" if row["interval"] == "rounds" else "*"
+    figures = (number(row["base_ns"]), number(row["new_ns"]), change, f"{low} to {high}")
+    return (*figures, Text(row["verdict"] + within, style))
+
+
+def _relative(change: float) -> str:
+    """A change in per cent, or as a factor where that would be long."""
+    return f"{change:+.1%}" if change < _FACTOR else f"×{number(1 + change)}"

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+# pyarrow's published stubs leave type parameters open (see tracer/format.py).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""Streams a trace's calls into sketches: one part in memory at a time, whatever the trace's size.
+
+A sketch belongs to a *cell* (arm, case, system call, mode) and, in it, to a *block*: a stretch of
+one round. Blocks are what intervals are made of. They belong to the round, not to the cell, so a
+block of two system calls is the same stretch of time for both. When a round has too many of them,
+neighbours merge in pairs; that depends only on the order of the parts, so any machine gets the same
+blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from memsc.analysis.data.selection import Selection
+from memsc.analysis.data.sketch import Sketch
+from memsc.runtime.errors import MemscError
+from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
+
+MOST_BLOCKS = 16
+"""Of one round; fewer where an arm has many rounds, so that memory stays bounded."""
+BLOCKS_OF_AN_ARM = 256
+BLOCKS_OF_A_PART = 8
+SMALLEST_BLOCK = 256
+ALL = "all"
+"""Stands for every system call together."""
+
+Progress = Callable[[int], None]
+
+
+class Cell(NamedTuple):
+    """Calls that are reported together; `mode` is "sync" or "async" (posted by add)."""
+
+    arm: str
+    case: str
+    syscall: str
+    mode: str
+
+
+class BlockKey(NamedTuple):
+    """A stretch of one round."""
+
+    round: int
+    block: int
+
+
+@dataclass(slots=True)
+class Cells:
+    """Sketches by cell and block, how many blocks each round has, and may have at most."""
+
+    sketches: dict[Cell, dict[BlockKey, Sketch]] = field(default_factory=dict)
+    blocks: dict[RoundKey, int] = field(default_factory=dict)
+    most: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def add(self, part: Cells) -> None:
+        """Appends the cells of the part that comes next in the trace."""
+        shifts = {key: self.blocks.get(key, 0) for key in part.blocks}
+        for cell, found in part.sketches.items():
+            mine = self.sketches.setdefault(cell, {})
+            for key, sketch in found.items():
+                shift = shifts[RoundKey(cell.arm, cell.case, key.round)]
+                mine[BlockKey(key.round, key.block + shift)] = sketch
+        for key, count in part.blocks.items():
+            self.blocks[key] = shifts[key] + count
+            while self.blocks[key] > self.most.get((key.arm, key.case), MOST_BLOCKS):
+                self._halve(key)
+
+    def _halve(self, key: RoundKey) -> None:
+        self.blocks[key] = (self.blocks[key] + 1) // 2
+        for cell, found in self.sketches.items():
+            if (cell.arm, cell.case) != (key.arm, key.case):
+                continue
+            pairs: dict[BlockKey, list[Sketch]] = {}
+            for block in [block for block in found if block.round == key.round]:
+                pair = BlockKey(key.round, block.block // 2)
+                pairs.setdefault(pair, []).append(found.pop(block))
+            found.update({pair: Sketch.merge(sketches) for pair, sketches in pairs.items()})
+
+    def whole(self, cell: Cell) -> Sketch:
+        """All calls of a cell."""
+        return Sketch.merge(list(self.sketches[cell].values()))
+
+    def of_round(self, cell: Cell, number: int) -> Sketch:
+        """Calls of a cell in one round that has any."""
+        found = self.sketches[cell].items()
+        return Sketch.merge([sketch for key, sketch in found if key.round == number])
+
+    def with_all(self) -> Cells:
+        """Adds, for each arm, case and mode, the cell of every system call together."""
+        together: dict[Cell, dict[BlockKey, list[Sketch]]] = {}
+        for cell, found in self.sketches.items():
+            blocks = together.setdefault(cell._replace(syscall=ALL), {})
+            for key, sketch in found.items():
+                blocks.setdefault(key, []).append(sketch)
+        merged = {
+            cell: {key: Sketch.merge(sketches) for key, sketches in sorted(blocks.items())}
+            for cell, blocks in together.items()
+        }
+        return Cells({**merged, **self.sketches}, self.blocks, self.most)
+
+
+def scan(
+    trace: TraceFolder,
+    selection: Selection | None = None,
+    progress: Progress | None = None,
+    units: float | None = None,
+) -> Cells:
+    """Sketches the selected calls of a trace.
+
+    Args:
+        trace: an opened trace.
+        selection: filters; by default all calls outside check rounds.
+        progress: called with the number of rows after each part.
+        units: units to a cycle, where sketches of other clocks are to be merged with these; by
+            default they are in cycles.
+    """
+    selection, parts = selection or Selection(), trace.parts.get(CALLS, [])
+    rounds = chosen_rounds(trace, selection)
+    cells = Cells(most=_most_blocks(trace.session.rounds))
+    for part, table in _read_ahead(parts, selection):
+        cells.add(sketch_table(table, rounds, units))
+        if progress:
+            progress(part.rows)
+    return cells
+
+
+def _most_blocks(rounds: Iterable[Round]) -> dict[tuple[str, str], int]:
+    """How many blocks a round of each arm and case may have."""
+    count = Counter((r.arm, r.case) for r in rounds if not r.check)
+    return {
+        key: min(max(BLOCKS_OF_AN_ARM // number, 1), MOST_BLOCKS) for key, number in count.items()
+    }
+
+
+def _read_ahead(parts: Iterable[Part], selection: Selection) -> Iterator[tuple[Part, pa.Table]]:
+    """Each part's selected rows; the next is read while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: tuple[Part, Future[pa.Table]] | None = None
+        for part in parts:
+            reading = pool.submit(_selected, part, selection)
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = part, reading
+        if waiting:
+            yield waiting[0], waiting[1].result()
+
+
+def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKey] | None:
+    """The rounds that are looked at, or None where the session does not know of any."""
+    if not trace.session.rounds:
+        return None
+    return frozenset(r.key for r in trace.session.rounds if r.check == selection.checks)
+
+
+def _selected(part: Part, selection: Selection) -> pa.Table:
+    columns = ["arm", "case", "round", "syscall", "flags", *STAMPS, *selection.columns]
+    table = read_part(part, columns)
+    mask = selection.mask(table)
+    if mask is None or mask.all():
+        return table
+    return table.filter(pa.array(mask))
+
+
+def sketch_table(
+    table: pa.Table, rounds: Collection[RoundKey] | None = None, units: float | None = None
+) -> Cells:
+    """Sketches rows of the table `calls`, in memory (see `scan`)."""
+    cells = Cells()
+    if not table.num_rows:
+        return cells
+    stages = stages_of(table) if units is None else in_units(stages_of(table), units)
+    flags = table["flags"].to_numpy()
+    for key, rows in rounds_in(table):
+        if rounds is not None and key not in rounds:
+            continue
+        count = _length(rows, table.num_rows)
+        blocks = min(max(count // SMALLEST_BLOCK, 1), BLOCKS_OF_A_PART)
+        cells.blocks[key] = blocks
+        edges = np.linspace(0, count, blocks + 1).astype(np.int64)
+        inner = _Inner(table, rows)
+        for block in range(blocks):
+            for cell, chosen in inner.cells(key, int(edges[block]), int(edges[block + 1])):
+                sketch = Sketch.of(stages[:, chosen], flags[chosen])
+                cells.sketches.setdefault(cell, {})[BlockKey(key.round, block)] = sketch
+    return cells
+
+
+def stages_of(table: pa.Table) -> NDArray[np.int64]:
+    """The four stages and the total of each row: shape (5, n), cycles."""
+    stages = np.empty((len(STAMPS), table.num_rows), np.int64)
+    stamps = [table[stamp].to_numpy() for stamp in STAMPS]
+    for i in range(len(STAMPS) - 1):
+        np.subtract(stamps[i + 1], stamps[i], out=stages[i])
+    np.subtract(stamps[-1], stamps[0], out=stages[-1])
+    # Sums of such stages would be wrong: no call takes a month, and no two CPUs that memsc records
+    # on are a second apart. What they are apart is measured, and a check.
+    low, high = (int(stages.min()), int(stages.max())) if stages.size else (0, 0)
+    if high >= _LONGEST or low <= -_FARTHEST_BACK:
+        how = "months apart" if high >= _LONGEST else "seconds back in time"
+        why = f"the stamps of one are {how}: the counter jumped, or a part was changed"
+        raise MemscError("cannot use the calls", why, "record again")
+    return stages
+
+
+_LONGEST = 1 << 53
+_FARTHEST_BACK = 1 << 32
+
+
+def in_units(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:
+    """Stages in another integer unit, of which there are so many to a cycle.
+
+    What is rounded is the time since the call began, so stages still sum to their total exactly.
+    """
+    since = np.rint(np.cumsum(stages[:-1], axis=0) * units).astype(np.int64)
+    return np.vstack([since[:1], np.diff(since, axis=0), since[-1:]])
+
+
+Rows = slice | NDArray[np.int64]
+
+
+def _length(rows: Rows, total: int) -> int:
+    return total if isinstance(rows, slice) else len(rows)
+
+
+def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
+    """The rows of each round in a table; a slice where it is all of them."""
+    if not table.num_rows:
+        return
+    arm, arms = coded(table, "arm")
+    case, cases = coded(table, "case")
+    number = table["round"].to_numpy()
+    found, index = _distinct(number)
+    codes = (arm.astype(np.int64) * len(cases) + case) * len(found) + index
+    for code, rows in _split(codes):
+        rest, r = divmod(code, len(found))
+        a, c = divmod(rest, len(cases))
+        yield RoundKey(arms[a], cases[c], int(found[r])), rows
+
+
+class _Inner:
+    """Splits a round's rows by system call and mode."""
+
+    def __init__(self, table: pa.Table, rows: Rows) -> None:
+        syscall, self.names = coded(table, "syscall")
+        asynchronous = (table["flags"].to_numpy() & FLAGS["async"]) > 0
+        self.codes = (syscall * 2 + asynchronous)[rows].astype(np.int64)
+        self.rows = rows
+
+    def cells(self, key: RoundKey, start: int, end: int) -> Iterator[tuple[Cell, Rows]]:
+        for code, chosen in _split(self.codes[start:end]):
+            cell = Cell(key.arm, key.case, self.names[code // 2], ("sync", "async")[code % 2])
+            local = slice(start, end) if isinstance(chosen, slice) else chosen + start
+            yield cell, local if isinstance(self.rows, slice) else self.rows[local]
+
+
+def coded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], list[str]]:
+    """A column of names as codes and the names they stand for."""
+    array: Any = table[column].unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0)
+    return array.indices.to_numpy(), array.dictionary.to_pylist()
+
+
+def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    # A part mostly lies in one round; a sort would cost more than all the rest.
+    if values.min() == values.max():
+        return values[:1], np.zeros(1, np.int64)
+    return np.unique(values, return_inverse=True)
+
+
+def _split(codes: NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+    low, high = int(codes.min()), int(codes.max())
+    if low == high:
+        yield low, slice(None)
+        return
+    # Sixteen bits are sorted by radix, in linear time.
+    narrow = (codes - low).astype(np.uint16) if high - low < 1 << 16 else codes - low
+    order = np.argsort(narrow, kind="stable")
+    edges = np.flatnonzero(np.diff(narrow[order])) + 1
+    for rows in np.split(order, edges):
+        yield int(codes[rows[0]]), rows

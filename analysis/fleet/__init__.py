@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Traces of many hosts as one dataset."""

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+# pandas' stubs leave element types open; what passes through them is unknown to pyright.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""One offline HTML file: no network, no script, light and dark, readable on a telephone."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from memsc.analysis.data.scan import ALL
+from memsc.analysis.data.statistics import PERCENTILES
+from memsc.analysis.export.tables import DERIVED, to_csv
+from memsc.analysis.figures.overview import short_ns
+from memsc.analysis.report import page_figures
+from memsc.analysis.report.conditions import calibration_lines, isolation_lines
+from memsc.analysis.report.counter_text import (
+    counter_notes,
+    counter_tables,
+    stage_counter_notes,
+    stage_counter_tables,
+)
+from memsc.analysis.report.slow_text import cause_rows
+from memsc.analysis.report.summary import Json
+from memsc.analysis.report.terminal import number
+from memsc.analysis.report.text import biggest, cases_of, ratio_cells, trust_lines
+from memsc.analysis.report.wakeup_text import HEADERS, LEGEND, wakeup_rows
+from memsc.analysis.report.waterfall import waterfalls
+from memsc.analysis.trace import Trace
+from memsc.runtime.errors import MemscError
+from memsc.tracer.format import STAGES
+
+WORST = 6
+"""Calls shown one by one, of each arm."""
+CASES = 30
+"""Cases with a table of their own: a page must not grow with the trace."""
+LONGEST = 400_000
+"""Bytes of a table that is offered in the page."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SHOWN = (
+    *("cpu_model", "hypervisor", "kernel", "distribution", "cpus_online", "isolated_cpus"),
+    *("nohz_full_cpus", "idle_driver", "cpufreq_governor", "smt", "load_1m", "clocksource"),
+)
+_KINDS = {"✗": "bad", "✓": "good", "?": "doubt", "!": "doubt"}
+
+
+def to_html(trace: Trace, summary: Json) -> str:
+    """The report as a page; the same trace gives the same bytes.
+
+    Args:
+        trace: the trace, for its figures and worst calls.
+        summary: see `memsc.analysis.report.summary`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html").render(
+        s=summary,
+        stages=STAGES,
+        trust=[(sign, _KINDS[sign], text) for sign, text in trust_lines(summary)],
+        environment=list(_environment(summary)),
+        halves=page_figures.halves(trace),
+        bands=list(page_figures.bands(trace)),
+        flames=list(page_figures.flames(trace)),
+        cases=[_case(summary, name) for name in cases_of(summary)[:CASES]],
+        more=max(len(cases_of(summary)) - CASES, 0),
+        **_against(summary),
+        machine=_machine(summary),
+        causes=list(_causes(summary)),
+        worst=list(_worst(trace)),
+        wakeups=list(wakeup_rows(summary)),
+        wakeup_headers=HEADERS,
+        wakeup_legend=LEGEND,
+        counters=list(counter_tables(summary)),
+        counter_notes=list(counter_notes(summary)),
+        counted=page_figures.counters(trace, summary),
+        stage_counters=list(stage_counter_tables(summary)),
+        stage_counter_notes=list(stage_counter_notes(summary)),
+        perturbation=list(_perturbation(summary)),
+        downloads=list(_downloads(trace)),
+    )
+
+
+def save_html(trace: Trace, summary: Json, path: Path) -> None:
+    """Writes the page, whole or not at all.
+
+    Raises:
+        MemscError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_text(to_html(trace, summary))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise MemscError(f"cannot write {path}", why, "choose another place") from error
+
+
+def _environment(summary: Json) -> Iterator[tuple[str, str]]:
+    found, clock = summary["environment"], summary["clock"]
+    for name in _SHOWN:
+        value = found.get(name)
+        if value is None and f"{name}_reason" in found:
+            yield name.replace("_", " "), f"unknown: {found[f'{name}_reason']}"
+        elif value not in (None, ""):
+            yield name.replace("_", " "), str(value)
+    skew = clock["skew_bound_ns"]
+    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew unknown"
+    yield "clock", f"{clock['counter']}, {clock['hz'] / 1e9:.4f} GHz, {agree}"
+    for line in isolation_lines(summary):
+        yield "application CPU", line
+    for line in calibration_lines(summary):
+        yield "observing", line
+    for name, arm in summary["arms"].items():
+        sides = {"application": arm["app_cpus"], "service": arm["service_cpus"]}
+        cpus = [f"{side} CPU {', '.join(map(str, some))}" for side, some in sides.items() if some]
+        service = f"{arm['service']} service" if arm["service"] else "no service"
+        yield f"arm {name}", "; ".join([f"{arm['transport']}, {service}", *cpus])
+
+
+def _case(summary: Json, case: str) -> Json:
+    found = {n: a["cases"][case] for n, a in summary["arms"].items() if case in a["cases"]}
+    rows: list[Json] = []
+    for name, content in found.items():
+        rows.append(_row(name, content, sub=False))
+        if len(content["syscalls"]) > 1:
+            rows += [_row(call, mine, sub=True) for call, mine in biggest(content)]
+    return {
+        "name": case,
+        "rounds": max(content["rounds"] for content in found.values()),
+        "late": any(content["mode"] == "async" for content in found.values()),
+        "rows": rows,
+        "starred": any(
+            content["stages"]["total"]["interval"] == "blocks" for content in found.values()
+        ),
+    }
+
+
+def _row(name: str, content: Json, sub: bool) -> Json:
+    total = content["stages"]["total"]
+    bounds = _bounds(total["mean_low_ns"], total["mean_high_ns"])
+    if total["interval"] == "blocks":
+        bounds += "*"
+    cells = [_cell(content["stages"][stage]["mean_ns"]) for stage in STAGES]
+    cells += [_cell(total["mean_ns"]), {"text": bounds, "why": None}]
+    cells += [_cell(total[f"{p}_ns"], total.get(f"{p}_reason")) for p in PERCENTILES]
+    cells.append(_cell(total["max_ns"]))
+    return {"name": name, "calls": f"{content['calls']:,}", "cells": cells, "sub": sub}
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "–" if low is None else f"{number(low)} to {number(high)}"
+
+
+def _cell(value: float | None, why: str | None = None) -> Json:
+    return {"text": number(value), "why": why}
+
+
+def _machine(summary: Json) -> str:
+    found = summary["environment"]
+    names = [found.get(name) for name in ("cpu_model", "hypervisor", "kernel")]
+    return " · ".join(str(name) for name in names if name)
+
+
+def _against(summary: Json) -> Json:
+    """The first case's ratios as `ratios`, all others folded: `folded`, a title and rows each."""
+    rows = [] if summary["verdict"]["withheld"] else list(_ratios(summary))
+    first = (rows[0]["case"], rows[0]["source"]) if rows else None
+    folded: dict[str, list[Json]] = {}
+    for row in rows:
+        if (row["case"], row["source"]) != first:
+            # All batches are one story: what waiting costs, shared by more and more calls.
+            family = re.sub(r"-\d+$", "", row["case"])
+            title = "batches" if family == "batch" else family
+            folded.setdefault(f"{title}, measured by {row['source']}", []).append(row)
+    return {
+        "ratios": [row for row in rows if (row["case"], row["source"]) == first],
+        "folded": [
+            {"title": title, "rows": mine, "gist": _gist(mine)} for title, mine in folded.items()
+        ],
+    }
+
+
+def _gist(rows: list[Json]) -> str:
+    """What a folded table says in a few words: the ratio this is all about, first to last."""
+    found = [row["cells"][2] for row in rows if row["name"] == "ipi ÷ memsc"]
+    if not found:
+        return ""
+    ends = found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    return f"ipi ÷ memsc, mean {ends}"
+
+
+def _ratios(summary: Json) -> Iterator[Json]:
+    found: dict[tuple[str, str, str, bool], dict[str, Json]] = {}
+    for row in summary["ratios"]:
+        if row["arm"] == "direct" or (row["arm"] == "ipi" and row["base"] == "limit"):
+            continue
+        flip = row["base"] == "ipi"
+        pair = (row["base"], row["arm"]) if flip else (row["arm"], row["base"])
+        source = {"stamps": "stamps", "timings": "the workload's clock"}[row["source"]]
+        found.setdefault((row["case"], " ÷ ".join(pair), source, flip), {})[row["metric"]] = row
+    for (case, name, source, flip), metrics in found.items():
+        both = [ratio_cells(metrics.get(metric), flip) for metric in ("p50", "mean")]
+        cells = [*both[0], *both[1]]
+        yield {"case": case, "name": name, "source": source, "cells": cells}
+
+
+def _worst(trace: Trace) -> Iterator[Json]:
+    for call in waterfalls(trace, WORST):
+        total = max(call["total_ns"], 1e-9)
+        parts = list(call["stages"].items())
+        yield {
+            "arm": f"{call['arm']} {call['case']}",
+            "syscall": call["syscall"],
+            "at": f"{call['start_s']:.3f} s",
+            "total": short_ns(call["total_ns"]),
+            "cause": call["cause"],
+            "title": ", ".join(f"{stage} {short_ns(ns)}" for stage, ns in parts),
+            "parts": [(stage, f"{max(100 * ns / total, 0):.1f}") for stage, ns in parts],
+            "events": [
+                {
+                    "text": f"{one['side']}: {one['what']}"
+                    + (f" {short_ns(one['ns'])}" if one["ns"] else ""),
+                    "left": f"{min(100 * one['from_ns'] / total, 99.5):.1f}",
+                    "width": f"{max(100 * one['ns'] / total, 0.5):.1f}",
+                }
+                for one in call["events"]
+            ],
+        }
+
+
+def _causes(summary: Json) -> Iterator[Json]:
+    for title, counts, rows in cause_rows(summary):
+        yield {"title": title, "counts": counts, "rows": rows}
+
+
+def _perturbation(summary: Json) -> Iterator[Json]:
+    for row in summary["perturbation"]:
+        bounds = _bounds(row["added_low_ns"], row["added_high_ns"])
+        ratio: Any = row["p50_ratio"]
+        shown = {"adds": number(row["added_ns"]), "interval": bounds}
+        names = {"arm": row["arm"], "case": row["case"]}
+        yield names | shown | {"ratio": f"{ratio:.3f}" if ratio is not None else "–"}
+
+
+def _downloads(trace: Trace) -> Iterator[tuple[str, str | None]]:
+    """Name and content of each small table; None where it would outgrow the page."""
+    for name, make in DERIVED.items():
+        try:
+            frame = make(trace)
+        except MemscError:
+            continue  # the trace has not what it takes
+        if name == "stages":
+            # Every system call of a large program would outgrow the page.
+            frame = frame[frame["syscall"] == ALL]
+        content = to_csv(frame)
+        yield name, base64.b64encode(content).decode() if len(content) <= LONGEST else None

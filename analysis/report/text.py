@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: MIT
+"""A report for a terminal: trust first, then where the time went. Needs 80 columns, no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from memsc.analysis.domains.stages import natural
+from memsc.analysis.limits import CASES as LIMITS
+from memsc.analysis.limits_text import limits_text
+from memsc.analysis.report.conditions import calibration_lines, isolation_lines
+from memsc.analysis.report.counter_text import counters, stage_counters
+from memsc.analysis.report.slow_text import slow_parts
+from memsc.analysis.report.summary import Json
+from memsc.analysis.report.terminal import heading, mark, number, table
+from memsc.analysis.report.wakeup_text import wakeups
+from memsc.analysis.throughput_text import throughput
+from memsc.tracer.format import STAGES
+
+WIDTH = 80
+# System calls named one by one: those that took most of the time.
+_NAMED = 5
+
+
+def render(summary: Json) -> RenderableType:
+    """A summary (see `memsc.analysis.report.summary`) as a rich renderable."""
+    return Group(*_parts(summary))
+
+
+def to_string(summary: Json, width: int = WIDTH) -> str:
+    """The report as plain text."""
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render(summary))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _parts(summary: Json) -> Iterator[RenderableType]:
+    yield Text.assemble((f"{summary['trace']}", "bold"), f" · {summary['created'][:16]}")
+    yield from (Text(f"  {line}") for line in _machine(summary))
+    yield heading("Can it be believed?")
+    yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(summary))
+    for case in cases_of(summary):
+        yield from _stage_table(summary, case)
+    yield from wakeups(summary)
+    yield from slow_parts(summary)
+    yield from counters(summary)
+    yield from stage_counters(summary)
+    yield from _outside(summary)
+    if not summary["verdict"]["withheld"]:
+        yield from _ratios(summary)
+    yield from _recording(summary)
+    yield from throughput(summary)
+    yield from limits_text(summary["limits"])
+    yield from _tracing(summary)
+    yield from _calibration(summary)
+
+
+def _machine(summary: Json) -> Iterator[str]:
+    env, clock = summary["environment"], summary["clock"]
+    virtual = env.get("virtual")
+    kind = f"virtual machine ({env.get('hypervisor') or 'hypervisor unknown'})"
+    machine = env.get("cpu_model") or env.get("machine") or "CPU unknown"
+    system = f"Linux {env.get('kernel') or 'unknown'}"
+    yield " · ".join(
+        [machine, kind if virtual else "real machine" if virtual is False else "?", system]
+    )
+    isolated = env.get("isolated_cpus") or "none"
+    yield f"isolated CPUs {isolated} · idle driver {env.get('idle_driver') or 'unknown'}"
+    yield from isolation_lines(summary)
+    fit, skew = clock["residual_ns"], clock["skew_bound_ns"]
+    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"
+    known = f"fit ±{fit:.1f} ns" if fit is not None else "fit unknown"
+    yield f"clock {clock['counter']} {clock['hz'] / 1e9:.3f} GHz, {known}, {agree}"
+
+
+_STYLES = {"✗": "red", "✓": "green", "?": "yellow", "!": "yellow"}
+
+
+def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
+    """The checks, one line each, with a sign: what failed first, what was not checked last."""
+    for reason in summary["verdict"]["reasons"]:
+        yield "✗", f"verdict withheld: {reason}"
+    if not summary["complete"]:
+        yield "✗", "the session did not end in order; what was written is shown"
+    arms = summary["arms"].values()
+    if arms and all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
+        calls = sum(arm["calls"] for arm in arms)
+        counted = all(arm["made"] is not None for arm in arms)
+        said = f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost"
+        if summary["complete"]:
+            yield "✓", f"{said}{', every one accounted for' if counted else ''}"
+        else:
+            yield "?", f"{said} in rounds that ended; of the last one that is not known"
+    failed, held, unknown = _sorted_checks(summary)
+    yield from (("✗", line) for line in failed)
+    yield from (("✓", line) for line in held)
+    yield from (("?", line) for line in unknown)
+    for cut in summary["interrupted"]:
+        why = "its program was stopped there, and what was to follow is missing"
+        yield "!", f"interrupted in round {cut['round']} of {cut['arm']}: {why}"
+    if summary["environment"].get("invariant_counter") is False:
+        yield "!", "the CPU's counter is not invariant: its pace may have changed; trust no time"
+    if summary["environment"].get("virtual"):
+        yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
+
+
+def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
+    failed: list[str] = []
+    held: list[str] = []
+    few: list[str] = []
+    unknown: dict[str, dict[str, None]] = {}
+    arms = summary["arms"].items()
+    timed = {row["arm"] for row in summary["timings"]}
+    idle = [arm for arm, found in arms if not (found["cases"] or found["calls"] or arm in timed)]
+    for arm, content in arms:
+        checks: Json = content["checks"]
+        if arm in idle:
+            # Of no call there is nothing to say but what went wrong in its rounds.
+            checks = {name: check for name, check in checks.items() if check["held"] is False}
+        zero = [name for name, check in checks.items() if check["expected"] is not None]
+        if content["transport"] == "ipi":
+            _uncounted(checks, unknown)
+        events = [name for name in zero if name.endswith("_per_call")]
+        failed += [
+            f"{arm}: {_words(name)} {number(checks[name]['value'])}, expected 0"
+            + (f" ({checks[name]['reason']})" if checks[name]["reason"] else "")
+            for name in zero
+            if checks[name]["held"] is False and name not in ("lost", "counted")
+        ]
+        kept = [_words(name) for name in events if checks[name]["held"]]
+        if kept:
+            held.append(f"{arm}: 0 per call: {', '.join(kept)}")
+        if checks.get("stamps_off", {}).get("held"):
+            held.append(f"{arm}: stamps hold: {checks['stamps_off']['reason']}")
+        if checks.get("stages_sum", {}).get("held"):
+            held.append(f"{arm}: stages sum to the total in every row")
+        # What was counted on too few calls: names that share their counts share a line.
+        counted: dict[str, list[str]] = {}
+        for name in events:
+            if checks[name]["held"] is None and checks[name]["value"] is not None:
+                counted.setdefault(checks[name]["reason"], []).append(_words(name))
+            elif checks[name]["held"] is None:
+                unknown.setdefault(checks[name]["reason"], {})[_words(name)] = None
+        few += [f"{arm}: {', '.join(names)}: {reason}" for reason, names in counted.items()]
+        held += _measured(arm, checks)
+    sums = [line for line in held if line.endswith("every row")]
+    if len(sums) == len(summary["arms"]) - len(idle) > 0:
+        held = ["stages sum to the total in every row"] + [x for x in held if x not in sums]
+    if idle:
+        few.append(f"{', '.join(idle)}: no calls recorded")
+    missing = [f"not checked: {', '.join(names)}: {why}" for why, names in unknown.items()]
+    return failed, held, few + missing
+
+
+def _uncounted(checks: Json, unknown: dict[str, dict[str, None]]) -> None:
+    """The point of arm `ipi` is its interrupts: whoever counted none shall know."""
+    for name, check in checks.items():
+        if "ipis_to" in name and check["value"] is None and check["reason"]:
+            unknown.setdefault(check["reason"], {})[_words(name)] = None
+
+
+def _measured(arm: str, checks: Json) -> list[str]:
+    found = {
+        name: check["value"]
+        for name, check in checks.items()
+        if check["expected"] is None and check["value"]
+    }
+    shown = [f"{number(value)} {_words(name)}" for name, value in found.items() if value >= 0.01]
+    return [f"{arm}: per call {', '.join(shown)}"] if shown else []
+
+
+def _words(name: str) -> str:
+    return (
+        name.removesuffix("_per_call").replace("_", " ").replace("ipi", "IPI").replace("cpu", "CPU")
+    )
+
+
+def cases_of(summary: Json) -> list[str]:
+    """The cases of any arm, in the order they are shown; none where calls were chosen."""
+    if summary["snapshot"]:
+        return []
+    found = {case: None for arm in summary["arms"].values() for case in arm["cases"]}
+    return sorted(found, key=natural)
+
+
+def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
+    rows = {
+        name: arm["cases"][case] for name, arm in summary["arms"].items() if case in arm["cases"]
+    }
+    late = any(row["mode"] == "async" for row in rows.values())
+    rounds = max(row["rounds"] for row in rows.values())
+    note = f"ns, means and percentiles of the total · {rounds} round{'s' if rounds > 1 else ''}"
+    if late:
+        note = "ns · posted ahead: complete includes the time spent elsewhere"
+    yield heading(f"Where the time goes: {case}", note)
+    grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
+    grid.columns[0].no_wrap = False  # names give way to figures
+    for name, row in rows.items():
+        grid.add_row(_short(name), *stage_cells(row["stages"]))
+        if len(row["syscalls"]) > 1:
+            for call, content in biggest(row):
+                grid.add_row(_short(f"  {call}"), *stage_cells(content["stages"]), style="dim")
+    yield grid
+    if any(row["stages"]["total"]["interval"] == "blocks" for row in rows.values()):
+        yield Text("  * within one run: says nothing about other runs", "dim")
+
+
+def _short(name: str) -> Text:
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
+def biggest(row: Json) -> list[tuple[str, Json]]:
+    """The system calls of a case that took most of its time."""
+    spent = {
+        call: content["calls"] * content["stages"]["total"]["mean_ns"]
+        for call, content in row["syscalls"].items()
+    }
+    chosen = sorted(spent, key=lambda call: -spent[call])[:_NAMED]
+    return [(call, row["syscalls"][call]) for call in chosen]
+
+
+def stage_cells(stages: Json) -> list[str]:
+    """Means of the stages and of the total, half its interval, and its percentiles."""
+    total = stages["total"]
+    known = total["mean_low_ns"] is not None
+    half = (total["mean_high_ns"] - total["mean_low_ns"]) / 2 if known else None
+    sign = "" if total["interval"] == "rounds" or half is None else "*"
+    return [
+        *(number(stages[stage]["mean_ns"]) for stage in STAGES),
+        number(total["mean_ns"]),
+        number(half) + sign,
+        *(number(total[f"{p}_ns"]) for p in ("p50", "p99", "p999")),
+    ]
+
+
+def _outside(summary: Json) -> Iterator[RenderableType]:
+    times = [row for row in summary["timings"] if not row["recording"]]
+    beside = [row for row in times if row["case"].startswith("peers-")]
+    left_out = {"line", "tracing", *LIMITS, *(row["case"] for row in summary["throughput"])}
+    times = [row for row in times if row not in beside and row["case"] not in left_out]
+    arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
+    found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
+    if found:
+        yield heading("Timed from outside, not recorded", "mean ns per call")
+        both = {"ipi", "memsc"} <= set(arms)
+        grid = table("", *arms, *(["ipi ÷ memsc"] if both else []))
+        for case in dict.fromkeys(row["case"] for row in times):
+            last = [_times(found.get((case, "ipi")), found.get((case, "memsc")))] if both else []
+            grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
+        yield grid
+    if beside:
+        yield from _beside(beside)
+
+
+def _beside(times: Sequence[Json]) -> Iterator[RenderableType]:
+    """Today's alternatives: arms are many here and cases few, so arms are the rows."""
+    yield heading("Beside today's alternatives", "ns per call, from outside; × is mean ÷ memsc's")
+    found = {(row["arm"], row["case"]): row for row in times}
+    cases = list(dict.fromkeys(row["case"] for row in times))
+    grid = table(
+        "", *(name for case in cases for name in (case.removeprefix("peers-"), "p50", "×"))
+    )
+    order = {row["arm"]: row["mean_ns"] for row in times if row["case"] == cases[0]}
+    for arm in sorted(order, key=order.__getitem__):
+        cells: list[str] = []
+        for case in cases:
+            mine, ours = found.get((arm, case), {}), found.get(("memsc", case), {})
+            mean = mine.get("mean_ns")
+            cells += [number(mean), number(mine.get("p50_ns")), _times(mean, ours.get("mean_ns"))]
+        grid.add_row(arm, *cells)
+    yield grid
+
+
+def _tracing(summary: Json) -> Iterator[RenderableType]:
+    rows = summary["tracing"]
+    if not rows:
+        return
+    yield heading("What seeing every call costs", "added to a synchronous call of arm memsc")
+    grid = table("", "p50 ns", "p50", "p99", "seen", "lost", "CPU ns", "bytes")
+    for row in rows:
+        grow = (f"{100 * row[f'slowdown_{p}']:+,.0f} %" for p in ("p50", "p99"))
+        rest = (number(row[name]) for name in _MEASURES)
+        grid.add_row(row["tracer"], f"{row['added_p50_ns']:+,.0f}", *grow, *rest)
+    yield grid
+    yield Text(
+        "  seen: events in all rounds; CPU of the tracer and bytes it wrote: per call", "dim"
+    )
+
+
+_MEASURES = ("seen", "lost", "cpu_ns_per_call", "bytes_per_call")
+
+
+def _times(value: float | None, base: float | None) -> str:
+    return f"{value / base:,.1f}" if value and base else "–"
+
+
+def _ratios(summary: Json) -> Iterator[RenderableType]:
+    rows = [row for row in summary["ratios"] if row["source"] == "stamps" and row["case"] == "sync"]
+    wanted = [row for row in rows if row["arm"].startswith("memsc") or row["arm"] == "ipi"]
+    if not wanted:
+        return
+    yield heading("Against each other", "synchronous calls, one run; low–high at 95 %")
+    grid = table("", "p50", "low–high", "mean", "low–high")
+    pairs = dict.fromkeys((row["arm"], row["base"]) for row in wanted)
+    by_name = {(row["arm"], row["base"], row["metric"]): row for row in wanted}
+    for arm, base in pairs:
+        if arm == "ipi" and base == "limit":
+            continue
+        cells: list[str] = []
+        flip = base == "ipi"
+        for metric in ("p50", "mean"):
+            cells += ratio_cells(by_name.get((arm, base, metric)), flip)
+        grid.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
+    yield grid
+    line = next((row for row in summary["timings"] if row["case"] == "line"), None)
+    if line:
+        yield Text(
+            f"  limit = direct + one cache-line round trip ({line['p50_ns']:.0f} ns p50)", "dim"
+        )
+
+
+def ratio_cells(row: Json | None, flip: bool) -> list[str]:
+    """A ratio and its interval, turned over if asked for."""
+    if row is None:
+        return ["–", "–"]
+    value = 1 / row["ratio"] if flip else row["ratio"]
+    if row["low"] is None:
+        return [_ratio(value), "–"]
+    low, high = (1 / row["high"], 1 / row["low"]) if flip else (row["low"], row["high"])
+    return [_ratio(value), f"{_ratio(low)}–{_ratio(high)}"]
+
+
+def _recording(summary: Json) -> Iterator[RenderableType]:
+    rows = summary["perturbation"]
+    if not rows:
+        return
+    yield heading("What recording costs", "ns per call, recorded minus not recorded")
+    grid = table("", "case", "adds", "low to high", "p50 ÷ p50")
+    for row in rows:
+        low, high = number(row["added_low_ns"]), number(row["added_high_ns"])
+        bounds = f"{low} to {high}" if row["added_low_ns"] is not None else "–"
+        cells = (number(row["added_ns"]), bounds, _ratio(row["p50_ratio"]))
+        grid.add_row(row["arm"], row["case"], *cells)
+    yield grid
+
+
+def _calibration(summary: Json) -> Iterator[RenderableType]:
+    lines = list(calibration_lines(summary))
+    if lines:
+        yield heading("What observing costs", "getppid at the session's start; low to high at 95 %")
+        yield from (Text(f"  {line}") for line in lines)
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Wake-ups as text: how those of each arm that sleeps got through, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from memsc.analysis.domains.wakeup_chains import STEPS
+from memsc.analysis.report.terminal import heading, number, table
+
+HEADERS = ("share", *STEPS, "total")
+LEGEND = "until asked, an interrupt sent, it arrived, the sleeper may run, runs, goes on"
+_FEWEST = 1e-3
+"""A way that fewer calls in a thousand took has no mean worth a line."""
+
+
+def wakeups(summary: dict[str, Any]) -> Iterator[RenderableType]:
+    """The section about wake-ups; none without the baseline or its events."""
+    for title, matched, directions in wakeup_rows(summary):
+        yield heading(f"How wake-ups get through: {title}", f"ns, means · {matched}")
+        grid = table("", *HEADERS)
+        for direction, rows in directions:
+            grid.add_row(direction, style="bold")
+            for name, *cells in rows:
+                grid.add_row(f"  {name}", *cells)
+        yield grid
+        yield Text(f"  {LEGEND}", "dim")
+        if any("–" in row for _, rows in directions for row in rows):
+            yield Text("  –: there is no such step, or a hit of its probes costs more", "dim")
+
+
+def wakeup_rows(
+    summary: dict[str, Any],
+) -> Iterator[tuple[str, str, list[tuple[str, list[list[str]]]]]]:
+    """What a page shows of wake-ups, as text.
+
+    Returns:
+        Per arm and case its name, how many calls have their whole chain, and by stage the rows of
+        path, share, and the mean of each step and of the total in ns.
+    """
+    for whole in summary["wakeups"]["matched"]:
+        mine = [
+            row
+            for row in summary["wakeups"]["paths"]
+            if (row["arm"], row["case"]) == (whole["arm"], whole["case"])
+            and row["share"] >= _FEWEST
+        ]
+        directions = [
+            (direction, [_row(row) for row in mine if row["direction"] == direction])
+            for direction in ("poll", "complete")
+        ]
+        share = f"{100 * whole['share']:.1f} % of chains whole"
+        yield f"{whole['arm']} {whole['case']}", share, directions
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    times = [number(row[f"{step}_ns"]) for step in (*STEPS, "total")]
+    return [row["path"], f"{100 * row['share']:.1f} %", *times]
