@@ -8,7 +8,6 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
-FOLDERS := analysis bench commands probes runtime tracer
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
 
 .DEFAULT_GOAL := help
@@ -55,7 +54,7 @@ python: build/stamps/house
 	@touch $@
 
 build/stamps/house: tools/house pyproject.toml .venv/stamp-pip
-	@$(BIN)/python tools/house $(FOLDERS)
+	@$(BIN)/python tools/house
 	@mkdir -p $(@D) && touch $@
 
 # Ninja knows best what is out of date, and is silent and quick when nothing is.

@@ -13,6 +13,7 @@ import argparse
 import importlib
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -45,9 +46,12 @@ COMPLETED = {
 
 def parser() -> argparse.ArgumentParser:
     """Memsc's parser, with every sub-command."""
-    package = ModuleType("memsc")
-    package.__path__ = [str(ROOT)]
-    sys.modules["memsc"] = package
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for name, folder in settings["tool"]["memsc"]["packages"].items():
+        part = ModuleType(f"memsc.{name}")
+        part.__path__ = [str(ROOT / folder)]
+        sys.modules[part.__name__] = part
+    sys.modules["memsc"] = ModuleType("memsc")
     main = importlib.import_module("memsc.commands.__main__")
     return cast("argparse.ArgumentParser", main.build(main.NAMES))
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +22,13 @@ from tests.required import require
 from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
+from memsc.runtime.files import NATIVE
 from memsc.tracer import fence
 from memsc.tracer.capabilities import KEPT
 from memsc.tracer.elevate import COMMAND
 
 pytestmark = pytest.mark.bpf
 
-FOLDERS = ("probes", "runtime", "tracer", "commands", "analysis", "bench")
 SOURCE = Path(__file__).resolve().parent.parent
 
 
@@ -55,9 +56,11 @@ class User:
         self.rule = Path("/etc/sudoers.d") / self.name
         self.package = folder / "memsc"
         self.home = folder / "home"
-        for name in FOLDERS:
-            kept = shutil.ignore_patterns("__pycache__", "src", "layer", "test", "build")
-            shutil.copytree(SOURCE / name, self.package / name, ignore=kept)
+        settings = tomllib.loads((SOURCE / "pyproject.toml").read_text())
+        unused = shutil.ignore_patterns("__pycache__")
+        for name, place in settings["tool"]["memsc"]["packages"].items():
+            shutil.copytree(SOURCE / place, self.package / name, ignore=unused)
+        shutil.copytree(NATIVE, self.package / "runtime" / "native")
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", folder], check=True)
         subprocess.run(
             ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", self.name], check=True

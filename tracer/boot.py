@@ -22,11 +22,18 @@ NEEDED = ("probes", "runtime", "tracer")
 SUFFIXES = (".py", ".c", ".h")
 
 
+def _folder(root: Path, name: str) -> Path:
+    """Where a sub-package lies: in memsc's sources the runtime's stands among those in C."""
+    inner = root / name / "python"
+    return inner if inner.is_dir() else root / name
+
+
 def _code(root: Path) -> Iterator[Path]:
     yield root
     yield from root.parents
     for name in NEEDED:
-        folder = root / name
+        folder = _folder(root, name)
+        yield root / name
         yield folder
         yield from (p for p in folder.iterdir() if p.suffix in SUFFIXES)
 
@@ -72,9 +79,11 @@ def main() -> int:
     if reason:
         sys.stderr.write(f"memsc: the helper would run as root, but {reason}\n")
         return 1
-    package = ModuleType("memsc")
-    package.__path__ = [str(root)]
-    sys.modules["memsc"] = package
+    sys.modules["memsc"] = ModuleType("memsc")
+    for name in NEEDED:
+        part = ModuleType(f"memsc.{name}")
+        part.__path__ = [str(_folder(root, name))]
+        sys.modules[part.__name__] = part
     serve = importlib.import_module("memsc.tracer.helper").serve
     return int(serve(user, pid))
 

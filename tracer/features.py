@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from memsc import runtime
 from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER, REINSTALL
+from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.tracer import capabilities, elevate, fence, headers, hooking, kernel, perf, tracefs
 from memsc.tracer.counter_events import EVERYWHERE, open_counters
 from memsc.tracer.environment import Environment
@@ -118,11 +117,10 @@ def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feat
 
 
 def _library() -> str:
-    found = sorted(Path(next(iter(runtime.__path__))).glob("native/**/libmemsc.so"))
-    if not found:
+    if not LIBRARY.exists():
         raise OSError(errno.ENOENT, "there is no libmemsc.so")
     try:
-        version = ctypes.CDLL(str(found[0])).memsc_version
+        version = ctypes.CDLL(str(LIBRARY)).memsc_version
     except (OSError, AttributeError) as error:
         raise OSError(errno.ENOEXEC, f"it does not load: {error}") from error
     version.restype = ctypes.c_char_p

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-NATIVE = Path(__file__).resolve().parent / "native"
+_HERE = Path(__file__).resolve().parent
+# Where memsc is installed it is beside this file, in the sources beside this folder.
+NATIVE = (_HERE if (_HERE / "native").is_dir() else _HERE.parent) / "native"
 LIBRARY = NATIVE / "libmemsc.so"
 LAYER = NATIVE / "libmemsc-layer.so"
 WORK = NATIVE / "memsc-work"
