@@ -165,7 +165,7 @@ record-notebooks: setup ## record anew the small traces that the notebooks read
 	@$(BIN)/python notebooks/record.py
 
 build/fuzz/build.ninja: | setup build/stamps/system-test
-	@cmake -S runtime/fuzz -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang-14 >/dev/null
+	@cmake -S runtime/fuzz -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang >/dev/null
 
 FUZZ_STATES ?= 100000000
 FUZZ_SEED ?= 0

@@ -23,6 +23,7 @@ class Machine:
         self.modules = root / "modules"
         self.archive = root / "kheaders.tar.xz"
         self.sources = root / "src"
+        self.unpacked = root / "lib" / "src"  # mostly not there
         self.cache = root / "cache"
         for folder in (self.modules, self.sources, self.cache):
             folder.mkdir()
@@ -31,10 +32,10 @@ class Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def debian(self, release: str) -> None:
+    def debian(self, release: str, sources: Path | None = None) -> None:
         """Debian's two halves."""
-        stem = release.rpartition("-")[0]
-        own, common = (self.sources / f"linux-headers-{r}" for r in (release, f"{stem}-common"))
+        stem, sources = release.rpartition("-")[0], sources or self.sources
+        own, common = (sources / f"linux-headers-{r}" for r in (release, f"{stem}-common"))
         self.put(own / MARK, release)
         self.put(own / "arch/x86/include/generated/asm/a.h", "own")
         self.put(common / SHARED, release)
@@ -42,7 +43,8 @@ class Machine:
         self.put(common / "kernel/not-a-header.c")
 
     def find(self) -> Headers:
-        return find_headers(self.modules, self.archive, self.sources, self.cache)
+        places = (self.sources, self.unpacked)
+        return find_headers(self.modules, self.archive, places, self.cache)
 
 
 @pytest.fixture
@@ -83,6 +85,12 @@ def test_else_the_newest_installed_are_merged_with_a_warning(machine: Machine) -
     assert (found.folder / "arch/x86/include/asm/b.h").read_text() == "common"
     assert not (found.folder / "kernel").exists()
     assert [path.name for path in machine.cache.iterdir()] == [found.folder.name]
+
+
+def test_what_setup_unpacked_counts_as_well(machine: Machine) -> None:
+    machine.debian("6.1.0-56-amd64")
+    machine.debian("6.12.118+deb13-amd64", machine.unpacked)
+    assert machine.find().release == "6.12.118+deb13-amd64"
 
 
 def test_a_complete_folder_is_used_as_it_is(machine: Machine) -> None:

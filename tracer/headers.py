@@ -2,7 +2,8 @@
 """Finds the kernel headers that BCC compiles with. Privileged side; standard library only.
 
 In this order: the running kernel's build folder, its kheaders archive, the newest headers under
-/usr/src. The last belong to another kernel, which is why no probe dereferences a kernel structure.
+/usr/src, or under /var/lib/memsc/src, where set-up unpacks them. The last belong to another kernel,
+which is why no probe dereferences a kernel structure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from memsc.runtime.errors import MemscError
 
 _MARK = Path("include/generated/autoconf.h")
 _SHARED_MARK = Path("include/linux/kconfig.h")
+SOURCES = (Path("/usr/src"), Path("/var/lib/memsc/src"))
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def cache_folder() -> Path:
 def find_headers(
     modules: Path = Path("/lib/modules"),
     archive: Path = Path("/sys/kernel/kheaders.tar.xz"),
-    sources: Path = Path("/usr/src"),
+    sources: Iterable[Path] = SOURCES,
     cache: Path | None = None,
 ) -> Headers:
     """The best headers there are, prepared for BCC.
@@ -78,7 +80,7 @@ def find_headers(
     Args:
         modules: holds one folder per kernel release.
         archive: the running kernel's own headers, if it was built with them.
-        sources: where distributions install headers.
+        sources: where headers are installed or unpacked.
         cache: where prepared trees are kept; default `cache_folder()`.
 
     Raises:
@@ -93,9 +95,10 @@ def find_headers(
         return Headers(tree, release)
     found = _newest(sources)
     if found is None:
+        places = " or ".join(map(str, sources))
         raise MemscError(
             "attaching probes",
-            f"there are no kernel headers for BCC (none for {release}, none under {sources})",
+            f"there are no kernel headers for BCC (none for {release}, none under {places})",
             "apt install linux-headers-amd64",
         )
     warning = f"headers of Linux {found.release} stand in for those of {release}, which are missing"
@@ -128,10 +131,11 @@ def _version(release: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", release))
 
 
-def _newest(sources: Path) -> _Found | None:
+def _newest(sources: Iterable[Path]) -> _Found | None:
     """The newest complete tree: one folder, or a folder and what it shares with its siblings."""
     found: list[_Found] = []
-    for mark in (*sources.glob(f"*/{_MARK}"), *sources.glob(f"kernels/*/{_MARK}")):
+    marks = (m for s in sources for way in ("*", "kernels/*") for m in s.glob(f"{way}/{_MARK}"))
+    for mark in marks:
         folder = mark.parents[len(_MARK.parts) - 1]
         release = folder.name.removeprefix("linux-headers-").removeprefix("linux-")
         if (folder / _SHARED_MARK).exists():
