@@ -105,7 +105,7 @@ ANALYSIS_CALLS = 10_000_000
 
 
 def _analysis(args: argparse.Namespace) -> int:
-    from memsc.analysis.race import race, race_json, render
+    from memsc.bench.race.race import race, race_json, render
     from memsc.runtime.errors import USAGE, MemscError
     from memsc.tracer.ending import endings
     from memsc.tracer.enlarge import enlarge
@@ -173,7 +173,7 @@ def _measure(
 
 
 def _print(folder: Path, as_json: bool) -> int:
-    from memsc.analysis.bench import benchmark, render
+    from memsc.bench.verdict.benchmark import benchmark, render
     from memsc.commands.progress import opened
 
     with opened(str(folder)) as trace:

@@ -55,12 +55,13 @@ class Command:
         if args.cluster or args.skip_failed or is_fleet(args.trace):
             return _fleet(args)
         from memsc.analysis.report.text import render
+        from memsc.bench.verdict.report import SECTIONS
 
         summary = _one(args.trace[0], args, 1)
         if args.json:
             print(json.dumps(summary, indent=1, allow_nan=False))
         else:
-            show(render(summary))
+            show(render(summary, SECTIONS))
         return WITHHELD if summary["verdict"]["withheld"] else 0
 
 
@@ -78,7 +79,7 @@ def is_fleet(places: list[str]) -> bool:
 
 def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
     """A trace's summary, and the files that were asked for."""
-    from memsc.analysis.report.summary import summarise
+    from memsc.bench.verdict.report import summarise
 
     with opened(path) as trace:
         summary = summarise(trace)
@@ -87,8 +88,8 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
 
         save_overview(trace, file_name(args.figure, trace.name, traces))
     if args.results:
-        from memsc.analysis.bench import benchmark
-        from memsc.analysis.results_figures import write_results
+        from memsc.bench.verdict.benchmark import benchmark
+        from memsc.bench.verdict.results_figures import write_results
 
         write_results(benchmark(trace), file_name(args.results, trace.name, traces))
     if args.html:

@@ -23,8 +23,8 @@ from memsc import analysis as ma
 from memsc.analysis.export.formats import FORMATS, Options, export
 from memsc.analysis.export.tables import DERIVED
 from memsc.analysis.report.page import to_html
-from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import to_string
+from memsc.bench.verdict.report import SECTIONS, summarise
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
@@ -112,7 +112,7 @@ def look(folder: Path, scratch: Path) -> tuple[str, str]:
     def report() -> None:
         summary = summarise(trace)
         json.dumps(summary, allow_nan=False)
-        said["text"] = to_string(summary)
+        said["text"] = to_string(summary, SECTIONS)
         said["page"] = to_html(trace, summary)
 
     for act in (report, *_frames(trace), *_exports(trace, scratch)):

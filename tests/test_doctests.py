@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from memsc import analysis as ma
+from memsc import bench
 from memsc.tracer import format as fmt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +24,11 @@ TRACES = {
     "sampled": "tests/recorded/sampled.memsc",
 }
 """Names that examples use."""
-MODULES = sorted(found.name for found in pkgutil.walk_packages(ma.__path__, "memsc.analysis."))
+MODULES = sorted(
+    found.name
+    for package in (ma, bench)
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+)
 
 
 @cache

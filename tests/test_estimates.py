@@ -10,10 +10,10 @@ import pytest
 from tests.traces import fabricate
 
 from memsc.analysis import open as open_analysis
-from memsc.analysis.bench import benchmark
 from memsc.analysis.data.estimates import Estimate, difference, mean_of, median_of, quotient
 from memsc.analysis.domains.timings import Timed
-from memsc.analysis.target_figures import Figures
+from memsc.bench.verdict.benchmark import benchmark
+from memsc.bench.verdict.target_figures import Figures
 
 ROUNDS = 12
 RUNS = 300

@@ -16,9 +16,9 @@ from rich.console import Console
 from tests.traces import session
 
 from memsc.analysis.figures.style import save
-from memsc.analysis.interposed import added_ns, interposed
-from memsc.analysis.limits import df_pairs, limits, plot_pairs
-from memsc.analysis.limits_text import limits_text
+from memsc.bench.verdict.interposed import added_ns, interposed
+from memsc.bench.verdict.limits import df_pairs, limits, plot_pairs
+from memsc.bench.verdict.limits_text import limits_text
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round
 

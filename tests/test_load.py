@@ -15,10 +15,10 @@ import pytest
 from tests.traces import CLOCK, session
 
 from memsc.analysis import open as open_analysis
-from memsc.analysis.bench import benchmark
 from memsc.analysis.report import text
-from memsc.analysis.report.summary import summarise
-from memsc.analysis.throughput import df_throughput
+from memsc.bench.verdict.benchmark import benchmark
+from memsc.bench.verdict.report import SECTIONS, summarise
+from memsc.bench.verdict.throughput import df_throughput
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round, RoundKey
 from memsc.tracer.format.writer import TraceWriter, prepare_output
@@ -135,6 +135,6 @@ def test_loads_are_rows_of_the_benchmark_and_lines_of_the_report(tmp_path: Path)
     refused = rows["open-1x1-1000000", "p50_ns"]
     assert refused["value"] is None
     assert refused["reason"] == "fell behind in 2 rounds"
-    said = text.to_string(summarise(trace))
+    said = text.to_string(summarise(trace), SECTIONS)
     assert "2 × 1, batches of 4   1.0M" in said
     assert max(map(len, said.splitlines())) <= text.WIDTH

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests import traces
 
-from memsc.analysis import race
-from memsc.analysis.peers import CONTESTANTS
+from memsc.bench.race import race
+from memsc.bench.race.contestants import CONTESTANTS
 from memsc.commands import bench
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import USAGE, MemscError

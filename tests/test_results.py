@@ -12,10 +12,10 @@ import pytest
 from tests.traces import fabricate
 
 from memsc.analysis import open as open_analysis
-from memsc.analysis import thesis
-from memsc.analysis.bench import benchmark
-from memsc.analysis.results import ARMS, markdown
-from memsc.analysis.results_figures import write_results
+from memsc.bench.verdict import thesis
+from memsc.bench.verdict.benchmark import benchmark
+from memsc.bench.verdict.results import ARMS, markdown
+from memsc.bench.verdict.results_figures import write_results
 from memsc.runtime.errors import MemscError
 
 ROOT = Path(__file__).resolve().parent.parent

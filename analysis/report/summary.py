@@ -22,11 +22,8 @@ from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.domains import stage_counters
 from memsc.analysis.domains.counters import TABLE
 from memsc.analysis.domains.stages import natural
-from memsc.analysis.limits import limits
 from memsc.analysis.report.waterfall import waterfalls
-from memsc.analysis.throughput import df_throughput
 from memsc.analysis.trace import Trace
-from memsc.analysis.tracing import df_tracing
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import FLAGS
 
@@ -41,10 +38,10 @@ def summarise(trace: Trace) -> Json:
     Returns:
         `schema`, `trace`, `complete`, `interrupted` (the rounds that were), `verdict`
         {`withheld`, `reasons`}, `arms`, `ratios`, `causes`, `excess`, `worst`, `wakeups`
-        {`paths`, `matched`}, `timings`, `tracing`, `throughput`, `limits`,
-        `snapshot` (or null), `counters` and `stage_counters` (or null), `perturbation`,
-        `perturbation_at_start`, `environment`, `clock`, `isolation`, `probes`. Per arm: `calls`,
-        `lost`, `made`, `checks`, `cases` by name, and `stages` of the case named in `case`.
+        {`paths`, `matched`}, `timings`, `snapshot` (or null), `counters` and `stage_counters`
+        (or null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
+        `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
+        case named in `case`.
     """
     session = trace.session
     verdict = verdict_of(trace)
@@ -72,11 +69,8 @@ def summarise(trace: Trace) -> Json:
         "wakeups": _wakeups(trace),
         "timings": records(trace.timings.df_timings()),
         "perturbation": records(trace.timings.df_perturbation()),
-        "tracing": records(df_tracing(trace.folder, trace.timings.per_call())),
-        "throughput": records(df_throughput(trace.session, trace.timings.per_call())),
         **_counters(trace),
         **_stage_counters(trace),
-        "limits": limits(trace.session, trace.timings.per_call()),
         "environment": session.environment,
         "clock": msgspec.to_builtins(session.clock),
         "perturbation_at_start": session.perturbation,

@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.domains.stages import natural
-from memsc.analysis.limits import CASES as LIMITS
-from memsc.analysis.limits_text import limits_text
+from memsc.analysis.domains.timings import LINE
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
 from memsc.analysis.report.counter_text import counters, stage_counters
 from memsc.analysis.report.slow_text import slow_parts
 from memsc.analysis.report.summary import Json
 from memsc.analysis.report.terminal import heading, mark, number, table
 from memsc.analysis.report.wakeup_text import wakeups
-from memsc.analysis.throughput_text import throughput
 from memsc.tracer.format import STAGES
 
 WIDTH = 80
@@ -25,20 +24,33 @@ WIDTH = 80
 _NAMED = 5
 
 
-def render(summary: Json) -> RenderableType:
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What somebody above adds to the report of a trace, such as the benchmark.
+
+    Attributes:
+        render: its lines, from a summary that holds what they need; none where there is nothing.
+        shows: whether it shows the times of a case itself, so that the report need not.
+    """
+
+    render: Callable[[Json], Iterable[RenderableType]]
+    shows: Callable[[str], bool] = lambda _: False
+
+
+def render(summary: Json, sections: Sequence[Section] = ()) -> RenderableType:
     """A summary (see `memsc.analysis.report.summary`) as a rich renderable."""
-    return Group(*_parts(summary))
+    return Group(*_parts(summary, sections))
 
 
-def to_string(summary: Json, width: int = WIDTH) -> str:
+def to_string(summary: Json, sections: Sequence[Section] = (), width: int = WIDTH) -> str:
     """The report as plain text."""
     console = Console(width=width, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(render(summary))
+        console.print(render(summary, sections))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def _parts(summary: Json) -> Iterator[RenderableType]:
+def _parts(summary: Json, sections: Sequence[Section]) -> Iterator[RenderableType]:
     yield Text.assemble((f"{summary['trace']}", "bold"), f" · {summary['created'][:16]}")
     yield from (Text(f"  {line}") for line in _machine(summary))
     yield heading("Can it be believed?")
@@ -49,13 +61,12 @@ def _parts(summary: Json) -> Iterator[RenderableType]:
     yield from slow_parts(summary)
     yield from counters(summary)
     yield from stage_counters(summary)
-    yield from _outside(summary)
+    yield from _outside(summary, sections)
     if not summary["verdict"]["withheld"]:
         yield from _ratios(summary)
     yield from _recording(summary)
-    yield from throughput(summary)
-    yield from limits_text(summary["limits"])
-    yield from _tracing(summary)
+    for section in sections:
+        yield from section.render(summary)
     yield from _calibration(summary)
 
 
@@ -237,64 +248,29 @@ def stage_cells(stages: Json) -> list[str]:
     ]
 
 
-def _outside(summary: Json) -> Iterator[RenderableType]:
-    times = [row for row in summary["timings"] if not row["recording"]]
-    beside = [row for row in times if row["case"].startswith("peers-")]
-    left_out = {"line", "tracing", *LIMITS, *(row["case"] for row in summary["throughput"])}
-    times = [row for row in times if row not in beside and row["case"] not in left_out]
+def _outside(summary: Json, sections: Sequence[Section]) -> Iterator[RenderableType]:
+    times = [
+        row
+        for row in summary["timings"]
+        if not row["recording"]
+        and row["case"] != LINE
+        and not any(section.shows(row["case"]) for section in sections)
+    ]
+    if not times:
+        return
+    yield heading("Timed from outside, not recorded", "mean ns per call")
     arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
     found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
-    if found:
-        yield heading("Timed from outside, not recorded", "mean ns per call")
-        both = {"ipi", "memsc"} <= set(arms)
-        grid = table("", *arms, *(["ipi ÷ memsc"] if both else []))
-        for case in dict.fromkeys(row["case"] for row in times):
-            last = [_times(found.get((case, "ipi")), found.get((case, "memsc")))] if both else []
-            grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
-        yield grid
-    if beside:
-        yield from _beside(beside)
-
-
-def _beside(times: Sequence[Json]) -> Iterator[RenderableType]:
-    """Today's alternatives: arms are many here and cases few, so arms are the rows."""
-    yield heading("Beside today's alternatives", "ns per call, from outside; × is mean ÷ memsc's")
-    found = {(row["arm"], row["case"]): row for row in times}
-    cases = list(dict.fromkeys(row["case"] for row in times))
-    grid = table(
-        "", *(name for case in cases for name in (case.removeprefix("peers-"), "p50", "×"))
-    )
-    order = {row["arm"]: row["mean_ns"] for row in times if row["case"] == cases[0]}
-    for arm in sorted(order, key=order.__getitem__):
-        cells: list[str] = []
-        for case in cases:
-            mine, ours = found.get((arm, case), {}), found.get(("memsc", case), {})
-            mean = mine.get("mean_ns")
-            cells += [number(mean), number(mine.get("p50_ns")), _times(mean, ours.get("mean_ns"))]
-        grid.add_row(arm, *cells)
+    both = {"ipi", "memsc"} <= set(arms)
+    grid = table("", *arms, *(["ipi ÷ memsc"] if both else []))
+    for case in dict.fromkeys(row["case"] for row in times):
+        last = [how_often(found.get((case, "ipi")), found.get((case, "memsc")))] if both else []
+        grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
     yield grid
 
 
-def _tracing(summary: Json) -> Iterator[RenderableType]:
-    rows = summary["tracing"]
-    if not rows:
-        return
-    yield heading("What seeing every call costs", "added to a synchronous call of arm memsc")
-    grid = table("", "p50 ns", "p50", "p99", "seen", "lost", "CPU ns", "bytes")
-    for row in rows:
-        grow = (f"{100 * row[f'slowdown_{p}']:+,.0f} %" for p in ("p50", "p99"))
-        rest = (number(row[name]) for name in _MEASURES)
-        grid.add_row(row["tracer"], f"{row['added_p50_ns']:+,.0f}", *grow, *rest)
-    yield grid
-    yield Text(
-        "  seen: events in all rounds; CPU of the tracer and bytes it wrote: per call", "dim"
-    )
-
-
-_MEASURES = ("seen", "lost", "cpu_ns_per_call", "bytes_per_call")
-
-
-def _times(value: float | None, base: float | None) -> str:
+def how_often(value: float | None, base: float | None) -> str:
+    """How many times a value is another."""
     return f"{value / base:,.1f}" if value and base else "–"
 
 
@@ -316,7 +292,7 @@ def _ratios(summary: Json) -> Iterator[RenderableType]:
             cells += ratio_cells(by_name.get((arm, base, metric)), flip)
         grid.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
     yield grid
-    line = next((row for row in summary["timings"] if row["case"] == "line"), None)
+    line = next((row for row in summary["timings"] if row["case"] == LINE), None)
     if line:
         yield Text(
             f"  limit = direct + one cache-line round trip ({line['p50_ns']:.0f} ns p50)", "dim"

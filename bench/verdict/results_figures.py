@@ -14,12 +14,12 @@ from typing import Any
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from memsc.analysis import thesis
 from memsc.analysis.figures.overview import short_ns
 from memsc.analysis.figures.plots import forest
 from memsc.analysis.figures.style import colour, save, styled
-from memsc.analysis.limits import plot_pairs
-from memsc.analysis.results import Json, Results, markdown, pairs
+from memsc.bench.verdict import thesis
+from memsc.bench.verdict.limits import plot_pairs
+from memsc.bench.verdict.results import Json, Results, markdown, pairs
 from memsc.runtime.errors import USAGE, MemscError
 
 

@@ -16,14 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.data.estimates import mean_of
-from memsc.analysis.interposed import interposed
-from memsc.analysis.limits import CASES, estimated
 from memsc.analysis.report.summary import records
-from memsc.analysis.targets import Target, targets
-from memsc.analysis.throughput import df_throughput, is_load
 from memsc.analysis.trace import Trace
-from memsc.analysis.tracing import CASE as TRACING
-from memsc.analysis.tracing import df_tracing
+from memsc.bench.verdict.interposed import interposed
+from memsc.bench.verdict.limits import CASES, estimated
+from memsc.bench.verdict.targets import Target, targets
+from memsc.bench.verdict.throughput import df_throughput, is_load
+from memsc.bench.verdict.tracing import CASE as TRACING
+from memsc.bench.verdict.tracing import df_tracing
 
 SCHEMA = 1
 TRACING_METRICS = (

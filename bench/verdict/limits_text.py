@@ -10,8 +10,8 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
-from memsc.analysis.limits import df_pairs
 from memsc.analysis.report.terminal import heading, number
+from memsc.bench.verdict.limits import df_pairs
 
 _SHADES = "░▒▓█"
 _CELLS = 12  # CPUs that stand side by side, with figures, in 80 columns

@@ -13,7 +13,7 @@ import numpy as np
 from memsc.analysis.data.estimates import Estimate, Sampled, divide, median_of
 from memsc.analysis.domains.timings import PerCall, Timed, side_by_side
 from memsc.analysis.trace import Trace
-from memsc.analysis.tracing import relative, tracers
+from memsc.bench.verdict.tracing import relative, tracers
 
 
 class Figures:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from memsc.analysis import cause_targets
 from memsc.analysis.data.estimates import Estimate
 from memsc.analysis.domains.checks import NEGLIGIBLE
 from memsc.analysis.domains.timings import Timed
-from memsc.analysis.interposed import added_ns
-from memsc.analysis.target_figures import Figures
 from memsc.analysis.trace import Trace
+from memsc.bench.verdict import cause_targets
+from memsc.bench.verdict.interposed import added_ns
+from memsc.bench.verdict.target_figures import Figures
 
 ENOUGH_CALLS = 5_000_000
 TIME_SLICE_US = 3000  # what Linux gives a task that shares its CPU, about

@@ -24,8 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.data.statistics import PERCENTILES
-from memsc.analysis.peers import CONTESTANTS, FIGURES, KEY
-from memsc.analysis.targets import Target
+from memsc.bench.race.contestants import CONTESTANTS, FIGURES, KEY
+from memsc.bench.verdict.targets import Target
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import CALLS, TraceFolder
 
@@ -169,7 +169,14 @@ def _installed(name: str) -> bool:
 
 
 def _once(name: str, folder: TraceFolder, table: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "memsc.analysis.peers", name, str(folder.path), str(table)]
+    command = [
+        sys.executable,
+        "-m",
+        "memsc.bench.race.contestants",
+        name,
+        str(folder.path),
+        str(table),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]

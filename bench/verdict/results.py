@@ -14,11 +14,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from memsc.analysis import thesis
 from memsc.analysis.data.estimates import Estimate, difference, quotient
-from memsc.analysis.limits import df_pairs
-from memsc.analysis.limits_text import NAMES
 from memsc.analysis.report.terminal import number
+from memsc.bench.verdict import thesis
+from memsc.bench.verdict.limits import df_pairs
+from memsc.bench.verdict.limits_text import NAMES
 
 Json = dict[str, Any]
 ARMS = ("direct", "ipi", "memsc-scanner", "memsc")
