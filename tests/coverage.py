@@ -23,8 +23,8 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from memsc.runtime.library import LAYER, local_reason, syscall_name
-from memsc.tracer import tracefs
-from memsc.tracer.headers import find_headers
+from memsc.tracer.helper.kernel import tracefs
+from memsc.tracer.helper.loading.headers import find_headers
 
 SLOT, OWN, SERVICE, OUTSIDE = range(4)
 TARGET = 0.99

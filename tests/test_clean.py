@@ -19,7 +19,8 @@ import pytest
 from memsc.commands.clean import Command
 from memsc.runtime import segments
 from memsc.runtime.library import library
-from memsc.tracer import folders, leftovers, tasks, tracefs
+from memsc.tracer import folders, leftovers
+from memsc.tracer.helper.kernel import tasks, tracefs
 from memsc.tracer.leftovers import Cleaned, Item, clean
 
 MEMSC = (sys.executable, "-m", "memsc.commands")

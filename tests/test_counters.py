@@ -31,13 +31,14 @@ from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import to_string
 from memsc.probes.counters import COUNTERS
 from memsc.runtime.errors import MemscError
-from memsc.tracer import counter_events, counting
+from memsc.tracer import counting
 from memsc.tracer import format as fmt
 from memsc.tracer.counting import Counting
 from memsc.tracer.elevate import Channel
 from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS
 from memsc.tracer.format.writer import TraceWriter, prepare_output
-from memsc.tracer.observing import Observing
+from memsc.tracer.helper.kernel import perf_counters
+from memsc.tracer.helper.perf_requests import Observing
 
 KEY = fmt.RoundKey("memsc", "program", 0)
 KERNEL = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
@@ -225,7 +226,7 @@ def test_where_cpus_cannot_be_told_apart_the_sums_are_the_same(
     real = Counting._ask  # pyright: ignore[reportPrivateUsage]
 
     def old_kernel(self: Any, pid: int, tid: int, cpu: int, **how: Any) -> Any:
-        if cpu != counter_events.EVERYWHERE and how["inherit"]:
+        if cpu != perf_counters.EVERYWHERE and how["inherit"]:
             raise OSError(errno.EINVAL, "Invalid argument")
         return real(self, pid, tid, cpu, **how)
 
@@ -271,10 +272,10 @@ def test_the_helper_counts_no_process_of_another_user() -> None:
 def test_what_cannot_be_counted_says_why(
     name: str, code: int, machine: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counter_events, "_pmu", lambda: "pmu" in machine)
-    monkeypatch.setattr(counter_events, "_virtual", lambda: "virtual" in machine)
+    monkeypatch.setattr(perf_counters, "_pmu", lambda: "pmu" in machine)
+    monkeypatch.setattr(perf_counters, "_virtual", lambda: "virtual" in machine)
     (counter,) = (one for one in COUNTERS if one.name == name)
-    assert says in counter_events.reason(counter, OSError(code, os.strerror(code)))
+    assert says in perf_counters.reason(counter, OSError(code, os.strerror(code)))
 
 
 # ---- turns at the PMU ----

@@ -17,8 +17,9 @@ from memsc.commands.__main__ import main
 from memsc.probes import declaration
 from memsc.runtime import topology
 from memsc.runtime.errors import MemscError
-from memsc.tracer import features, kernel
+from memsc.tracer import features
 from memsc.tracer.features import Feature, attempt, summarize, verdict
+from memsc.tracer.helper.kernel import bpf
 
 
 def found(*lacks: str, state: features.State = "missing") -> list[Feature]:
@@ -140,11 +141,11 @@ def test_one_cpu_is_a_lack() -> None:
 
 @pytest.mark.bpf
 def test_a_tracepoint_that_does_not_exist_does_not_attach() -> None:
-    program = kernel.load_program(kernel.RAW_TRACEPOINT)
+    program = bpf.load_program(bpf.RAW_TRACEPOINT)
     try:
-        os.close(kernel.attach_raw(program, "sched_switch"))
+        os.close(bpf.attach_raw(program, "sched_switch"))
         with pytest.raises(FileNotFoundError):
-            kernel.attach_raw(program, "memsc_nonsense")
+            bpf.attach_raw(program, "memsc_nonsense")
     finally:
         os.close(program)
 

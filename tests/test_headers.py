@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.headers import Headers, find_headers
+from memsc.tracer.helper.loading.headers import Headers, find_headers
 
 MARK = "include/generated/autoconf.h"
 SHARED = "include/linux/kconfig.h"

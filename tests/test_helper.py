@@ -19,11 +19,12 @@ from tests.workload import GETPPID, wait_until
 
 from memsc.probes.declaration import Hook, Kind, Probe, Variant, find
 from memsc.runtime.errors import MemscError
-from memsc.tracer import tracefs, wire
 from memsc.tracer.attach import Helper
-from memsc.tracer.boot import unsafe
 from memsc.tracer.elevate import BOOT, PYTHON, Channel
-from memsc.tracer.loaded import LoadedProbe, Places
+from memsc.tracer.helper import wire
+from memsc.tracer.helper.boot import NEEDED, folders, unsafe
+from memsc.tracer.helper.kernel import tracefs
+from memsc.tracer.helper.loading.probe import LoadedProbe, Places
 
 BPF = pytest.mark.bpf
 
@@ -71,7 +72,7 @@ def test_no_uprobe_entry_is_left_and_closing_twice_is_fine() -> None:
     helper.close()
     assert not helper.alive()
     # In a process of its own: mounting tracefs changes that process's mount namespace.
-    code = "from memsc.tracer.tracefs import sweep; sweep(); print(sweep())"
+    code = "from memsc.tracer.helper.kernel.tracefs import sweep; sweep(); print(sweep())"
     swept = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert swept.stdout == "[]\n"
     assert f"_bcc_{helper.pid}" not in swept.stdout
@@ -268,32 +269,56 @@ def test_a_sweep_removes_the_dead_ones_entry_by_entry(tmp_path: Path) -> None:
     assert entries.read_text().endswith(f"-:uprobes/p_a_bcc_{child.pid}\n")
 
 
+DEEP = "tracer/helper/isolation/journal.py"
+
+
 @pytest.fixture
 def package() -> Iterator[Path]:
     """A package as small as can be, below no folder that others may write to."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         root = Path(folder) / "memsc"
-        for name in ("probes", "runtime", "tracer"):
-            (root / name).mkdir(parents=True)
-            (root / name / "__init__.py").touch(mode=0o644)
+        for name in ("probes/__init__.py", "runtime/__init__.py", "tracer/__init__.py", DEEP):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch(mode=0o644)
         yield root
 
 
+def why_not(package: Path, user: int) -> str | None:
+    return unsafe(folders(package).values(), user)
+
+
 def test_code_that_only_its_owner_may_write_is_safe(package: Path) -> None:
-    assert unsafe(package, os.geteuid()) is None
+    assert why_not(package, os.geteuid()) is None
 
 
-@pytest.mark.parametrize("path", ["", "probes", "tracer/__init__.py"])
+@pytest.mark.parametrize(
+    "path", ["", "probes", "tracer/__init__.py", "tracer/helper", str(Path(DEEP).parent), DEEP]
+)
 @pytest.mark.parametrize("bit", [0o020, 0o002])
 def test_code_that_others_may_write_is_not(package: Path, path: str, bit: int) -> None:
     place = package / path
     place.chmod(place.stat().st_mode | bit)
-    assert f"others may write to {place}" in str(unsafe(package, os.geteuid()))
+    assert f"others may write to {place}" in str(why_not(package, os.geteuid()))
+
+
+def test_code_that_others_may_write_where_a_link_leads_is_not(package: Path) -> None:
+    links = package.parent / "links"
+    links.mkdir()
+    for name in NEEDED:
+        (links / name).symlink_to(package / name)
+    assert why_not(links, os.geteuid()) is None
+    (package / DEEP).chmod(0o646)
+    assert f"others may write to {package / DEEP}" in str(why_not(links, os.geteuid()))
+
+
+def test_a_link_among_the_code_is_not_followed(package: Path) -> None:
+    (package / "probes/sched.c").symlink_to(package / "elsewhere.c")
+    assert f"{package / 'probes/sched.c'} is a link" == why_not(package, os.geteuid())
 
 
 def test_code_of_a_third_user_is_not(package: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    os.chown(package / "probes", 12345, -1)
-    assert "belongs to user 12345" in str(unsafe(package, 1000))
-    assert unsafe(package, 12345) is None
+    os.chown(package / DEEP, 12345, -1)
+    assert "belongs to user 12345" in str(why_not(package, 1000))
+    assert why_not(package, 12345) is None

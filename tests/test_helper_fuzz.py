@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.test_helper import Wire
 
-from memsc.tracer import wire
+from memsc.tracer.helper import wire
 
 pytestmark = pytest.mark.bpf
 ROUNDS = int(os.environ.get("MEMSC_FUZZ_ROUNDS", "300"))

@@ -16,12 +16,13 @@ from tests import enclosure
 from tests.workload import gone, wait_until
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer import fence, interrupts, isolation, tasks
-from memsc.tracer.journal import Journal, same
+from memsc.tracer.helper.isolation import cpusets, irqs, isolate
+from memsc.tracer.helper.isolation.journal import Journal, same
+from memsc.tracer.helper.kernel import tasks
 
 ENCLOSED = (sys.executable, enclosure.__file__)
 MEMSC = (sys.executable, "-m", "memsc.commands")
-IRQS = sorted(interrupts.IRQ.glob("[0-9]*/smp_affinity_list"))
+IRQS = sorted(irqs.IRQ.glob("[0-9]*/smp_affinity_list"))
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
@@ -29,7 +30,7 @@ two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs tw
 
 def machine() -> dict[str, str]:
     """All that an isolation may change and others can see."""
-    files = [*IRQS, interrupts.IRQ / "default_smp_affinity"]
+    files = [*IRQS, irqs.IRQ / "default_smp_affinity"]
     files += Path("/sys/devices/virtual/workqueue").glob("cpumask")
     return {str(file): file.read_text() for file in files}
 
@@ -119,8 +120,8 @@ def test_texts_of_kernel_files_are_compared_by_what_they_mean() -> None:
     assert same("0-1\n", "0-1")
     assert not same("0-1", "0-2")
     assert not same("", "0")
-    assert interrupts.to_mask(frozenset({0, 33})) == "00000002,00000001"
-    assert interrupts.from_mask("2,00000001\n") == {0, 33}
+    assert irqs.to_mask(frozenset({0, 33})) == "00000002,00000001"
+    assert irqs.from_mask("2,00000001\n") == {0, 33}
 
 
 # ---- affinities ----
@@ -195,7 +196,7 @@ def test_a_traced_program_has_its_cpu_for_itself(enclosed: None, tmp_path: Path)
     assert said[1:] == [str(cpu), "1"]  # back to balancing, and neither journal nor group
     session = json.loads((tmp_path / "t.memsc/session.json").read_text())
     found = session["isolation"]
-    assert found["how"] == fence.CPUSET
+    assert found["how"] == cpusets.CPUSET
     assert found["interrupts_moved"] + found["interrupts_kept"] >= len(IRQS)
     assert not found["failed"]
     for span in ("before", "isolated", "during"):
@@ -234,8 +235,8 @@ def test_a_session_may_isolate_some_of_its_rounds(enclosed: None, tmp_path: Path
     (tmp_path / "suite.py").write_text(SUITE)
     said = run(f"{sys.executable} suite.py && {LEFT}", tmp_path).split("\n")
     assert said[0] == "None"
-    assert [line for line in said if line in (fence.CPUSET, "None")] == [
-        "None", fence.CPUSET, "None", fence.CPUSET,
+    assert [line for line in said if line in (cpusets.CPUSET, "None")] == [
+        "None", cpusets.CPUSET, "None", cpusets.CPUSET,
     ]  # fmt: skip
     assert [line.endswith("/inside") for line in said if line.startswith("/")] == [
         True, False, True,
@@ -304,7 +305,7 @@ echo > fifo; wait $!; {LEFT}"""
 def test_no_cpu_left_for_others_is_refused() -> None:
     online = frozenset(range(os.cpu_count() or 1))
     with pytest.raises(MemscError, match="nothing would be left"):
-        isolation.Isolation(online, frozenset(), 0, os.getpid())
+        isolate.Isolation(online, frozenset(), 0, os.getpid())
 
 
 def test_a_process_of_another_user_is_refused() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from memsc.probes.declaration import FOLDER, Column, Hook, Kind, Probe, find, names
 from memsc.probes.source import compose
-from memsc.tracer.tracefs import absence, stale
+from memsc.tracer.helper.kernel.tracefs import absence, stale
 
 CTYPES = {
     "u8": ctypes.c_uint8,
@@ -140,7 +140,7 @@ def test_only_entries_of_dead_bcc_processes_are_stale() -> None:
 
 def test_the_helper_imports_nothing_heavy() -> None:
     code = (
-        "import sys, memsc.tracer.helper\n"
+        "import sys, memsc.tracer.helper.server\n"
         "bad = {'numpy', 'pandas', 'pyarrow', 'bcc'} & set(sys.modules)\n"
         "sys.exit(f'imports {bad}' if bad else 0)\n"
     )

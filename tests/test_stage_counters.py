@@ -28,9 +28,9 @@ from memsc.analysis.report.text import to_string
 from memsc.probes.stage_counters import PROBE, READ, column
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
-from memsc.tracer import counter_events
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter
+from memsc.tracer.helper.kernel import perf_counters
 from memsc.tracer.probing import PROBE_EVERY
 
 KINDS = {name: number for number, name in enumerate(PROBE.kind_names)}
@@ -87,7 +87,7 @@ def test_page_faults_are_counted_in_the_stage_and_on_the_cpu_that_has_them(tmp_p
 @pytest.mark.bpf
 def test_a_cpu_s_own_counters_count_from_now_on_and_say_what_is_lacking() -> None:
     cpu = min(os.sched_getaffinity(0))
-    found, reasons = counter_events.open_on(cpu, READ, hardware=False)
+    found, reasons = perf_counters.open_on(cpu, READ, hardware=False)
     for descriptor in found.values():
         os.close(descriptor)
     assert set(found) | set(reasons) == {one.name for one in READ}

@@ -23,9 +23,9 @@ from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
 from memsc.runtime.files import NATIVE
-from memsc.tracer import fence
-from memsc.tracer.capabilities import KEPT
 from memsc.tracer.elevate import COMMAND
+from memsc.tracer.helper.capabilities import KEPT
+from memsc.tracer.helper.isolation import cpusets
 
 pytestmark = pytest.mark.bpf
 
@@ -72,7 +72,7 @@ class User:
 
     def allow(self, tag: str = "NOPASSWD") -> None:
         """Let this user start the helper, and nothing else; without a password by default."""
-        boot = str(self.package / "tracer/boot.py")
+        boot = str(self.package / "tracer/helper/boot.py")
         program, *arguments = (*COMMAND[:-1], boot)
         command = " ".join((program, *map(escaped, arguments)))
         self.rule.write_text(f"{self.name} ALL=(root) {tag}: {command}\n")
@@ -228,7 +228,7 @@ def test_on_a_terminal_sudo_asks_for_the_password(user: User) -> None:
 
 def test_code_that_others_may_write_is_not_run_as_root(user: User) -> None:
     user.allow()
-    (user.package / "tracer/helper.py").chmod(0o646)
+    (user.package / "tracer/helper/server.py").chmod(0o646)
     session = user.session()
     try:
         assert "others may write to" in session.hello["error"]
@@ -250,7 +250,7 @@ def test_what_the_user_imports_is_nothing_to_the_helper(user: User) -> None:
     )
     assert b"trapped" in done.stderr
     helper = subprocess.run(
-        [*user.prefix, "sudo", "-n", *COMMAND[:-1], user.package / "tracer/boot.py"],
+        [*user.prefix, "sudo", "-n", *COMMAND[:-1], user.package / "tracer/helper/boot.py"],
         cwd=trap.parent,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(trap.parent)},
         stdin=subprocess.DEVNULL,
@@ -301,7 +301,7 @@ def test_a_trace_of_an_ordinary_user_is_his_and_nothing_of_his_steers_root(
     trace = user.home / "t.memsc"
     session = json.loads((trace / "session.json").read_text())
     assert session["probes"]["syscalls"]["attached"], session["probes"]
-    assert session["isolation"]["how"] == fence.CPUSET
+    assert session["isolation"]["how"] == cpusets.CPUSET
     assert not session["isolation"]["failed"]
     assert {path.stat().st_uid for path in (trace, *trace.rglob("*"))} == {user.id}
     assert not sprung.exists()

@@ -23,9 +23,9 @@ from tests.workload import gone, wait_until
 from memsc.analysis.domains.agreement import Agreement
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, WORK
-from memsc.tracer import usdt
 from memsc.tracer.attach import Helper
 from memsc.tracer.format import open_trace
+from memsc.tracer.helper.loading import usdt
 from memsc.tracer.probing import PROBE_EVERY
 
 LIBRARIES = [path for path in (LIBRARY, LAYER) if path.exists()]

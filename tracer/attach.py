@@ -13,9 +13,9 @@ import numpy as np
 
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
-from memsc.tracer import wire
 from memsc.tracer.elevate import Channel
 from memsc.tracer.eventring import Counters, EventRing, Events
+from memsc.tracer.helper import wire
 
 
 @dataclass(frozen=True)

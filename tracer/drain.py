@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from memsc.runtime.errors import MemscError
 from memsc.runtime.library import syscall_name
 from memsc.runtime.region import Counts, Region, regions
-from memsc.tracer import tasks
 from memsc.tracer.format import RoundKey
 from memsc.tracer.format.writer import TraceWriter
+from memsc.tracer.helper.kernel import tasks
 from memsc.tracer.pace import Pace
 from memsc.tracer.snapshot import Filter
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer import wire
+from memsc.tracer.helper import wire
 
 # Debian's, because BCC is made for it; a virtual environment's would be one more thing to trust.
 PYTHON = Path("/usr/bin/python3")
-BOOT = Path(__file__).resolve().with_name("boot.py")
+BOOT = Path(wire.__file__).absolute().with_name("boot.py")
 COMMAND = (str(PYTHON), "-I", "-B", "-X", "pycache_prefix=/nonexistent", str(BOOT))
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _PROMPT = "memsc needs root to attach its probes. Password of %p: "

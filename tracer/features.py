@@ -23,9 +23,13 @@ from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
-from memsc.tracer import capabilities, elevate, fence, headers, hooking, kernel, perf, tracefs
-from memsc.tracer.counter_events import EVERYWHERE, open_counters
+from memsc.tracer import elevate, hooking
 from memsc.tracer.environment import Environment
+from memsc.tracer.helper import capabilities
+from memsc.tracer.helper.isolation import cpusets
+from memsc.tracer.helper.kernel import bpf, perf, tracefs
+from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, open_counters
+from memsc.tracer.helper.loading import headers
 
 State = Literal["ok", "missing", "unknown"]
 
@@ -181,8 +185,8 @@ def _isolation(topology: cpus.Topology) -> Iterator[Feature]:
 
 
 def _try_cpuset() -> str:
-    v2, v1 = fence.mounts()
-    if v2 is not None and "cpuset" in fence.controllers(v2):
+    v2, v1 = cpusets.mounts()
+    if v2 is not None and "cpuset" in cpusets.controllers(v2):
         folder, how = v2, "partitions of cgroup v2"
     elif v1 is not None and v1.exists():  # no other mount covers it
         folder, how = v1, "cpusets of cgroup v1"
@@ -206,8 +210,8 @@ def _bpf() -> Iterator[Feature]:
 
 
 def _ring() -> str:
-    os.close(kernel.make_ring_buffer())
-    os.close(kernel.load_program(kernel.RAW_TRACEPOINT))
+    os.close(bpf.make_ring_buffer())
+    os.close(bpf.load_program(bpf.RAW_TRACEPOINT))
     return "programs and ring buffers work"
 
 
@@ -350,7 +354,7 @@ def _cycles(from_user: bool) -> str:
 
 
 def _uring() -> str:
-    os.close(kernel.make_polled_ring())
+    os.close(bpf.make_polled_ring())
     return "the peer transport uring works"
 
 

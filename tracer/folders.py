@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.tasks import id_space, start_time
+from memsc.tracer.helper.kernel.tasks import id_space, start_time
 
 MEMORY = Path("/dev/shm")
 _RUNNING = "running"

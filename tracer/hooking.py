@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 from memsc.probes.declaration import Hook
-from memsc.tracer import kernel, perf
+from memsc.tracer.helper.kernel import bpf, perf
 
 
 def attach(hook: Hook) -> str:
@@ -33,9 +33,9 @@ def attach(hook: Hook) -> str:
 
 def tracepoint(event: str) -> str:
     """Attach to a tracepoint, and detach."""
-    program = kernel.load_program(kernel.RAW_TRACEPOINT)
+    program = bpf.load_program(bpf.RAW_TRACEPOINT)
     try:
-        os.close(kernel.attach_raw(program, event.partition(":")[2]))
+        os.close(bpf.attach_raw(program, event.partition(":")[2]))
     except FileNotFoundError as error:
         raise OSError(errno.ENOENT, "no such tracepoint") from error
     finally:
@@ -50,8 +50,8 @@ def probe(function: str) -> None:
 
 def enter(function: str) -> None:
     """Attach an fentry program to a function's entry, and detach."""
-    program = kernel.load_program(kernel.TRACING, kernel.function_id(function))
+    program = bpf.load_program(bpf.TRACING, bpf.function_id(function))
     try:
-        os.close(kernel.attach_raw(program, None))
+        os.close(bpf.attach_raw(program, None))
     finally:
         os.close(program)

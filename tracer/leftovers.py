@@ -20,7 +20,9 @@ from pathlib import Path
 from memsc.runtime import segments
 from memsc.runtime.errors import MemscError
 from memsc.runtime.region import Region
-from memsc.tracer import folders, isolation, starts, tasks, tracefs
+from memsc.tracer import folders, starts
+from memsc.tracer.helper.isolation import isolate
+from memsc.tracer.helper.kernel import tasks, tracefs
 
 AS_ROOT = "run `sudo memsc clean` for them"
 
@@ -94,7 +96,7 @@ def tidy() -> None:
     for top in _tops(*folders.places()):
         _remove_sessions(top, Cleaned())
     if os.geteuid() == 0:
-        isolation.recover()
+        isolate.recover()
 
 
 def _remove_shared(done: Cleaned) -> None:
@@ -120,7 +122,7 @@ def _remove_shared(done: Cleaned) -> None:
 
 
 def _recover(done: Cleaned) -> None:
-    undone, failed = isolation.recover()
+    undone, failed = isolate.recover()
     done.removed += [Item("isolation", name) for name in undone]
     done.failed += [Item("isolation", *problem.partition(": ")[::2]) for problem in failed]
 

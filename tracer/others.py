@@ -28,7 +28,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LIBRARY, WORK
 from memsc.runtime.launch import Launch
 from memsc.runtime.topology import format_cpus
-from memsc.tracer.headers import find_headers
+from memsc.tracer.helper.loading.headers import find_headers
 from memsc.tracer.peers import UNAVAILABLE
 from memsc.tracer.work import Work
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from memsc.tracer import perf
+from memsc.tracer.helper.kernel import perf
 
 _LOST, _COMM, _FORK, _MMAP2 = 2, 3, 7, 10
 _COMM_EXEC = 1 << 13

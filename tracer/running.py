@@ -10,10 +10,10 @@ from pathlib import Path
 from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import MODES, TRANSPORTS, Launch
 from memsc.runtime.region import SUFFIX, Region
-from memsc.tracer import tasks
 from memsc.tracer.drain import Drain
 from memsc.tracer.ending import whole
 from memsc.tracer.format import Round, RoundKey
+from memsc.tracer.helper.kernel import tasks
 from memsc.tracer.session import TraceSession
 from memsc.tracer.watch import watch
 

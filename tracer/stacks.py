@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.tracer import kernel, symbols
+from memsc.tracer import symbols
 from memsc.tracer.attach import Helper
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter
+from memsc.tracer.helper.kernel import bpf
 from memsc.tracer.records import Records
 from memsc.tracer.spaces import UNKNOWN, Module, Spaces
 
@@ -106,7 +107,7 @@ class Stacks:
         known = self._numbers.get(key)
         if known is not None:
             return known
-        raw = kernel.look_up(descriptor, number, MOST_FRAMES * 8)
+        raw = bpf.look_up(descriptor, number, MOST_FRAMES * 8)
         if raw is None:  # another stack has taken its place
             return -17
         addresses = np.frombuffer(raw, np.uint64)
@@ -142,7 +143,7 @@ class Stacks:
             self._writer.append(STACKS, pa.Table.from_arrays(arrays, schema=STACKS_SCHEMA))
         for table, *_, number in self._numbers:
             if table in tables:
-                kernel.forget(self._helper.table(table), number)
+                bpf.forget(self._helper.table(table), number)
         self._numbers = {key: n for key, n in self._numbers.items() if key[0] not in tables}
         self._new = []
 

@@ -186,7 +186,7 @@ class World:
             self._seen.add(pid)
             with suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if any(word.endswith(b"tracer/boot.py") for word in words):
+                if any(word.endswith(b"tracer/helper/boot.py") for word in words):
                     self.helper = pid
                     with suppress(OSError):
                         self._programs |= program_ids(pid)

@@ -7,8 +7,8 @@ import os
 import sys
 
 from memsc.probes.declaration import Variant
-from memsc.tracer import helper
-from memsc.tracer.loaded import Places
+from memsc.tracer.helper import server
+from memsc.tracer.helper.loading.probe import Places
 
 _absence = Places.absence
 
@@ -23,6 +23,6 @@ def absence(self: Places, variant: Variant) -> str | None:
 
 if __name__ == "__main__":
     Places.absence = absence
-    status = helper.serve(0, os.getppid())
+    status = server.serve(0, os.getppid())
     sys.stderr.flush()
     os._exit(status)

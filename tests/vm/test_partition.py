@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from tests.workload import wait_until
 
-from memsc.tracer import fence, interrupts, tasks
+from memsc.tracer.helper.isolation import cpusets, irqs
+from memsc.tracer.helper.kernel import tasks
 
 pytestmark = [
     pytest.mark.vm,
@@ -38,8 +39,8 @@ def journals() -> list[Path]:
 
 def machine() -> dict[str, str]:
     """All that an isolation may change and others can see."""
-    files = [*interrupts.IRQ.glob("[0-9]*/smp_affinity_list")]
-    files += [interrupts.IRQ / "default_smp_affinity"]
+    files = [*irqs.IRQ.glob("[0-9]*/smp_affinity_list")]
+    files += [irqs.IRQ / "default_smp_affinity"]
     files += [Path("/sys/devices/virtual/workqueue/cpumask")]
     files += [CGROUP / name for name in ("cgroup.subtree_control", "cpuset.cpus.effective")]
     return {str(file): file.read_text() for file in files}
@@ -99,7 +100,7 @@ def test_the_kernel_itself_keeps_others_off(
             os.sched_setaffinity(one.pid, {APP})
     late.kill()
     late.wait()
-    for file in interrupts.IRQ.glob("[0-9]*/smp_affinity_list"):
+    for file in irqs.IRQ.glob("[0-9]*/smp_affinity_list"):
         if file.parent.name not in ("0", "2"):  # the timer and the cascade, which stay
             assert file.read_text() == f"{SERVICE}-{REST}\n", file
 
@@ -120,7 +121,7 @@ def test_its_noise_is_measured_before_and_during(tmp_path: Path) -> None:
     assert group.startswith("0::/memsc-")
     assert allowed == str(APP)
     found = json.loads((tmp_path / "t.memsc/session.json").read_text())["isolation"]
-    assert found["how"] == fence.PARTITION
+    assert found["how"] == cpusets.PARTITION
     assert found["interrupts_moved"] > 0
     assert not found["notes"]
     assert not found["failed"]
@@ -173,7 +174,7 @@ def test_without_a_cpu_for_others_their_groups_are_narrowed(tmp_path: Path) -> N
         assert trace.wait() == 130
         assert tasks.affinity(sleeper.pid) == {SERVICE, REST, APP}
         found = json.loads((tmp_path / "t.memsc/session.json").read_text())["isolation"]
-        assert found["how"] == fence.NARROWED
+        assert found["how"] == cpusets.NARROWED
     finally:
         sleeper.kill()
         sleeper.wait()

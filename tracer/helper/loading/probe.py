@@ -15,9 +15,11 @@ from pathlib import Path
 from memsc.probes.declaration import Hook, Probe, Variant
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
-from memsc.tracer import perf, tracefs, usdt, wire
-from memsc.tracer.bpf import Attachment, Compiled, Program
-from memsc.tracer.readings import Readings
+from memsc.tracer.helper import wire
+from memsc.tracer.helper.kernel import perf, tracefs
+from memsc.tracer.helper.loading import usdt
+from memsc.tracer.helper.loading.bcc import Attachment, Compiled, Program
+from memsc.tracer.helper.loading.cpu_counters import Readings
 
 _FUNCTIONS = Path("/proc/kallsyms")
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from memsc.runtime.topology import format_cpus, parse_cpus
-from memsc.tracer import tasks
-from memsc.tracer.journal import Journal
+from memsc.tracer.helper.isolation.journal import Journal
+from memsc.tracer.helper.kernel import tasks
 
 PARTITION, NARROWED, CPUSET, AFFINITY = "v2 partition", "v2 cpuset", "v1 cpuset", "affinity"
 _PASSES = 5  # looks at who has come since the last

@@ -17,7 +17,7 @@ import struct
 from pathlib import Path
 
 from memsc.runtime.topology import parse_cpus
-from memsc.tracer.kernel import PERF_EVENT_OPEN, system_call
+from memsc.tracer.helper.kernel.bpf import PERF_EVENT_OPEN, system_call
 
 HARDWARE, SOFTWARE, TRACEPOINT, HARDWARE_CACHE = 0, 1, 2, 3
 SOFTWARE_CPU_CLOCK, SOFTWARE_CONTEXT_SWITCHES, SOFTWARE_DUMMY = 0, 3, 9

@@ -19,13 +19,14 @@ from typing import Any, cast
 from memsc.probes.declaration import Probe, find, names
 from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
-from memsc.tracer import capabilities, kernel, tasks, tracefs, wire
-from memsc.tracer.bpf import Compiled, compile_text
-from memsc.tracer.headers import find_headers, load_archive
-from memsc.tracer.isolating import Isolating
-from memsc.tracer.isolation import recover
-from memsc.tracer.loaded import LoadedProbe, Places
-from memsc.tracer.observing import Observing, kernel_stacks
+from memsc.tracer.helper import capabilities, wire
+from memsc.tracer.helper.isolation.isolate import recover
+from memsc.tracer.helper.isolation.requests import Isolating
+from memsc.tracer.helper.kernel import bpf, tasks, tracefs
+from memsc.tracer.helper.loading.bcc import Compiled, compile_text
+from memsc.tracer.helper.loading.headers import find_headers, load_archive
+from memsc.tracer.helper.loading.probe import LoadedProbe, Places
+from memsc.tracer.helper.perf_requests import Observing, kernel_stacks
 
 MAX_RING_BYTES = 1 << 30
 
@@ -46,7 +47,7 @@ def default_ring_bytes(probe: Probe) -> int:
 
 def _try_bpf() -> None:
     try:
-        os.close(kernel.make_ring_buffer())
+        os.close(bpf.make_ring_buffer())
     except OSError as error:
         why = f"the kernel refuses BPF: {error.strerror}"
         remedy = "use a kernel with CONFIG_BPF_SYSCALL, 5.8 or newer"
@@ -265,7 +266,7 @@ class Server:
 
     def _costs(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         if bool(request.get("account")) and self._account is None:
-            self._account = kernel.account_programs()
+            self._account = bpf.account_programs()
         found = {name: one.cost() for name, one in self._loaded.items()}
         if not request.get("account") and self._account is not None:
             os.close(self._account)

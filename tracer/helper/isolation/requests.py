@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from memsc.tracer import perf, wire
-from memsc.tracer.isolation import Isolation
+from memsc.tracer.helper import wire
+from memsc.tracer.helper.isolation.isolate import Isolation
+from memsc.tracer.helper.kernel import perf
 
 _MOST_CPUS = 8192
 

@@ -10,9 +10,9 @@ import os
 from collections.abc import Collection
 
 from memsc.probes.declaration import Probe
-from memsc.tracer import kernel
-from memsc.tracer.bpf import Compiled
-from memsc.tracer.counter_events import counts_cpu, open_on
+from memsc.tracer.helper.kernel import bpf
+from memsc.tracer.helper.kernel.perf_counters import counts_cpu, open_on
+from memsc.tracer.helper.loading.bcc import Compiled
 
 
 class Readings:
@@ -53,5 +53,5 @@ class Readings:
         """Count no longer; can be opened again."""
         while self._opened:
             key, descriptor = self._opened.popitem()
-            kernel.forget(self._compiled.descriptor(self._table), key)
+            bpf.forget(self._compiled.descriptor(self._table), key)
             os.close(descriptor)

@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from memsc.probes.counters import COUNTERS, REFERENCE, Counter, Device
-from memsc.tracer import perf
-from memsc.tracer.perf import Flag
+from memsc.tracer.helper.kernel import perf
+from memsc.tracer.helper.kernel.perf import Flag
 
 EVERYWHERE = -1
 """Instead of a CPU."""

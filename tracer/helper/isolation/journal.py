@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer import tasks
+from memsc.tracer.helper.kernel import tasks
 
 FOLDER = Path("/run/memsc")
 _PREFIX, _SUFFIX = "isolation-", ".journal"

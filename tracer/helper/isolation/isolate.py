@@ -13,7 +13,8 @@ from typing import Any
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.topology import format_cpus, parse_cpus
-from memsc.tracer import fence, interrupts, journal, tasks
+from memsc.tracer.helper.isolation import cpusets, irqs, journal
+from memsc.tracer.helper.kernel import tasks
 
 _WHAT = "isolating a CPU"
 
@@ -44,9 +45,9 @@ class Isolation:
         self._app, self._user = app, user
         self._journal = journal.Journal()
         try:
-            plan = fence.Plan(app, service, online, asker)
-            self._fence = fence.build(self._journal, plan)
-            self._moved, self._kept = interrupts.move_away(self._journal, app, online)
+            plan = cpusets.Plan(app, service, online, asker)
+            self._fence = cpusets.build(self._journal, plan)
+            self._moved, self._kept = irqs.move_away(self._journal, app, online)
         except BaseException:
             self.release()
             raise

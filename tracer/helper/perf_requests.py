@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer import perf, tasks, wire
-from memsc.tracer.counter_events import EVERYWHERE, counts_kernel, open_counters
-from memsc.tracer.perf import Flag
+from memsc.tracer.helper import wire
+from memsc.tracer.helper.kernel import perf, tasks
+from memsc.tracer.helper.kernel.perf import Flag
+from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, counts_kernel, open_counters
 
 _RECORDS = (
     (Flag.DISABLED | Flag.INHERIT | Flag.EXCLUDE_KERNEL | Flag.EXCLUDE_HV)

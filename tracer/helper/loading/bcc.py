@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 from memsc.probes.declaration import Way
 from memsc.runtime.errors import MemscError
-from memsc.tracer import perf
+from memsc.tracer.helper.kernel import perf
 
 # As linux/bpf.h numbers program types.
 _TYPES: dict[Way, int] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.topology import format_cpus, parse_cpus
-from memsc.tracer.journal import Journal
+from memsc.tracer.helper.isolation.journal import Journal
 
 IRQ = Path("/proc/irq")
 # Masks, not lists: for interrupts yet to come, and for the kernel's work queues.

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the kernel is asked for directly: BPF, perf events, tracefs, threads of /proc."""
