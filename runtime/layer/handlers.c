@@ -13,16 +13,12 @@
 #include "../src/recall.h"
 #include "../src/signals.h"
 #include "../src/wait.h"
+#include "resume.h"
 #include "stub.h"
 
 enum {
     SIGNALS = 64,
     HANDLERS = 2, /* remembered for each signal */
-};
-
-/* As the kernel has it. */
-struct action {
-    uint64_t handler, flags, restorer, mask;
 };
 
 /* A signal's handlers in turn: one that is being delivered when the next is installed still finds
@@ -55,7 +51,7 @@ static int which_of(uint64_t handler)
     return -1;
 }
 
-static void remember(uint64_t signal, uint32_t which, const struct action *action)
+static void remember(uint64_t signal, uint32_t which, const struct memsc_action *action)
 {
     atomic_store_explicit(&known[signal].handler[which], action->handler, memory_order_relaxed);
     atomic_store_explicit(&known[signal].flags[which], action->flags, memory_order_relaxed);
@@ -71,27 +67,6 @@ static bool is_fault(uint32_t signal, const siginfo_t *info)
                                  signal == SIGILL || signal == SIGTRAP || signal == SIGSYS);
 }
 
-/* In the stub's frame, behind the arguments. */
-enum { R15 = 6, R14, R13, R12, RBX, NUMBER };
-
-/* The interrupted thread goes on in the stub of its call, whose frame begins with the arguments, and
- * nothing below that is there any more. */
-static void resume(ucontext_t *interrupted, const uint64_t *args, const uint8_t *at, long result)
-{
-    greg_t *registers = interrupted->uc_mcontext.gregs;
-    registers[REG_R15] = (greg_t)args[R15];
-    registers[REG_R14] = (greg_t)args[R14];
-    registers[REG_R13] = (greg_t)args[R13];
-    registers[REG_R12] = (greg_t)args[R12];
-    registers[REG_RBX] = (greg_t)args[RBX];
-    registers[REG_RBP] = (greg_t)args + MEMSC_FRAME_BELOW;
-    registers[REG_RSP] = (greg_t)args & -16;
-    registers[REG_RIP] = (greg_t)at;
-    registers[REG_RDI] = (greg_t)args[NUMBER];
-    registers[REG_RSI] = (greg_t)args;
-    registers[REG_RDX] = result;
-}
-
 /* As the kernel does: the first of the handlers decides whether the call is made again. */
 static void settle(ucontext_t *interrupted, uint64_t flags)
 {
@@ -100,14 +75,14 @@ static void settle(ucontext_t *interrupted, uint64_t flags)
     switch (memsc_settle(memsc_self, &result)) {
     case MEMSC_GIVEN_UP:
         if (!(flags & SA_RESTART)) {
-            resume(interrupted, args, memsc_stub_settled, -EINTR);
+            memsc_resume(interrupted, args, memsc_stub_settled, -EINTR);
             break;
         } /* fall through */
     case MEMSC_NOT_MADE:
-        resume(interrupted, args, memsc_stub_again, 0);
+        memsc_resume(interrupted, args, memsc_stub_again, 0);
         break;
     case MEMSC_ENDED:
-        resume(interrupted, args, memsc_stub_settled, result);
+        memsc_resume(interrupted, args, memsc_stub_settled, result);
         break;
     }
 }
@@ -150,7 +125,7 @@ static bool copy(uint64_t to, uint64_t from, uint64_t size, long number)
 }
 
 /* The signal that the runtime keeps for itself: the kernel goes on calling the runtime, and that us. */
-static void take_beside_recall(const struct action *action)
+static void take_beside_recall(const struct memsc_action *action)
 {
     remember(MEMSC_RECALL_SIGNAL, 0, action);
     /* Release: who finds us there finds the program's handler. */
@@ -158,9 +133,9 @@ static void take_beside_recall(const struct action *action)
                           memory_order_release);
 }
 
-static struct action beside_recall(void)
+static struct memsc_action beside_recall(void)
 {
-    struct action action = {0};
+    struct memsc_action action = {0};
     action.handler =
         atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].handler[0], memory_order_relaxed);
     action.flags = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].flags[0], memory_order_relaxed);
@@ -168,9 +143,9 @@ static struct action beside_recall(void)
     return action;
 }
 
-static long act_beside_recall(const struct action *action, uint64_t old)
+static long act_beside_recall(const struct memsc_action *action, uint64_t old)
 {
-    struct action before = beside_recall();
+    struct memsc_action before = beside_recall();
     if (action && action->handler > 1)
         take_beside_recall(action);
     if (old && !copy(old, (uint64_t)&before, sizeof before, SYS_process_vm_writev))
@@ -179,7 +154,7 @@ static long act_beside_recall(const struct action *action, uint64_t old)
 }
 
 /* Makes the kernel's action of the program's: ours, with nothing in between, and told what came. */
-static void wrap(struct action *action, uint32_t which)
+static void wrap(struct memsc_action *action, uint32_t which)
 {
     action->handler = entry_of(which);
     action->mask = ~0ull;
@@ -187,7 +162,7 @@ static void wrap(struct action *action, uint32_t which)
 }
 
 /* Makes the program's action of the kernel's, if it is one of ours. */
-static void unwrap(uint64_t signal, struct action *action)
+static void unwrap(uint64_t signal, struct memsc_action *action)
 {
     int which = which_of(action->handler);
     if (which < 0)
@@ -199,7 +174,7 @@ static void unwrap(uint64_t signal, struct action *action)
 }
 
 /* Installs a handler of the program's; signals are blocked, so it runs as one. */
-static long install(uint64_t signal, struct action *action, uint64_t old, uint64_t size)
+static long install(uint64_t signal, struct memsc_action *action, uint64_t old, uint64_t size)
 {
     uint32_t last = atomic_load_explicit(&known[signal].last, memory_order_relaxed);
     uint32_t which = 1 - last;
@@ -211,7 +186,7 @@ static long install(uint64_t signal, struct action *action, uint64_t old, uint64
     return result;
 }
 
-static bool is_known(uint64_t signal, uint32_t which, const struct action *action)
+static bool is_known(uint64_t signal, uint32_t which, const struct memsc_action *action)
 {
     return atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed) ==
                action->handler &&
@@ -223,7 +198,7 @@ static bool is_known(uint64_t signal, uint32_t which, const struct action *actio
 long memsc_sigaction(const uint64_t args[6])
 {
     uint64_t signal = args[0], new = args[1], old = args[2], size = args[3];
-    struct action action = {0};
+    struct memsc_action action = {0};
     bool plain = signal < 1 || signal > SIGNALS || size != sizeof action.mask;
     if (!plain && new && !copy((uint64_t)&action, new, sizeof action, SYS_process_vm_readv))
         plain = true;
@@ -244,14 +219,14 @@ long memsc_sigaction(const uint64_t args[6])
         result = MEMSC_SYS(SYS_rt_sigaction, signal, new, old, size, 0, 0);
     }
     if (result == 0 && old) /* there, for the kernel has written to it */
-        unwrap(signal, (struct action *)old);
+        unwrap(signal, (struct memsc_action *)old);
     return result;
 }
 
 void memsc_handlers_start(void)
 {
     for (uint64_t signal = 1; signal <= SIGNALS; signal++) {
-        struct action action;
+        struct memsc_action action;
         uint64_t size = sizeof action.mask;
         if (MEMSC_SYS(SYS_rt_sigaction, signal, 0, &action, size, 0, 0) < 0 || action.handler <= 1)
             continue;
@@ -265,7 +240,7 @@ void memsc_handlers_start(void)
 void memsc_handlers_end(bool with_recall)
 {
     for (uint64_t signal = 1; signal <= SIGNALS; signal++) {
-        struct action action;
+        struct memsc_action action;
         uint64_t size = sizeof action.mask;
         if (MEMSC_SYS(SYS_rt_sigaction, signal, 0, &action, size, 0, 0) < 0 || action.handler <= 1)
             continue;

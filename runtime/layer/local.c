@@ -12,6 +12,7 @@
 #include "dispatch.h"
 #include "filters.h"
 #include "joining.h"
+#include "own_calls.h"
 #include "stats.h"
 
 enum { EXECUTABLE = 1 /* X_OK */ };
@@ -101,6 +102,10 @@ void memsc_before_local(long number, const uint64_t args[6])
         memsc_before_filter(memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD);
         return;
     }
+    if (memsc_own_vfork(number)) {
+        before_clone(CLONE_VM | CLONE_VFORK);
+        return;
+    }
     switch (number) {
     case SYS_exit:
         memsc_leave();
@@ -111,9 +116,6 @@ void memsc_before_local(long number, const uint64_t args[6])
     case SYS_execve:
     case SYS_execveat:
         before_exec(number, args);
-        break;
-    case SYS_vfork:
-        before_clone(CLONE_VM | CLONE_VFORK);
         break;
     case SYS_clone:
         before_clone(args[0]);

@@ -5,16 +5,19 @@
 #include <sys/syscall.h>
 
 #include "../src/cpu.h"
+#include "own_calls.h"
 
 enum { KNOWN = 512, NO_PATH = 0, FIRST, SECOND, OPENS = 4 };
 
-static const uint8_t paths[KNOWN] = {
-    [SYS_open] = FIRST | OPENS, [SYS_openat] = SECOND | OPENS, [SYS_openat2] = SECOND | OPENS,
-    [SYS_stat] = FIRST,         [SYS_lstat] = FIRST,           [SYS_newfstatat] = SECOND,
-    [SYS_statx] = SECOND,       [SYS_access] = FIRST,          [SYS_faccessat] = SECOND,
-    [SYS_faccessat2] = SECOND,  [SYS_readlink] = FIRST,        [SYS_readlinkat] = SECOND,
-    [SYS_chdir] = FIRST,
-};
+static const uint8_t paths[KNOWN] = {[SYS_openat] = SECOND | OPENS,
+                                     [SYS_openat2] = SECOND | OPENS,
+                                     [SYS_newfstatat] = SECOND,
+                                     [SYS_statx] = SECOND,
+                                     [SYS_faccessat] = SECOND,
+                                     [SYS_faccessat2] = SECOND,
+                                     [SYS_readlinkat] = SECOND,
+                                     [SYS_chdir] = FIRST,
+                                     MEMSC_OWN_PATHS};
 
 bool memsc_met_wrong_thread(long number, const uint64_t args[6], long result)
 {

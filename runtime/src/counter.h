@@ -28,21 +28,11 @@ struct memsc_registers {
     void *context;
 };
 
-#if defined(__x86_64__)
 static inline uint64_t memsc_pmc(void *context, uint32_t number)
 {
-    uint32_t low, high;
     (void)context;
-    __asm__ volatile("rdpmc" : "=a"(low), "=d"(high) : "c"(number));
-    return (uint64_t)high << 32 | low;
+    return memsc_event_counter(number);
 }
-#else
-static inline uint64_t memsc_pmc(void *context, uint32_t number)
-{
-    (void)context, (void)number;
-    return 0; /* the kernel sets no cap_user_rdpmc without being asked to: never called */
-}
-#endif
 
 static inline uint64_t memsc_tsc(void *context)
 {

@@ -9,6 +9,7 @@
 
 #include "direct.h"
 #include "handshake.h"
+#include "interrupted.h"
 #include "service.h"
 #include "wait.h"
 
@@ -17,47 +18,6 @@ void (*_Atomic memsc_recall_other)(int, void *, void *);
 static _Atomic bool enabled; /* and stays so in a forked child, as the handler does */
 
 /* ---- the service thread ---- */
-
-/* Where the interrupted thread goes on, and its result register. */
-#if defined(__x86_64__)
-#define AT(context) ((context)->uc_mcontext.gregs[REG_RIP])
-#define RESULT(context) ((context)->uc_mcontext.gregs[REG_RAX])
-enum { SYSCALL_BYTES = 2 };
-
-static _Atomic bool leaves_address; /* in rcx: all processors without FRED */
-
-static void learn_processor(void)
-{
-    long number = SYS_getpid, rcx = 0;
-    __asm__ volatile("syscall" : "+a"(number), "+c"(rcx)::"r11", "memory");
-    atomic_store_explicit(&leaves_address, rcx != 0, memory_order_relaxed);
-}
-
-/* At a system call that has been made and is to be made again. If the processor does not tell, it may
- * also be about to be made for the first time: one instruction of its way. */
-static bool is_restarted(const ucontext_t *context)
-{
-    const uint8_t *at = (const uint8_t *)AT(context);
-    return at[0] == 0x0f && at[1] == 0x05 &&
-           (!atomic_load_explicit(&leaves_address, memory_order_relaxed) ||
-            context->uc_mcontext.gregs[REG_RCX] == AT(context) + SYSCALL_BYTES);
-}
-#elif defined(__aarch64__)
-#define AT(context) ((context)->uc_mcontext.pc)
-#define RESULT(context) ((context)->uc_mcontext.regs[0])
-enum { SYSCALL_BYTES = 4 };
-
-static void learn_processor(void)
-{
-}
-
-/* … or is about to be made for the first time. */
-static bool is_restarted(const ucontext_t *context)
-{
-    const uint8_t *at = (const uint8_t *)AT(context);
-    return at[0] == 0x01 && at[1] == 0 && at[2] == 0 && at[3] == 0xd4;
-}
-#endif
 
 static struct memsc_worker *own_worker(void)
 {
@@ -109,8 +69,7 @@ recalled(int signal, siginfo_t *info, void *context)
     if (name &&
         atomic_load_explicit(memsc_recall_word(worker->process, name), memory_order_relaxed) &&
         is_restarted(interrupted)) {
-        AT(interrupted) += SYSCALL_BYTES;
-        RESULT(interrupted) = MEMSC_ABORTED;
+        skip_call(interrupted, MEMSC_ABORTED);
     }
     atomic_fetch_add_explicit(&worker->received, 1, memory_order_release);
 }
@@ -125,48 +84,20 @@ void memsc_await_recalls(struct memsc_worker *worker)
 
 /* ---- the caller ---- */
 
-#if defined(__x86_64__)
-/* As the kernel wants one, and debuggers know it by its bytes. */
-void memsc_recall_return(void);
-/* clang-format off */
-__asm__(".text\n"
-        ".hidden memsc_recall_return\n"
-        ".globl memsc_recall_return\n"
-        ".type memsc_recall_return, @function\n"
-        "memsc_recall_return:\n"
-        "    mov $15, %rax\n" /* rt_sigreturn */
-        "    syscall\n"
-        ".size memsc_recall_return, . - memsc_recall_return\n");
-/* clang-format on */
-#endif
-
-/* As the kernel has it, not the C library, which would refuse the number. */
-struct action {
-    void (*handler)(int, siginfo_t *, void *);
-    unsigned long flags;
-#if defined(__x86_64__)
-    void (*restorer)(void);
-#endif
-    uint64_t mask;
-};
-
 /* again: what is there now is the program's newest. */
 static int take_signal(bool again)
 {
-    struct action before, action = {.handler = recalled,
-                                    .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
-                                    .mask = ~0ull};
-#if defined(__x86_64__)
-    enum { RESTORER = 0x04000000 /* SA_RESTORER */ };
-    action.flags |= RESTORER;
-    action.restorer = memsc_recall_return;
-#endif
+    /* Not by the C library, which would refuse the number. */
+    struct memsc_action before, action = {.handler = (uint64_t)recalled,
+                                          .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
+                                          .mask = ~0ull};
+    set_restorer(&action);
     long error = MEMSC_SYS(SYS_rt_sigaction, MEMSC_RECALL_SIGNAL, &action, &before,
                            sizeof action.mask, 0, 0);
     if (error < 0)
         return (int)error;
-    uint64_t other = (uint64_t)before.handler;
-    if (other > 1 && before.handler != recalled &&
+    uint64_t other = before.handler;
+    if (other > 1 && other != action.handler &&
         (again || !atomic_load_explicit(&memsc_recall_other, memory_order_relaxed)))
         atomic_store_explicit(&memsc_recall_other, (void (*)(int, void *, void *))other,
                               memory_order_release);
@@ -188,9 +119,9 @@ int memsc_recall_enable(void)
  * waits for us to be called would wait for ever. */
 static void take_signal_back(void)
 {
-    struct action now;
+    struct memsc_action now;
     if (MEMSC_SYS(SYS_rt_sigaction, MEMSC_RECALL_SIGNAL, 0, &now, sizeof now.mask, 0, 0) == 0 &&
-        now.handler != recalled)
+        now.handler != (uint64_t)recalled)
         take_signal(true);
 }
 

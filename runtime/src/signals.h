@@ -18,6 +18,11 @@ static inline void memsc_set_signals(uint64_t mask)
     MEMSC_SYS(SYS_rt_sigprocmask, MEMSC_SET_MASK, &mask, 0, sizeof mask, 0, 0);
 }
 
+/* What is done about a signal, as the kernel has it. */
+struct memsc_action {
+    uint64_t handler, flags, restorer, mask;
+};
+
 /* Returns the mask that was, for memsc_set_signals. */
 static inline uint64_t memsc_block_signals(void)
 {

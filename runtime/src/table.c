@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "own_calls.h"
+
 static const char THREAD[] = "creates, ends or replaces the caller";
 static const char SIGNAL[] = "signal state of the calling thread";
 static const char SELF[] = "names or changes the calling thread";
@@ -78,19 +80,7 @@ const struct memsc_row memsc_table[MEMSC_KNOWN] = {
     DEPENDS(accept, MEMSC_POOL, MEMSC_FD_RESULT)
     DEPENDS(accept4, MEMSC_POOL, MEMSC_FD_RESULT)
 
-#if defined(__x86_64__)
-    FAST(getpgrp) FAST(time)
-    PLAIN(stat) PLAIN(lstat) PLAIN(access) PLAIN(readlink) PLAIN(mkdir) PLAIN(rmdir) PLAIN(rename)
-    PLAIN(renameat) PLAIN(link) PLAIN(unlink) PLAIN(symlink) PLAIN(chmod) PLAIN(chown)
-    PLAIN(lchown) PLAIN(utime) PLAIN(utimes) PLAIN(futimesat) PLAIN(mknod) PLAIN(getdents)
-    PLAIN(alarm)
-    OPENS(open) OPENS(creat) OPENS(eventfd) OPENS(epoll_create) OPENS(inotify_init)
-    FORWARD(dup2, MEMSC_PLAIN, MEMSC_FD_SECOND)
-    FORWARD(pipe, MEMSC_PLAIN, MEMSC_FD_ALL)
-    POOL(poll) POOL(select) POOL(epoll_wait)
-    LOCAL(fork, THREAD) LOCAL(vfork, THREAD) LOCAL(pause, SIGNAL) LOCAL(arch_prctl, SELF)
-    LOCAL(signalfd, SIGNAL) LOCAL(iopl, SELF) LOCAL(ioperm, SELF) LOCAL(modify_ldt, SELF)
-#endif
+    MEMSC_OWN_ROWS
 
     LOCAL(clone, THREAD) LOCAL(clone3, THREAD) LOCAL(execve, THREAD) LOCAL(execveat, THREAD)
     LOCAL(exit, THREAD) LOCAL(exit_group, THREAD)
@@ -191,6 +181,9 @@ enum memsc_class memsc_class_of(long number, const uint64_t args[6],
     }
     if (class != MEMSC_POOL)
         return class;
+    int timeout = memsc_own_timeout(number);
+    if (timeout >= 0)
+        return wait_unless((int)args[timeout] == 0);
     switch (number) {
     case SYS_ppoll: /* a signal mask is the calling thread's */
         return args[3] ? MEMSC_LOCAL : MEMSC_POOL;
@@ -198,12 +191,6 @@ enum memsc_class memsc_class_of(long number, const uint64_t args[6],
         return args[5] ? MEMSC_LOCAL : MEMSC_POOL;
     case SYS_epoll_pwait:
         return args[4] ? MEMSC_LOCAL : wait_unless((int)args[3] == 0);
-#if defined(__x86_64__)
-    case SYS_poll:
-        return wait_unless((int)args[2] == 0);
-    case SYS_epoll_wait:
-        return wait_unless((int)args[3] == 0);
-#endif
     case SYS_sendto:
     case SYS_recvfrom:
         return wait_unless((args[3] & MESSAGE_DONTWAIT) != 0);

@@ -114,60 +114,15 @@ static void release(struct thread *self)
 enum { GUARD = 4096, STACK = 64 * 1024, AREA = 4096, SIZE = GUARD + STACK + AREA };
 enum { DESCRIPTION = 256, CONTROL_BLOCK = 1024 };
 
-/* What lies at the top of a new thread's stack, popped by the code below. */
+/* What lies at the top of a new thread's stack. */
 struct start {
     void *argument;
     void (*run)(void *);
 };
 
+/* clone.S: takes that from the stack in the new thread. */
 long memsc_thread_clone(unsigned long flags, void *stack, void *parent_tid, void *child_tid,
                         void *tls);
-
-/* clang-format off */
-#if defined(__x86_64__)
-__asm__(".text\n"
-        ".hidden memsc_thread_clone\n"
-        ".globl memsc_thread_clone\n"
-        ".type memsc_thread_clone, @function\n"
-        "memsc_thread_clone:\n"
-        "    .cfi_startproc\n"
-        "    mov %rcx, %r10\n"
-        "    mov $56, %eax\n" /* clone */
-        "    syscall\n"
-        "    test %rax, %rax\n"
-        "    jnz 1f\n"
-        "    .cfi_undefined rip\n"
-        "    xor %ebp, %ebp\n"
-        "    pop %rdi\n"
-        "    pop %rax\n"
-        "    call *%rax\n"
-        "    ud2\n"
-        "1:  ret\n"
-        "    .cfi_endproc\n"
-        ".size memsc_thread_clone, . - memsc_thread_clone\n");
-#elif defined(__aarch64__)
-__asm__(".text\n"
-        ".hidden memsc_thread_clone\n"
-        ".globl memsc_thread_clone\n"
-        ".type memsc_thread_clone, %function\n"
-        "memsc_thread_clone:\n"
-        "    .cfi_startproc\n"
-        "    mov x5, x3\n" /* Arm takes tls before child_tid */
-        "    mov x3, x4\n"
-        "    mov x4, x5\n"
-        "    mov x8, #220\n" /* clone */
-        "    svc #0\n"
-        "    cbnz x0, 1f\n"
-        "    .cfi_undefined x30\n"
-        "    mov x29, #0\n"
-        "    ldp x0, x1, [sp], #16\n"
-        "    blr x1\n"
-        "    brk #0\n"
-        "1:  ret\n"
-        "    .cfi_endproc\n"
-        ".size memsc_thread_clone, . - memsc_thread_clone\n");
-#endif
-/* clang-format on */
 
 static void thread_main(void *argument)
 {

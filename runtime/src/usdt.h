@@ -23,11 +23,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "probe.h"
 #include "process.h"
 
 /* usdt.c. One for all probes, because a call is probed at all of them or at none. */
 extern volatile uint16_t memsc_probes_semaphore __attribute__((visibility("hidden")));
 
+/* The nop and its note, which MEMSC_PROBE (probe.h) places. */
 #define MEMSC_NOTE(name, arguments)                                                                                \
     "990: nop\n"                                                                                                   \
     ".pushsection .note.stapsdt,\"\",\"note\"\n"                                                                   \
@@ -51,28 +53,6 @@ extern volatile uint16_t memsc_probes_semaphore __attribute__((visibility("hidde
     ".size _.stapsdt.base, 1\n"                                                                                    \
     ".popsection\n"                                                                                                \
     ".endif\n"
-
-#if defined(__x86_64__)
-#define MEMSC_PROBE(name, slot, entry, number, result, caller)                                     \
-    do {                                                                                           \
-        register uint64_t memsc_fifth __asm__("r8") = (caller);                                    \
-        __asm__ volatile(                                                                          \
-            MEMSC_NOTE(#name, "4@%%edi 4@%%esi -8@%%rdx -8@%%rcx 4@%%r8d")::"D"(slot), "S"(entry), \
-            "d"((int64_t)(number)), "c"((int64_t)(result)), "r"(memsc_fifth));                     \
-    } while (0)
-#else
-#define MEMSC_PROBE(name, slot, entry, number, result, caller)                                     \
-    do {                                                                                           \
-        register uint64_t memsc_first __asm__("x0") = (slot);                                      \
-        register uint64_t memsc_second __asm__("x1") = (entry);                                    \
-        register int64_t memsc_third __asm__("x2") = (number);                                     \
-        register int64_t memsc_fourth __asm__("x3") = (result);                                    \
-        register uint64_t memsc_fifth __asm__("x4") = (caller);                                    \
-        __asm__ volatile(MEMSC_NOTE(#name, "4@x0 4@x1 -8@x2 -8@x3 4@x4")::"r"(memsc_first),        \
-                         "r"(memsc_second), "r"(memsc_third), "r"(memsc_fourth),                   \
-                         "r"(memsc_fifth));                                                        \
-    } while (0)
-#endif
 
 #define MEMSC_ENTRY_OF(process, entry)                                                             \
     ((uint64_t)((entry) - (process)->pages->page[0].entries) % MEMSC_PAGE_ENTRIES)

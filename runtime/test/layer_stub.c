@@ -6,6 +6,7 @@
 #include "check.h"
 #include "objects.h"
 #include "patch.h"
+#include "slots.h"
 #include "stub.h"
 
 #include <link.h>

@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
-#include "../src/cpu.h"
+#include "cpu.h"
+#include "slots.h"
 #include "stub.h"
 
 enum { PAGE = 4096, SYSCALL_BYTES = 2 };

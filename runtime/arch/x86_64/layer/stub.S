@@ -13,7 +13,7 @@
  * them to unwinders: cancellation and backtraces pass through here. A frame in a slot has the stack
  * pointer of its site's function, and its return address stands in the slot's last eight bytes.
  */
-#include "stub.h"
+#include "slots.h"
 
 #define RIP 16
 
