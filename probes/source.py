@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from memsc.probes.declaration import FOLDER, Probe
+from memsc.probes.declaration import FOLDER, Hook, Probe
 
 _ARGUMENT = re.compile(r"^(int \w+\()(struct tracepoint__\w+ \*)(\w+)(\)\n\{\n)", re.MULTILINE)
 _FUNCTION = re.compile(r"^int (\w+)\(.*?^}\n", re.MULTILINE | re.DOTALL)
@@ -18,6 +18,14 @@ def _read(name: str) -> str:
 
 def _without(text: str, programs: Collection[str]) -> str:
     return _FUNCTION.sub(lambda found: "" if found[1] in programs else found[0], text)
+
+
+def _handler(probe: Probe, hook: Hook) -> str:
+    """The program of a hook at a static probe: all are alike but for the kind of their events."""
+    (kind,) = hook.kinds
+    constant = f"MEMSC_{probe.name.upper()}_{kind.upper()}"
+    call = f"return {probe.name}_on({constant}, ctx);"
+    return f"int {hook.program}(struct pt_regs *ctx)\n{{\n    {call}\n}}\n"
 
 
 def compose(
@@ -44,7 +52,11 @@ def compose(
         if probe.kinds:
             ring = _read("ring.h").replace("probe_PAGES", str(pages[probe.name]))
             parts += [probe.c_declarations(), re.sub(r"\bprobe_", f"{probe.name}_", ring)]
+        static = [hook for hook in probe.hooks if hook.way == "usdt"]
+        if static:
+            parts.append(re.sub(r"\bprobe_", f"{probe.name}_", _read("call.h")))
         parts.append(_without(_read(f"{probe.name}.c"), absent))
+        parts += [_handler(probe, hook) for hook in static if hook.program not in absent]
     return _each_once("\n".join(parts))
 
 

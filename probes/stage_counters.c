@@ -4,7 +4,6 @@
  * by side, and puts them into the array before it attaches.
  */
 #include <uapi/linux/bpf.h>
-#include <uapi/linux/ptrace.h>
 
 BPF_PERF_ARRAY(stage_counters_array, POSSIBLE_CPUS *STAGE_COUNTERS_READ);
 
@@ -13,23 +12,14 @@ struct stage_reading {
     s64 waited;
 };
 
-static __always_inline int on_counted_stage(u32 kind, struct pt_regs *ctx)
+static __always_inline int stage_counters_on(u32 kind, struct pt_regs *ctx)
 {
-    struct stage_counters_event *event;
+    struct stage_counters_event *event = stage_counters_reserve_call(kind, ctx);
     struct stage_reading *readings;
     u32 first;
 
-    if (!is_recording() || !current_task())
-        return 0;
-    event = stage_counters_reserve(kind);
     if (!event)
         return 0;
-    event->slot = (u32)PT_REGS_PARM1(ctx);
-    event->entry = (u32)PT_REGS_PARM2(ctx);
-    event->number = (s64)PT_REGS_PARM3(ctx);
-    event->result = (s64)PT_REGS_PARM4(ctx);
-    event->caller = (u32)PT_REGS_PARM5(ctx);
-    event->service = event->caller != event->tid;
     /* They are the last of the event's columns, in pairs. */
     readings = (void *)(event + 1) - STAGE_COUNTERS_READ * sizeof(*readings);
     first = event->cpu * STAGE_COUNTERS_READ;
@@ -43,29 +33,4 @@ static __always_inline int on_counted_stage(u32 kind, struct pt_regs *ctx)
     }
     stage_counters_submit(event);
     return 0;
-}
-
-int stage_counters_on_calibrate(struct pt_regs *ctx)
-{
-    return on_counted_stage(MEMSC_STAGE_COUNTERS_CALIBRATE, ctx);
-}
-
-int stage_counters_on_posted(struct pt_regs *ctx)
-{
-    return on_counted_stage(MEMSC_STAGE_COUNTERS_POSTED, ctx);
-}
-
-int stage_counters_on_picked(struct pt_regs *ctx)
-{
-    return on_counted_stage(MEMSC_STAGE_COUNTERS_PICKED, ctx);
-}
-
-int stage_counters_on_executed(struct pt_regs *ctx)
-{
-    return on_counted_stage(MEMSC_STAGE_COUNTERS_EXECUTED, ctx);
-}
-
-int stage_counters_on_completed(struct pt_regs *ctx)
-{
-    return on_counted_stage(MEMSC_STAGE_COUNTERS_COMPLETED, ctx);
 }
