@@ -119,7 +119,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
     /* Before all else: nothing may be done here any more. */
-    if (__builtin_expect(atomic_load_explicit(&memsc_layer.filtered, memory_order_relaxed), 0))
+    if (__builtin_expect(load_relaxed(&memsc_layer.filtered), 0))
         return unforwarded(number, MEMSC_FILTERED);
     if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
         memsc_before_borrowed(number, args);

@@ -26,14 +26,14 @@ bool memsc_installs_filter(long number, const uint64_t args[6])
 
 void memsc_before_filter(bool whole)
 {
-    if (atomic_load_explicit(&memsc_layer.filtered, memory_order_relaxed))
+    if (load_relaxed(&memsc_layer.filtered))
         return;
     if (whole) {
         memsc_stats_write("filter");
         memsc_handlers_end(memsc_leave_and_stop());
     }
     /* Before the kernel's, so that no thread which inherits the filter finds it unset. */
-    atomic_store_explicit(&memsc_layer.filtered, 1, memory_order_release);
+    store_release(&memsc_layer.filtered, 1);
 }
 
 static uint32_t value_of(const char *text, const char *name)

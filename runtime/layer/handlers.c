@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -53,9 +52,9 @@ static int which_of(uint64_t handler)
 
 static void remember(uint64_t signal, uint32_t which, const struct memsc_action *action)
 {
-    atomic_store_explicit(&known[signal].handler[which], action->handler, memory_order_relaxed);
-    atomic_store_explicit(&known[signal].flags[which], action->flags, memory_order_relaxed);
-    atomic_store_explicit(&known[signal].mask[which], action->mask, memory_order_relaxed);
+    store_relaxed(&known[signal].handler[which], action->handler);
+    store_relaxed(&known[signal].flags[which], action->flags);
+    store_relaxed(&known[signal].mask[which], action->mask);
 }
 
 /* ---- a signal comes ---- */
@@ -92,9 +91,9 @@ static void settle(ucontext_t *interrupted, uint64_t flags)
 uint64_t memsc_before_handler(uint32_t signal, const siginfo_t *info, void *context, uint32_t which)
 {
     ucontext_t *interrupted = context;
-    uint64_t flags = atomic_load_explicit(&known[signal].flags[which], memory_order_relaxed);
-    uint64_t mask = atomic_load_explicit(&known[signal].mask[which], memory_order_relaxed);
-    uint64_t handler = atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed);
+    uint64_t flags = load_relaxed(&known[signal].flags[which]);
+    uint64_t mask = load_relaxed(&known[signal].mask[which]);
+    uint64_t handler = load_relaxed(&known[signal].handler[which]);
     if (memsc_under_way && !is_fault(signal, info))
         settle(interrupted, flags);
     mask |= *(uint64_t *)(void *)&interrupted->uc_sigmask;
@@ -129,17 +128,15 @@ static void take_beside_recall(const struct memsc_action *action)
 {
     remember(MEMSC_RECALL_SIGNAL, 0, action);
     /* Release: who finds us there finds the program's handler. */
-    atomic_store_explicit(&memsc_recall_other, (void (*)(int, void *, void *))entry_of(0),
-                          memory_order_release);
+    store_release(&memsc_recall_other, (void (*)(int, void *, void *))entry_of(0));
 }
 
 static struct memsc_action beside_recall(void)
 {
     struct memsc_action action = {0};
-    action.handler =
-        atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].handler[0], memory_order_relaxed);
-    action.flags = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].flags[0], memory_order_relaxed);
-    action.mask = atomic_load_explicit(&known[MEMSC_RECALL_SIGNAL].mask[0], memory_order_relaxed);
+    action.handler = load_relaxed(&known[MEMSC_RECALL_SIGNAL].handler[0]);
+    action.flags = load_relaxed(&known[MEMSC_RECALL_SIGNAL].flags[0]);
+    action.mask = load_relaxed(&known[MEMSC_RECALL_SIGNAL].mask[0]);
     return action;
 }
 
@@ -167,32 +164,30 @@ static void unwrap(uint64_t signal, struct memsc_action *action)
     int which = which_of(action->handler);
     if (which < 0)
         return;
-    uint64_t flags = atomic_load_explicit(&known[signal].flags[which], memory_order_relaxed);
-    action->handler = atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed);
-    action->mask = atomic_load_explicit(&known[signal].mask[which], memory_order_relaxed);
+    uint64_t flags = load_relaxed(&known[signal].flags[which]);
+    action->handler = load_relaxed(&known[signal].handler[which]);
+    action->mask = load_relaxed(&known[signal].mask[which]);
     action->flags &= ~(uint64_t)SA_SIGINFO | flags;
 }
 
 /* Installs a handler of the program's; signals are blocked, so it runs as one. */
 static long install(uint64_t signal, struct memsc_action *action, uint64_t old, uint64_t size)
 {
-    uint32_t last = atomic_load_explicit(&known[signal].last, memory_order_relaxed);
+    uint32_t last = load_relaxed(&known[signal].last);
     uint32_t which = 1 - last;
     remember(signal, which, action);
     wrap(action, which);
     long result = MEMSC_SYS(SYS_rt_sigaction, signal, action, old, size, 0, 0);
     if (result == 0)
-        atomic_store_explicit(&known[signal].last, which, memory_order_relaxed);
+        store_relaxed(&known[signal].last, which);
     return result;
 }
 
 static bool is_known(uint64_t signal, uint32_t which, const struct memsc_action *action)
 {
-    return atomic_load_explicit(&known[signal].handler[which], memory_order_relaxed) ==
-               action->handler &&
-           atomic_load_explicit(&known[signal].flags[which], memory_order_relaxed) ==
-               action->flags &&
-           atomic_load_explicit(&known[signal].mask[which], memory_order_relaxed) == action->mask;
+    return load_relaxed(&known[signal].handler[which]) == action->handler &&
+           load_relaxed(&known[signal].flags[which]) == action->flags &&
+           load_relaxed(&known[signal].mask[which]) == action->mask;
 }
 
 long memsc_sigaction(const uint64_t args[6])
@@ -207,7 +202,7 @@ long memsc_sigaction(const uint64_t args[6])
     if (signal == MEMSC_RECALL_SIGNAL && memsc_recall_enable() == 0)
         return act_beside_recall(new ? &action : NULL, old);
     long result;
-    uint32_t last = atomic_load_explicit(&known[signal].last, memory_order_relaxed);
+    uint32_t last = load_relaxed(&known[signal].last);
     if (action.handler > 1 && is_known(signal, last, &action)) {
         wrap(&action, last);
         result = MEMSC_SYS(SYS_rt_sigaction, signal, &action, old, size, 0, 0);

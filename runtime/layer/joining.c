@@ -19,7 +19,7 @@ extern char __libc_single_threaded __attribute__((weak));
 static enum memsc_join join(void)
 {
     uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    if (atomic_load_explicit(&memsc_layer.changed, memory_order_relaxed) == pid)
+    if (load_relaxed(&memsc_layer.changed) == pid)
         return MEMSC_JOIN_CHANGED;
     if (memsc_running()) {
         /* The service would act on the files of the process that made the region. */

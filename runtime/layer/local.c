@@ -57,7 +57,7 @@ static void before_change(void)
     memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
     /* Threads that it makes inherit the change, and cannot be told from others' here. */
     uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    atomic_store_explicit(&memsc_layer.changed, pid, memory_order_relaxed);
+    store_relaxed(&memsc_layer.changed, pid);
 }
 
 static void before_exit(void)

@@ -74,8 +74,8 @@ static void put_count(struct line *line, const char *name, uint64_t count)
 /* What was counted since the last line. */
 static uint64_t take(_Atomic uint64_t *kept, uint64_t in_slots)
 {
-    uint64_t count = atomic_load_explicit(kept, memory_order_relaxed) + in_slots;
-    atomic_fetch_sub_explicit(kept, count, memory_order_relaxed);
+    uint64_t count = load_relaxed(kept) + in_slots;
+    subtract_relaxed(kept, count);
     return count;
 }
 
@@ -94,7 +94,7 @@ static void put_numbers(struct line *line, const char *group, _Atomic uint64_t *
 static bool is_any(_Atomic uint64_t *numbers)
 {
     for (uint32_t i = 0; i < MEMSC_NUMBERS; i++)
-        if (atomic_load_explicit(&numbers[i], memory_order_relaxed))
+        if (load_relaxed(&numbers[i]))
             return true;
     return false;
 }
@@ -167,15 +167,13 @@ void memsc_stats_sites(const struct memsc_site *sites, uint32_t count)
 void memsc_stats_local(long number)
 {
     if (counts)
-        atomic_fetch_add_explicit(&counts->local[memsc_count_index(number)], 1,
-                                  memory_order_relaxed);
+        add_relaxed(&counts->local[memsc_count_index(number)], 1);
 }
 
 void memsc_stats_missed(long number, enum memsc_unforwarded reason)
 {
     if (counts)
-        atomic_fetch_add_explicit(&counts->missed[reason][memsc_count_index(number)], 1,
-                                  memory_order_relaxed);
+        add_relaxed(&counts->missed[reason][memsc_count_index(number)], 1);
 }
 
 static bool has_region(void)
@@ -207,10 +205,8 @@ void memsc_stats_keep(int64_t times)
     if (!counts || !has_region())
         return;
     for (uint32_t i = 0; i < MEMSC_NUMBERS; i++) {
-        atomic_fetch_add_explicit(&counts->forwarded[i], forwarded_in_slots(i) * (uint64_t)times,
-                                  memory_order_relaxed);
-        atomic_fetch_add_explicit(&counts->local[i], local_in_slots(i) * (uint64_t)times,
-                                  memory_order_relaxed);
+        add_relaxed(&counts->forwarded[i], forwarded_in_slots(i) * (uint64_t)times);
+        add_relaxed(&counts->local[i], local_in_slots(i) * (uint64_t)times);
     }
 }
 

@@ -52,8 +52,7 @@ static struct memsc_self *registered(void)
 /* Before anything is written to the entry, or the service would take its line away meanwhile. */
 static void enter(struct memsc_self *self, uint32_t index)
 {
-    bool stamped =
-        atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
+    bool stamped = load_relaxed(&memsc_process->region->recording) != 0;
     if (stamped)
         self->calls[index].called = memsc_cycles();
     self->calls[index].stamped = stamped;
@@ -73,10 +72,8 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
     for (int i = 0; i < 6; i++)
         entry->args[i] = args[i];
     /* Release: the whole entry before the state that says it is there. */
-    atomic_store_explicit(&entry->status,
-                          MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) |
-                              (probed ? MEMSC_PROBED : 0) | next << MEMSC_NEXT_SHIFT,
-                          memory_order_release);
+    store_release(&entry->status, MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) |
+                                      (probed ? MEMSC_PROBED : 0) | next << MEMSC_NEXT_SHIFT);
     if (stamped)
         self->calls[index].posted = memsc_cycles();
     if (__builtin_expect(probed, 0))
@@ -127,10 +124,10 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     wait->entry = &self->entries[index];
     enter(self, index);
     /* For a signal handler that comes before the call is posted: done is the call before it. */
-    atomic_store_explicit(&wait->entry->status, MEMSC_FREE, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
+    store_relaxed(&wait->entry->status, MEMSC_FREE);
+    compiler_barrier();
     wait->stage = MEMSC_POSTED;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     post(self, index, index, number, args);
     memsc_begin(self, wait);
     self->calls[index].flags = memsc_ring_doorbell(self->doorbell);
@@ -153,7 +150,7 @@ enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *re
     int error = 0;
     memsc_under_way = &wait;
     /* From here on a signal handler is the layer's before it is the program's. */
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     /* Not before: a handler may have forked or left, and this may be the child. */
     struct memsc_self *self = registered();
     if (__builtin_expect(!self, 0))
@@ -162,9 +159,9 @@ enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *re
         *result = memsc_call_directly(self, &wait, number, args);
     else
         error = call_and_wait(self, &wait, number, args, result);
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     memsc_under_way = NULL;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     return error < 0 ? MEMSC_NO_ROOM : MEMSC_FORWARDED;
 }
 

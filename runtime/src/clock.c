@@ -7,9 +7,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdalign.h>
-#include <stdatomic.h>
 #include <time.h>
 
+#include "barrier.h"
 #include "cpu.h"
 #include "memsc.h"
 
@@ -60,10 +60,10 @@ static void *echo_main(void *argument)
     atomic_store(&echo->state, error ? error : 1);
     for (uint64_t i = 1; !error && i <= echo->trips; i++) {
         /* Acquire and release: each stamp lies between the ball's coming and its going. */
-        while (atomic_load_explicit(&echo->ball, memory_order_acquire) != 2 * i - 1)
+        while (load_acquire(&echo->ball) != 2 * i - 1)
             memsc_pause();
         echo->stamp = memsc_cycles_ordered(); /* after the ball has come, not speculated before */
-        atomic_store_explicit(&echo->ball, 2 * i, memory_order_release);
+        store_release(&echo->ball, 2 * i);
     }
     return NULL;
 }
@@ -87,8 +87,8 @@ int memsc_clock_skew(uint32_t here, uint32_t there, uint32_t trips, int64_t *low
         *high = INT64_MAX;
         for (uint64_t i = 1; !error && i <= trips; i++) {
             uint64_t sent = memsc_cycles();
-            atomic_store_explicit(&echo.ball, 2 * i - 1, memory_order_release);
-            while (atomic_load_explicit(&echo.ball, memory_order_acquire) != 2 * i)
+            store_release(&echo.ball, 2 * i - 1);
+            while (load_acquire(&echo.ball) != 2 * i)
                 memsc_pause();
             uint64_t back = memsc_cycles_ordered();
             /* The other CPU's stamp was taken between these two, whatever its counter says. */

@@ -10,9 +10,9 @@
 
 #include <errno.h>
 #include <linux/perf_event.h>
-#include <stdatomic.h>
 #include <stdint.h>
 
+#include "barrier.h"
 #include "cpu.h"
 
 struct memsc_reading {
@@ -63,7 +63,7 @@ static inline int memsc_counter_read(const volatile struct perf_event_mmap_page 
     int status;
     do {
         sequence = page->lock;
-        atomic_signal_fence(memory_order_acquire);
+        compiler_barrier();
         uint32_t index = page->index;
         reading->enabled = page->time_enabled;
         reading->running = page->time_running;
@@ -81,7 +81,7 @@ static inline int memsc_counter_read(const volatile struct perf_event_mmap_page 
             reading->value = (uint64_t)(page->offset + ((int64_t)bits >> unused));
             status = 0;
         }
-        atomic_signal_fence(memory_order_acquire);
+        compiler_barrier();
         /* Odd while it is being changed, other than before when it has been. */
     } while (page->lock != sequence || sequence & 1);
     return status;

@@ -26,7 +26,7 @@ static inline void memsc_record_directly(struct memsc_self *self, struct memsc_w
         call->result = wait->result;
         call->app_cpu = call->service_cpu = (uint16_t)*self->cpu;
         call->flags = 0;
-        atomic_signal_fence(memory_order_seq_cst);
+        compiler_barrier();
         self->written++;
         memsc_publish_record(self);
     }
@@ -38,8 +38,7 @@ static inline long memsc_call_directly(struct memsc_self *self, struct memsc_wai
                                        long number, const uint64_t args[6])
 {
     bool probed = memsc_wants_probe(self);
-    bool stamped =
-        atomic_load_explicit(&memsc_process->region->recording, memory_order_relaxed) != 0;
+    bool stamped = load_relaxed(&memsc_process->region->recording) != 0;
     self->slot->forwarded[memsc_count_index(number)]++;
     wait->number = (uint32_t)number;
     wait->stamped = stamped;
@@ -49,17 +48,17 @@ static inline long memsc_call_directly(struct memsc_self *self, struct memsc_wai
         MEMSC_PROBE(picked, self->index, 0, number, 0, self->tid);
     /* The kernel knows what a handler does to this; its own calls are like any. */
     bool layer_s = memsc_under_way == wait;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     memsc_under_way = NULL;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     wait->result = memsc_raw(number, args);
     if (stamped)
         wait->executed = memsc_cycles();
     wait->stage = MEMSC_MADE;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     if (layer_s)
         memsc_under_way = wait;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     /* A handler has forked or left, and here is no page and no ring. */
     if (__builtin_expect(memsc_self != self || !self->slot, 0))
         return wait->result;

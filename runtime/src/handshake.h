@@ -19,26 +19,26 @@
 
 #include <linux/futex.h>
 #include <linux/membarrier.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 
+#include "barrier.h"
 #include "cpu.h"
 
 /* The frequent side: between its announcement and its check. */
 static inline void memsc_light_barrier(bool symmetric)
 {
     if (symmetric)
-        atomic_thread_fence(memory_order_seq_cst);
+        full_barrier();
     else
-        atomic_signal_fence(memory_order_seq_cst);
+        compiler_barrier();
 }
 
 /* The rare side: between its announcement and its check. */
 static inline void memsc_heavy_barrier(bool symmetric)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    full_barrier();
     if (!symmetric)
         MEMSC_SYS(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0);
 }

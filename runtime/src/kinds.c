@@ -37,7 +37,7 @@ static enum kind look(uint64_t descriptor)
 static void forget(uint64_t descriptor)
 {
     if (descriptor < MEMSC_KINDS)
-        atomic_store_explicit(&memsc_process->kinds[descriptor], UNKNOWN, memory_order_relaxed);
+        store_relaxed(&memsc_process->kinds[descriptor], UNKNOWN);
 }
 
 static void forget_all(void)
@@ -52,10 +52,10 @@ int memsc_fd_may_block(uint64_t descriptor)
     descriptor = (uint32_t)descriptor;
     if (descriptor >= MEMSC_KINDS)
         return look(descriptor) == MAY_BLOCK;
-    enum kind kind = atomic_load_explicit(&memsc_process->kinds[descriptor], memory_order_relaxed);
+    enum kind kind = load_relaxed(&memsc_process->kinds[descriptor]);
     if (kind == UNKNOWN) {
         kind = look(descriptor);
-        atomic_store_explicit(&memsc_process->kinds[descriptor], kind, memory_order_relaxed);
+        store_relaxed(&memsc_process->kinds[descriptor], kind);
     }
     return kind == MAY_BLOCK;
 }

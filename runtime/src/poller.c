@@ -37,14 +37,14 @@ HOT static void publish(const struct memsc_process *process, struct memsc_slot *
     }
     memsc_probe_executed(process, slot, entry, number, status, result);
     /* Release: result and stamps before the state that says they are there. */
-    atomic_store_explicit(&entry->status, MEMSC_DONE, memory_order_release);
+    store_release(&entry->status, MEMSC_DONE);
 
     memsc_light_barrier(process->symmetric);
-    uint32_t sleeping = atomic_load_explicit(&slot->sleeping, memory_order_relaxed);
+    uint32_t sleeping = load_relaxed(&slot->sleeping);
     if (sleeping != MEMSC_AWAKE) {
         uint32_t index = (uint32_t)(entry - memsc_entries(process, slot));
         if (sleeping == MEMSC_SLEEPING_ANY || sleeping == index + 1) {
-            atomic_store_explicit(&slot->sleeping, MEMSC_AWAKE, memory_order_relaxed);
+            store_relaxed(&slot->sleeping, MEMSC_AWAKE);
             memsc_futex_wake(&slot->sleeping, 1);
         }
     }
@@ -94,11 +94,10 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     uint32_t name = memsc_name_of_entry(process, entry);
     memsc_kinds_before(number, args);
     /* Release: a successor that sees it sees everything this poller did before. */
-    atomic_store_explicit(&worker->in_call, name, memory_order_release);
+    store_release(&worker->in_call, name);
     long result = memsc_raw(number, args);
     memsc_leave_call(worker);
-    if (atomic_load_explicit(&service->epoch, memory_order_relaxed) != worker->epoch &&
-        !memsc_still_poller(worker)) {
+    if (load_relaxed(&service->epoch) != worker->epoch && !memsc_still_poller(worker)) {
         worker->serving = false;
         flags |= MEMSC_CALL_TAKEOVER;
     }
@@ -124,15 +123,13 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough,
         if (next != head)
             __builtin_prefetch(&pages->page[slot].entries[next]);
         /* Before the call: whoever takes over during it starts behind it. */
-        if (next != atomic_load_explicit(&pages->heads[slot].entry, memory_order_relaxed))
-            atomic_store_explicit(&pages->heads[slot].entry, next, memory_order_relaxed);
+        if (next != load_relaxed(&pages->heads[slot].entry))
+            store_relaxed(&pages->heads[slot].entry, next);
         serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status,
               i ? 0 : polls);
         found = true;
         if (worker->serving)
-            atomic_store_explicit(&line->calls,
-                                  atomic_load_explicit(&line->calls, memory_order_relaxed) + 1,
-                                  memory_order_relaxed);
+            store_relaxed(&line->calls, load_relaxed(&line->calls) + 1);
     }
     return found;
 }
@@ -144,7 +141,7 @@ HOT static bool scan(struct memsc_worker *worker, bool thorough, uint32_t polls)
     uint32_t words = memsc_words_used(process);
     bool found = false;
     for (uint32_t word = 0; word < words; word++) {
-        uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
+        uint64_t bits = load_acquire(&service->active[word]);
         for (; bits && worker->serving; bits &= bits - 1)
             found |= drain(worker, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough, polls);
     }
@@ -156,24 +153,24 @@ static void park(struct memsc_worker *worker)
 {
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
-    _Atomic uint32_t *parked = atomic_load_explicit(&service->parked, memory_order_relaxed);
-    atomic_store_explicit(parked, 1, memory_order_relaxed);
+    _Atomic uint32_t *parked = load_relaxed(&service->parked);
+    store_relaxed(parked, 1);
     /* A worker is woken by the scanner, which looks again and again: nothing can be missed. */
     if (process->service_mode == MEMSC_INLINE)
         memsc_heavy_barrier(process->symmetric);
     else
         /* But its scanner may just move it to another word: it does so and then clears this one. */
-        atomic_thread_fence(memory_order_seq_cst);
+        full_barrier();
     if (scan(worker, true, 0) || atomic_load(&process->state) != MEMSC_RUNNING ||
         atomic_load(&service->parked) != parked) {
         /* Replaced during the scan: the word is the successor's, who may sleep on it already. */
         if (worker->serving)
-            atomic_store_explicit(parked, 0, memory_order_relaxed);
+            store_relaxed(parked, 0);
         return;
     }
     memsc_token_release(service);
     memsc_sleep_parked(process, service->line, parked);
-    atomic_store_explicit(parked, 0, memory_order_relaxed);
+    store_relaxed(parked, 0);
 }
 
 void memsc_poll(struct memsc_worker *worker)
@@ -208,7 +205,7 @@ void memsc_poll(struct memsc_worker *worker)
         }
         if (found) {
             /* Somebody who scribbles over the pages may keep it finding something for ever. */
-            if (atomic_load_explicit(&process->state, memory_order_relaxed) == MEMSC_RUNNING)
+            if (load_relaxed(&process->state) == MEMSC_RUNNING)
                 continue;
             memsc_token_release(service);
             return;
@@ -224,13 +221,13 @@ void memsc_poll(struct memsc_worker *worker)
             memsc_token_offer(process, service, polls);
         if (polls % MEMSC_POLLS_PER_CLOCK)
             continue;
-        if (atomic_load_explicit(&process->state, memory_order_relaxed) != MEMSC_RUNNING) {
+        if (load_relaxed(&process->state) != MEMSC_RUNNING) {
             memsc_token_release(service);
             return;
         }
         memsc_token_maintain(process, service);
         /* Pool threads share this CPU. */
-        if (atomic_load_explicit(&service->pooled, memory_order_relaxed))
+        if (load_relaxed(&service->pooled))
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
         uint64_t now = memsc_cycles();
         if (!idle_since)

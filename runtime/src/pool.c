@@ -24,18 +24,18 @@ static const uint64_t recall_signal = 1ull << (MEMSC_RECALL_SIGNAL - 1);
 
 int memsc_worker_start(struct memsc_process *process, struct memsc_service *service)
 {
-    uint32_t at = atomic_fetch_add_explicit(&workers_used, 1, memory_order_relaxed);
+    uint32_t at = add_relaxed(&workers_used, 1);
     if (at >= MEMSC_MAX_WORKERS) {
-        atomic_fetch_sub_explicit(&workers_used, 1, memory_order_relaxed);
+        subtract_relaxed(&workers_used, 1);
         return -EAGAIN;
     }
     struct memsc_worker *worker = &workers[at];
     worker->process = process;
     worker->service = service;
     worker->serving = false;
-    atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
-    atomic_store_explicit(&worker->sent, 0, memory_order_relaxed);
-    atomic_store_explicit(&worker->received, 0, memory_order_relaxed);
+    store_relaxed(&worker->in_call, 0);
+    store_relaxed(&worker->sent, 0);
+    store_relaxed(&worker->received, 0);
     int error = memsc_thread_start(worker_main, worker, service->line->cpu, "memsc-service");
     if (!error)
         service->free++;
@@ -44,12 +44,12 @@ int memsc_worker_start(struct memsc_process *process, struct memsc_service *serv
 
 struct memsc_worker *memsc_worker_at(uint32_t at)
 {
-    return at < atomic_load_explicit(&workers_used, memory_order_acquire) ? &workers[at] : NULL;
+    return at < load_acquire(&workers_used) ? &workers[at] : NULL;
 }
 
 void memsc_workers_reset(void)
 {
-    atomic_store_explicit(&workers_used, 0, memory_order_relaxed);
+    store_relaxed(&workers_used, 0);
 }
 
 void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
@@ -60,7 +60,7 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
     struct memsc_service *service = worker->service;
     struct memsc_job *job =
         &process->jobs[slot - process->slots][entry - memsc_entries(process, slot)];
-    atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
+    store_relaxed(&entry->status, MEMSC_TAKEN);
 
     memsc_lock(&service->lock);
     if (job->queued) { /* submitted a second time before it was done: whose fault this is, waits */
@@ -75,7 +75,7 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
     job->status = status;
     job->next = NULL;
     job->queued = true;
-    atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
+    add_relaxed(&service->pooled, 1);
     if (service->last)
         service->last->next = job;
     else
@@ -84,7 +84,7 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
     /* A thread for each job, for any may wait for another, and one as stand-by for a takeover. */
     if (service->free < ++service->queued + 1)
         memsc_worker_start(process, service);
-    atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);
+    add_relaxed(&service->work, 1);
     memsc_unlock(&service->lock);
     memsc_futex_wake(&service->work, 1);
     /* It runs on this CPU: let it try now, most such calls return at once. */
@@ -109,14 +109,13 @@ static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
     memsc_probe_picked(worker->process, job->slot, job->entry, job->number, status);
     /* Release: whoever finds it there finds this thread's number. */
-    atomic_store_explicit(&worker->in_call, memsc_name_of_entry(worker->process, job->entry),
-                          memory_order_release);
+    store_release(&worker->in_call, memsc_name_of_entry(worker->process, job->entry));
     /* Even if it has been called back by now: what it does at once is the kernel's to decide. */
     long result = memsc_raw(job->number, job->args);
     memsc_leave_call(worker);
     memsc_kinds_update(job->number, job->args, result);
     memsc_publish_pooled(worker, job->slot, job->entry, job->number, result, picked, status);
-    atomic_fetch_sub_explicit(&worker->service->pooled, 1, memory_order_relaxed);
+    subtract_relaxed(&worker->service->pooled, 1);
 }
 
 bool memsc_still_poller(struct memsc_worker *worker)
@@ -125,7 +124,7 @@ bool memsc_still_poller(struct memsc_worker *worker)
     memsc_lock(&service->lock);
     bool ours = service->poller == worker;
     if (ours)
-        worker->epoch = atomic_load_explicit(&service->epoch, memory_order_relaxed);
+        worker->epoch = load_relaxed(&service->epoch);
     memsc_unlock(&service->lock);
     return ours;
 }
@@ -136,18 +135,18 @@ static bool take_over(struct memsc_worker *worker)
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
     service->takeover = false;
-    uint32_t epoch = atomic_load_explicit(&service->epoch, memory_order_relaxed) + 1;
-    atomic_store_explicit(&service->epoch, epoch, memory_order_relaxed);
+    uint32_t epoch = load_relaxed(&service->epoch) + 1;
+    store_relaxed(&service->epoch, epoch);
     memsc_heavy_barrier(process->symmetric);
-    uint32_t name = atomic_load_explicit(&service->poller->in_call, memory_order_acquire);
+    uint32_t name = load_acquire(&service->poller->in_call);
     if (!name)
         return false;
     /* The stuck poller cannot publish before it gets the lock, so the entry is still its own; it
      * must not look submitted to the new poller. */
     struct memsc_entry *entry = memsc_entry_named(process, name);
-    atomic_store_explicit(&entry->status, MEMSC_TAKEN, memory_order_relaxed);
+    store_relaxed(&entry->status, MEMSC_TAKEN);
     /* It goes on with its call on this CPU, and the new poller must let it. */
-    atomic_fetch_add_explicit(&service->pooled, 1, memory_order_relaxed);
+    add_relaxed(&service->pooled, 1);
     service->poller = worker;
     worker->epoch = epoch;
     worker->serving = true;
@@ -167,7 +166,7 @@ static void worker_main(void *argument)
         bool first = !service->poller;
         if (first) {
             service->poller = worker;
-            worker->epoch = atomic_load_explicit(&service->epoch, memory_order_relaxed);
+            worker->epoch = load_relaxed(&service->epoch);
             worker->serving = true;
         }
         if (first || (service->takeover && take_over(worker))) {
@@ -179,7 +178,7 @@ static void worker_main(void *argument)
             memsc_lock(&service->lock);
             service->free++;
             if (service->poller != worker) /* replaced, and its call is over */
-                atomic_fetch_sub_explicit(&service->pooled, 1, memory_order_relaxed);
+                subtract_relaxed(&service->pooled, 1);
         } else if (service->first) {
             const struct memsc_job job = dequeue(service);
             service->free--;
@@ -188,7 +187,7 @@ static void worker_main(void *argument)
             memsc_lock(&service->lock);
             service->free++;
         } else {
-            uint32_t seen = atomic_load_explicit(&service->work, memory_order_relaxed);
+            uint32_t seen = load_relaxed(&service->work);
             memsc_unlock(&service->lock);
             memsc_futex_wait(&service->work, seen, 0);
             memsc_lock(&service->lock);
@@ -205,13 +204,11 @@ static void worker_main(void *argument)
 static bool takeover_helps(const struct memsc_process *process, const struct memsc_service *service)
 {
     const struct memsc_self *self = memsc_self;
-    uint32_t name =
-        service->poller ? atomic_load_explicit(&service->poller->in_call, memory_order_relaxed) : 0;
+    uint32_t name = service->poller ? load_relaxed(&service->poller->in_call) : 0;
     if (!name)
         return false;
     bool own = (name - 1) / MEMSC_PAGE_ENTRIES == (uint32_t)(self->slot - process->slots);
-    return !own || self->in_flight ||
-           atomic_load_explicit(&self->slot->sleeping, memory_order_relaxed) != MEMSC_AWAKE;
+    return !own || self->in_flight || load_relaxed(&self->slot->sleeping) != MEMSC_AWAKE;
 }
 
 void memsc_service_ask_takeover(struct memsc_service *service)
@@ -222,7 +219,7 @@ void memsc_service_ask_takeover(struct memsc_service *service)
     bool helps = takeover_helps(memsc_process, service);
     if (helps) {
         service->takeover = true;
-        atomic_fetch_add_explicit(&service->work, 1, memory_order_relaxed);
+        add_relaxed(&service->work, 1);
     }
     memsc_unlock(&service->lock);
     if (helps)

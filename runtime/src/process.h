@@ -127,7 +127,7 @@ static inline bool memsc_running(void)
 {
     /* Acquire: pairs with the release of a thread that makes it just now. */
     struct memsc_process *process = __atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE);
-    return process && atomic_load_explicit(&process->state, memory_order_acquire) == MEMSC_RUNNING;
+    return process && load_acquire(&process->state) == MEMSC_RUNNING;
 }
 
 /* region.c: each 0 or -errno. */

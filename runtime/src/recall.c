@@ -45,8 +45,7 @@ pass_on(int signal, siginfo_t *info, void *context, bool from_service)
     }
     if (info->si_code == PASSED_ON)
         info->si_code = SI_USER;
-    void (*other)(int, void *, void *) =
-        atomic_load_explicit(&memsc_recall_other, memory_order_acquire);
+    void (*other)(int, void *, void *) = load_acquire(&memsc_recall_other);
     if (other)
         other(signal, info, context);
 }
@@ -64,21 +63,19 @@ recalled(int signal, siginfo_t *info, void *context)
         return;
     }
     ucontext_t *interrupted = context;
-    uint32_t name = atomic_load_explicit(&worker->in_call, memory_order_relaxed);
+    uint32_t name = load_relaxed(&worker->in_call);
     /* In a call and at a system call: it is the call's, for in_call spans no other. */
-    if (name &&
-        atomic_load_explicit(memsc_recall_word(worker->process, name), memory_order_relaxed) &&
+    if (name && load_relaxed(memsc_recall_word(worker->process, name)) &&
         is_restarted(interrupted)) {
         skip_call(interrupted, MEMSC_ABORTED);
     }
-    atomic_fetch_add_explicit(&worker->received, 1, memory_order_release);
+    add_release(&worker->received, 1);
 }
 
 void memsc_await_recalls(struct memsc_worker *worker)
 {
     /* Acquire: pairs with the handler's, and with the caller's that sent nothing after all. */
-    while (atomic_load_explicit(&worker->received, memory_order_acquire) !=
-           atomic_load_explicit(&worker->sent, memory_order_acquire))
+    while (load_acquire(&worker->received) != load_acquire(&worker->sent))
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
@@ -97,21 +94,19 @@ static int take_signal(bool again)
     if (error < 0)
         return (int)error;
     uint64_t other = before.handler;
-    if (other > 1 && other != action.handler &&
-        (again || !atomic_load_explicit(&memsc_recall_other, memory_order_relaxed)))
-        atomic_store_explicit(&memsc_recall_other, (void (*)(int, void *, void *))other,
-                              memory_order_release);
+    if (other > 1 && other != action.handler && (again || !load_relaxed(&memsc_recall_other)))
+        store_release(&memsc_recall_other, (void (*)(int, void *, void *))other);
     return 0;
 }
 
 int memsc_recall_enable(void)
 {
-    if (atomic_load_explicit(&enabled, memory_order_acquire))
+    if (load_acquire(&enabled))
         return 0;
     learn_processor();
     int error = take_signal(false);
     if (!error)
-        atomic_store_explicit(&enabled, true, memory_order_release);
+        store_release(&enabled, true);
     return error;
 }
 
@@ -131,21 +126,21 @@ static void recall(struct memsc_process *process, uint32_t name)
     struct memsc_worker *worker;
     for (uint32_t at = 0; (worker = memsc_worker_at(at)); at++) {
         /* Acquire: its thread number with it. */
-        if (atomic_load_explicit(&worker->in_call, memory_order_acquire) != name)
+        if (load_acquire(&worker->in_call) != name)
             continue;
         /* The handshake of handshake.h: it either sees that a signal comes, and waits for that before
          * it turns to another call, or we see that it has left the call. */
         take_signal_back();
-        atomic_fetch_add_explicit(&worker->sent, 1, memory_order_relaxed);
+        add_relaxed(&worker->sent, 1);
         memsc_heavy_barrier(process->symmetric);
         siginfo_t info = {0};
         info.si_signo = MEMSC_RECALL_SIGNAL;
         info.si_code = SI_QUEUE;
         info.si_value.sival_int = (int)at;
-        if (atomic_load_explicit(&worker->in_call, memory_order_relaxed) != name ||
+        if (load_relaxed(&worker->in_call) != name ||
             MEMSC_SYS(SYS_rt_tgsigqueueinfo, process->region->pid, worker->tid, MEMSC_RECALL_SIGNAL,
                       &info, 0, 0) < 0)
-            atomic_fetch_add_explicit(&worker->received, 1, memory_order_release);
+            add_release(&worker->received, 1);
         return;
     }
 }
@@ -159,16 +154,15 @@ static void call_back(struct memsc_self *self, uint32_t index)
     const struct memsc_entry *entry = &self->entries[index];
     uint32_t name = memsc_name_of_entry(process, entry);
     _Atomic uint32_t *word = memsc_recall_word(process, name);
-    uint32_t calls = atomic_load_explicit(&self->line->calls, memory_order_relaxed);
+    uint32_t calls = load_relaxed(&self->line->calls);
     uint64_t nap_us = SHORTEST_NAP_US;
-    atomic_store_explicit(word, 1, memory_order_relaxed);
+    store_relaxed(word, 1);
     /* The handler may have come between the posting and that, or between its halves. */
     memsc_ring_doorbell(self->doorbell);
     memsc_futex_wake(self->doorbell, 1);
     for (;;) {
         /* What does not wait is let finish; what was handed to the pool probably waits. */
-        uint32_t state =
-            atomic_load_explicit(&entry->status, memory_order_relaxed) & MEMSC_STATE_MASK;
+        uint32_t state = load_relaxed(&entry->status) & MEMSC_STATE_MASK;
         uint64_t soon = process->stuck_cycles / (state == MEMSC_TAKEN ? SOON_SHARE : 1);
         uint64_t since = memsc_cycles();
         while (!memsc_done(entry) && memsc_cycles() - since < soon)
@@ -182,14 +176,13 @@ static void call_back(struct memsc_self *self, uint32_t index)
         if (nap_us < LONGEST_NAP_US)
             nap_us *= 2;
     }
-    atomic_store_explicit(word, 0, memory_order_relaxed);
+    store_relaxed(word, 0);
 }
 
 static bool is_posted(const struct memsc_wait *wait)
 {
     return wait->stage == MEMSC_POSTED &&
-           (atomic_load_explicit(&wait->entry->status, memory_order_relaxed) & MEMSC_STATE_MASK) !=
-               MEMSC_FREE;
+           (load_relaxed(&wait->entry->status) & MEMSC_STATE_MASK) != MEMSC_FREE;
 }
 
 /* The service's part is over: what the caller still had to do with it. */
@@ -214,10 +207,10 @@ enum memsc_settled memsc_settle(struct memsc_self *self, long *result)
         settled = MEMSC_ENDED;
     } else if (self && self->slot && is_posted(wait)) {
         _Atomic uint32_t *sleeping = &self->slot->sleeping;
-        if (atomic_load_explicit(sleeping, memory_order_relaxed) != MEMSC_AWAKE)
+        if (load_relaxed(sleeping) != MEMSC_AWAKE)
             wait->flags |= MEMSC_CALL_SLEPT;
         call_back(self, wait->index);
-        atomic_store_explicit(sleeping, MEMSC_AWAKE, memory_order_relaxed);
+        store_relaxed(sleeping, MEMSC_AWAKE);
         *result = finish(self, wait);
         settled = *result == MEMSC_ABORTED ? MEMSC_GIVEN_UP : MEMSC_ENDED;
     }
@@ -227,7 +220,7 @@ enum memsc_settled memsc_settle(struct memsc_self *self, long *result)
 
 void memsc_interrupt(struct memsc_self *self, uint32_t index)
 {
-    if (!atomic_load_explicit(&enabled, memory_order_relaxed) || !memsc_under_way)
+    if (!load_relaxed(&enabled) || !memsc_under_way)
         return;
     call_back(self, index);
     if (self->entries[index].result == MEMSC_ABORTED)
@@ -238,8 +231,7 @@ void memsc_abandon(struct memsc_self *self)
 {
     /* Its frame is gone, so nothing of *under_way is there. */
     uint32_t index = self->next;
-    uint32_t state =
-        atomic_load_explicit(&self->entries[index].status, memory_order_relaxed) & MEMSC_STATE_MASK;
+    uint32_t state = load_relaxed(&self->entries[index].status) & MEMSC_STATE_MASK;
     if (state == MEMSC_SUBMITTED || state == MEMSC_TAKEN)
         call_back(self, index);
     memsc_under_way = NULL;

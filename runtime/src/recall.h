@@ -13,7 +13,6 @@
 #ifndef MEMSC_RECALL_H
 #define MEMSC_RECALL_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "process.h"

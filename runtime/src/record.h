@@ -20,11 +20,10 @@ static inline bool memsc_ring_has_room(struct memsc_self *self)
         return true;
     for (uint32_t yields = 1;; yields++) {
         /* Acquire: the reader has copied what it says is drained. */
-        self->drained = atomic_load_explicit(&self->slot->drained, memory_order_acquire);
+        self->drained = load_acquire(&self->slot->drained);
         if (self->written - self->drained <= self->ring_mask)
             return true;
-        if (atomic_load_explicit(&memsc_process->region->ring_policy, memory_order_relaxed) ==
-            MEMSC_RING_DROP)
+        if (load_relaxed(&memsc_process->region->ring_policy) == MEMSC_RING_DROP)
             return false;
         if (yields % MEMSC_RING_YIELDS == 0)
             memsc_region_look_for_reader(memsc_process);
@@ -39,8 +38,8 @@ static inline struct memsc_call *memsc_begin_record(struct memsc_self *self, uin
     if (!self->calls[index].stamped)
         return NULL;
     if (!self->ring || !memsc_ring_has_room(self)) {
-        uint64_t dropped = atomic_load_explicit(&self->slot->dropped, memory_order_relaxed);
-        atomic_store_explicit(&self->slot->dropped, dropped + 1, memory_order_relaxed);
+        uint64_t dropped = load_relaxed(&self->slot->dropped);
+        store_relaxed(&self->slot->dropped, dropped + 1);
         return NULL;
     }
     struct memsc_call *call = &self->ring[self->written & self->ring_mask];
@@ -55,7 +54,7 @@ static inline struct memsc_call *memsc_begin_record(struct memsc_self *self, uin
 static inline void memsc_publish_record(struct memsc_self *self)
 {
     /* Release: the record before the position that says it is there. */
-    atomic_store_explicit(&self->slot->written, self->written, memory_order_release);
+    store_release(&self->slot->written, self->written);
 }
 
 /* Completes the record of a call whose result has been seen. */
@@ -76,7 +75,7 @@ static inline void memsc_end_record(struct memsc_self *self, uint32_t index,
     call->app_cpu = (uint16_t)*self->cpu;
     call->service_cpu = (uint16_t)reply->service_cpu;
     call->flags = flags | self->calls[index].flags | reply->flags;
-    atomic_signal_fence(memory_order_seq_cst);
+    compiler_barrier();
     self->written++;
     memsc_publish_record(self);
 }

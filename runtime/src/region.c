@@ -126,8 +126,8 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
     region->slots_offset = slots_offset;
     region->rings_offset = rings_offset;
     memsc_program_name(region->program, sizeof region->program);
-    atomic_store_explicit(&region->recording, options->recording, memory_order_relaxed);
-    atomic_store_explicit(&region->ring_policy, options->ring_policy, memory_order_relaxed);
+    store_relaxed(&region->recording, options->recording);
+    store_relaxed(&region->ring_policy, options->ring_policy);
     region->version = MEMSC_LAYOUT_VERSION;
     /* Release: a reader that finds the magic finds the rest. */
     atomic_thread_fence(memory_order_release);
@@ -172,7 +172,7 @@ int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
         return 0;
     uint64_t bytes = ring_bytes(region->ring_records);
     uint64_t offset = region->rings_offset + slot * bytes;
-    bool recording = atomic_load_explicit(&region->recording, memory_order_relaxed);
+    bool recording = load_relaxed(&region->recording);
     int fd = -1, error = 0;
     if (process->path[0]) {
         /* Opened again each time: a program may close every descriptor it finds. */
@@ -220,5 +220,5 @@ void memsc_region_look_for_reader(struct memsc_process *process)
     *end = 0;
     /* The session's folder first: its files are locked only once it has seen them. */
     if (!locked(folder, O_DIRECTORY) && !locked(process->path, 0))
-        atomic_store_explicit(&process->region->ring_policy, MEMSC_RING_DROP, memory_order_relaxed);
+        store_relaxed(&process->region->ring_policy, MEMSC_RING_DROP);
 }

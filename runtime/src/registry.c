@@ -164,7 +164,7 @@ void memsc_registry_join(struct memsc_membership *membership, uint32_t pid, int 
         membership->me = i + 1;
         membership->changes = atomic_fetch_add(&registry->changes, 1);
         /* Release: a caller that finds the member finds its number. */
-        atomic_store_explicit(&membership->member, member, memory_order_release);
+        store_release(&membership->member, member);
         return;
     }
     membership->robust.pending = NULL;

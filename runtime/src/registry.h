@@ -11,6 +11,7 @@
 #ifndef MEMSC_REGISTRY_H
 #define MEMSC_REGISTRY_H
 
+#include "barrier.h"
 #include "layout.h"
 #include "memsc.h"
 
@@ -112,7 +113,7 @@ void memsc_registry_refresh(struct memsc_membership *membership);
 static inline int memsc_member_gone(const struct memsc_member *member)
 {
     enum { TID_MASK = 0x3fffffff };
-    return !(atomic_load_explicit(&member->owner, memory_order_acquire) & TID_MASK);
+    return !(load_acquire(&member->owner) & TID_MASK);
 }
 
 /* Key of a registry; attempt below MEMSC_REGISTRY_KEYS. */

@@ -13,7 +13,7 @@ static bool waiting(const struct memsc_process *process, const struct memsc_serv
 {
     uint32_t words = memsc_words_used(process);
     for (uint32_t word = 0; word < words; word++) {
-        uint64_t bits = atomic_load_explicit(&service->active[word], memory_order_acquire);
+        uint64_t bits = load_acquire(&service->active[word]);
         for (; bits; bits &= bits - 1) {
             uint32_t head;
             if (memsc_look(process->pages, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough,
@@ -33,7 +33,7 @@ static bool wake_workers(struct memsc_process *process, bool thorough)
         if (!waiting(process, service, thorough))
             continue;
         found = true;
-        memsc_wake_worker(atomic_load_explicit(&service->parked, memory_order_relaxed), thorough);
+        memsc_wake_worker(load_relaxed(&service->parked), thorough);
         if (service->line->cpu == process->region->service[0].cpu)
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     }
@@ -78,20 +78,20 @@ void memsc_scanner_main(void *argument)
         if (polls % MEMSC_POLLS_PER_CLOCK)
             continue;
         for (uint32_t i = 1; i < process->services; i++)
-            if (atomic_load_explicit(&process->service[i].pooled, memory_order_relaxed))
+            if (load_relaxed(&process->service[i].pooled))
                 MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
         uint64_t now = memsc_cycles();
         if (!idle_since)
             idle_since = now;
         else if (now - idle_since > process->idle_cycles) {
             /* As park(): announce, let the posters see it, look once more. */
-            atomic_store_explicit(&line->parked, 1, memory_order_relaxed);
+            store_relaxed(&line->parked, 1);
             memsc_heavy_barrier(process->symmetric);
             if (!wake_workers(process, true)) {
                 memsc_token_release(service);
                 memsc_sleep_parked(process, line, &line->parked);
             }
-            atomic_store_explicit(&line->parked, 0, memory_order_relaxed);
+            store_relaxed(&line->parked, 0);
             wake_workers(process, true);
             memsc_token_acquire(process, service);
             idle_since = 0;

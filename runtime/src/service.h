@@ -62,10 +62,9 @@ void memsc_await_recalls(struct memsc_worker *worker);
 /* After a call: `in_call` off, and no signal under way. */
 HOT static void memsc_leave_call(struct memsc_worker *worker)
 {
-    atomic_store_explicit(&worker->in_call, 0, memory_order_relaxed);
+    store_relaxed(&worker->in_call, 0);
     memsc_light_barrier(worker->process->symmetric);
-    if (atomic_load_explicit(&worker->sent, memory_order_relaxed) !=
-        atomic_load_explicit(&worker->received, memory_order_relaxed))
+    if (load_relaxed(&worker->sent) != load_relaxed(&worker->received))
         memsc_await_recalls(worker);
 }
 
@@ -114,7 +113,7 @@ HOT static void memsc_args_once(const struct memsc_entry *entry, uint64_t args[6
 /* Words of a service's `active` that may have a bit set. */
 static inline uint32_t memsc_words_used(const struct memsc_process *process)
 {
-    uint32_t slots = atomic_load_explicit(&process->region->slots_used, memory_order_relaxed);
+    uint32_t slots = load_relaxed(&process->region->slots_used);
     return slots > MEMSC_MAX_SLOTS ? MEMSC_ACTIVE_WORDS : (slots + 63) / 64;
 }
 
@@ -123,12 +122,11 @@ static inline uint32_t memsc_words_used(const struct memsc_process *process)
 HOT static uint32_t memsc_look(const struct memsc_pages *pages, uint32_t slot, bool thorough,
                                uint32_t *head)
 {
-    uint32_t first = atomic_load_explicit(&pages->heads[slot].entry, memory_order_relaxed);
+    uint32_t first = load_relaxed(&pages->heads[slot].entry);
     for (uint32_t i = 0; i < (thorough ? MEMSC_PAGE_ENTRIES : 1); i++) {
         *head = (first + i) % MEMSC_PAGE_ENTRIES;
         /* Acquire: number and arguments after the state that says they are there. */
-        uint32_t status =
-            atomic_load_explicit(&pages->page[slot].entries[*head].status, memory_order_acquire);
+        uint32_t status = load_acquire(&pages->page[slot].entries[*head].status);
         if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
             return status;
     }
@@ -141,8 +139,7 @@ static inline void memsc_sleep_parked(const struct memsc_process *process,
                                       struct memsc_service_line *line, _Atomic uint32_t *parked)
 {
     line->parks++;
-    while (atomic_load_explicit(parked, memory_order_relaxed) == 1 &&
-           atomic_load(&process->state) == MEMSC_RUNNING)
+    while (load_relaxed(parked) == 1 && atomic_load(&process->state) == MEMSC_RUNNING)
         memsc_futex_wait(parked, 1, 0);
 }
 
@@ -150,7 +147,7 @@ static inline void memsc_sleep_parked(const struct memsc_process *process,
  * which is seldom, whatever it says. */
 static inline void memsc_wake_worker(_Atomic uint32_t *parked, bool thorough)
 {
-    if (!thorough && !atomic_load_explicit(parked, memory_order_relaxed))
+    if (!thorough && !load_relaxed(parked))
         return;
     if (atomic_exchange_explicit(parked, 0, memory_order_acq_rel) || thorough)
         memsc_futex_wake(parked, 1);

@@ -4,7 +4,6 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
@@ -32,12 +31,12 @@ static void describe(struct thread *self, void (*run)(void *), void *argument, u
     for (; i < 15 && name[i]; i++)
         self->name[i] = name[i];
     self->name[i] = 0;
-    atomic_store_explicit(&self->alive, 1, memory_order_relaxed);
+    store_relaxed(&self->alive, 1);
 }
 
 static void remember(struct thread *self)
 {
-    self->next = atomic_load_explicit(&threads, memory_order_relaxed);
+    self->next = load_relaxed(&threads);
     /* Release: whoever takes the list sees what describe() wrote. */
     while (!atomic_compare_exchange_weak_explicit(&threads, &self->next, self, memory_order_release,
                                                   memory_order_relaxed))
@@ -55,7 +54,7 @@ static void settle(const struct thread *self)
 
 void memsc_thread_forget(void)
 {
-    atomic_store_explicit(&threads, NULL, memory_order_relaxed);
+    store_relaxed(&threads, NULL);
 }
 
 #if MEMSC_PTHREADS
@@ -98,7 +97,7 @@ int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const 
 
 _Noreturn void memsc_thread_exit(void)
 {
-    atomic_store_explicit(&current->alive, 0, memory_order_release);
+    store_release(&current->alive, 0);
     pthread_exit(NULL);
 }
 
@@ -188,7 +187,7 @@ void memsc_thread_join_all(void)
         while (self) {
             struct thread *next = self->next;
             /* Acquire: the thread's last writes come before its stack goes. */
-            while (atomic_load_explicit(&self->alive, memory_order_acquire))
+            while (load_acquire(&self->alive))
                 memsc_futex_wait(&self->alive, 1, 10000);
             release(self);
             self = next;

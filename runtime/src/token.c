@@ -17,20 +17,18 @@ enum {
 static void set_holder(struct memsc_membership *membership, uint32_t holder)
 {
     /* Release: whoever finds it finds the states set before. */
-    atomic_store_explicit(&membership->registry->holder, holder, memory_order_release);
+    store_release(&membership->registry->holder, holder);
 }
 
 static uint32_t holder_of(const struct memsc_membership *membership)
 {
-    return atomic_load_explicit(&membership->registry->holder, memory_order_relaxed);
+    return load_relaxed(&membership->registry->holder);
 }
 
 static void heartbeat(struct memsc_membership *membership)
 {
-    atomic_store_explicit(
-        &membership->registry->heartbeat,
-        atomic_load_explicit(&membership->registry->heartbeat, memory_order_relaxed) + 1,
-        memory_order_relaxed);
+    store_relaxed(&membership->registry->heartbeat,
+                  load_relaxed(&membership->registry->heartbeat) + 1);
 }
 
 static bool nobody_holds(const struct memsc_membership *membership)
@@ -49,7 +47,7 @@ static bool move_state(struct memsc_member *member, uint32_t from, uint32_t to)
 static bool has_calls(const struct memsc_pages *pages, uint32_t service, bool thorough)
 {
     for (uint32_t word = 0; word < MEMSC_ACTIVE_WORDS; word++) {
-        uint64_t bits = atomic_load_explicit(&pages->active[service][word], memory_order_relaxed);
+        uint64_t bits = load_relaxed(&pages->active[service][word]);
         for (; bits; bits &= bits - 1) {
             uint32_t head;
             if (memsc_look(pages, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough, &head))
@@ -84,7 +82,7 @@ static uint32_t calls_made(const struct memsc_process *process)
 {
     uint32_t calls = 0;
     for (uint32_t i = 0; i < process->services; i++)
-        calls += atomic_load_explicit(&process->service[i].line->calls, memory_order_relaxed);
+        calls += load_relaxed(&process->service[i].line->calls);
     return calls;
 }
 
@@ -128,8 +126,7 @@ static bool take_free(struct memsc_membership *membership)
 
 static bool refresh_if_changed(struct memsc_membership *membership)
 {
-    if (membership->changes ==
-        atomic_load_explicit(&membership->registry->changes, memory_order_relaxed))
+    if (membership->changes == load_relaxed(&membership->registry->changes))
         return false;
     memsc_registry_refresh(membership);
     return true;
@@ -171,7 +168,7 @@ void memsc_token_acquire(struct memsc_process *process, struct memsc_service *se
             continue;
         /* It says that it waits and then looks for a holder; memsc_token_release says that there is none
          * and then looks for somebody who waits: one of them sees the other. */
-        atomic_thread_fence(memory_order_seq_cst);
+        full_barrier();
         if (take_free(membership))
             break;
         wait_for_it(process, service, wait);
@@ -188,14 +185,13 @@ void memsc_token_release(struct memsc_service *service)
     struct memsc_membership *membership = &service->membership;
     if (!membership->member)
         return;
-    atomic_store(&membership->member->pooled,
-                 atomic_load_explicit(&service->pooled, memory_order_relaxed) != 0);
+    atomic_store(&membership->member->pooled, load_relaxed(&service->pooled) != 0);
     atomic_store(&membership->member->state, MEMSC_MEMBER_PARKED);
     uint32_t me = membership->me;
     if (!atomic_compare_exchange_strong(&membership->registry->holder, &me, 0))
         return;
     /* As in memsc_token_acquire. */
-    atomic_thread_fence(memory_order_seq_cst);
+    full_barrier();
     refresh_if_changed(membership);
     for (uint32_t k = 0; k < membership->watched; k++) {
         struct memsc_member *other = &membership->registry->members[membership->watch[k]];
@@ -224,10 +220,9 @@ static void hand_over(struct memsc_process *process, struct memsc_service *servi
         memsc_registry_refresh(membership);
         return;
     }
-    if (atomic_load_explicit(&other->state, memory_order_relaxed) == MEMSC_MEMBER_LOST)
+    if (load_relaxed(&other->state) == MEMSC_MEMBER_LOST)
         return; /* it would not come */
-    atomic_store(&membership->member->pooled,
-                 atomic_load_explicit(&service->pooled, memory_order_relaxed) != 0);
+    atomic_store(&membership->member->pooled, load_relaxed(&service->pooled) != 0);
     /* First, for the other may hand it back at once. */
     atomic_store(&membership->member->state, MEMSC_MEMBER_WAITING);
     if (!give(membership, member))
@@ -283,7 +278,7 @@ void memsc_token_maintain(struct memsc_process *process, struct memsc_service *s
     membership->yields -= yield;
     for (uint32_t k = 0; k < membership->watched; k++) {
         const struct memsc_member *member = &membership->registry->members[membership->watch[k]];
-        pooled |= atomic_load_explicit(&member->pooled, memory_order_relaxed) != 0;
+        pooled |= load_relaxed(&member->pooled) != 0;
         gone |= memsc_member_gone(member);
     }
     if (gone)
@@ -334,7 +329,7 @@ bool memsc_token_scan_others(struct memsc_process *process, struct memsc_service
             if (!has_calls(neighbour->pages, i, thorough))
                 continue;
             found = true;
-            late |= !atomic_load_explicit(&member->parked[i], memory_order_relaxed);
+            late |= !load_relaxed(&member->parked[i]);
             memsc_wake_worker(&member->parked[i], thorough);
         }
     }
@@ -353,11 +348,11 @@ bool memsc_token_scan_others(struct memsc_process *process, struct memsc_service
 static bool moves(const struct memsc_process *process, struct memsc_membership *membership)
 {
     uint64_t now = memsc_cycles();
-    uint32_t seen = atomic_load_explicit(&membership->registry->heartbeat, memory_order_relaxed);
-    uint64_t since = atomic_load_explicit(&membership->heartbeat_since, memory_order_relaxed);
-    if (seen != atomic_load_explicit(&membership->heartbeat, memory_order_relaxed)) {
-        atomic_store_explicit(&membership->heartbeat, seen, memory_order_relaxed);
-        atomic_store_explicit(&membership->heartbeat_since, now, memory_order_relaxed);
+    uint32_t seen = load_relaxed(&membership->registry->heartbeat);
+    uint64_t since = load_relaxed(&membership->heartbeat_since);
+    if (seen != load_relaxed(&membership->heartbeat)) {
+        store_relaxed(&membership->heartbeat, seen);
+        store_relaxed(&membership->heartbeat_since, now);
         since = now;
     }
     return now - since < PATIENCE * process->stuck_cycles;
@@ -374,13 +369,12 @@ static struct memsc_membership *membership_of(struct memsc_process *process,
 bool memsc_token_awaited(struct memsc_process *process, const struct memsc_service *service)
 {
     const struct memsc_membership *membership = membership_of(process, service);
-    const struct memsc_member *member =
-        atomic_load_explicit(&membership->member, memory_order_acquire);
+    const struct memsc_member *member = load_acquire(&membership->member);
     if (!member)
         return false;
     if (process->service_mode == MEMSC_SCANNER)
-        return atomic_load_explicit(&membership->registry->members_used, memory_order_relaxed) > 1;
-    return atomic_load_explicit(&member->state, memory_order_relaxed) == MEMSC_MEMBER_WAITING;
+        return load_relaxed(&membership->registry->members_used) > 1;
+    return load_relaxed(&member->state) == MEMSC_MEMBER_WAITING;
 }
 
 bool memsc_token_claim(struct memsc_process *process, struct memsc_service *service)
@@ -388,7 +382,7 @@ bool memsc_token_claim(struct memsc_process *process, struct memsc_service *serv
     bool scanner = process->service_mode == MEMSC_SCANNER;
     struct memsc_membership *membership = membership_of(process, service);
     /* Acquire: the number that goes with the member. */
-    struct memsc_member *member = atomic_load_explicit(&membership->member, memory_order_acquire);
+    struct memsc_member *member = load_acquire(&membership->member);
     if (!member || atomic_load(&member->state) != MEMSC_MEMBER_WAITING)
         return false;
     if (!nobody_holds(membership) && moves(process, membership))

@@ -25,8 +25,7 @@ static int any_done(const struct memsc_entry *entries, uint64_t wanted)
 static bool all_taken(const struct memsc_entry *entries, uint64_t wanted)
 {
     for (; wanted; wanted &= wanted - 1) {
-        uint32_t status =
-            atomic_load_explicit(&entries[__builtin_ctzll(wanted)].status, memory_order_relaxed);
+        uint32_t status = load_relaxed(&entries[__builtin_ctzll(wanted)].status);
         if ((status & MEMSC_STATE_MASK) == MEMSC_SUBMITTED)
             return false;
     }
@@ -35,7 +34,7 @@ static bool all_taken(const struct memsc_entry *entries, uint64_t wanted)
 
 void memsc_look_for_progress(const struct memsc_self *self, uint32_t *calls)
 {
-    uint32_t seen = atomic_load_explicit(&self->line->calls, memory_order_relaxed);
+    uint32_t seen = load_relaxed(&self->line->calls);
     if (seen == *calls) {
         /* It takes a lock, and a handler that came then would give this frame up. */
         uint64_t before = memsc_block_signals();
@@ -52,11 +51,11 @@ static long sleep_once(struct memsc_slot *slot, const struct memsc_entry *entrie
     uint32_t value = (wanted & (wanted - 1)) ? (uint32_t)MEMSC_SLEEPING_ANY
                                              : (uint32_t)__builtin_ctzll(wanted) + 1;
     long slept = 0;
-    atomic_store_explicit(&slot->sleeping, value, memory_order_relaxed);
+    store_relaxed(&slot->sleeping, value);
     memsc_heavy_barrier(memsc_process->symmetric);
     if (any_done(entries, wanted) < 0)
         slept = memsc_futex_wait(&slot->sleeping, value, microseconds);
-    atomic_store_explicit(&slot->sleeping, MEMSC_AWAKE, memory_order_relaxed);
+    store_relaxed(&slot->sleeping, MEMSC_AWAKE);
     return slept;
 }
 
@@ -70,7 +69,7 @@ static int sleep_for(struct memsc_self *self, uint64_t wanted)
     struct memsc_slot *slot = self->slot;
     const struct memsc_entry *entries = self->entries;
     const struct memsc_service_line *line = self->line;
-    uint32_t calls = atomic_load_explicit(&line->calls, memory_order_relaxed);
+    uint32_t calls = load_relaxed(&line->calls);
     for (;;) {
         int index = any_done(entries, wanted);
         if (index >= 0)
@@ -93,7 +92,7 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
     const struct memsc_service_line *line = self->line;
     uint64_t since = memsc_cycles();
     uint64_t looked = since;
-    uint32_t calls = atomic_load_explicit(&line->calls, memory_order_relaxed);
+    uint32_t calls = load_relaxed(&line->calls);
     while (process->spin_cycles) {
         int index = any_done(entries, wanted);
         if (index >= 0) {

@@ -42,8 +42,7 @@ struct memsc_wait {
 static inline bool memsc_done(const struct memsc_entry *entry)
 {
     /* Acquire: result and stamps after the state that says they are there. */
-    return (atomic_load_explicit(&entry->status, memory_order_acquire) & MEMSC_STATE_MASK) ==
-           MEMSC_DONE;
+    return (load_acquire(&entry->status) & MEMSC_STATE_MASK) == MEMSC_DONE;
 }
 
 static inline void memsc_probe_completed(const struct memsc_self *self, uint32_t index)
@@ -72,9 +71,9 @@ static inline void memsc_begin(struct memsc_self *self, struct memsc_wait *wait)
 {
     if (!wait->begun) {
         wait->written = self->written;
-        atomic_signal_fence(memory_order_seq_cst);
+        compiler_barrier();
         wait->begun = true;
-        atomic_signal_fence(memory_order_seq_cst);
+        compiler_barrier();
     }
     if (self->written == wait->written)
         wait->record = memsc_begin_record(self, wait->index);
@@ -97,8 +96,7 @@ static inline long memsc_conclude(struct memsc_self *self, struct memsc_wait *wa
 static inline uint32_t memsc_ring_doorbell(_Atomic uint32_t *doorbell)
 {
     memsc_light_barrier(memsc_process->symmetric);
-    if (!atomic_load_explicit(doorbell, memory_order_relaxed) ||
-        !atomic_exchange_explicit(doorbell, 0, memory_order_relaxed))
+    if (!load_relaxed(doorbell) || !atomic_exchange_explicit(doorbell, 0, memory_order_relaxed))
         return 0;
     memsc_futex_wake(doorbell, 1);
     return MEMSC_CALL_WOKE;

@@ -5,11 +5,11 @@
 #ifndef MEMSC_INTERRUPTED_H
 #define MEMSC_INTERRUPTED_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 
+#include "barrier.h"
 #include "signals.h"
 
 enum { MEMSC_SYSCALL_BYTES = 2, MEMSC_RESTORER = 0x04000000 /* SA_RESTORER */ };
@@ -20,7 +20,7 @@ static void learn_processor(void)
 {
     long number = SYS_getpid, rcx = 0;
     __asm__ volatile("syscall" : "+a"(number), "+c"(rcx)::"r11", "memory");
-    atomic_store_explicit(&leaves_address, rcx != 0, memory_order_relaxed);
+    store_relaxed(&leaves_address, rcx != 0);
 }
 
 /* At a system call that has been made and is to be made again. If the processor does not tell, it may
@@ -30,7 +30,7 @@ static bool is_restarted(const ucontext_t *context)
     const greg_t *registers = context->uc_mcontext.gregs;
     const uint8_t *at = (const uint8_t *)registers[REG_RIP];
     return at[0] == 0x0f && at[1] == 0x05 &&
-           (!atomic_load_explicit(&leaves_address, memory_order_relaxed) ||
+           (!load_relaxed(&leaves_address) ||
             registers[REG_RCX] == registers[REG_RIP] + MEMSC_SYSCALL_BYTES);
 }
 
