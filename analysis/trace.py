@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from memsc.analysis.causes.blame import Blame
+from memsc.analysis.data.order import few, in_order, natural
 from memsc.analysis.data.scan import Cells, Progress, scan
 from memsc.analysis.data.selection import Selection, names
 from memsc.analysis.domains.agreement import Agreement
@@ -22,7 +23,7 @@ from memsc.analysis.domains.noise import Noise
 from memsc.analysis.domains.ratios import Ratios
 from memsc.analysis.domains.stacks import Stacks
 from memsc.analysis.domains.stage_counters import StageCounters
-from memsc.analysis.domains.stages import Stages, few, natural
+from memsc.analysis.domains.stages import Stages
 from memsc.analysis.domains.tail import Tail
 from memsc.analysis.domains.timings import Timings
 from memsc.analysis.domains.wakeup import Wakeup
@@ -30,8 +31,6 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
 T = TypeVar("T")
-ORDER = ("direct", "ipi", "adaptive", "memsc", "memsc-scanner", "uring")
-"""Arms as they are shown: the reference, the baseline, then ours."""
 
 
 class Trace:
@@ -224,12 +223,6 @@ class Trace:
         title = html.escape(self.name)
         head = "<tr><th>arm</th><th>calls</th><th>lost</th></tr>"
         return f"<b>memsc trace {title}</b><table>{head}{rows}</table>"
-
-
-def in_order(arms: Collection[str]) -> list[str]:
-    """Arms in the order they are shown."""
-    known = [arm for arm in ORDER if arm in arms]
-    return known + sorted(set(arms) - set(known))
 
 
 def open_one(path: str | Path, progress: Progress | None = None) -> Trace:

@@ -36,7 +36,7 @@ def load_ipython_extension(shell: Any) -> None:
     """What `%load_ext` calls."""
     from matplotlib.figure import Figure
 
-    from memsc.analysis.figures.style import to_svg
+    from memsc.analysis.figures.files import to_svg
 
     shell.display_formatter.formatters["image/svg+xml"].for_type(Figure, to_svg)
     # One picture for each figure: without this, its description is printed too.

@@ -84,9 +84,9 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
     with opened(path) as trace:
         summary = summarise(trace)
     if args.figure:
-        from memsc.analysis.figures.overview import save_overview
+        from memsc.analysis.figures.files import save
 
-        save_overview(trace, file_name(args.figure, trace.name, traces))
+        save(trace.stages.plot_overview(), file_name(args.figure, trace.name, traces))
     if args.results:
         from memsc.bench.verdict.benchmark import benchmark
         from memsc.bench.verdict.results_figures import write_results

@@ -26,8 +26,6 @@ import pandas as pd
 
 from memsc import analysis as ma
 from memsc.analysis.export.kernel_events import kernel_events
-from memsc.analysis.figures.bands import plot_bands
-from memsc.analysis.figures.overview import plot_overview
 from memsc.tracer.format import STAGES, STAMPS
 
 pd.set_option("display.float_format", "{:.4g}".format)
@@ -94,7 +92,7 @@ frame = t.stages.df_stages(syscalls=False)
 frame.pivot_table(index="arm", columns="stage", values="mean_ns", sort=False)
 
 # %%
-plot_overview(t)
+t.stages.plot_overview()
 
 # %% [markdown]
 # Left: a call forwarded by interrupt spends 98 % of its time asleep, waiting for the other CPU to wake up,
@@ -141,7 +139,7 @@ pd.DataFrame(story).sort_values("ns", kind="stable", ignore_index=True)
 # what a call is made of.
 
 # %%
-plot_bands(t)
+t.tail.plot_bands()
 
 # %% [markdown]
 # Under `memsc`, calls between p90 and p99 are slow because of what they do: nearly all is *execute*. Beyond

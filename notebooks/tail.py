@@ -26,7 +26,6 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from memsc import analysis as ma
-from memsc.analysis.figures.overview import plot_overview
 from memsc.analysis.figures.style import STAGE_COLOURS, styled
 from memsc.tracer.format import STAGES
 
@@ -38,7 +37,7 @@ t
 # ## How bad is it?
 
 # %%
-plot_overview(t)
+t.stages.plot_overview()
 
 # %% [markdown]
 # Up to p99 the two lines fall steeply: nothing happened to these calls. Behind p99.9 they turn into tails that

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
-# pyright: reportUnknownParameterType=false
 """A long recording at full rate: memory and descriptors stay what they are, and nothing is lost.
 
     python -m tests.soak SECONDS

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false
 """Real rounds of one thing, dealt into two halves, raise no more alarms than is stated.
 
 `recorded/again.memsc` is `memsc trace --transport direct,memsc --rounds 16 --probes none -- dd

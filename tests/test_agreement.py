@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Stamps against static probes: late by what a hit costs, warm or cold, and by no more."""
 
 from __future__ import annotations

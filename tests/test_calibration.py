@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from memsc.analysis import open as open_analysis
-from memsc.analysis.report.conditions import calibration_lines, hit_cost
+from memsc.analysis.data.hits import hit_cost
+from memsc.analysis.report.conditions import calibration_lines
 from memsc.analysis.report.summary import summarise
 from memsc.runtime.files import LAYER, WORK
 from memsc.tracer import calibration

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Each slow call gets the cause that was put there, and none that was not."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Causes and wake-up chains of a real session: nothing is lost, and every call is accounted for."""
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false
 """Comparisons: a change is found, none is not, and false alarms keep to their stated rate."""
 
 from __future__ import annotations

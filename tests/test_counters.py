@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' and pyarrow's stubs leave element types open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Counters: exact on known work, scaled where they took turns, absent with a reason."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Every domain looks at what was selected, or says that it cannot; and tells what it gives."""
 
 from __future__ import annotations

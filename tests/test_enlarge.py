@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false
 """A trace made longer has exactly the calls asked for, in the recorded distributions."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Each export is read back by a reader someone else wrote."""
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from tests import traces
 
 from memsc import analysis as ma
 from memsc.analysis.data.histogram import Histogram
-from memsc.analysis.domains.stages import few
+from memsc.analysis.data.order import few
 from memsc.analysis.export.formats import Options, export
 from memsc.analysis.export.hlog import encode
 from memsc.commands import export as command

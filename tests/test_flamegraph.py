@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false
 """Flame graphs: whole, honest in their widths, escaped; and stacks as others read them."""
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from hypothesis import strategies as st
 from tests import browser, traces
 
 from memsc import analysis as ma
-from memsc.analysis.export.folded import difference
+from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.export.formats import Options, export
 from memsc.analysis.figures.flamegraph import WIDTH, Stack, flame_svg
-from memsc.analysis.figures.overview import short_ns
+from memsc.analysis.report.flames import difference
 from memsc.runtime.errors import MemscError
 from memsc.runtime.printable import printable
 

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
-# pyright: reportUnknownParameterType=false
 """Traces of many hosts are one dataset, wherever the work is done and whoever dies meanwhile."""
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """What is written is what is read, and what is not a whole trace is refused by name."""
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
-# pyright: reportUnknownParameterType=false
 """Whatever the privileged helper is sent, it answers each message once, and lives.
 
 MEMSC_FUZZ_ROUNDS says how many messages of each sort; `make test-requests` sends 20,000.

@@ -15,10 +15,11 @@ import pytest
 from rich.console import Console
 from tests.traces import session
 
-from memsc.analysis.figures.style import save
+from memsc.analysis.figures.files import save
 from memsc.bench.verdict.interposed import added_ns, interposed
-from memsc.bench.verdict.limits import df_pairs, limits, plot_pairs
+from memsc.bench.verdict.limits import df_pairs, limits
 from memsc.bench.verdict.limits_text import limits_text
+from memsc.bench.verdict.results_figures import plot_pairs
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round
 

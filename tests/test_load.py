@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false
 """Many callers at once: the program that makes the load, and what is made of what it says."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The notebooks run, what is rendered is theirs, and the magic traces a cell's command."""
 
 from __future__ import annotations

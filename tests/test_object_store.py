@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """A fleet in an object store is read as one on disk is: `make test-s3`."""
+
+# pyright: reportMissingImports=false
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """The timeline for Perfetto, read by Perfetto's own protocol definitions."""
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false
 """Every contestant makes the same table, whoever is faster."""
 
 from __future__ import annotations

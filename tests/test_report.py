@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The report, as text, JSON and figure. MEMSC_UPDATE_GOLDEN=1 rewrites what is expected."""
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import pytest
 from tests import traces
 
 from memsc import analysis as ma
-from memsc.analysis.figures.overview import save_overview
+from memsc.analysis.figures.files import save
 from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import WIDTH, to_string
 from memsc.commands.__main__ import main
@@ -110,7 +109,7 @@ def test_an_empty_trace_is_reported_as_empty(
     assert main(["report", str(folder), "--json"]) == WITHHELD
     assert json.loads(capsys.readouterr().out)["arms"]["memsc"]["stages"] is None
     with pytest.raises(MemscError, match="no call was recorded"):
-        save_overview(ma.open(folder), tmp_path / "a.svg")
+        save(ma.open(folder).stages.plot_overview(), tmp_path / "a.svg")
 
 
 def test_what_a_killed_session_lost_is_not_known(
@@ -138,11 +137,11 @@ def test_one_call_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_figure_is_the_same_every_time(folder: Path, tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
-        save_overview(ma.open(folder), tmp_path / name)
+        save(ma.open(folder).stages.plot_overview(), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "memsc-scanner" in (tmp_path / "a.svg").read_text()
     with pytest.raises(MemscError, match="unknown format"):
-        save_overview(ma.open(folder), tmp_path / "a.gif")
+        save(ma.open(folder).stages.plot_overview(), tmp_path / "a.gif")
 
 
 def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# matplotlib and pandas' stubs are loosely typed.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 """Drawings of causes, noise and wake-ups show what their frames say."""
 
 from __future__ import annotations

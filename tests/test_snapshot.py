@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false
 """`memsc trace --snapshot`: what is kept, what is counted, and what is said of it."""
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Counters by stage: exact on known work, the hit's own share taken off, nothing guessed."""
 
 from __future__ import annotations

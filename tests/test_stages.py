@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Stages of a trace: exact where they promise to be, silent where samples are too few."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false
 """`memsc trace` and `memsc bench` on real programs: what is recorded, and how it ends."""
 
 from __future__ import annotations

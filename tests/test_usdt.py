@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false
 """Static probes: found where the compiler put them, counted exactly, and without a trace after."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Wake-up chains: each path is told from the others, and steps add up to the stage."""
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Why a slow call was slow: its excess over the usual, shared out to what was seen meanwhile.
 
 The excess of each stage over the stage's median belongs, in this order, to the events that had the

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """The slow calls of a trace and the cause of each: which calls are slow, and what is usual."""
 
 from __future__ import annotations

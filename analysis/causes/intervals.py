@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """What had a CPU instead of the program, as named intervals, from whichever probes a trace has.
 
 The probe `noise` says it all. Without it, switches of `sched` and interrupts of `ipi` give a part.

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's and pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Gathers the slow calls of a trace with what is needed to say why they were; streamed."""
 
 from __future__ import annotations

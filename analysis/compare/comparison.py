@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """NEW against BASE: the relative change of every figure, with its interval and a verdict.
 
 A change is called slower or faster when its interval leaves out zero and it is as large as
@@ -24,10 +21,10 @@ from numpy.typing import NDArray
 
 from memsc.analysis.compare.shift import COLUMNS as SHIFT_COLUMNS
 from memsc.analysis.compare.shift import shifts
+from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
 from memsc.analysis.data.statistics import PERCENTILES, Resampled, insufficient, ratio
-from memsc.analysis.domains.stages import few, natural
 from memsc.analysis.trace import Trace, open_one
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -212,7 +209,7 @@ class Comparison:
         Example:
             >>> ma.compare(t, t).plot_shift().savefig(file)
         """
-        from memsc.analysis.figures.plots import plot_shift  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.shift import plot_shift  # noqa: PLC0415 (slow to import)
 
         frame = self.df_shift(stage)
         cases = sorted(set(frame["case"]), key=natural)
@@ -235,7 +232,7 @@ class Comparison:
         Example:
             >>> ma.compare(t, t).plot_compare("p50").savefig(file)
         """
-        from memsc.analysis.figures.plots import forest  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.forest import plot_forest  # noqa: PLC0415 (slow to import)
 
         if metric not in METRICS:
             remedy = f"it is one of {', '.join(METRICS)}"
@@ -246,7 +243,7 @@ class Comparison:
             for row in frame[frame["change"].notna()].to_dict("records")
             if row["metric"] == metric
         ]
-        return forest(rows, f"Change of the {metric}", "{:+.1%}".format, one=0.0)
+        return plot_forest(rows, f"Change of the {metric}", "{:+.1%}".format, one=0.0)
 
     def judge(self, conditions: list[Condition]) -> list[Outcome]:
         """Whether each condition is met.

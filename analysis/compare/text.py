@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.compare.comparison import Comparison, Outcome
+from memsc.analysis.data.numbers import number
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.report.summary import SCHEMA, Json, records
-from memsc.analysis.report.terminal import heading, mark, number, table
+from memsc.analysis.report.terminal import heading, mark, table
 
 _SHOWN = ("mean", "p50", "p99", "p999")
 _FACTOR = 10

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Streams a trace's calls into sketches: one part in memory at a time, whatever the trace's size.
 
 A sketch belongs to a *cell* (arm, case, system call, mode) and, in it, to a *block*: a stretch of

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# scipy's special functions have no types.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Intervals by resampling what was really replicated: rounds, then blocks within them.
 
 A million calls of one round are one run, not a million: they share its placement, its frequency,

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Whether the stamps say what an outside observer sees: static probes against stamps.
 
 A probe sits right behind the stamp of the same name. A BPF program reads the kernel's clock there,

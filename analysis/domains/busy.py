@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """When calls were forwarded without any wait: what a transport promises, it promises for then.
 
 A program that sleeps between calls, or a call for which somebody had to be woken, rightly brings

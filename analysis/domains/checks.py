@@ -123,7 +123,7 @@ class Checks:
         Example:
             >>> t.checks.plot_checks().savefig(file)
         """
-        from memsc.analysis.figures.plots import plot_checks  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.checks import plot_checks  # noqa: PLC0415 (slow to import)
 
         return plot_checks(self.df_checks())
 

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """What the threads of a program did while they forwarded calls, as perf events counted it.
 
 Counted is a program's whole life, from its first instruction to the end of its last thread; figures
@@ -17,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from memsc.analysis.data.counted import EVERY
 from memsc.analysis.data.placing import SIDES, placed
 from memsc.analysis.data.requires import missing, requires
 from memsc.analysis.data.selection import Selection
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 TABLE = "counters"
 WHAT = "what threads did"
-EVERY = "all"
-"""Both sides together."""
 RATIOS = {
     "instructions per cycle": ("instructions", "cycles", 1.0),
     "cycles per ns": ("cycles", "task-clock", 1.0),

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """What took the CPUs away while calls were forwarded, whether a call suffered or not."""
 
 from __future__ import annotations
@@ -119,7 +116,7 @@ class Noise:
         Example:
             >>> noisy.noise.plot_noise().savefig(file)
         """
-        from memsc.analysis.figures.slow_plots import plot_noise  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.noise import plot_noise  # noqa: PLC0415 (slow to import)
 
         return plot_noise(self.df_noise(), case)
 

@@ -90,7 +90,7 @@ class Ratios:
         Example:
             >>> t.ratios.plot_ratios("ipi").savefig(file)
         """
-        from memsc.analysis.figures.plots import forest  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.forest import plot_forest  # noqa: PLC0415 (slow to import)
 
         what = f"cannot draw the {metric} over {base}"
         for value, known in ((base, BASES), (metric, ("mean", "p50"))):
@@ -105,7 +105,7 @@ class Ratios:
             for row in frame.to_dict("records")
         ]
         title = f"Times the {metric} of {base}"
-        return forest(rows, title, "{:.3g} ×".format, one=1.0, log=True)
+        return plot_forest(rows, title, "{:.3g} ×".format, one=1.0, log=True)
 
     def _row(
         self, names: tuple[str, str, str, str, str], mine: _Figure, other: _Figure

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Where threads are, on the CPU and off it, by arm and by the stage of the call under way."""
 
 from __future__ import annotations
@@ -159,7 +156,7 @@ class Stacks:
         Example:
             >>> sampled.stacks.plot_functions("offcpu").savefig(file)
         """
-        from memsc.analysis.figures.slow_plots import plot_functions  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.stacks import plot_functions  # noqa: PLC0415 (slow to import)
 
         weight = "time off the CPU" if probe == OFF_CPU else "samples"
         return plot_functions(self.df_folded(probe), weight, arm)

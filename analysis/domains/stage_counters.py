@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """What a CPU did in a stage, in events: counters read at the static probes of the same call.
 
 Between two hits lies one whole hit, the end of the first and the beginning of the second. What that

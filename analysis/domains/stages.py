@@ -6,11 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from memsc.analysis.data.histogram import middle
+from memsc.analysis.data.order import natural
 from memsc.analysis.data.scan import ALL, Cell, Cells
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
-from memsc.analysis.data.statistics import PERCENTILES, Resampled, insufficient
+from memsc.analysis.data.statistics import (
+    PERCENTILES,
+    SAMPLES_ABOVE,
+    Resampled,
+    insufficient,
+)
 from memsc.runtime.errors import MemscError
 
 if TYPE_CHECKING:
@@ -24,6 +32,7 @@ COLUMNS = [
     "max_ns",
 ]
 """Columns of `df_stages`."""
+_DISTRIBUTION = ["arm", "case", "mode", "total_ns", "above"]
 
 
 class Stages:
@@ -65,6 +74,26 @@ class Stages:
         """What is reported together, in the order it is shown."""
         return sorted(self._cells().sketches, key=self._rank)
 
+    def of_case(self, case: str | None) -> list[Cell]:
+        """The cells of every system call together in one case, one per arm and mode.
+
+        Args:
+            case: which case; by default `sync`, or else the first.
+
+        Raises:
+            MemscError: no such case was recorded, or the calls were chosen.
+        """
+        self.need_sample("cannot draw the stages")
+        cells = [cell for cell in self.cells() if cell.syscall == ALL]
+        cases = sorted({cell.case for cell in cells}, key=natural)
+        wanted = case or (cases[0] if cases else None)
+        found = [cell for cell in cells if cell.case == wanted]
+        if not found:
+            why = f"no call of case {wanted} was recorded" if wanted else "no call was recorded"
+            known = f"its cases are {', '.join(cases)}" if cases else "record it again"
+            raise MemscError("cannot draw the stages", why, known)
+        return found
+
     def resampled(self, cell: Cell) -> Resampled:
         """A cell's resamples: drawn once, shared by every figure."""
         if cell not in self._resampled:
@@ -95,12 +124,26 @@ class Stages:
             [['direct', 2744, 4], ['ipi', 2744, 4], ['memsc', 2744, 4]]
         """
         wanted = [cell for cell in self.cells() if syscalls or cell.syscall == ALL]
-        rows = [
-            self._row(cell, quantity, intervals)
-            for cell in wanted
-            for quantity in range(len(QUANTITIES))
-        ]
-        return pd.DataFrame(rows, columns=COLUMNS)
+        return self.frame(wanted, intervals)
+
+    def df_distribution(self) -> pd.DataFrame:
+        """The share of calls that take longer than a time, of all system calls together.
+
+        Returns:
+            One row per arm, case, mode and time that calls took: arm, case, mode, total_ns, and
+            above, the share of the calls that took longer; 1 at the first. It ends where fewer than
+            20 calls took longer. Empty where calls were chosen.
+
+        Raises:
+            MemscError: a part of the trace is damaged.
+
+        Example:
+            >>> frame = t.stages.df_distribution().query("arm == 'memsc'")
+            >>> float(frame["above"].iloc[0]), bool(frame["total_ns"].is_monotonic_increasing)
+            (1.0, True)
+        """
+        cells = [] if self.chosen else self.cells()
+        return self.distribution([cell for cell in cells if cell.syscall == ALL])
 
     def plot_stages(self, case: str | None = None) -> Figure:
         """The mean share of each stage per arm: means add up, so they may be stacked.
@@ -114,9 +157,9 @@ class Stages:
         Example:
             >>> t.stages.plot_stages().savefig(file)
         """
-        from memsc.analysis.figures.plots import plot_stages  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.stages import plot_stages  # noqa: PLC0415 (slow to import)
 
-        return plot_stages(self, case)
+        return plot_stages(self.frame(self.of_case(case)))
 
     def plot_distribution(self, case: str | None = None) -> Figure:
         """The share of calls that take longer than a total time, as far as calls support it.
@@ -130,9 +173,52 @@ class Stages:
         Example:
             >>> t.stages.plot_distribution().savefig(file)
         """
-        from memsc.analysis.figures.plots import plot_distribution  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.stages import plot_distribution  # noqa: PLC0415 (slow to import)
 
-        return plot_distribution(self, case)
+        return plot_distribution(self.distribution(self.of_case(case)))
+
+    def plot_overview(self, case: str | None = None) -> Figure:
+        """Both at once: what a call's time is made of, and how far it strays.
+
+        Args:
+            case: which case; by default `sync`, or else the first.
+
+        Raises:
+            MemscError: no such case was recorded.
+
+        Example:
+            >>> t.stages.plot_overview().savefig(file)
+        """
+        from memsc.analysis.figures.stages import plot_overview  # noqa: PLC0415 (slow to import)
+
+        cells = self.of_case(case)
+        return plot_overview(self.frame(cells), self.distribution(cells))
+
+    def frame(self, cells: Sequence[Cell], intervals: bool = False) -> pd.DataFrame:
+        """`df_stages` of some cells."""
+        rows = [
+            self._row(cell, quantity, intervals)
+            for cell in cells
+            for quantity in range(len(QUANTITIES))
+        ]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def distribution(self, cells: Sequence[Cell]) -> pd.DataFrame:
+        """`df_distribution` of some cells."""
+        frames = [pd.DataFrame(columns=_DISTRIBUTION)]
+        for cell in cells:
+            histogram = self.resampled(cell).whole.histograms[QUANTITIES.index(TOTAL)]
+            above = 1 - np.cumsum(histogram.counts) / histogram.n
+            known = above * histogram.n >= SAMPLES_ABOVE
+            bins = np.append(histogram.bins[:1], histogram.bins[known])
+            frame = pd.DataFrame(
+                {
+                    "total_ns": middle(bins) * self.ns_per_cycle,
+                    "above": np.append(1.0, above[known]),
+                }
+            )
+            frames.append(frame.assign(arm=cell.arm, case=cell.case, mode=cell.mode)[_DISTRIBUTION])
+        return pd.concat(frames[1:] or frames, ignore_index=True)
 
     def _row(self, cell: Cell, quantity: int, intervals: bool) -> dict[str, Any]:
         resampled = self.resampled(cell)
@@ -172,16 +258,3 @@ class Stages:
     def _rank(self, cell: Cell) -> tuple[Any, ...]:
         arm = self._order.index(cell.arm) if cell.arm in self._order else len(self._order)
         return (natural(cell.case), arm, cell.arm, cell.syscall != ALL, cell.syscall, cell.mode)
-
-
-def natural(name: str) -> tuple[int, str, int]:
-    """Orders cases: `sync` first, then by name with `batch-8` before `batch-64`."""
-    head, _, tail = name.rpartition("-")
-    number = int(tail) if head and tail.isdigit() else 0
-    return (name != "sync", head if number else name, number)
-
-
-def few(names: Sequence[str], most: int = 4) -> str:
-    """Names for a sentence: a handful, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -118,9 +118,11 @@ class Bands:
         Example:
             >>> t.tail.plot_bands().savefig(file)
         """
-        from memsc.analysis.figures.bands import draw_bands  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.tail import plot_bands  # noqa: PLC0415 (slow to import)
 
-        return draw_bands(self._stages, self.df_bands(), case)
+        wanted = {cell.case for cell in self._stages.of_case(case)}
+        frame = self.df_bands()
+        return plot_bands(frame[(frame["syscall"] == ALL) & frame["case"].isin(wanted)])
 
     def plot_excess(self, case: str | None = None) -> Figure:
         """Draws `df_excess`: which stages make the slowest one percent slow, per arm.
@@ -134,10 +136,9 @@ class Bands:
         Example:
             >>> t.tail.plot_excess().savefig(file)
         """
-        from memsc.analysis.figures.overview import cells_of  # noqa: PLC0415 (slow to import)
-        from memsc.analysis.figures.plots import plot_excess  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.tail import plot_excess  # noqa: PLC0415 (slow to import)
 
-        chosen = cells_of(self._stages, case)
+        chosen = self._stages.of_case(case)
         frame = self.df_excess()
         mine = (frame["case"] == chosen[0].case) & (frame["mode"] == chosen[0].mode)
         return plot_excess(frame[mine & (frame["syscall"] == ALL)])
@@ -198,7 +199,7 @@ class Tail(Bands):
         Example:
             >>> noisy.tail.plot_causes().savefig(file)
         """
-        from memsc.analysis.figures.slow_plots import plot_causes  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.tail import plot_causes  # noqa: PLC0415 (slow to import)
 
         return plot_causes(self.df_causes(), case)
 

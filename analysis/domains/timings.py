@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """What the workload measured from outside: time per call, with recording off and on."""
 
 from __future__ import annotations
@@ -16,10 +13,11 @@ from numpy.typing import NDArray
 
 from memsc.analysis.data.estimates import Sampled, median_of
 from memsc.analysis.data.histogram import Histogram
+from memsc.analysis.data.numbers import short_ns
+from memsc.analysis.data.order import natural
 from memsc.analysis.data.scan import rounds_in
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
-from memsc.analysis.domains.stages import natural
 from memsc.tracer.format import TIMINGS, TraceFolder
 
 if TYPE_CHECKING:
@@ -308,8 +306,7 @@ class Timings:
         Example:
             >>> timed.timings.plot_timings().savefig(file)
         """
-        from memsc.analysis.figures.overview import short_ns  # noqa: PLC0415 (slow to import)
-        from memsc.analysis.figures.plots import forest  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.forest import plot_forest  # noqa: PLC0415 (slow to import)
 
         rows = [
             {
@@ -322,7 +319,7 @@ class Timings:
             for row in self.df_timings().to_dict("records")
             if row["recording"] == recording
         ]
-        return forest(rows, "Time per call from outside, mean", short_ns, log=True)
+        return plot_forest(rows, "Time per call from outside, mean", short_ns, log=True)
 
     def plot_perturbation(self) -> Figure:
         """Draws `df_perturbation`: the mean with recording divided by the mean without.
@@ -333,7 +330,7 @@ class Timings:
         Example:
             >>> timed.timings.plot_perturbation().savefig(file)
         """
-        from memsc.analysis.figures.plots import forest  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.forest import plot_forest  # noqa: PLC0415 (slow to import)
 
         rows = [
             {
@@ -345,7 +342,7 @@ class Timings:
             }
             for row in self.df_perturbation().to_dict("records")
         ]
-        return forest(rows, "Recording on ÷ off, mean", "{:.2f} ×".format, one=1.0)
+        return plot_forest(rows, "Recording on ÷ off, mean", "{:.2f} ×".format, one=1.0)
 
     def _read(self, into: dict[Timed, PerCall]) -> None:
         checks = {r.key for r in self._trace.session.rounds if r.check}

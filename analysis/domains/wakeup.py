@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's and pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """How one CPU wakes a thread on another, step by step, in both directions of each call.
 
 A call of the transport `ipi` waits twice: until the service has been woken (stage poll), and until
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from memsc.analysis.data.hits import hit_cost
 from memsc.analysis.data.requires import lossy, requires
 from memsc.analysis.data.scan import coded, rounds_in
 from memsc.analysis.data.selection import Selection
@@ -32,7 +30,6 @@ from memsc.analysis.domains.wakeup_chains import (
     Events,
     match,
 )
-from memsc.analysis.report.conditions import hit_cost
 from memsc.tracer.format import (
     CALLS,
     EVENTS,
@@ -181,7 +178,7 @@ class Wakeup:
         Example:
             >>> t.wakeup.plot_paths().savefig(file)
         """
-        from memsc.analysis.figures.slow_plots import plot_paths  # noqa: PLC0415 (slow to import)
+        from memsc.analysis.figures.wakeup import plot_paths  # noqa: PLC0415 (slow to import)
 
         return plot_paths(self.df_paths(), case)
 

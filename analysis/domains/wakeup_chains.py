@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Matches the waits of calls to the kernel's events of one wake-up each: the chain, and its steps.
 
 Keyed by thread, who is woken, and by CPU, where the interrupt goes: so one interrupt that serves

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Chrome's trace JSON: a timeline of the first calls of each arm, for Perfetto's viewer.
 
 Each call is a slice on its thread's track, cut into stages, and a slice on its service CPU's track;

@@ -1,88 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Where the time went as stacks: arm, case, system call, stage; weights are nanoseconds.
-
-Time adds up, so it may be stacked: a flame graph of a trace shows what share of all time each stage
-of each system call took.
-"""
+"""Where the time went, for tools that read stacks: arm, case, system call, stage; nanoseconds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from memsc.analysis.data.scan import ALL
-from memsc.analysis.domains.stages import natural
-from memsc.analysis.figures.flamegraph import WIDTH, Stack, flame_svg
-from memsc.analysis.figures.overview import short_ns
+from memsc.analysis.figures.flamegraph import Stack
+from memsc.analysis.report.flames import Difference, difference_svg, stacks_of, whole_svg
 from memsc.analysis.trace import Trace
-from memsc.runtime.errors import USAGE, MemscError
-from memsc.tracer.format import STAGES
-
-_SUMS = "wide is what took long, all calls together; hover for names and times"
-
-
-def stacks_of(trace: Trace) -> dict[Stack, int]:
-    """Total nanoseconds by (arm, case, system call, stage), only those above zero."""
-    ns = trace.session.clock.ns_per_cycle
-    found: dict[Stack, int] = {}
-    for cell in trace.stages.cells():
-        if cell.syscall == ALL:
-            continue
-        for stage, cycles in zip(STAGES, trace.cells.whole(cell).sums.tolist(), strict=False):
-            stack = (cell.arm, cell.case, cell.syscall, stage)
-            found[stack] = found.get(stack, 0) + round(cycles * ns)
-    return {stack: weight for stack, weight in found.items() if weight > 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Two arms on one case: nanoseconds per call by (system call, stage).
-
-    Per call, since arms need not have made as many calls.
-    """
-
-    case: str
-    arm: str
-    base: str
-    new: dict[Stack, float]
-    old: dict[Stack, float]
-
-
-def difference(trace: Trace, arm: str, base: str, case: str | None = None) -> Difference:
-    """One arm against another.
-
-    Args:
-        trace: the trace.
-        arm: the arm that is looked at.
-        base: what it is compared with.
-        case: which case; by default the first that both have.
-
-    Raises:
-        MemscError: an arm was not recorded, or no case of both.
-    """
-    what = f"cannot compare {arm} with {base}"
-    cases: dict[str, set[str]] = {}
-    for cell in trace.stages.cells():
-        cases.setdefault(cell.arm, set()).add(cell.case)
-    for name in (arm, base):
-        if name not in cases:
-            known = f"its arms are {', '.join(cases)}" if cases else "it has no calls"
-            raise MemscError(what, f"no calls of {name} in {trace.name}", known, USAGE)
-    both = sorted(cases[arm] & cases[base], key=natural)
-    if not both or (case is not None and case not in both):
-        known = f"they share {', '.join(both) or 'nothing'}"
-        raise MemscError(what, f"no calls of both in case {case or 'any'}", known, USAGE)
-    chosen = case or both[0]
-    return Difference(chosen, arm, base, *(_per_call(trace, name, chosen) for name in (arm, base)))
-
-
-def _per_call(trace: Trace, arm: str, case: str) -> dict[Stack, float]:
-    cells = [cell for cell in trace.stages.cells() if (cell.arm, cell.case) == (arm, case)]
-    calls = sum(trace.cells.whole(cell).n for cell in cells if cell.syscall == ALL)
-    stacks = stacks_of(trace).items()
-    return {stack[2:]: ns / calls for stack, ns in stacks if stack[:2] == (arm, case)}
 
 
 def write_folded(trace: Trace, path: Path) -> str:
@@ -112,44 +38,10 @@ def write_flamegraph(trace: Trace, path: Path) -> str:
     return f"{len(stacks)} stacks, nanoseconds"
 
 
-def whole_svg(
-    stacks: Mapping[Stack, int],
-    title: str,
-    arms: Sequence[str] = (),
-    *,
-    standalone: bool = True,
-    width: float = WIDTH,
-) -> str:
-    """The flame graph of nanoseconds by stack (see `flame_svg`)."""
-    order = (*arms, *STAGES)
-    return flame_svg(
-        stacks, title, short_ns, note=_SUMS, order=order, standalone=standalone, width=width
-    )
-
-
 def write_flamegraph_difference(found: Difference, path: Path) -> str:
     """A differential flame graph, as wide as the arm that is looked at."""
     path.write_text(difference_svg(found))
     return f"{found.arm} against {found.base}: {found.case}, nanoseconds per call"
-
-
-def difference_svg(found: Difference, *, standalone: bool = True, width: float = WIDTH) -> str:
-    """The differential flame graph of two arms (see `flame_svg`)."""
-    gone = sum(ns for stack, ns in found.old.items() if not found.new.get(stack))
-    note = "nanoseconds per call; orange took longer than in the base, blue shorter"
-    if gone:
-        note += f"; {short_ns(gone)} were spent in the base only"
-    title = f"{found.arm} against {found.base}: {found.case}"
-    return flame_svg(
-        found.new,
-        title,
-        short_ns,
-        base=found.old,
-        note=note,
-        order=STAGES,
-        standalone=standalone,
-        width=width,
-    )
 
 
 def write_speedscope(trace: Trace, path: Path) -> str:

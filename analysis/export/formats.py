@@ -7,15 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
 from memsc.analysis.domains.stacks import OFF_CPU, PROFILE
-from memsc.analysis.domains.stages import few, natural
 from memsc.analysis.export import perfetto
 from memsc.analysis.export.chrome import write_chrome
 from memsc.analysis.export.folded import (
-    Difference,
-    difference,
     write_flamegraph,
     write_flamegraph_difference,
     write_folded,
@@ -29,6 +27,7 @@ from memsc.analysis.export.perfetto import write_perfetto
 from memsc.analysis.export.stacks import draw_stacks, write_stacks
 from memsc.analysis.export.tables import write_table
 from memsc.analysis.export.timeline import CALLS_PER_ARM, first_calls
+from memsc.analysis.report.flames import Difference, difference
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
 

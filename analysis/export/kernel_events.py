@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Kernel events as a timeline shows them: what has a beginning and an end, and what only happens.
 
 A pair is made only of two events that fit each other with nothing of their sort between; where one

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """A timeline in Perfetto's own format, written as the trace is read.
 
 Each call is a slice on its thread's track, cut into stages, and a slice on its service CPU's track;

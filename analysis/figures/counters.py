@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# matplotlib, seaborn and pandas' stubs are loosely typed.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Counters drawn: one small panel an event, arms below each other, sides stacked, for they add."""
 
 from __future__ import annotations
@@ -13,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from memsc.analysis.domains.counters import EVERY
+from memsc.analysis.data.counted import EVERY, SHORT
+from memsc.analysis.data.numbers import number
 from memsc.analysis.figures.style import name_rows, styled
-from memsc.analysis.report.counter_text import SHORT
-from memsc.analysis.report.terminal import number
 from memsc.runtime.errors import USAGE, MemscError
 
 _SIDES = {"app": "#0072B2", "service": "#E69F00", "both": "#6E6E6E"}

@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: MIT
-# matplotlib and seaborn are loosely typed.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
-"""How every figure looks: colours that colour-blind readers tell apart, files that never vary."""
+"""How every figure looks, in colours that colour-blind readers tell apart."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from memsc.runtime.errors import USAGE, MemscError
 
 # Okabe and Ito's palette; stages from what is spent on the way to what is the work itself.
 STAGE_COLOURS = {
@@ -61,9 +53,7 @@ ARM_LINES = {
     "memsc-scanner": "-.",
     "uring": (0, (3, 1)),
 }
-FORMATS = (".svg", ".png", ".pdf")
-
-_RC: dict[Any, Any] = {
+RC: dict[Any, Any] = {
     # Text stays text: readable by search and by screen readers, and the same on every machine.
     "svg.fonttype": "none",
     "svg.hashsalt": "memsc",
@@ -82,7 +72,7 @@ _RC: dict[Any, Any] = {
 def styled() -> Generator[None]:
     """Figures made inside look alike."""
     with mpl.rc_context(), sns.axes_style("ticks"), sns.plotting_context("notebook", 0.85):
-        mpl.rcParams.update(_RC)
+        mpl.rcParams.update(RC)
         yield
 
 
@@ -101,27 +91,6 @@ def colour(arm: str) -> str:
     return ARM_COLOURS.get(arm, "#332288")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure; the same data give the same bytes.
-
-    Raises:
-        MemscError: a format that is not written, or the file cannot be.
-    """
-    what = f"cannot draw {path}"
-    if path.suffix.lower() not in FORMATS:
-        raise MemscError(what, "unknown format", f"name it {' or '.join(FORMATS)}", USAGE)
-    date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    try:
-        with mpl.rc_context(_RC):
-            figure.savefig(path, metadata=date, bbox_inches="tight")
-    except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "choose another place") from error
-
-
-def to_svg(figure: Figure) -> str:
-    """A figure as SVG text, for a notebook; the same data give the same text."""
-    file = io.StringIO()
-    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with mpl.rc_context(_RC):
-        figure.savefig(file, format="svg", bbox_inches="tight", metadata=metadata)
-    return file.getvalue()
+def percent(value: float, _: int | None) -> str:
+    """A share, for an axis."""
+    return f"{100 * value:.4g} %"

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# distributed is not typed, and not installed everywhere.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The same work on the workers of a `dask.distributed` cluster.
 
 A worker that is lost loses its work alone: the scheduler gives it to another. What comes back is

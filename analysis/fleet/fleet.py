@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Traces of many hosts as one dataset, partitioned by host and run.
 
 Every trace is summarised for itself, here or on a cluster, by the same function, and the summaries
@@ -18,6 +15,7 @@ from functools import cached_property, partial
 
 import pandas as pd
 
+from memsc.analysis.data.order import in_order
 from memsc.analysis.data.scan import BlockKey, Cell, Cells
 from memsc.analysis.data.selection import Selection, names
 from memsc.analysis.data.sketch import Sketch
@@ -27,7 +25,6 @@ from memsc.analysis.domains.tail import Bands
 from memsc.analysis.fleet.cluster import on_cluster
 from memsc.analysis.fleet.partition import UNITS, Failure, Partition, Summary, summarise_partition
 from memsc.analysis.fleet.places import find_partitions
-from memsc.analysis.trace import in_order
 from memsc.runtime.errors import MemscError
 
 Progress = Callable[[Summary | Failure], None]

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# fsspec is not typed.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Finds the traces of a fleet, on any file system that fsspec knows."""
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """A fleet for a terminal and as JSON: each trace's standing first, then all calls together."""
 
 from __future__ import annotations
@@ -12,12 +9,13 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from memsc.analysis.data.numbers import number
+from memsc.analysis.data.order import natural
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.data.statistics import FEWEST_ROUNDS
-from memsc.analysis.domains.stages import natural
 from memsc.analysis.fleet.fleet import Fleet
 from memsc.analysis.report.summary import SCHEMA, Json, records, stages_json
-from memsc.analysis.report.text import heading, mark, number, stage_cells, table
+from memsc.analysis.report.text import heading, mark, stage_cells, table
 from memsc.tracer.format import STAGES
 
 _SHOWN_PARTITIONS = 20

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from memsc.analysis.data.hits import hit_cost
+
 Json = dict[str, Any]
 
 
@@ -26,22 +28,6 @@ def isolation_lines(summary: Json) -> Iterator[str]:
         yield f"while kept busy, isolated: {_rates(isolated)}"
     for problem in found["failed"]:
         yield f"not given back: {problem}"
-
-
-def hit_cost(perturbation: Json | None, probe: str) -> float | None:
-    """What one hit of a probe costs in nanoseconds: what it measures below that is not reported.
-
-    Args:
-        perturbation: of `session.json`.
-        probe: its name.
-
-    Returns:
-        As measured at the session's start, else as the probe declares; None where neither is known.
-    """
-    hits: Json = perturbation["hits"] if perturbation else {}
-    hit: Json = hits.get(probe, {})
-    measured: float | None = hit.get("cost_ns")
-    return hit.get("declared_ns") if measured is None else measured
 
 
 def calibration_lines(summary: Json) -> Iterator[str]:

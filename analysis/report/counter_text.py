@@ -10,27 +10,12 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from memsc.analysis.domains.counters import EVERY
-from memsc.analysis.report.terminal import heading, number, table
+from memsc.analysis.data.counted import EVERY, SHORT
+from memsc.analysis.data.numbers import number
+from memsc.analysis.report.terminal import heading, table
 
 Json = dict[str, Any]
 
-SHORT = {
-    "task-clock": "CPU ns",
-    "context-switches": "switches",
-    "cpu-migrations": "moves",
-    "minor-faults": "faults",
-    "major-faults": "from disk",
-    "tsc": "tsc",
-    "cycles": "cycles",
-    "instructions": "instr.",
-    "branches": "branches",
-    "branch-misses": "br. miss",
-    "cache-misses": "LLC miss",
-    "L1-dcache-load-misses": "L1d miss",
-    "dTLB-load-misses": "dTLB miss",
-}
-"""Heads of columns."""
 _SOFTWARE = 6  # of them are the kernel's; the others are the PMU's and have a table of their own
 
 

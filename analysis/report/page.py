@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """One offline HTML file: no network, no script, light and dark, readable on a telephone."""
 
 from __future__ import annotations
@@ -14,10 +11,9 @@ from typing import Any
 
 import jinja2
 
+from memsc.analysis.data.numbers import number, short_ns
 from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.statistics import PERCENTILES
-from memsc.analysis.export.tables import DERIVED, to_csv
-from memsc.analysis.figures.overview import short_ns
 from memsc.analysis.report import page_figures
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
 from memsc.analysis.report.counter_text import (
@@ -28,7 +24,7 @@ from memsc.analysis.report.counter_text import (
 )
 from memsc.analysis.report.slow_text import cause_rows
 from memsc.analysis.report.summary import Json
-from memsc.analysis.report.terminal import number
+from memsc.analysis.report.tables import DERIVED, to_csv
 from memsc.analysis.report.text import biggest, cases_of, ratio_cells, trust_lines
 from memsc.analysis.report.wakeup_text import HEADERS, LEGEND, wakeup_rows
 from memsc.analysis.report.waterfall import waterfalls
@@ -260,7 +256,7 @@ def _downloads(trace: Trace) -> Iterator[tuple[str, str | None]]:
         try:
             frame = make(trace)
         except MemscError:
-            continue  # the trace has not what it takes
+            continue  # the trace does not have what it takes
         if name == "stages":
             # Every system call of a large program would outgrow the page.
             frame = frame[frame["syscall"] == ALL]

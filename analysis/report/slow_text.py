@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from memsc.analysis.causes.shares import BY_ELIMINATION, LOST, NO_PROBES, NOT_LOOKED_AT, SLOWER
-from memsc.analysis.domains.stages import natural
-from memsc.analysis.report.terminal import heading, number, table
+from memsc.analysis.data.numbers import number
+from memsc.analysis.data.order import natural
+from memsc.analysis.report.terminal import heading, table
 from memsc.tracer.format import STAGES
 
 _CAUSES = 8

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """A trace's report as plain data: what `report --json` prints and every other view is drawn from.
 
 Times are nanoseconds. A value that is not known is null with a reason beside it, never 0.
@@ -16,12 +13,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from memsc.analysis.data.order import natural
 from memsc.analysis.data.requires import missing
 from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.domains import stage_counters
 from memsc.analysis.domains.counters import TABLE
-from memsc.analysis.domains.stages import natural
 from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError

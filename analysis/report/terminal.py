@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -34,15 +32,3 @@ def table(*names: str) -> Table:
         width = 14 if i == 0 else 6
         grid.add_column(name, justify="right" if i else "left", no_wrap=True, min_width=width)
     return grid
-
-
-def number(value: Any) -> str:
-    """A figure in few characters; a dash if it is not known."""
-    if value is None:
-        return "–"
-    # Ten thousand and more in thousands: a column keeps its width, whatever the transport.
-    for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
-        if abs(value) >= least:
-            scaled = value / size
-            return f"{scaled:.0f}{letter}" if abs(scaled) >= 100 else f"{scaled:.1f}{letter}"
-    return f"{value:,.0f}" if abs(value) >= 10 or value == 0 else f"{value:.2g}"

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from memsc.analysis.domains.stages import natural
+from memsc.analysis.data.numbers import number
+from memsc.analysis.data.order import natural
 from memsc.analysis.domains.timings import LINE
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
 from memsc.analysis.report.counter_text import counters, stage_counters
 from memsc.analysis.report.slow_text import slow_parts
 from memsc.analysis.report.summary import Json
-from memsc.analysis.report.terminal import heading, mark, number, table
+from memsc.analysis.report.terminal import heading, mark, table
 from memsc.analysis.report.wakeup_text import wakeups
 from memsc.tracer.format import STAGES
 

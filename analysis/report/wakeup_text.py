@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from memsc.analysis.data.numbers import number
 from memsc.analysis.domains.wakeup_chains import STEPS
-from memsc.analysis.report.terminal import heading, number, table
+from memsc.analysis.report.terminal import heading, table
 
 HEADERS = ("share", *STEPS, "total")
 LEGEND = "until asked, an interrupt sent, it arrived, the sleeper may run, runs, goes on"

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: MIT
-# The peers are loosely typed, and not installed everywhere.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingImports=false
-# pyright: reportUnknownLambdaType=false
 """The table of stages as somebody would write it with another library, to be held against ours.
 
 Each peer reads the same files and answers the same question: number, mean, maximum and four
@@ -10,6 +6,9 @@ quantiles of every stage, per arm, case, system call and mode, and for all syste
 check rounds left out. Ours adds intervals on every figure. Run as a program, one contestant does
 its work once and prints what it took.
 """
+
+# The peers are loosely typed, and not installed everywhere.
+# pyright: reportMissingImports=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
+from memsc.analysis.data.numbers import number
 from memsc.analysis.report.summary import Json
-from memsc.analysis.report.terminal import heading, number, table
+from memsc.analysis.report.terminal import heading, table
 from memsc.analysis.report.text import how_often
 
 _PREFIX = "peers-"

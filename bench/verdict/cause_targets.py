@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """What attribution must reach: figures of the suite `causes`; each raises KeyError without it."""
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas', matplotlib's and seaborn's stubs are loose.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """What no hand-over is faster than: the way of a cache line between each two CPUs, and others."""
 
 from __future__ import annotations
@@ -10,18 +7,14 @@ import re
 from collections.abc import Mapping
 
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 
 from memsc.analysis.data.estimates import Estimate, median_of
 from memsc.analysis.domains.timings import PerCall, Timed
-from memsc.analysis.figures.style import styled
 from memsc.tracer.format import Session
 
 CASES = ("pairs", "stamps", "interrupt")
 """Cases whose programs say what they found."""
 _PAIR = re.compile(r"line-(\d+)-(\d+)")
-_WRITTEN = 24  # CPUs up to which every cell of the map has its figure in it
 
 
 def limits(session: Session, timed: Mapping[Timed, PerCall]) -> dict[str, float]:
@@ -65,28 +58,3 @@ def df_pairs(found: Mapping[str, float]) -> pd.DataFrame:
     cpus = sorted({int(cpu) for pair in pairs for cpu in pair})
     rows = [[pairs.get((str(a), str(b)), float("nan")) for b in cpus] for a in cpus]
     return pd.DataFrame(rows, index=pd.Index(cpus, name="from"), columns=cpus, dtype=float)
-
-
-def plot_pairs(pairs: pd.DataFrame) -> Figure:
-    """The matrix as a heat map: CPUs that share a cache, or are far apart, are seen as blocks."""
-    size = max(3.2, min(0.42 * len(pairs) + 1.6, 11.0))
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
-    with styled():
-        axes = figure.subplots()
-        sns.heatmap(
-            pairs,
-            ax=axes,
-            cmap="cividis",
-            square=True,
-            annot=len(pairs) <= _WRITTEN,
-            fmt=".0f",
-            annot_kws={"size": 8},
-            linewidths=0.5 if len(pairs) <= _WRITTEN else 0,
-            rasterized=len(pairs) > _WRITTEN,
-            cbar_kws={"label": "ns", "shrink": 0.8},
-        )
-        axes.set_title("Cache-line round trip between CPUs")
-        axes.set_xlabel("to CPU")
-        axes.set_ylabel("from CPU")
-        axes.tick_params(length=0, rotation=0)
-    return figure

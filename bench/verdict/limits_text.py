@@ -10,7 +10,8 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
-from memsc.analysis.report.terminal import heading, number
+from memsc.analysis.data.numbers import number
+from memsc.analysis.report.terminal import heading
 from memsc.bench.verdict.limits import df_pairs
 
 _SHADES = "░▒▓█"

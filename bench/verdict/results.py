@@ -15,7 +15,7 @@ import jinja2
 import pandas as pd
 
 from memsc.analysis.data.estimates import Estimate, difference, quotient
-from memsc.analysis.report.terminal import number
+from memsc.analysis.data.numbers import number
 from memsc.bench.verdict import thesis
 from memsc.bench.verdict.limits import df_pairs
 from memsc.bench.verdict.limits_text import NAMES

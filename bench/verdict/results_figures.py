@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# matplotlib and seaborn are loosely typed.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """The figures of a benchmark's results, and the file that all of it is written to."""
 
 from __future__ import annotations
@@ -11,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from memsc.analysis.figures.overview import short_ns
-from memsc.analysis.figures.plots import forest
-from memsc.analysis.figures.style import colour, save, styled
+from memsc.analysis.data.numbers import short_ns
+from memsc.analysis.figures.files import save
+from memsc.analysis.figures.forest import plot_forest
+from memsc.analysis.figures.style import colour, styled
 from memsc.bench.verdict import thesis
-from memsc.bench.verdict.limits import plot_pairs
 from memsc.bench.verdict.results import Json, Results, markdown, pairs
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -74,7 +72,7 @@ def _means(found: Results, suite: str, cases: tuple[str, ...], title: str) -> Fi
                 }
                 rows.append({"label": arm, "arm": arm, "value": row["value"], **bounds})
     rows.sort(key=lambda row: row["value"])
-    return forest(rows, title, short_ns, log=True) if rows else None
+    return plot_forest(rows, title, short_ns, log=True) if rows else None
 
 
 def draw_batches(found: Results) -> Figure | None:
@@ -109,6 +107,34 @@ def draw_pairs(found: Results) -> Figure | None:
     """The way of a cache line between each two CPUs."""
     matrix = pairs(found)
     return plot_pairs(matrix) if len(matrix) else None
+
+
+_WRITTEN = 24  # CPUs up to which every cell of the map has its figure in it
+
+
+def plot_pairs(pairs: pd.DataFrame) -> Figure:
+    """The matrix as a heat map: CPUs that share a cache, or are far apart, are seen as blocks."""
+    size = max(3.2, min(0.42 * len(pairs) + 1.6, 11.0))
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    with styled():
+        axes = figure.subplots()
+        sns.heatmap(
+            pairs,
+            ax=axes,
+            cmap="cividis",
+            square=True,
+            annot=len(pairs) <= _WRITTEN,
+            fmt=".0f",
+            annot_kws={"size": 8},
+            linewidths=0.5 if len(pairs) <= _WRITTEN else 0,
+            rasterized=len(pairs) > _WRITTEN,
+            cbar_kws={"label": "ns", "shrink": 0.8},
+        )
+        axes.set_title("Cache-line round trip between CPUs")
+        axes.set_xlabel("to CPU")
+        axes.set_ylabel("from CPU")
+        axes.tick_params(length=0, rotation=0)
+    return figure
 
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {

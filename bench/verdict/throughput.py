@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false
 """Many callers at once: what gets through in the closed loop, how late calls are in the open."""
 
 from __future__ import annotations

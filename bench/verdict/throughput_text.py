@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from memsc.analysis.data.numbers import number
 from memsc.analysis.report.summary import Json
-from memsc.analysis.report.terminal import heading, number, table
+from memsc.analysis.report.terminal import heading, table
 
 
 def throughput(summary: Json) -> Iterator[RenderableType]:

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false
 """What seeing every call costs: memsc's own recording beside other tracers at the same work."""
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' and pyarrow's stubs leave element types open.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """memsc on a distribution's kernel with a CPU isolated at boot: it works, and counts exactly."""
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open; what passes through them is unknown to
-# pyright, everything else here is not.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """The trace folder: its one definition, and the reader.
 
 A trace is a folder `NAME.memsc/` with a `session.json` (the model below) and tables, each a folder

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """The tables of the trace that probes bring beside or instead of events. Pure."""
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open; what passes through them is unknown to
-# pyright, everything else here is not.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """Writes a trace folder, part by part, so that kill -9 costs at most the part in memory."""
 
 from __future__ import annotations
