@@ -26,7 +26,11 @@
 #include "stub.h"
 #include "thread_self.h"
 
-enum { REFUSALS = 16 /* then the thread asks for a page no more */, ON_STACK = 1 /* SS_ONSTACK */ };
+enum {
+    REFUSALS =
+        10, /* twice as many calls go directly each time a thread is refused a page, up to 2 to this */
+    ON_STACK = 1, /* SS_ONSTACK */
+};
 
 _Thread_local struct memsc_layer_thread memsc_layer_thread;
 struct memsc_layer memsc_layer;
@@ -44,17 +48,20 @@ static struct memsc_answer unforwarded(long number, enum memsc_unforwarded reaso
 
 static bool ends_program(long number, const uint64_t args[6])
 {
-    return number == SYS_exit_group || number == SYS_execve || number == SYS_execveat ||
-           memsc_installs_filter(number, args);
+    return number == SYS_exit || number == SYS_exit_group || number == SYS_execve ||
+           number == SYS_execveat || memsc_installs_filter(number, args);
 }
 
 static bool has_page_now(void)
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
-    if (thread->refusals >= REFUSALS)
+    if (thread->pause) {
+        thread->pause--;
         return false;
+    }
     switch (memsc_join()) {
     case MEMSC_JOINED:
+        thread->refusals = 0;
         return true;
     case MEMSC_JOIN_FOREIGN:
         thread->never = 1 + MEMSC_SHARED_THREAD;
@@ -63,7 +70,8 @@ static bool has_page_now(void)
         thread->never = 1 + MEMSC_THREAD_CHANGED;
         return false;
     default:
-        thread->refusals++;
+        thread->refusals += thread->refusals < REFUSALS;
+        thread->pause = (1u << thread->refusals) - 1;
         return false;
     }
 }

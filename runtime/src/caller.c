@@ -112,7 +112,7 @@ static uint32_t wait_for(struct memsc_self *self, uint32_t index)
 
 /* ---- calls ---- */
 
-/* 0 or -EAGAIN. A signal handler finds in *wait how far it is. */
+/* 0; -EAGAIN: no entry is free; MEMSC_DECLINED. A signal handler finds in *wait how far it is. */
 static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long number,
                          const uint64_t args[6], long *result)
 {
@@ -133,7 +133,7 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     self->calls[index].flags = memsc_ring_doorbell(self->doorbell);
     wait->flags = wait_for(self, index);
     *result = memsc_conclude(self, wait);
-    return 0;
+    return __builtin_expect(*result == MEMSC_DECLINED, 0) ? MEMSC_DECLINED : 0;
 }
 
 static bool calls_itself(void)
@@ -162,7 +162,9 @@ enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *re
     compiler_barrier();
     memsc_under_way = NULL;
     compiler_barrier();
-    return error < 0 ? MEMSC_NO_ROOM : MEMSC_FORWARDED;
+    if (__builtin_expect(error < 0, 0))
+        return error == MEMSC_DECLINED ? MEMSC_NOT_FORWARDED : MEMSC_NO_ROOM;
+    return MEMSC_FORWARDED;
 }
 
 void memsc_count_local(long number)
@@ -172,22 +174,30 @@ void memsc_count_local(long number)
         self->slot->local[memsc_count_index(number)]++;
 }
 
+static long make_here(long number, const uint64_t args[6])
+{
+    memsc_count_local(number);
+    return memsc_raw(number, args);
+}
+
 int memsc_call(long number, const long args[6], long *result)
 {
     struct memsc_self *self = registered();
     if (!self)
         return -ENOTCONN;
     const uint64_t *words = (const uint64_t *)args;
-    if (is_local(number, words)) {
-        memsc_count_local(number);
-        *result = memsc_raw(number, words);
-        return 0;
-    }
+    int error = 0;
     struct memsc_wait wait;
     memsc_wait_start(&wait, NULL);
-    if (!calls_itself())
-        return call_and_wait(self, &wait, number, words, result);
-    *result = memsc_call_directly(self, &wait, number, words);
+    if (is_local(number, words))
+        error = MEMSC_DECLINED;
+    else if (calls_itself())
+        *result = memsc_call_directly(self, &wait, number, words);
+    else
+        error = call_and_wait(self, &wait, number, words, result);
+    if (error != MEMSC_DECLINED)
+        return error;
+    *result = make_here(number, words);
     return 0;
 }
 
@@ -223,11 +233,13 @@ static void note_ready(struct memsc_self *self, uint32_t index, uint32_t flags)
 {
     if (self->ready & 1ull << index)
         return;
+    self->ready |= 1ull << index;
+    if (memsc_was_declined(self, index))
+        return;
     struct memsc_call *record = memsc_begin_record(self, index);
     if (record)
         memsc_end_record(self, index, record, flags);
     memsc_probe_completed(self, index);
-    self->ready |= 1ull << index;
 }
 
 static int check(struct memsc_self **self, int index)
@@ -260,7 +272,9 @@ int memsc_retval(int index, long *result)
     if (ready <= 0)
         return ready ? ready : -EAGAIN;
     struct memsc_self *self = memsc_self;
-    *result = self->entries[index].result;
+    const struct memsc_entry *entry = &self->entries[index];
+    *result =
+        entry->result == MEMSC_DECLINED ? make_here(entry->number, entry->args) : entry->result;
     self->in_flight &= ~(1ull << index);
     self->ready &= ~(1ull << index);
     return 0;

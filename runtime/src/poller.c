@@ -83,11 +83,12 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     enum memsc_class class =
         row->conditional ? memsc_class_of(number, args, memsc_fd_may_block) : row->class;
     if (class == MEMSC_POOL && !memsc_ready_now(number, args)) {
-        memsc_hand_over(worker, slot, entry, number, args, status);
-        return;
+        if (memsc_hand_over(worker, slot, entry, number, args, status))
+            return;
+        class = MEMSC_LOCAL;
     }
-    if (class == MEMSC_LOCAL) { /* a caller that does not keep to the interface */
-        publish(process, slot, entry, number, -ENOSYS, picked, status, flags, line->cpu);
+    if (class == MEMSC_LOCAL) {
+        publish(process, slot, entry, number, MEMSC_DECLINED, picked, status, flags, line->cpu);
         return;
     }
     memsc_probe_picked(process, slot, entry, number, status);

@@ -13,7 +13,8 @@
 #include "token.h"
 #include "usdt.h"
 
-/* Workers are few and live as long as the service; taken from a table, never given back. */
+/* Workers are few and live as long as the service. Those who look at them, in a signal handler too, look
+ * at all places that were ever taken. */
 static struct memsc_worker workers[MEMSC_MAX_WORKERS];
 static _Atomic uint32_t workers_used;
 
@@ -22,22 +23,37 @@ static void worker_main(void *argument);
 enum { UNBLOCK = 1 /* SIG_UNBLOCK; its header is the C library's own */ };
 static const uint64_t recall_signal = 1ull << (MEMSC_RECALL_SIGNAL - 1);
 
+/* A place in the table; NULL: all are taken. */
+static struct memsc_worker *take_place(void)
+{
+    for (uint32_t at = 0; at < MEMSC_MAX_WORKERS; at++) {
+        uint32_t nobody = 0;
+        if (!atomic_compare_exchange_strong(&workers[at].taken, &nobody, 1))
+            continue;
+        uint32_t used = atomic_load(&workers_used);
+        while (used <= at && !atomic_compare_exchange_strong(&workers_used, &used, at + 1))
+            ;
+        return &workers[at];
+    }
+    return NULL;
+}
+
 int memsc_worker_start(struct memsc_process *process, struct memsc_service *service)
 {
-    uint32_t at = add_relaxed(&workers_used, 1);
-    if (at >= MEMSC_MAX_WORKERS) {
-        subtract_relaxed(&workers_used, 1);
+    struct memsc_worker *worker = take_place();
+    if (!worker)
         return -EAGAIN;
-    }
-    struct memsc_worker *worker = &workers[at];
     worker->process = process;
     worker->service = service;
     worker->serving = false;
+    worker->tid = 0;
     store_relaxed(&worker->in_call, 0);
     store_relaxed(&worker->sent, 0);
     store_relaxed(&worker->received, 0);
     int error = memsc_thread_start(worker_main, worker, service->line->cpu, "memsc-service");
-    if (!error)
+    if (error)
+        atomic_store(&worker->taken, 0); /* the next try may succeed */
+    else
         service->free++;
     return error;
 }
@@ -49,10 +65,11 @@ struct memsc_worker *memsc_worker_at(uint32_t at)
 
 void memsc_workers_reset(void)
 {
-    store_relaxed(&workers_used, 0);
+    for (uint32_t at = atomic_exchange(&workers_used, 0); at > 0; at--)
+        atomic_store(&workers[at - 1].taken, 0);
 }
 
-void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
+bool memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
                      struct memsc_entry *entry, uint32_t number, const uint64_t args[6],
                      uint32_t status)
 {
@@ -65,7 +82,15 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
     memsc_lock(&service->lock);
     if (job->queued) { /* submitted a second time before it was done: whose fault this is, waits */
         memsc_unlock(&service->lock);
-        return;
+        return true;
+    }
+    /* A thread for each job, for any may wait for another, and one as stand-by for a takeover. Without the
+     * latter a poller that is stuck is a delay; without the former a job might never be done. */
+    if (service->free < service->queued + 2)
+        memsc_worker_start(process, service);
+    if (service->free < service->queued + 1) {
+        memsc_unlock(&service->lock);
+        return false;
     }
     job->slot = slot;
     job->entry = entry;
@@ -81,14 +106,13 @@ void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
     else
         service->first = job;
     service->last = job;
-    /* A thread for each job, for any may wait for another, and one as stand-by for a takeover. */
-    if (service->free < ++service->queued + 1)
-        memsc_worker_start(process, service);
+    service->queued++;
     add_relaxed(&service->work, 1);
     memsc_unlock(&service->lock);
     memsc_futex_wake(&service->work, 1);
     /* It runs on this CPU: let it try now, most such calls return at once. */
     MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    return true;
 }
 
 /* Called with the lock held: what it returns is a copy, the job may be queued again. */
@@ -218,6 +242,8 @@ void memsc_service_ask_takeover(struct memsc_service *service)
     memsc_lock(&service->lock);
     bool helps = takeover_helps(memsc_process, service);
     if (helps) {
+        if (!service->free) /* none could be made when it was due */
+            memsc_worker_start(memsc_process, service);
         service->takeover = true;
         add_relaxed(&service->work, 1);
     }

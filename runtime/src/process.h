@@ -24,6 +24,12 @@ enum {
     MEMSC_MAX_WORKERS = 1024, /* service threads of one process */
 };
 
+/* Results of the runtime's own. The kernel keeps such numbers for itself, too: no call answers them. */
+enum memsc_answer_of_ours {
+    MEMSC_ABORTED = -512,  /* the call was given up before it had any effect; its ERESTARTSYS */
+    MEMSC_DECLINED = -513, /* the service has not made it: the caller makes it itself */
+};
+
 enum memsc_process_state {
     MEMSC_STOPPED = 0, /* also what a forked child finds */
     MEMSC_STARTING,

@@ -212,7 +212,9 @@ enum memsc_settled memsc_settle(struct memsc_self *self, long *result)
         call_back(self, wait->index);
         store_relaxed(sleeping, MEMSC_AWAKE);
         *result = finish(self, wait);
-        settled = *result == MEMSC_ABORTED ? MEMSC_GIVEN_UP : MEMSC_ENDED;
+        settled = *result == MEMSC_ABORTED    ? MEMSC_GIVEN_UP
+                  : *result == MEMSC_DECLINED ? MEMSC_NOT_MADE
+                                              : MEMSC_ENDED;
     }
     memsc_under_way = NULL;
     return settled;

@@ -17,9 +17,6 @@
 
 #include "process.h"
 
-/* The result of a call that was given up before it had any effect; the kernel's ERESTARTSYS. */
-enum { MEMSC_ABORTED = -512 };
-
 /* Real-time signal 1. The C library keeps it for itself and uses it only between its own threads. */
 enum { MEMSC_RECALL_SIGNAL = 33 };
 

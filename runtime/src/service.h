@@ -32,6 +32,7 @@ struct memsc_worker {
     uint32_t epoch; /* as poller: the epoch it believes to be its own */
     bool serving;   /* has the poller's part */
     uint32_t tid;
+    _Atomic uint32_t taken;          /* this place in the table is somebody's */
     _Atomic uint32_t in_call;        /* name of the entry whose call may sleep, 0: none */
     _Atomic uint32_t sent, received; /* signals that call its call back */
 };
@@ -79,8 +80,9 @@ void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
 /* pool.c: one more free thread; called with the service's lock held. 0 or -errno. */
 int memsc_worker_start(struct memsc_process *process, struct memsc_service *service);
 
-/* pool.c: passes a submitted entry on to a pool thread, with what was read of it. */
-void memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
+/* pool.c: passes a submitted entry on to a pool thread, with what was read of it. False: there is no
+ * thread for it, and none can be made. */
+bool memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
                      struct memsc_entry *entry, uint32_t number, const uint64_t args[6],
                      uint32_t status);
 

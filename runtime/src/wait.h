@@ -79,11 +79,23 @@ static inline void memsc_begin(struct memsc_self *self, struct memsc_wait *wait)
         wait->record = memsc_begin_record(self, wait->index);
 }
 
+/* The service has not made the call: it was none that is forwarded. */
+static inline bool memsc_was_declined(struct memsc_self *self, uint32_t index)
+{
+    const struct memsc_entry *entry = &self->entries[index];
+    if (__builtin_expect(entry->result != MEMSC_DECLINED, 1))
+        return false;
+    self->slot->forwarded[memsc_count_index(entry->number)]--;
+    return true;
+}
+
 /* Ends a call whose result is there: completes its record, returns the result. What was done when a
  * handler came in between is not done twice. */
 static inline long memsc_conclude(struct memsc_self *self, struct memsc_wait *wait)
 {
     long result = self->entries[wait->index].result;
+    if (memsc_was_declined(self, wait->index))
+        return result;
     if (self->written != wait->written)
         memsc_publish_record(self);
     else if (wait->record)
