@@ -125,7 +125,10 @@ def _features(source: str) -> list[str]:
     return [line.split('"')[1] for line in table.splitlines() if line.strip().startswith('{"')]
 
 
-SOURCES = ("signals", "waits", "handlers", "tasks", "identity", "filters", "mechanics")
+SOURCES = (
+    *("signals", "waits", "handlers", "tasks", "identity", "filters", "mechanics"),
+    *("endings", "shortages"),
+)
 FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
 
 

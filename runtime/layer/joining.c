@@ -8,12 +8,14 @@
 #include "../src/cpu.h"
 #include "../src/recall.h"
 #include "../src/signals.h"
+#include "../src/thread.h"
 #include "../src/wait.h"
 #include "dispatch.h"
 #include "local.h"
 #include "stats.h"
 
-/* The C library's own word for whether the process has threads; glibc has it since 2.32. */
+/* The C library's own word for whether the process has threads; glibc has it since 2.32. It is false for
+ * ever once there was a second one. */
 extern char __libc_single_threaded __attribute__((weak));
 
 static enum memsc_join join(void)
@@ -56,13 +58,20 @@ void memsc_leave(void)
     memsc_set_signals(before);
 }
 
+static bool is_alone(void)
+{
+    uint64_t before = memsc_block_signals();
+    int threads = memsc_threads_of_program();
+    memsc_set_signals(before);
+    return threads ? threads == 1 : &__libc_single_threaded && __libc_single_threaded;
+}
+
 bool memsc_leave_and_stop(void)
 {
     memsc_leave();
     if (!memsc_running())
         return true;
-    bool alone = &__libc_single_threaded && __libc_single_threaded;
-    if (!alone)
+    if (!is_alone())
         return false;
     memsc_stats_keep(1);
     bool stopped = memsc_process_stop() == 0;

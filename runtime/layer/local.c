@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 
 #include "../src/cpu.h"
+#include "../src/signals.h"
+#include "../src/thread.h"
 #include "dispatch.h"
 #include "filters.h"
 #include "joining.h"
@@ -69,6 +71,21 @@ static void before_exit(void)
         memsc_process_finish(memsc_process);
 }
 
+/* A thread that ends takes the process with it if it is the program's last: the service's threads, which
+ * nobody knows of, must not stay behind. */
+static void before_thread_exit(uint64_t status)
+{
+    memsc_leave();
+    if (!memsc_running() ||
+        memsc_process->region->pid != (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0))
+        return;
+    memsc_block_signals();
+    if (!memsc_last_thread_leaves())
+        return;
+    before_exit();
+    MEMSC_SYS(SYS_exit_group, status, 0, 0, 0, 0, 0);
+}
+
 /* Shells and execvp try one folder of PATH after the other; that is no exec. */
 static const char *executed(long number, const uint64_t args[6])
 {
@@ -108,7 +125,7 @@ void memsc_before_local(long number, const uint64_t args[6])
     }
     switch (number) {
     case SYS_exit:
-        memsc_leave();
+        before_thread_exit(args[0]);
         break;
     case SYS_exit_group:
         before_exit();

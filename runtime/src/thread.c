@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "thread.h"
 
+#include <asm/stat.h>
+#include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
@@ -8,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "handshake.h"
+#include "lock.h"
 #include "signals.h"
 
 struct thread {
@@ -15,11 +18,16 @@ struct thread {
     void *argument;
     struct thread *next;
     _Atomic uint32_t alive; /* futex; cleared when the thread no longer needs its stack */
+    _Atomic uint32_t tid;
     uint32_t cpu;
     char name[16];
 };
 
-static struct thread *_Atomic threads;
+enum { LEAVERS = 64 /* threads of the program that are just ending */ };
+
+static struct memsc_lock threads_lock; /* held while one is made, so that list and kernel agree */
+static struct thread *threads;
+static uint32_t leavers[LEAVERS];
 
 static void describe(struct thread *self, void (*run)(void *), void *argument, uint32_t cpu,
                      const char *name)
@@ -36,11 +44,8 @@ static void describe(struct thread *self, void (*run)(void *), void *argument, u
 
 static void remember(struct thread *self)
 {
-    self->next = load_relaxed(&threads);
-    /* Release: whoever takes the list sees what describe() wrote. */
-    while (!atomic_compare_exchange_weak_explicit(&threads, &self->next, self, memory_order_release,
-                                                  memory_order_relaxed))
-        ;
+    self->next = threads;
+    threads = self;
 }
 
 static void settle(const struct thread *self)
@@ -54,7 +59,10 @@ static void settle(const struct thread *self)
 
 void memsc_thread_forget(void)
 {
-    store_relaxed(&threads, NULL);
+    store_relaxed(&threads_lock.word, 0);
+    threads = NULL;
+    for (uint32_t i = 0; i < LEAVERS; i++)
+        leavers[i] = 0;
 }
 
 #if MEMSC_PTHREADS
@@ -68,6 +76,7 @@ static _Thread_local struct thread *current;
 static void *pthread_main(void *argument)
 {
     current = argument;
+    store_relaxed(&current->tid, (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0));
     settle(current);
     current->run(current->argument);
     memsc_thread_exit();
@@ -85,13 +94,15 @@ int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const 
     pthread_t thread;
     /* As below. */
     uint64_t before = memsc_block_signals();
+    memsc_lock(&threads_lock);
     int error = pthread_create(&thread, &attributes, pthread_main, self);
+    if (!error)
+        remember(self);
+    memsc_unlock(&threads_lock);
     memsc_set_signals(before);
     pthread_attr_destroy(&attributes);
     if (error)
         free(self);
-    else
-        remember(self);
     return -error;
 }
 
@@ -152,17 +163,20 @@ int memsc_thread_start(void (*run)(void *), void *argument, uint32_t cpu, const 
 
     /* The new thread inherits the mask, and must never run a handler of the program. */
     uint64_t before = memsc_block_signals();
+    memsc_lock(&threads_lock);
     /* The kernel clears `alive` and wakes its futex when the thread has left its stack for good. */
     long tid = memsc_thread_clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_CHILD_CLEARTID,
                                   start, NULL, &self->alive, control_block);
-    memsc_set_signals(before);
-    if (tid < 0) {
-        MEMSC_SYS(SYS_munmap, base, SIZE, 0, 0, 0, 0);
-        return (int)tid;
+    if (tid > 0) {
+        store_relaxed(&self->tid, (uint32_t)tid);
+        remember(self);
     }
-    remember(self);
-    return 0;
+    memsc_unlock(&threads_lock);
+    memsc_set_signals(before);
+    if (tid < 0)
+        MEMSC_SYS(SYS_munmap, base, SIZE, 0, 0, 0, 0);
+    return tid < 0 ? (int)tid : 0;
 }
 
 _Noreturn void memsc_thread_exit(void)
@@ -178,18 +192,94 @@ static void release(struct thread *self)
 
 #endif
 
+/* Whether the kernel still counts a thread of this process. */
+static bool is_there(uint32_t tid)
+{
+    long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    return MEMSC_SYS(SYS_tgkill, pid, tid, 0, 0, 0, 0) == 0;
+}
+
+static struct thread *take_all(void)
+{
+    uint64_t before = memsc_block_signals();
+    memsc_lock(&threads_lock);
+    struct thread *all = threads;
+    threads = NULL;
+    memsc_unlock(&threads_lock);
+    memsc_set_signals(before);
+    return all;
+}
+
 void memsc_thread_join_all(void)
 {
     struct thread *self;
-    /* Again and again: a thread that is waited for may have started one before it noticed the end.
-     * Acquire: pairs with remember(). */
-    while ((self = atomic_exchange_explicit(&threads, NULL, memory_order_acquire)))
+    /* Again and again: a thread that is waited for may have started one before it noticed the end. */
+    while ((self = take_all()))
         while (self) {
             struct thread *next = self->next;
             /* Acquire: the thread's last writes come before its stack goes. */
             while (load_acquire(&self->alive))
                 memsc_futex_wait(&self->alive, 1, 10000);
+            while (is_there(load_relaxed(&self->tid)))
+                MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
             release(self);
             self = next;
         }
+}
+
+/* ---- the program's threads ---- */
+
+/* Those of `leavers` that have not gone yet; *room: a free place, NULL if there is none. */
+static int still_leaving(uint32_t **room)
+{
+    int still = 0;
+    *room = NULL;
+    for (uint32_t i = 0; i < LEAVERS; i++) {
+        if (leavers[i] && is_there(leavers[i]))
+            still++;
+        else
+            leavers[i] = 0, *room = &leavers[i];
+    }
+    return still;
+}
+
+/* The folder of a process's threads has a link for each. */
+static int counted_by_kernel(void)
+{
+    struct stat status;
+    long error = MEMSC_SYS(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &status, 0, 0, 0);
+    return error < 0 ? 0 : (int)status.st_nlink - 2;
+}
+
+/* With the lock held. */
+static int of_program(int leaving)
+{
+    int count = counted_by_kernel() - leaving;
+    for (const struct thread *own = threads; own; own = own->next)
+        count -= is_there(load_relaxed(&own->tid));
+    return count < 0 ? 0 : count;
+}
+
+int memsc_threads_of_program(void)
+{
+    uint32_t *room;
+    memsc_lock(&threads_lock);
+    int count = of_program(still_leaving(&room));
+    memsc_unlock(&threads_lock);
+    return count;
+}
+
+bool memsc_last_thread_leaves(void)
+{
+    /* One by one, or the last two would each find the other still there. */
+    memsc_lock(&threads_lock);
+    uint32_t *room;
+    int leaving;
+    while (leaving = still_leaving(&room), !room)
+        MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    bool last = of_program(leaving) == 1;
+    if (!last)
+        *room = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    memsc_unlock(&threads_lock);
+    return last;
 }

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A process ends with its last thread, whichever way that ends: exit(2) ends one thread only.
+ */
+#include "feature.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum { STACK = 1 << 16, LIMIT_S = 20 };
+
+static void leave(long status)
+{
+    syscall(SYS_exit, status);
+}
+
+/* Makes calls of its own, so that whoever carries them is at work. */
+static void work(void)
+{
+    for (int i = 0; i < 50; i++)
+        EXPECT(getppid() > 0);
+}
+
+static void report(const char *what, pid_t child)
+{
+    int status = -1;
+    EXPECT(waitpid(child, &status, __WALL) == child);
+    printf("%s: %d\n", what, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+    fflush(stdout);
+}
+
+/* A child that runs `body`; an alarm ends it if nothing else does. */
+static void ends(const char *what, void (*body)(void))
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(LIMIT_S);
+        work();
+        body();
+        _exit(99);
+    }
+    report(what, child);
+}
+
+static void only(void)
+{
+    leave(3);
+}
+
+static void *idle(void *unused)
+{
+    work();
+    return unused;
+}
+
+static void after_threads(void)
+{
+    for (int i = 0; i < 5; i++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, idle, NULL);
+        pthread_join(thread, NULL);
+    }
+    leave(4);
+}
+
+static void *late(void *status)
+{
+    work();
+    usleep(20000);
+    leave((long)status);
+    return NULL;
+}
+
+static void leader_first(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, late, (void *)5);
+    leave(6);
+}
+
+static void leader_last(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, late, (void *)7);
+    usleep(60000);
+    leave(8);
+}
+
+static void waits_meanwhile(void)
+{
+    int ends_of[2];
+    char byte;
+    EXPECT(pipe(ends_of) == 0);
+    if (fork() == 0) {
+        usleep(20000);
+        EXPECT(write(ends_of[1], "x", 1) == 1);
+        leave(9);
+    }
+    EXPECT(read(ends_of[0], &byte, 1) == 1);
+    leave(10);
+}
+
+static void by_pthread_exit(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, idle, NULL);
+    pthread_exit(NULL);
+}
+
+static void exits(void)
+{
+    ends("the only thread", only);
+    ends("after threads came and went", after_threads);
+    ends("the leader first", leader_first);
+    ends("the leader last", leader_last);
+    ends("after a wait", waits_meanwhile);
+    ends("by pthread_exit", by_pthread_exit);
+}
+
+static int returns(void *status)
+{
+    work();
+    return (int)(long)status;
+}
+
+static pid_t cloned(int flags, long status)
+{
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return clone(returns, stack + STACK, flags, (void *)status);
+}
+
+static void clone_returns(void)
+{
+    work();
+    report("a copy", cloned(SIGCHLD, 11));
+    report("shared files", cloned(CLONE_FILES | CLONE_FS | SIGCHLD, 12));
+    work();
+}
+
+static void shares_memory(void)
+{
+    report("shared memory", cloned(CLONE_VM | SIGCHLD, 13));
+    leave(14);
+}
+
+static void clone_shares(void)
+{
+    ends("its maker", shares_memory);
+}
+
+/* The last two at the same moment, again and again. */
+static pthread_barrier_t together;
+
+static void *one_of_several(void *status)
+{
+    work();
+    pthread_barrier_wait(&together);
+    leave((long)status);
+    return NULL;
+}
+
+static void several(void)
+{
+    enum { THREADS = 6 };
+    pthread_barrier_init(&together, NULL, THREADS + 1);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, one_of_several, (void *)15);
+    }
+    pthread_barrier_wait(&together);
+    leave(15);
+}
+
+static void at_once(void)
+{
+    for (int i = 0; i < 30; i++)
+        ends("several at once", several);
+}
+
+static const struct feature features[] = {
+    {"exits-thread-by-thread", exits},
+    {"clone-returns", clone_returns},
+    {"clone-shares-memory", clone_shares},
+    {"several-exit-at-once", at_once},
+    {NULL, NULL},
+};
+
+int main(int argc, char **argv)
+{
+    return run_feature(features, argc, argv);
+}
