@@ -164,7 +164,7 @@ def tidy() -> None:
         except OSError:
             continue
         if found:
-            from memsc.tracer.leftovers import tidy as remove
+            from memsc.tracer.state.leftovers import tidy as remove
 
             remove()
             return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memsc.runtime.launch import Launch
     from memsc.tracer.cases import Case
     from memsc.tracer.format.writer import TraceWriter
-    from memsc.tracer.session import TraceSession
+    from memsc.tracer.session.session import TraceSession
 
 
 class Command:
@@ -65,11 +65,11 @@ class Command:
         """Run the suites and print what they show."""
         from memsc.runtime.launch import Launch
         from memsc.tracer import others, peers
-        from memsc.tracer.arms import place_all
         from memsc.tracer.cases import choose, suites
         from memsc.tracer.format.writer import TraceWriter, prepare_output
         from memsc.tracer.resume import resume
-        from memsc.tracer.session import TraceSession
+        from memsc.tracer.session.arms import place_all
+        from memsc.tracer.session.session import TraceSession
 
         if "analysis" in args.suite:
             return _analysis(args)
@@ -107,10 +107,10 @@ ANALYSIS_CALLS = 10_000_000
 def _analysis(args: argparse.Namespace) -> int:
     from memsc.bench.race.race import race, race_json, render
     from memsc.runtime.errors import USAGE, MemscError
-    from memsc.tracer.ending import endings
     from memsc.tracer.enlarge import enlarge
-    from memsc.tracer.folders import scratch
     from memsc.tracer.format import open_trace
+    from memsc.tracer.session.ending import endings
+    from memsc.tracer.state.folders import scratch
 
     if args.suite != ["analysis"]:
         why = "it measures libraries, the others this machine"
@@ -129,10 +129,10 @@ def _analysis(args: argparse.Namespace) -> int:
 
 def _sample(scratch: Path, args: argparse.Namespace) -> Path:
     from memsc.runtime.launch import Launch
-    from memsc.tracer.arms import place_all
     from memsc.tracer.cases import suites
     from memsc.tracer.format.writer import TraceWriter, prepare_output
-    from memsc.tracer.session import TraceSession
+    from memsc.tracer.session.arms import place_all
+    from memsc.tracer.session.session import TraceSession
 
     arms, _ = place_all(Launch(), args.app_cpus, args.service_cpus)
     sync = {"sync": suites([arm.arm for arm in arms], quick=True)["sync"]}

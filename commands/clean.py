@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from memsc.runtime.errors import FAILURE
 
 if TYPE_CHECKING:
-    from memsc.tracer.leftovers import Cleaned
+    from memsc.tracer.state.leftovers import Cleaned
 
 
 class Command:
@@ -28,7 +28,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Remove, and say what was removed."""
-        from memsc.tracer.leftovers import clean
+        from memsc.tracer.state.leftovers import clean
 
         done = clean()
         if args.json:
@@ -39,7 +39,7 @@ class Command:
 
 
 def _print(done: Cleaned) -> None:
-    from memsc.tracer.leftovers import AS_ROOT
+    from memsc.tracer.state.leftovers import AS_ROOT
 
     for item in done.removed:
         print(f"removed {item.kind} {item.name}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from memsc.runtime.errors import FAILURE
 
 if TYPE_CHECKING:
-    from memsc.tracer.environment import Environment
-    from memsc.tracer.features import Feature
+    from memsc.tracer.doctor.features import Feature
+    from memsc.tracer.session.environment import Environment
 
 
 class Command:
@@ -29,7 +29,8 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Try every feature and print what was found."""
         from memsc.runtime import topology
-        from memsc.tracer import environment, features
+        from memsc.tracer.doctor import features
+        from memsc.tracer.session import environment
 
         machine = topology.read()
         described = environment.describe(topology=machine)
@@ -48,7 +49,7 @@ class Command:
         from rich.table import Table
         from rich.text import Text
 
-        from memsc.tracer.features import summarize, verdict
+        from memsc.tracer.doctor.features import summarize, verdict
 
         console = Console(highlight=False)
         console.width = min(console.width, 80)

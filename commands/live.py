@@ -23,8 +23,8 @@ from memsc.runtime.library import syscall_name
 from memsc.tracer.format import STAGES, STAMPS
 
 if TYPE_CHECKING:
-    from memsc.tracer.drain import Drain
-    from memsc.tracer.session import TraceSession
+    from memsc.tracer.session.drain import Drain
+    from memsc.tracer.session.session import TraceSession
 
 _SLOW_CALLS = 8
 

@@ -133,7 +133,7 @@ def record(arguments: list[str]) -> Trace:
 @cache
 def _kept() -> Path:
     """A folder for this Python's traces."""
-    from memsc.tracer.folders import scratch
+    from memsc.tracer.state.folders import scratch
 
     return _OPEN.enter_context(scratch())
 

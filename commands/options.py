@@ -67,7 +67,7 @@ def snapshot_of(args: argparse.Namespace) -> Snapshot | None:
     Raises:
         MemscError: an expression that is none, or an option that has no use without one.
     """
-    from memsc.tracer.snapshot import parse
+    from memsc.tracer.session.snapshot import parse
 
     if args.snapshot is not None:
         return parse(args.snapshot, args.snapshot_window, args.snapshot_count)

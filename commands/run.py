@@ -69,8 +69,8 @@ class Command:
 
         from memsc.runtime import program
         from memsc.runtime.launch import execute
-        from memsc.tracer.folders import running_folder
-        from memsc.tracer.starts import remember
+        from memsc.tracer.state.folders import running_folder
+        from memsc.tracer.state.starts import remember
 
         command = command_of(args, "run")
         launch, notes = launch_of(args)
@@ -103,7 +103,7 @@ class Command:
 def launch_of(args: argparse.Namespace) -> tuple[Launch, list[str]]:
     """The launch that the options ask for, and what is less than ideal about its CPUs."""
     from memsc.runtime.launch import Launch
-    from memsc.tracer.arms import place
+    from memsc.tracer.session.arms import place
 
     arm = (args.transport, args.service)
     (launch,), notes = place([arm], patient(args, Launch()), args.app_cpus, args.service_cpus)
@@ -141,8 +141,8 @@ def _as_child(launch: Launch, path: str, command: list[str], args: argparse.Name
     from shutil import rmtree
 
     from memsc.runtime.supervise import ended_as, supervise
-    from memsc.tracer.elevate import isolated
-    from memsc.tracer.folders import session_folder
+    from memsc.tracer.session.observe.channel import isolated
+    from memsc.tracer.state.folders import session_folder
 
     statistics = args.stats or args.stats_json is not None
     if args.stats_json is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memsc.tracer.format import Round
-    from memsc.tracer.session import TraceSession
+    from memsc.tracer.session.session import TraceSession
 
 SIGNALLED = 128
 
@@ -100,9 +100,9 @@ class Command:
         """Run every round and write the trace."""
         from memsc.runtime.launch import Launch
         from memsc.runtime.program import check
-        from memsc.tracer.arms import place, product
         from memsc.tracer.format.writer import TraceWriter, prepare_output
-        from memsc.tracer.session import TraceSession
+        from memsc.tracer.session.arms import place, product
+        from memsc.tracer.session.session import TraceSession
 
         if args.pid is not None:
             return _attach(args)
@@ -163,8 +163,8 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
 
 def _attach(args: argparse.Namespace) -> int:
     from memsc.tracer.format.writer import TraceWriter, prepare_output
-    from memsc.tracer.running import find, launch_of, record
-    from memsc.tracer.session import TraceSession
+    from memsc.tracer.session.attach import find, launch_of, record
+    from memsc.tracer.session.session import TraceSession
 
     for given, option in ((args.program, "a program"), (args.isolate, "--isolate")):
         if given:
@@ -215,7 +215,7 @@ def _seconds(text: str) -> float:
 
 def status_of(interruption: KeyboardInterrupt) -> int:
     """Exit status of a session that a signal ended."""
-    from memsc.tracer.ending import Ended
+    from memsc.tracer.session.ending import Ended
 
     number = interruption.number if isinstance(interruption, Ended) else signal.SIGINT
     return SIGNALLED + number
@@ -249,8 +249,8 @@ def _rounds(
     session: TraceSession, arms: list[str], command: list[str], args: argparse.Namespace
 ) -> int:
     """Run all rounds; the exit status of the first that failed."""
-    from memsc.tracer.probing import DISTURBING
-    from memsc.tracer.work import Work, interleaved
+    from memsc.tracer.session.observe.probe_set import DISTURBING
+    from memsc.tracer.session.work import Work, interleaved
 
     status = 0
     plan = [(arm, number, False) for arm, number in interleaved(arms, args.rounds)]

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from memsc.bench.suites.run import run
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.arms import ALL, place
 from memsc.tracer.cases import BATCHES, Case
 from memsc.tracer.format import EVENTS, SESSION, TraceFolder, open_trace
 from memsc.tracer.format.writer import TraceWriter, prepare_output
-from memsc.tracer.session import TraceSession
-from memsc.tracer.work import Work
+from memsc.tracer.session.arms import ALL, place
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.session.work import Work
 
 TRACES = Path(__file__).resolve().parent / "traces"
 CALLS, BATCHED, BLOCKS, FILES = 1_000, 1_920, 2_000, 300

@@ -23,7 +23,7 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 SCRIPT = """\
 import json, os, sys
 from memsc.runtime.errors import MemscError
-from memsc.tracer.attach import Helper
+from memsc.tracer.session.observe.probe_client import Helper
 def say(**what):
     print(json.dumps(what), flush=True)
 try:

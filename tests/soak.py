@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from scipy import stats
 from tests.faults.world import children
 
-from memsc.tracer import folders
 from memsc.tracer.format import CALLS, SESSION, decode_session, part_name
+from memsc.tracer.state import folders
 
 SLACK_MIB = 64  # calls are held, and written some millions at a time
 SETTLED = 1 / 3  # of the time: before, buffers still grow to what they will be

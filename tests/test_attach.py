@@ -19,12 +19,13 @@ from tests.workload import gone, wait_until
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.runtime.region import Region
-from memsc.tracer import folders, running
-from memsc.tracer.drain import Drain
 from memsc.tracer.format import open_trace
 from memsc.tracer.format.writer import TraceWriter, prepare_output
-from memsc.tracer.running import find
-from memsc.tracer.session import TraceSession
+from memsc.tracer.session import attach
+from memsc.tracer.session.attach import find
+from memsc.tracer.session.drain import Drain
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.state import folders
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
@@ -49,7 +50,7 @@ def regions(pid: int) -> list[Path]:
     return list(folders.running(folders.base()).glob(f"{pid}-*.region"))
 
 
-def attach(folder: Path, pid: int, *options: str) -> subprocess.Popen[str]:
+def tracing(folder: Path, pid: int, *options: str) -> subprocess.Popen[str]:
     command = [*MEMSC, "trace", "--no-calibrate", "--probes", "none", "-o", str(folder)]
     return subprocess.Popen(
         [*command, "--pid", str(pid), *options], stderr=subprocess.PIPE, text=True
@@ -66,7 +67,7 @@ def test_a_running_program_is_recorded_for_a_while_and_goes_on(
     program: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     for name in ("a.memsc", "b.memsc"):  # and once more
-        process = attach(tmp_path / name, program.pid, "--duration", "0.5")
+        process = tracing(tmp_path / name, program.pid, "--duration", "0.5")
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert program.poll() is None
@@ -81,7 +82,7 @@ def test_a_running_program_is_recorded_for_a_while_and_goes_on(
 def test_ctrl_c_and_kill_leave_the_program_running(
     program: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    process = attach(tmp_path / "a.memsc", program.pid)
+    process = tracing(tmp_path / "a.memsc", program.pid)
     wait_until(lambda: recording(program.pid), "the recording")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -89,12 +90,12 @@ def test_ctrl_c_and_kill_leave_the_program_running(
     assert not recording(program.pid)
     assert open_trace(tmp_path / "a.memsc").session.rounds[0].stopped == "interrupted"
 
-    process = attach(tmp_path / "b.memsc", program.pid)
+    process = tracing(tmp_path / "b.memsc", program.pid)
     wait_until(lambda: recording(program.pid), "the recording")
     process.kill()
     process.communicate()
     # The next one attaches all the same.
-    process = attach(tmp_path / "c.memsc", program.pid, "--duration", "0.2")
+    process = tracing(tmp_path / "c.memsc", program.pid, "--duration", "0.2")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert program.poll() is None
@@ -104,7 +105,7 @@ def test_ctrl_c_and_kill_leave_the_program_running(
 def test_the_programs_end_ends_the_session(
     program: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    process = attach(tmp_path / "a.memsc", program.pid)
+    process = tracing(tmp_path / "a.memsc", program.pid)
     wait_until(lambda: recording(program.pid), "the recording")
     program.kill()
     program.wait()
@@ -127,12 +128,12 @@ def test_its_end_may_be_seen_by_the_draining_first(
         drain.step()
         assert region.closed
 
-    monkeypatch.setattr(running, "watch", watch_too_late)
+    monkeypatch.setattr(attach, "watch", watch_too_late)
     region = find(program.pid)
-    launch = running.launch_of(region)
+    launch = attach.launch_of(region)
     writer = TraceWriter(prepare_output(tmp_path / "a.memsc"))
     with TraceSession(writer, ["memsc"], [launch], calibrate=False) as session:
-        done = running.record(session, region)
+        done = attach.record(session, region)
     assert done.calls
     assert done.calls == open_trace(tmp_path / "a.memsc").rows("calls")
 
@@ -145,7 +146,7 @@ def test_its_ring_is_made_as_large_as_the_program_was_told(tmp_path: Path) -> No
         (path,) = regions(process.pid)
         with Region(path) as region:
             assert int(region["ring_records"]) == 1024
-        session = attach(tmp_path / "a.memsc", process.pid, "--ring", "5000")
+        session = tracing(tmp_path / "a.memsc", process.pid, "--ring", "5000")
         _, err = session.communicate(timeout=60)
         assert session.returncode == 2
         assert "start it with `memsc run --attachable --ring 5000`" in err
@@ -158,9 +159,9 @@ def test_its_ring_is_made_as_large_as_the_program_was_told(tmp_path: Path) -> No
 def test_two_sessions_at_once_are_one_too_many(
     program: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    first = attach(tmp_path / "a.memsc", program.pid)
+    first = tracing(tmp_path / "a.memsc", program.pid)
     wait_until(lambda: recording(program.pid), "the recording")
-    second = attach(tmp_path / "b.memsc", program.pid)
+    second = tracing(tmp_path / "b.memsc", program.pid)
     _, err = second.communicate(timeout=60)
     assert second.returncode == 1
     assert "another session traces it" in err
@@ -188,7 +189,7 @@ def test_what_cannot_be_attached_to_says_why(tmp_path: Path) -> None:
             (1 << 22, "there is no such process; check its number"),
             (other.pid, "it does not forward its calls; start it with `memsc run --attachable`"),
         ):
-            process = attach(tmp_path / "a.memsc", pid)
+            process = tracing(tmp_path / "a.memsc", pid)
             _, err = process.communicate(timeout=60)
             assert process.returncode == 1
             assert err.count("\n") == 1
@@ -201,7 +202,7 @@ def test_what_cannot_be_attached_to_says_why(tmp_path: Path) -> None:
 def test_another_users_program_is_refused(program: subprocess.Popen[bytes], tmp_path: Path) -> None:
     code = (
         "import os; os.setgroups([]); os.setgid(12345); os.setuid(12345)\n"
-        f"from memsc.tracer.running import find\nfind({program.pid})"
+        f"from memsc.tracer.session.attach import find\nfind({program.pid})"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert "does not belong to user 12345" in done.stderr or "Permission" in done.stderr

@@ -17,9 +17,9 @@ from memsc.analysis.data.hits import hit_cost
 from memsc.analysis.report.conditions import calibration_lines
 from memsc.analysis.report.summary import summarise
 from memsc.runtime.files import LAYER, WORK
-from memsc.tracer import calibration
-from memsc.tracer.calibration import PAIRS
 from memsc.tracer.format import TraceFolder, open_trace
+from memsc.tracer.session import calibration
+from memsc.tracer.session.calibration import PAIRS
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),

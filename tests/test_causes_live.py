@@ -14,12 +14,12 @@ from memsc.analysis.causes.shares import LOST
 from memsc.analysis.domains.wakeup_chains import STEPS
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.arms import ALL, place
-from memsc.tracer.attach import Helper, Loaded
-from memsc.tracer.companion import busy
 from memsc.tracer.format.writer import TraceWriter, prepare_output
-from memsc.tracer.session import TraceSession
-from memsc.tracer.work import Work
+from memsc.tracer.session.arms import ALL, place
+from memsc.tracer.session.corunner import busy
+from memsc.tracer.session.observe.probe_client import Helper, Loaded
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.session.work import Work
 
 pytestmark = pytest.mark.bpf
 

@@ -19,9 +19,9 @@ import pytest
 from memsc.commands.clean import Command
 from memsc.runtime import segments
 from memsc.runtime.library import library
-from memsc.tracer import folders, leftovers
 from memsc.tracer.helper.kernel import tasks, tracefs
-from memsc.tracer.leftovers import Cleaned, Item, clean
+from memsc.tracer.state import folders, leftovers
+from memsc.tracer.state.leftovers import Cleaned, Item, clean
 
 MEMSC = (sys.executable, "-m", "memsc.commands")
 DEAD = 1 << 22  # pids end one below
@@ -110,7 +110,7 @@ def test_a_program_that_outlives_its_session_keeps_its_region(
 
 SCRATCH = """
 import time
-from memsc.tracer.folders import scratch
+from memsc.tracer.state.folders import scratch
 with scratch() as one, scratch() as other:
     (one / "a").touch(), (other / "a").touch()
     print("up", flush=True)

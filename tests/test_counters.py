@@ -28,14 +28,14 @@ from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import to_string
 from memsc.probes.counters import COUNTERS
 from memsc.runtime.errors import MemscError
-from memsc.tracer import counting
 from memsc.tracer import format as fmt
-from memsc.tracer.counting import Counting
-from memsc.tracer.elevate import Channel
 from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.helper.kernel import perf_counters
 from memsc.tracer.helper.perf_requests import Observing
+from memsc.tracer.session.observe import thread_counters
+from memsc.tracer.session.observe.channel import Channel
+from memsc.tracer.session.observe.thread_counters import Counting
 
 KEY = fmt.RoundKey("memsc", "program", 0)
 KERNEL = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
@@ -227,7 +227,7 @@ def test_where_cpus_cannot_be_told_apart_the_sums_are_the_same(
             raise OSError(errno.EINVAL, "Invalid argument")
         return real(self, pid, tid, cpu, **how)
 
-    monkeypatch.setattr(counting.Counting, "_ask", old_kernel)
+    monkeypatch.setattr(thread_counters.Counting, "_ask", old_kernel)
     found, kernel = counted_twice(channel, tmp_path / "a.memsc", SLEEPS)
     mine: Any = found.drop(OTHERS).iloc[0]
     assert {name: mine[name] for name in kernel} == kernel

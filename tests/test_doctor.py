@@ -17,8 +17,8 @@ from memsc.commands.__main__ import main
 from memsc.probes import declaration
 from memsc.runtime import topology
 from memsc.runtime.errors import MemscError
-from memsc.tracer import features
-from memsc.tracer.features import Feature, attempt, summarize, verdict
+from memsc.tracer.doctor import features
+from memsc.tracer.doctor.features import Feature, attempt, summarize, verdict
 from memsc.tracer.helper.kernel import bpf
 
 
@@ -131,7 +131,7 @@ def test_one_cpu_is_a_lack() -> None:
         frozenset({0}),
         frozenset({0}),
     )
-    from memsc.tracer.environment import describe
+    from memsc.tracer.session.environment import describe
 
     tried = next(f for f in features.find_all(describe(), one) if f.name == "CPUs")
     assert tried.state == "missing"
@@ -152,7 +152,7 @@ def test_a_tracepoint_that_does_not_exist_does_not_attach() -> None:
 
 @pytest.mark.bpf
 def test_trying_leaves_no_descriptor_behind() -> None:
-    from memsc.tracer.environment import describe
+    from memsc.tracer.session.environment import describe
 
     machine = topology.read()
     # BCC keeps what it has compiled; the second round must add nothing.

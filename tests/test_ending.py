@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from memsc.tracer.ending import Ended, endings, whole
+from memsc.tracer.session.ending import Ended, endings, whole
 
 
 @pytest.mark.parametrize(

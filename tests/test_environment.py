@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from memsc.runtime.topology import read
-from memsc.tracer.environment import Environment, Json, Unknown, describe, settle
+from memsc.tracer.session.environment import Environment, Json, Unknown, describe, settle
 
 
 def unexplained(environment: Environment) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.eventring import EventRing
+from memsc.tracer.session.observe.event_ring import EventRing
 
 EVENT = np.dtype([("time", "<u8"), ("value", "<u4")])  # 12 bytes: the record is padded to 24
 STRIDE = 24

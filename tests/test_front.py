@@ -18,7 +18,7 @@ import pytest
 from memsc.commands.run import Command
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
-from memsc.tracer import folders, starts
+from memsc.tracer.state import folders, starts
 
 FRONT = Path(sys.executable).with_name("memsc")
 PYTHON = Path(sys.executable).with_name("memsc-python")

@@ -19,12 +19,12 @@ from tests.workload import GETPPID, wait_until
 
 from memsc.probes.declaration import Hook, Kind, Probe, Variant, find
 from memsc.runtime.errors import MemscError
-from memsc.tracer.attach import Helper
-from memsc.tracer.elevate import BOOT, PYTHON, Channel
 from memsc.tracer.helper import wire
 from memsc.tracer.helper.boot import NEEDED, folders, unsafe
 from memsc.tracer.helper.kernel import tracefs
 from memsc.tracer.helper.loading.probe import LoadedProbe, Places
+from memsc.tracer.session.observe.channel import BOOT, PYTHON, Channel
+from memsc.tracer.session.observe.probe_client import Helper
 
 BPF = pytest.mark.bpf
 

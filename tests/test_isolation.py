@@ -217,9 +217,9 @@ def test_a_program_that_is_run_has_it_too_and_ends_as_it_ends(
 SUITE = """
 from pathlib import Path
 from memsc.runtime.launch import Launch
-from memsc.tracer.arms import ALL, place
-from memsc.tracer.session import TraceSession
-from memsc.tracer.work import Work
+from memsc.tracer.session.arms import ALL, place
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.session.work import Work
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 arms, _ = place(ALL[:1], Launch())
 with TraceWriter(prepare_output("b.memsc")) as writer:

@@ -13,7 +13,7 @@ import pytest
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
-from memsc.tracer import folders
+from memsc.tracer.state import folders
 
 FRONT = Path(sys.executable).with_name("memsc")
 COMMAND = (str(FRONT),) if FRONT.exists() else (sys.executable, "-m", "memsc.commands")

@@ -18,7 +18,7 @@ from tests.workload import wait_until
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import Clock, RoundKey, Snapshot, TraceFolder, open_trace
-from memsc.tracer.snapshot import HELD_NS, Filter, parse
+from memsc.tracer.session.snapshot import HELD_NS, Filter, parse
 
 MS = 1_000_000
 

@@ -16,8 +16,8 @@ import pytest
 from tests.workload import wait_until
 
 from memsc.runtime.files import LAYER, WORK
-from memsc.tracer import folders
 from memsc.tracer.format import open_trace
+from memsc.tracer.state import folders
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),

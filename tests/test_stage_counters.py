@@ -28,7 +28,7 @@ from memsc.runtime.files import LAYER
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import perf_counters
-from memsc.tracer.probing import PROBE_EVERY
+from memsc.tracer.session.observe.probe_set import PROBE_EVERY
 
 KINDS = {name: number for number, name in enumerate(PROBE.kind_names)}
 PAGES = 16

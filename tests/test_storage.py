@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.workload import Workload
 
-from memsc.tracer.attach import Helper
-from memsc.tracer.eventring import Events
+from memsc.tracer.session.observe.event_ring import Events
+from memsc.tracer.session.observe.probe_client import Helper
 
 pytestmark = pytest.mark.bpf
 WRITES, PAGES = 17, 13

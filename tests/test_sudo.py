@@ -23,9 +23,9 @@ from tests.sessions import Session, nothing_left, program_ids
 from tests.workload import GETPPID, gone, wait_until
 
 from memsc.runtime.files import NATIVE
-from memsc.tracer.elevate import COMMAND
 from memsc.tracer.helper.capabilities import KEPT
 from memsc.tracer.helper.isolation import cpusets
+from memsc.tracer.session.observe.channel import COMMAND
 
 pytestmark = pytest.mark.bpf
 
@@ -202,7 +202,7 @@ def test_on_a_terminal_sudo_asks_for_the_password(user: User) -> None:
     password = secrets.token_hex(8)
     subprocess.run(["chpasswd"], input=f"{user.name}:{password}\n", text=True, check=True)
     code = (
-        "from memsc.tracer.attach import Helper\n"
+        "from memsc.tracer.session.observe.probe_client import Helper\n"
         "with Helper() as helper:\n"
         "    print('usable', helper.load(['syscalls'])['syscalls'].usable)\n"
     )

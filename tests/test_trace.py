@@ -20,12 +20,14 @@ from tests.workload import gone, wait_until
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer import environment, folders, others, peers
+from memsc.tracer import others, peers
 from memsc.tracer.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, RoundKey, TraceFolder, open_trace
 from memsc.tracer.format.writer import TraceWriter
-from memsc.tracer.session import TraceSession
-from memsc.tracer.work import interleaved
+from memsc.tracer.session import environment
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.session.work import interleaved
+from memsc.tracer.state import folders
 
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
 ALL = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")

@@ -15,8 +15,8 @@ from tests.workload import GETPPID, Workload
 
 from memsc.probes.declaration import find, names
 from memsc.runtime.errors import MemscError
-from memsc.tracer.attach import Helper
-from memsc.tracer.eventring import Events
+from memsc.tracer.session.observe.event_ring import Events
+from memsc.tracer.session.observe.probe_client import Helper
 
 pytestmark = pytest.mark.bpf
 

@@ -17,7 +17,7 @@ from tests.workload import wait_until
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LIBRARY, WORK
 from memsc.runtime.region import regions
-from memsc.tracer import folders, leftovers
+from memsc.tracer.state import folders, leftovers
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user"),

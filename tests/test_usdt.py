@@ -21,10 +21,10 @@ from tests.workload import gone, wait_until
 from memsc.analysis.domains.agreement import Agreement
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, WORK
-from memsc.tracer.attach import Helper
 from memsc.tracer.format import open_trace
 from memsc.tracer.helper.loading import usdt
-from memsc.tracer.probing import PROBE_EVERY
+from memsc.tracer.session.observe.probe_client import Helper
+from memsc.tracer.session.observe.probe_set import PROBE_EVERY
 
 LIBRARIES = [path for path in (LIBRARY, LAYER) if path.exists()]
 PROBES = ("posted", "picked", "executed", "completed", "calibrate")
@@ -177,7 +177,7 @@ def semaphore(pid: int) -> int:
 def test_the_kernel_keeps_the_semaphore_also_when_the_tracer_is_killed() -> None:
     script = (
         "import sys, time\n"
-        "from memsc.tracer.attach import Helper\n"
+        "from memsc.tracer.session.observe.probe_client import Helper\n"
         "helper = Helper()\n"
         "helper.load(['stages'])\n"
         "helper.attach('stages')\n"

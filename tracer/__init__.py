@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""A session: starts the target, attaches probes, drains, aligns clocks, writes the trace."""
+"""Records: starts a program or attaches to one, attaches probes, drains, and writes the trace."""

@@ -14,11 +14,11 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer import others, peers
-from memsc.tracer.companion import busy
 from memsc.tracer.load import closed, opened
 from memsc.tracer.programs import PROGRAMS, SIZES, missing
 from memsc.tracer.programs import work as program_work
-from memsc.tracer.work import Work
+from memsc.tracer.session.corunner import busy
+from memsc.tracer.session.work import Work
 
 ON_REQUEST = ("causes",)
 """Suites that run only when they are named."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.work import Work
+from memsc.tracer.session.work import Work
 
 _CALLS = {"ipi": 6_400, "memsc-scanner": 25_600}
 _MANY_CALLS = 204_800  # whole batches for 64 callers, as the others

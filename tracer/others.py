@@ -30,7 +30,7 @@ from memsc.runtime.launch import Launch
 from memsc.runtime.topology import format_cpus
 from memsc.tracer.helper.loading.headers import find_headers
 from memsc.tracer.peers import UNAVAILABLE
-from memsc.tracer.work import Work
+from memsc.tracer.session.work import Work
 
 _CALLS = 20_000
 _PATIENCE_S = 60  # until a tracer watches

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memsc.runtime.files import PEERS, WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.work import Work
+from memsc.tracer.session.work import Work
 
 PROGRAMS = (
     *("uring", "eventfd", "pipe", "futex", "signal"),

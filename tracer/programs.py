@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memsc.runtime.launch import Launch
-from memsc.tracer.work import Work
+from memsc.tracer.session.work import Work
 
 _BLOCK = 512
 _MEBI = 1 << 20

@@ -12,7 +12,7 @@ from memsc.tracer.cases import Case, rounds
 from memsc.tracer.format import RoundKey
 from memsc.tracer.peers import UNAVAILABLE
 from memsc.tracer.programs import absent
-from memsc.tracer.session import TraceSession
+from memsc.tracer.session.session import TraceSession
 
 Progress = Callable[[str], None]
 

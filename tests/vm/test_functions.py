@@ -17,9 +17,10 @@ from tests.vm import lacking
 from tests.workload import wait_until
 
 from memsc.probes.declaration import find, names
-from memsc.tracer import elevate, noise
-from memsc.tracer.attach import Helper
-from memsc.tracer.eventring import Events
+from memsc.tracer.session import interruptions
+from memsc.tracer.session.observe import channel
+from memsc.tracer.session.observe.event_ring import Events
+from memsc.tracer.session.observe.probe_client import Helper
 
 pytestmark = pytest.mark.vm
 PRIME = 499
@@ -41,7 +42,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def helper_lacking(monkeypatch: pytest.MonkeyPatch, *ways: str) -> Helper:
     """A helper that may not use these."""
-    monkeypatch.setattr(elevate, "COMMAND", (sys.executable, lacking.__file__, *ways))
+    monkeypatch.setattr(channel, "COMMAND", (sys.executable, lacking.__file__, *ways))
     return Helper()
 
 
@@ -67,7 +68,7 @@ def helper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 def received() -> int:
     """Interrupts from other CPUs that the kernel itself has counted there."""
-    counts = noise.table(Path("/proc/interrupts"), [TO])
+    counts = interruptions.table(Path("/proc/interrupts"), [TO])
     return counts["RES"] + counts["CAL"] + counts["TLB"]
 
 

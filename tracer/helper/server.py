@@ -3,7 +3,7 @@
 
 Runs as root. Imports the standard library, BCC and small parts of memsc only, and believes nothing
 it is told. When its socket closes it ends, and the kernel detaches everything. Start it with
-`memsc.tracer.attach.Helper`.
+`memsc.tracer.session.observe.probe_client.Helper`.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ class LoadedProbe:
         return str(first.reason), first.hook.remedy
 
     def state(self) -> wire.Message:
-        """What `memsc.tracer.attach.Loaded` says of it, but for the name."""
+        """What `memsc.tracer.session.observe.probe_client.Loaded` says of it, but for the name."""
         problem = self.problem()
         # A kind that several hooks make is absent only where none of them is left.
         made = {kind for one in self.hooks if one.reason is None for kind in one.hook.kinds}

@@ -13,9 +13,9 @@ import numpy as np
 
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
-from memsc.tracer.elevate import Channel
-from memsc.tracer.eventring import Counters, EventRing, Events
 from memsc.tracer.helper import wire
+from memsc.tracer.session.observe.channel import Channel
+from memsc.tracer.session.observe.event_ring import Counters, EventRing, Events
 
 
 @dataclass(frozen=True)

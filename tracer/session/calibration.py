@@ -22,7 +22,7 @@ from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
-from memsc.tracer.probing import DISTURBING, STATIC, Probing
+from memsc.tracer.session.observe.probe_set import DISTURBING, STATIC, Probing
 
 PAIRS = 8
 _T = 2.365  # Student's t of 95 % for eight pairs

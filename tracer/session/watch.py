@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from memsc.runtime.launch import Target
-from memsc.tracer.drain import Drain
-from memsc.tracer.ending import whole
-from memsc.tracer.probing import Probing
-from memsc.tracer.snapshot import Filter
+from memsc.tracer.session.drain import Drain
+from memsc.tracer.session.ending import whole
+from memsc.tracer.session.observe.probe_set import Probing
+from memsc.tracer.session.snapshot import Filter
 
 _UNDISTURBED_MS = 500
 """Rounds that shall not be looked into are over by then, unless the machine is busy anyway."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.tracer.records import Executed, Forked, Mapped, Record
+from memsc.tracer.session.stacks.mapping_records import Executed, Forked, Mapped, Record
 
 _LINE = re.compile(r"(\w+)-(\w+) \S\S(\S)\S (\w+) (\w+):(\w+) (\d+)\s*(.*)")
 

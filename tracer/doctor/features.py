@@ -23,13 +23,14 @@ from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
-from memsc.tracer import elevate, hooking
-from memsc.tracer.environment import Environment
+from memsc.tracer.doctor import hook_trials
 from memsc.tracer.helper import capabilities
 from memsc.tracer.helper.isolation import cpusets
 from memsc.tracer.helper.kernel import bpf, perf, tracefs
 from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, open_counters
 from memsc.tracer.helper.loading import headers
+from memsc.tracer.session.environment import Environment
+from memsc.tracer.session.observe.channel import PYTHON, Channel
 
 State = Literal["ok", "missing", "unknown"]
 
@@ -241,11 +242,11 @@ def _headers(found: list[headers.Headers]) -> str:
 def _bcc() -> str:
     """As a session does: it is the helper that compiles, with the system's Python and its BCC."""
     find = "import importlib.util as u, sys; sys.exit(u.find_spec('bcc') is None)"
-    if subprocess.run([elevate.PYTHON, "-I", "-c", find], check=False).returncode:
-        raise OSError(errno.ENOENT, f"{elevate.PYTHON} has none (a venv's or PyPI's is not used)")
+    if subprocess.run([PYTHON, "-I", "-c", find], check=False).returncode:
+        raise OSError(errno.ENOENT, f"{PYTHON} has none (a venv's or PyPI's is not used)")
     if os.geteuid() != 0:
         raise OSError(errno.EPERM, "BCC insists on root")
-    channel = elevate.Channel()
+    channel = Channel()
     try:
         _, descriptors = channel.ask("load", probes=["sched"], ring_bytes={"sched": mmap.PAGESIZE})
         for descriptor in descriptors:
@@ -262,7 +263,7 @@ def _tracepoints() -> Iterator[Feature]:
             if hook.variants[0].way in ("tracepoint", "raw"):
                 wanted.setdefault(hook.place, hook)
     for tracepoint, hook in sorted(wanted.items()):
-        yield attempt(tracepoint, lambda hook=hook: hooking.attach(hook), hook.remedy)
+        yield attempt(tracepoint, lambda hook=hook: hook_trials.attach(hook), hook.remedy)
 
 
 def _kprobe() -> str:
@@ -270,11 +271,11 @@ def _kprobe() -> str:
         perf.kind_of("kprobe")
     except OSError as error:
         raise OSError(errno.ENOENT, "kprobes are not built in") from error
-    return _first_of(hooking.probe)
+    return _first_of(hook_trials.probe)
 
 
 def _fentry() -> str:
-    return _first_of(hooking.enter)
+    return _first_of(hook_trials.enter)
 
 
 def _first_of(attach: Callable[[str], None]) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.elevate import Elevation
 from memsc.tracer.format import Isolation
-from memsc.tracer.noise import Counts, Meter, rates
+from memsc.tracer.session.interruptions import Counts, Meter, rates
+from memsc.tracer.session.observe.channel import Elevation
 
 _MOST_COUNTERS = 32  # that many descriptors fit into one reply
 

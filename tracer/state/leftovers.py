@@ -20,9 +20,9 @@ from pathlib import Path
 from memsc.runtime import segments
 from memsc.runtime.errors import MemscError
 from memsc.runtime.region import Region
-from memsc.tracer import folders, starts
 from memsc.tracer.helper.isolation import isolate
 from memsc.tracer.helper.kernel import tasks, tracefs
+from memsc.tracer.state import folders, starts
 
 AS_ROOT = "run `sudo memsc clean` for them"
 

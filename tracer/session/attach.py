@@ -10,12 +10,12 @@ from pathlib import Path
 from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import MODES, TRANSPORTS, Launch
 from memsc.runtime.region import SUFFIX, Region
-from memsc.tracer.drain import Drain
-from memsc.tracer.ending import whole
 from memsc.tracer.format import Round, RoundKey
 from memsc.tracer.helper.kernel import tasks
-from memsc.tracer.session import TraceSession
-from memsc.tracer.watch import watch
+from memsc.tracer.session.drain import Drain
+from memsc.tracer.session.ending import whole
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.session.watch import watch
 
 _HOW = (
     "start it with `memsc run --attachable` and another transport than direct, "

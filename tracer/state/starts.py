@@ -19,7 +19,7 @@ from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.runtime.launch import Launch
 from memsc.runtime.program import Looked, status_of
-from memsc.tracer import folders
+from memsc.tracer.state import folders
 
 FOLDER = "starts"
 MOST = 256  # a record takes two kilobytes of memory; beyond, all are forgotten

@@ -18,22 +18,23 @@ import msgspec
 from memsc.runtime import library, topology
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
-from memsc.tracer import environment, folders
-from memsc.tracer.calibration import Calibration
-from memsc.tracer.clock import ClockTrack
-from memsc.tracer.companion import companion
-from memsc.tracer.drain import Drain
-from memsc.tracer.elevate import Elevation
-from memsc.tracer.ending import endings, whole
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.format.writer import TraceWriter
-from memsc.tracer.probing import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
-from memsc.tracer.quiet import Quiet
 from memsc.tracer.resume import together
-from memsc.tracer.snapshot import Filter
-from memsc.tracer.sums import described, measures, sums, write_timings
-from memsc.tracer.watch import outlast, watch
-from memsc.tracer.work import Work
+from memsc.tracer.session import environment
+from memsc.tracer.session.calibration import Calibration
+from memsc.tracer.session.clock import ClockTrack
+from memsc.tracer.session.corunner import companion
+from memsc.tracer.session.drain import Drain
+from memsc.tracer.session.ending import endings, whole
+from memsc.tracer.session.observe.channel import Elevation
+from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
+from memsc.tracer.session.quietness import Quiet
+from memsc.tracer.session.snapshot import Filter
+from memsc.tracer.session.sums import described, measures, sums, write_timings
+from memsc.tracer.session.watch import outlast, watch
+from memsc.tracer.session.work import Work
+from memsc.tracer.state import folders
 
 _SPIN_MS = 250
 

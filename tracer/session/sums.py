@@ -12,7 +12,7 @@ import numpy as np
 from memsc.runtime.launch import Launch
 from memsc.tracer.format import Arm, Round, RoundKey
 from memsc.tracer.format.writer import TraceWriter
-from memsc.tracer.work import Work
+from memsc.tracer.session.work import Work
 
 
 def measures(work: Work) -> dict[str, float | None] | None:

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.tracer import symbols
-from memsc.tracer.attach import Helper
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
-from memsc.tracer.records import Records
-from memsc.tracer.spaces import UNKNOWN, Module, Spaces
+from memsc.tracer.session.observe.probe_client import Helper
+from memsc.tracer.session.stacks import symbols
+from memsc.tracer.session.stacks.address_spaces import UNKNOWN, Module, Spaces
+from memsc.tracer.session.stacks.mapping_records import Records
 
 MOST_FRAMES = 127  # PERF_MAX_STACK_DEPTH, sysctl kernel.perf_event_max_stack
 _KERNEL = Module("[kernel]")

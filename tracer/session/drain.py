@@ -18,8 +18,8 @@ from memsc.runtime.region import Counts, Region, regions
 from memsc.tracer.format import RoundKey
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import tasks
-from memsc.tracer.pace import Pace
-from memsc.tracer.snapshot import Filter
+from memsc.tracer.session.pace import Pace
+from memsc.tracer.session.snapshot import Filter
 
 # Encoding costs the service's CPU more than copying does: it waits for its time, or until so many
 # calls (64 bytes each) are held.

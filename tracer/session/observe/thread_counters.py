@@ -23,13 +23,13 @@ import pyarrow as pa
 from memsc.probes.counters import COUNTERS, REFERENCE
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.elevate import Channel
 from memsc.tracer.format.tables import COUNTERS as TABLE
 from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS, THREAD
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper import wire
 from memsc.tracer.helper.kernel import perf, tasks
 from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, READING
+from memsc.tracer.session.observe.channel import Channel
 
 _SPARE = 128  # descriptors left to others
 _WORTH_TELLING_NS = 1_000_000
