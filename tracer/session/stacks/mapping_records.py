@@ -97,7 +97,7 @@ class Records:
     def _drain(self, ring: mmap.mmap) -> Iterator[Record]:
         (head,) = struct.unpack_from("<Q", ring, _HEAD)
         (tail,) = struct.unpack_from("<Q", ring, _TAIL)
-        with self._fence:  # the kernel's data after its position; see eventring.py
+        with self._fence:  # the kernel's data after its position; see event_ring.py
             pass
         size = _PAGES * mmap.PAGESIZE
         while tail < head:
