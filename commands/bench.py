@@ -16,8 +16,8 @@ from memsc.commands.trace import known_probes, status_of
 from memsc.runtime.errors import WITHHELD
 
 if TYPE_CHECKING:
+    from memsc.bench.suites.cases import Case
     from memsc.runtime.launch import Launch
-    from memsc.tracer.cases import Case
     from memsc.tracer.format.writer import TraceWriter
     from memsc.tracer.session.session import TraceSession
 
@@ -63,11 +63,11 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Run the suites and print what they show."""
+        from memsc.bench.suites import peer_tracers, peer_transports
+        from memsc.bench.suites.cases import choose, suites
+        from memsc.bench.suites.resume import resume
         from memsc.runtime.launch import Launch
-        from memsc.tracer import others, peers
-        from memsc.tracer.cases import choose, suites
         from memsc.tracer.format.writer import TraceWriter, prepare_output
-        from memsc.tracer.resume import resume
         from memsc.tracer.session.arms import place_all
         from memsc.tracer.session.session import TraceSession
 
@@ -80,7 +80,7 @@ class Command:
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         earlier = resume(Path(args.output), command) if args.resume else None
         folder = Path(args.output) if earlier else prepare_output(args.output, args.force)
-        for suite, more in (("peers", peers.arms), ("tracing", others.arms)):
+        for suite, more in (("peers", peer_transports.arms), ("tracing", peer_tracers.arms)):
             arms = [*arms, *(more(arms) if suite in chosen else [])]
         announce(arms, notes)
         writer = TraceWriter(folder)
@@ -105,9 +105,9 @@ ANALYSIS_CALLS = 10_000_000
 
 
 def _analysis(args: argparse.Namespace) -> int:
+    from memsc.bench.race.enlarge import enlarge
     from memsc.bench.race.race import race, race_json, render
     from memsc.runtime.errors import USAGE, MemscError
-    from memsc.tracer.enlarge import enlarge
     from memsc.tracer.format import open_trace
     from memsc.tracer.session.ending import endings
     from memsc.tracer.state.folders import scratch
@@ -128,8 +128,8 @@ def _analysis(args: argparse.Namespace) -> int:
 
 
 def _sample(scratch: Path, args: argparse.Namespace) -> Path:
+    from memsc.bench.suites.cases import suites
     from memsc.runtime.launch import Launch
-    from memsc.tracer.cases import suites
     from memsc.tracer.format.writer import TraceWriter, prepare_output
     from memsc.tracer.session.arms import place_all
     from memsc.tracer.session.session import TraceSession

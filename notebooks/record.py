@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from memsc.bench.suites.cases import BATCHES, Case
 from memsc.bench.suites.run import run
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.cases import BATCHES, Case
 from memsc.tracer.format import EVENTS, SESSION, TraceFolder, open_trace
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.session.arms import ALL, place

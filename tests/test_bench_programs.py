@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from memsc.bench.suites import programs
+from memsc.bench.suites.cases import suites
 from memsc.runtime.launch import Launch
-from memsc.tracer import programs
-from memsc.tracer.cases import suites
 
 SLOW = ("bonnie", "dbench")  # seconds each: with `make test-programs`
 USUAL = [name for name in programs.PROGRAMS if name not in (*programs.SIZES, *SLOW)]

@@ -14,8 +14,8 @@ from tests import traces
 from memsc import analysis as ma
 from memsc.analysis.data import scan
 from memsc.analysis.data.scan import ALL, Cell
+from memsc.bench.race.enlarge import enlarge
 from memsc.runtime.errors import MemscError
-from memsc.tracer.enlarge import enlarge
 from memsc.tracer.format import CALLS, STAMPS, open_trace
 
 ROOT = Path(__file__).resolve().parent.parent

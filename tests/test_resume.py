@@ -17,10 +17,10 @@ import pytest
 from tests.traces import fabricate
 from tests.workload import wait_until
 
+from memsc.bench.suites.resume import resume
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import ProbeStatus, Session, decode_session, open_trace
 from memsc.tracer.format.writer import TraceWriter
-from memsc.tracer.resume import resume
 
 MEMSC = [sys.executable, "-m", "memsc.commands", "bench", "shared", "--quick", "--probes", "none"]
 ROUNDS = 24

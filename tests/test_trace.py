@@ -17,11 +17,11 @@ import pytest
 from tests import traces
 from tests.workload import gone, wait_until
 
+from memsc.bench.suites import peer_tracers, peer_transports
+from memsc.bench.suites.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer import others, peers
-from memsc.tracer.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.tracer.format import STAMPS, Round, RoundKey, TraceFolder, open_trace
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import environment
@@ -376,7 +376,7 @@ def test_rounds_of_arms_are_interleaved() -> None:
 
 
 def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
-    arms = [*ARMS, *peers.NAMES, *others.TRACERS]
+    arms = [*ARMS, *peer_transports.NAMES, *peer_tracers.TRACERS]
     for cases in suites(ARMS, quick=True).values():
         keys = [(case.name, arm, number) for case, arm, number, _ in rounds(cases, arms)]
         assert len(keys) == len(set(keys))

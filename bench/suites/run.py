@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from memsc.bench.suites.cases import Case, rounds
+from memsc.bench.suites.peer_transports import UNAVAILABLE
+from memsc.bench.suites.programs import absent
 from memsc.runtime.errors import MemscError
 from memsc.runtime.launch import Launch
-from memsc.tracer.cases import Case, rounds
 from memsc.tracer.format import RoundKey
-from memsc.tracer.peers import UNAVAILABLE
-from memsc.tracer.programs import absent
 from memsc.tracer.session.session import TraceSession
 
 Progress = Callable[[str], None]

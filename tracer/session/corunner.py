@@ -19,7 +19,7 @@ def busy() -> tuple[str, ...]:
 
 
 @contextmanager
-def companion(command: Sequence[str], cpus: Sequence[int]) -> Generator[None]:
+def corunner(command: Sequence[str], cpus: Sequence[int]) -> Generator[None]:
     """Run a command on some CPUs meanwhile; nothing without a command."""
     if not command:
         yield

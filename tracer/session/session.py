@@ -20,18 +20,17 @@ from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.format.writer import TraceWriter
-from memsc.tracer.resume import together
 from memsc.tracer.session import environment
 from memsc.tracer.session.calibration import Calibration
 from memsc.tracer.session.clock import ClockTrack
-from memsc.tracer.session.corunner import companion
+from memsc.tracer.session.corunner import corunner
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.ending import endings, whole
 from memsc.tracer.session.observe.channel import Elevation
 from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.session.quietness import Quiet
 from memsc.tracer.session.snapshot import Filter
-from memsc.tracer.session.sums import described, measures, sums, write_timings
+from memsc.tracer.session.sums import described, measures, sums, together, write_timings
 from memsc.tracer.session.watch import outlast, watch
 from memsc.tracer.session.work import Work
 from memsc.tracer.state import folders
@@ -236,7 +235,7 @@ class TraceSession:
             Path(os.devnull).open("r+b") as null,
             self.probing.detached(work.bare),
             self.quiet.held(work.isolated) as isolated,
-            companion(work.beside, sorted(self._cpus()[1])),
+            corunner(work.beside, sorted(self._cpus()[1])),
         ):
             target = self._hold(
                 launch,

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from memsc.runtime.launch import Launch
-from memsc.tracer.format import Arm, Round, RoundKey
+from memsc.tracer.format import Arm, ProbeStatus, Round, RoundKey
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.work import Work
 
@@ -61,3 +61,20 @@ def write_timings(
     elif work.timings is not None and work.timings.exists():
         writer.timings(key, recording, work.per_interval, np.fromfile(work.timings, np.int64))
         work.timings.unlink()
+
+
+def together(now: dict[str, ProbeStatus], before: dict[str, ProbeStatus]) -> dict[str, ProbeStatus]:
+    """Probes of a session that went on, with what the one before saw and lost."""
+    return {
+        name: msgspec.structs.replace(
+            status,
+            seen=_sum(status.seen, before, name, "seen"),
+            lost=_sum(status.lost, before, name, "lost"),
+        )
+        for name, status in now.items()
+    }
+
+
+def _sum(value: int | None, before: dict[str, ProbeStatus], name: str, field: str) -> int | None:
+    earlier = getattr(before[name], field) if name in before else None
+    return value if earlier is None else earlier + (value or 0)

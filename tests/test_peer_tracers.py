@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memsc.bench.suites import peer_tracers
+from memsc.bench.suites.peer_tracers import TRACERS
+from memsc.bench.suites.peer_transports import UNAVAILABLE
 from memsc.runtime.files import LIBRARY, WORK
-from memsc.tracer.others import TRACERS
-from memsc.tracer.peers import UNAVAILABLE
 
 pytestmark = pytest.mark.bpf
 
@@ -34,7 +35,7 @@ def test_a_tracer_sees_all_calls_or_says_why_it_cannot(tmp_path: Path, name: str
     timings, result = tmp_path / "timings", tmp_path / "result"
     before = daemons()
     cpus = sorted(os.sched_getaffinity(0))
-    module = [sys.executable, "-m", "memsc.tracer.others", name, str(LIBRARY), str(result), "--"]
+    module = [sys.executable, "-m", peer_tracers.__name__, name, str(LIBRARY), str(result), "--"]
     # In the background, where a shell has SIGINT ignored.
     background = ("sh", "-c", '"$0" "$@" & wait $!', "taskset", "-c", str(cpus[-1]))
     done = subprocess.run(

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memsc.bench.suites import peer_transports, small_calls
 from memsc.runtime import topology
 from memsc.runtime.files import PEERS, WORK
 from memsc.runtime.launch import TRANSPORTS
-from memsc.tracer import peers
 
 TWO = len(os.sched_getaffinity(0)) > 1
 HERE, THERE = str(max(os.sched_getaffinity(0))), str(min(os.sched_getaffinity(0)))
@@ -32,7 +32,7 @@ def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("case", ["null", "read"])
-@pytest.mark.parametrize("peer", peers.PROGRAMS)
+@pytest.mark.parametrize("peer", peer_transports.PROGRAMS)
 def test_a_peer_times_each_call_or_says_why_it_is_not_here(
     tmp_path: Path, peer: str, case: str
 ) -> None:
@@ -40,7 +40,7 @@ def test_a_peer_times_each_call_or_says_why_it_is_not_here(
         pytest.skip("its polling thread needs a CPU of its own")
     file = tmp_path / "timings"
     done = run(str(PEERS), peer, case, str(PRIME), HERE, THERE, str(file))
-    if done.returncode == peers.UNAVAILABLE:
+    if done.returncode == peer_transports.UNAVAILABLE:
         assert done.stderr.startswith("memsc-peers: ")
         return
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def test_a_peer_times_each_call_or_says_why_it_is_not_here(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("name", peers.OPERATIONS)
+@pytest.mark.parametrize("name", small_calls.OPERATIONS)
 def test_an_operation_works_under_every_transport(
     tmp_path: Path, name: str, transport: str
 ) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,7 @@ NAMES = (ADAPTIVE, *PROGRAMS)
 UNAVAILABLE = 77
 """Exit status of a peer that this machine has not; its reason is on standard error."""
 
-_FEW = 500
 _CALLS = 2_000
-_MANY = 10_000
 _POLLING = 50_000  # where no interrupt is waited for
 FAST = frozenset(("direct", "memsc", "uring", ADAPTIVE))
 """Arms and peers whose sides poll for each other, or that have one side alone."""
@@ -57,44 +55,9 @@ def _work(launch: Launch, folder: Path, case: str, operation: str) -> Work:
     else:
         here, there = str(launch.app_cpus[0]), str((*launch.service_cpus, *launch.app_cpus)[0])
         command = (str(PEERS), launch.peer, case, count, here, there, str(file))
-    return _timed(f"peers-{case}", command, file)
+    return timed(f"peers-{case}", command, file)
 
 
-# ---- the classic small calls ----
-
-_SIZES = (1, 4096, 65536, 1 << 20)
-OPERATIONS = (
-    *(f"{call}-{size}" for call in ("read", "write", "pread") for size in _SIZES),
-    *("openclose", "stat", "fstat", "lseek", "mmap", "pipe", "socket"),
-)
-NO_FILE = frozenset(("mmap", "pipe", "socket"))
-"""Operations that know no file system."""
-_PAIRS = frozenset(("openclose", "mmap", "pipe", "socket"))
-"""Operations of two calls each."""
-
-
-def operation(name: str, disk: Path | None = None) -> Callable[[Launch, Path], Work]:
-    """One of the classic small calls.
-
-    Args:
-        name: one of OPERATIONS.
-        disk: a folder for its files; by default the session's scratch folder, in memory.
-    """
-    case = name if disk is None else f"disk-{name}"
-
-    def work(launch: Launch, folder: Path) -> Work:
-        file = folder / "timings"
-        count = _FEW if name.endswith("-1048576") else _MANY if launch.arm in FAST else _FEW
-        place = str(folder if disk is None else disk)
-        return _timed(
-            case,
-            (str(WORK), "calls", name, place, str(count), str(file)),
-            file,
-            2 if name in _PAIRS else 1,
-        )
-
-    return work
-
-
-def _timed(case: str, command: tuple[str, ...], file: Path, calls: int = 1) -> Work:
+def timed(case: str, command: tuple[str, ...], file: Path, calls: int = 1) -> Work:
+    """Work that writes its own times, and as many calls in each."""
     return Work(case, command, layered=False, timings=file, per_interval=calls, ring_holds_all=True)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Other tracers over the same work: what recording every call costs with them.
 
-Run as a program, `python -m memsc.tracer.others TRACER LIBRARY RESULT -- COMMAND…`: starts the
-tracer, waits until it watches, runs COMMAND, ends the tracer, and writes to RESULT what it saw, as
-JSON. The tracer runs wherever the scheduler puts it; COMMAND stays on the CPUs that this was given.
+Run as a program, `python -m memsc.bench.suites.peer_tracers TRACER LIBRARY RESULT -- COMMAND…`:
+starts the tracer, waits until it watches, runs COMMAND, ends the tracer, and writes to RESULT what
+it saw, as JSON. The tracer runs wherever the scheduler puts it; COMMAND stays on the CPUs that this
+was given.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from memsc.bench.suites.peer_transports import UNAVAILABLE
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LIBRARY, WORK
 from memsc.runtime.launch import Launch
 from memsc.runtime.topology import format_cpus
 from memsc.tracer.helper.loading.headers import find_headers
-from memsc.tracer.peers import UNAVAILABLE
 from memsc.tracer.session.work import Work
 
 _CALLS = 20_000
@@ -180,7 +181,7 @@ def work(launch: Launch, folder: Path) -> Work:
     command = (str(WORK), "sync", str(_CALLS), str(file))
     if launch.peer is not None:
         measures.unlink(missing_ok=True)
-        module = (sys.executable, "-m", "memsc.tracer.others", launch.peer)
+        module = (sys.executable, "-m", "memsc.bench.suites.peer_tracers", launch.peer)
         command = (*module, str(LIBRARY), str(measures), "--", *command)
     return Work(
         "tracing",

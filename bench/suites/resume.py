@@ -16,7 +16,6 @@ from memsc.tracer.format import (
     EVENTS,
     TIMINGS,
     Part,
-    ProbeStatus,
     Round,
     RoundKey,
     Session,
@@ -88,20 +87,3 @@ def _belongs(part: Part, done: Container[RoundKey], end: int) -> bool:
 def finished(done: Round) -> bool:
     """Whether a round need not be made again."""
     return done.exit_status == 0 and done.stopped is None
-
-
-def together(now: dict[str, ProbeStatus], before: dict[str, ProbeStatus]) -> dict[str, ProbeStatus]:
-    """Probes of a session that went on, with what the one before saw and lost."""
-    return {
-        name: msgspec.structs.replace(
-            status,
-            seen=_sum(status.seen, before, name, "seen"),
-            lost=_sum(status.lost, before, name, "lost"),
-        )
-        for name, status in now.items()
-    }
-
-
-def _sum(value: int | None, before: dict[str, ProbeStatus], name: str, field: str) -> int | None:
-    earlier = getattr(before[name], field) if name in before else None
-    return value if earlier is None else earlier + (value or 0)

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from memsc.bench.suites import peer_tracers, peer_transports, small_calls
+from memsc.bench.suites.load import closed, opened
+from memsc.bench.suites.programs import PROGRAMS, SIZES, missing
+from memsc.bench.suites.programs import work as program_work
 from memsc.runtime import topology
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer import others, peers
-from memsc.tracer.load import closed, opened
-from memsc.tracer.programs import PROGRAMS, SIZES, missing
-from memsc.tracer.programs import work as program_work
 from memsc.tracer.session.corunner import busy
 from memsc.tracer.session.work import Work
 
@@ -68,9 +68,11 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     once = dict.fromkeys(arms, 1 * scale)
     one = {"memsc": 10 * scale}
     often = 6 * scale  # where rounds are short, and the host's moods weigh most
-    watched = dict.fromkeys(others.TRACERS, 2 * scale) | dict.fromkeys(["memsc", "lttng"], often)
-    beside = dict.fromkeys([*arms, *peers.NAMES], 2 * scale)
-    beside |= {name: often for name in beside if name in peers.FAST}
+    watched = dict.fromkeys(peer_tracers.TRACERS, 2 * scale) | dict.fromkeys(
+        ["memsc", "lttng"], often
+    )
+    beside = dict.fromkeys([*arms, *peer_transports.NAMES], 2 * scale)
+    beside |= {name: often for name in beside if name in peer_transports.FAST}
     many = dict.fromkeys(arms, 10 * scale)
     crowd = {arm: 2 * scale for arm in arms if arm != "direct"}  # which shares no service
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
@@ -107,10 +109,10 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
         "files": _files(few, once, quick),
         "calls": _calls(few, once, quick, disk),
         "causes": _causes(),
-        "tracing": [Case("tracing", others.work, watched, {"memsc": often})],
+        "tracing": [Case("tracing", peer_tracers.work, watched, {"memsc": often})],
         "peers": [
-            Case("peers-null", peers.null, beside),
-            Case("peers-read", peers.read, beside),
+            Case("peers-null", peer_transports.null, beside),
+            Case("peers-read", peer_transports.read, beside),
         ],
     }
 
@@ -140,14 +142,18 @@ def _calls(
     rounds: Mapping[str, int], recorded: Mapping[str, int], quick: bool, disk: Path | None
 ) -> list[Case]:
     if quick:  # one size stands for all, and memory for the disk
-        small = [name for name in peers.OPERATIONS if not name.endswith(("-65536", "-1048576"))]
-        return [Case(name, peers.operation(name), recorded) for name in small]
-    cases = [Case(name, peers.operation(name), rounds, recorded) for name in peers.OPERATIONS]
+        small = [
+            name for name in small_calls.OPERATIONS if not name.endswith(("-65536", "-1048576"))
+        ]
+        return [Case(name, small_calls.operation(name), recorded) for name in small]
+    cases = [
+        Case(name, small_calls.operation(name), rounds, recorded) for name in small_calls.OPERATIONS
+    ]
     if disk is not None:
         cases += [
-            Case(f"disk-{name}", peers.operation(name, disk), rounds, recorded)
-            for name in peers.OPERATIONS
-            if name not in peers.NO_FILE
+            Case(f"disk-{name}", small_calls.operation(name, disk), rounds, recorded)
+            for name in small_calls.OPERATIONS
+            if name not in small_calls.NO_FILE
         ]
     return cases
 
