@@ -205,6 +205,14 @@ test-s3: setup ## a fleet in an object store, with a server of one (a minute)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt
 	@$(BIN)/python -m pytest --long -v tests/test_object_store.py
 
+BOUNDS := lowest newest
+
+test-bounds: $(BOUNDS:%=test-bounds-%) ## analysis with the lowest and the newest versions of what it needs (minutes)
+
+.PHONY: test-bounds $(BOUNDS:%=test-bounds-%)
+$(BOUNDS:%=test-bounds-%): test-bounds-%: setup build/stamps/system-test
+	@$(BIN)/python tests/bounds.py $* -q
+
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd
 

@@ -94,9 +94,7 @@ class Stacks:
         samples = self.df_samples(probe)
         names = self._folded()
         inside = samples["kernel_stack"] if kernel else pd.Series(-1, samples.index)
-        samples["stack"] = _joined(
-            *(part.map(names).astype("str") for part in (samples["user_stack"], inside))
-        )
+        samples["stack"] = _joined(samples["user_stack"].map(names), inside.map(names))
         by = ["arm", "side", "stage", "stack"]
         inside_rounds = samples[samples["arm"].notna()].astype({"weight": np.int64})
         folded = inside_rounds.groupby(by, as_index=False, observed=True).agg({"weight": "sum"})
@@ -198,5 +196,8 @@ _SAMPLES = [*_EVENT[:5], *PLACE, *_EVENT[5:], "weight"]
 
 def _joined(user: pd.Series[str], kernel: pd.Series[str]) -> pd.Series[str]:
     """User frames, then kernel frames; whichever is there."""
-    both = user.str.cat(kernel, sep=";", na_rep="").str.strip(";")
+    # pandas 2 spells a missing text out, when a column of them becomes str.
+    parts = (part.astype(object).where(part.notna(), "") for part in (user, kernel))
+    outer, inner = (part.astype("str") for part in parts)
+    both = outer.str.cat(inner, sep=";").str.strip(";")
     return both.where(both != "", "[no stack]")
