@@ -196,7 +196,7 @@ test-arm: build/stamps/system-arm ## the native tests for 64-bit Arm, under user
 
 # Those that take under a second each.
 test-arm-quick:
-	@$(MAKE) test-arm ARM_TESTS="-R '^(call|async|clock|errors|options|ready|recording|table|threads)'"
+	@$(MAKE) test-arm ARM_TESTS="-R '^(call|async|clock|errors|layout|options|ready|recording|table|threads)'"
 
 test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
 	@$(BIN)/python -m pytest --long -v tests/test_places.py

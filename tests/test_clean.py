@@ -18,6 +18,7 @@ import pytest
 
 from memsc.commands.clean import Command
 from memsc.runtime import segments
+from memsc.runtime.layout import layout
 from memsc.runtime.library import library
 from memsc.tracer.helper.kernel import tasks, tracefs
 from memsc.tracer.state import folders, leftovers
@@ -203,7 +204,7 @@ def segment() -> Iterator[tuple[int, int]]:
     libc, last = ctypes.CDLL(None, use_errno=True), 7
     cpu = min(os.sched_getaffinity(0))
     key = ctypes.c_int32(library().memsc_registry_key_of(os.geteuid(), cpu, last)).value
-    size = ctypes.c_uint32.in_dll(library(), "memsc_registry_size").value
+    size = layout().enums["numbers"]["REGISTRY_BYTES"]
     create = 0o1000 | 0o2000 | 0o600
     number = libc.shmget(key, ctypes.c_size_t(size), create)
     assert number >= 0, os.strerror(ctypes.get_errno())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from memsc.runtime import library, topology
+from memsc.runtime.files import LAYER, LIBRARY
 from memsc.runtime.launch import TRANSPORTS
 
 MACHINE = topology.read()
@@ -22,6 +24,8 @@ ARMS = [
     for service in ("inline", "scanner")
     if len(MACHINE.reachable) > 1 or transport not in topology.SPINNING
 ]
+
+HEADER = Path(__file__).parent.parent / "runtime" / "include" / "memsc.h"
 
 BEGIN = """
 import errno, os
@@ -212,3 +216,37 @@ def test_names() -> None:
     assert library.local_reason(library.syscall_number("getppid")) is None
     assert library.local_reason(library.syscall_number("execve"))
     assert library.version().startswith("0.")
+
+
+def offered(file: Path) -> dict[str, set[str]]:
+    """Names that a library exports, by version."""
+    command = ["nm", "--dynamic", "--defined-only", "--with-symbol-versions", str(file)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        kind, symbol = line.split()[1:]
+        name, _, version = symbol.partition("@@")
+        if kind != "A":  # the name of a version
+            found.setdefault(version, set()).add(name)
+    return found
+
+
+def test_the_library_exports_what_its_header_declares_and_nothing_else() -> None:
+    declared = re.findall(r"^MEMSC_API [^(]*?(\w+)\(", HEADER.read_text(), re.MULTILINE)
+    assert len(set(declared)) > 20
+    assert offered(LIBRARY) == {
+        "MEMSC_0": set(declared),
+        "MEMSC_PRIVATE": {"memsc_registry_key_of"},
+    }
+
+
+@pytest.mark.skipif(not LAYER.exists(), reason="needs the layer, which was built for x86-64 alone")
+def test_the_layer_stands_in_for_nothing() -> None:
+    assert offered(LAYER) == {"": {"memsc_layer_call"}}
+
+
+def test_a_program_asks_for_the_librarys_version() -> None:
+    """As `gcc a.c …/libmemsc.so` makes it; the number stands for what it may rely on."""
+    command = ["readelf", "--dynamic", "--wide", str(LIBRARY.with_suffix(""))]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"SONAME.*\[(.*)\]", text) == [LIBRARY.name] == ["libmemsc.so.0"]

@@ -133,12 +133,13 @@ def test_the_wheel_has_what_runs_alone(made: Path) -> None:
         names = archive.namelist()
     ours = [name for name in names if name.startswith("memsc/")]
     kinds = {Path(name).suffix for name in ours}
-    assert kinds == {".py", ".typed", ".c", ".h", ".html", ".md", ".so", ""}
+    assert kinds == {".py", ".typed", ".c", ".h", ".html", ".md", ".json", ".so", ".0", ""}
     c_files = [name for name in ours if name.endswith((".c", ".h"))]
     elsewhere = [name for name in c_files if not name.startswith("memsc/probes/")]
     assert elsewhere == ["memsc/runtime/include/memsc.h"]
     native = {Path(name).name for name in ours if name.startswith("memsc/runtime/native/")}
-    assert native >= {"libmemsc.so", "memsc-work", "memsc-launch", "memsc-peers"}
+    assert native >= {"libmemsc.so", "libmemsc.so.0", "layout.json"}
+    assert native >= {"memsc-work", "memsc-launch", "memsc-peers"}
     assert "memsc-work-lttng" not in native  # needs what is only here
 
 
@@ -247,6 +248,23 @@ def test_a_trace_with_probes_and_its_report(installed: Installation) -> None:
     assert done.returncode in (0, 4), done  # 4: too few calls for a verdict
     assert json.loads(done.stdout)["arms"]["memsc"]["lost"] == 0
     assert (installed.home / "a.html").stat().st_size > 10_000
+
+
+@pytest.mark.bpf
+@pytest.mark.skipif(not SPINS, reason="needs two CPUs")
+def test_stripped_libraries_are_traced_as_well(installed: Installation) -> None:
+    files = [*(installed.site / "memsc/runtime/native").iterdir()]
+    programs = [file for file in files if file.suffix != ".json"]
+    subprocess.run(["strip", *programs], check=True)
+    for program in programs:
+        assert not re.search(rb"\.symtab|\.debug", program.read_bytes())
+    probes = ["--probes", "stages", "--no-calibrate"]
+    done = installed.run("memsc", "trace", "-o", "bare.memsc", *probes, "--", "ls", "/usr")
+    assert done.returncode == 0, done
+    session = json.loads((installed.home / "bare.memsc/session.json").read_text())
+    assert session["probes"]["stages"]["seen"] > 0
+    done = installed.run("memsc", "report", "bare.memsc", "--json")
+    assert json.loads(done.stdout)["arms"]["memsc"]["lost"] == 0
 
 
 def test_a_build_without_the_layer_says_so(installed: Installation) -> None:

@@ -19,8 +19,10 @@ extern "C" {
 
 enum { MEMSC_ADAPTIVE_US = 50 /* about what a sleep and its wake-up cost */ };
 
-/* How the process forwards. memsc_options_default() fills it from the MEMSC_* environment. */
+/* How the process forwards. memsc_options_default() fills it from the MEMSC_* environment. A later version
+ * may have more at its end; size tells which one a program was compiled with. */
 struct memsc_options {
+    uint32_t size;         /* sizeof(struct memsc_options), set by memsc_options_default() */
     uint32_t transport;    /* enum memsc_transport: 0 direct, 1 ipi, 2 memsc, 3 adaptive */
     uint32_t service_mode; /* enum memsc_service_mode: 0 inline, 1 scanner */
     uint32_t services;     /* entries used in service_cpus */
@@ -38,12 +40,17 @@ struct memsc_options {
 
 /* Defaults, with both times MEMSC_ADAPTIVE_US if MEMSC_TRANSPORT says so; overridden by
  * MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US, MEMSC_SPIN_US, MEMSC_RECORD,
- * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY. A set-uid program, or one with capabilities of its own, gets the defaults alone.
- * -EINVAL: a variable holds something else than documented; its name is in *wrong if not NULL. */
-MEMSC_API int memsc_options_default(struct memsc_options *options, const char **wrong);
+ * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY. A set-uid program, or
+ * one with capabilities of its own, gets the defaults alone. size is sizeof *options; what a later version
+ * has there, and this one does not know, becomes 0.
+ * -EINVAL: a variable holds something else than documented, and its name is in *wrong if that is not
+ * NULL; or the size is none of this or a later version, and *wrong is "size". */
+MEMSC_API int memsc_options_default(struct memsc_options *options, uint32_t size,
+                                    const char **wrong);
 
 /* Starts region and service of this process. NULL: memsc_options_default().
- * -EALREADY: started already. -EINVAL: an option is out of range. -ENXIO: a service CPU does not
+ * -EALREADY: started already. -EINVAL: an option is out of range. -E2BIG: one is set that only a later
+ * version knows. -ENXIO: a service CPU does not
  * exist or this process may not run on it. -ENOSPC: no room for the region. */
 MEMSC_API int memsc_start(const struct memsc_options *options);
 

@@ -19,7 +19,8 @@
 static bool is_asked_for(void)
 {
     const char *transport = getenv("MEMSC_TRANSPORT"), *wrong;
-    if (!transport || memsc_options_default(&memsc_layer.options, &wrong) != 0)
+    if (!transport ||
+        memsc_options_default(&memsc_layer.options, sizeof memsc_layer.options, &wrong) != 0)
         return false;
     return strcmp(transport, "direct") != 0 || memsc_layer.options.recording;
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 # Where memsc is installed it is beside this file, in the sources beside this folder.
 NATIVE = (_HERE if (_HERE / "native").is_dir() else _HERE.parent) / "native"
-LIBRARY = NATIVE / "libmemsc.so"
+LIBRARY = NATIVE / "libmemsc.so.0"
+LAYOUT = NATIVE / "layout.json"
 LAYER = NATIVE / "libmemsc-layer.so"
 WORK = NATIVE / "memsc-work"
 PEERS = NATIVE / "memsc-peers"

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from memsc.runtime.layout import layout
 from memsc.runtime.library import library
 
 SEGMENTS = Path("/proc/sysvipc/shm")
 _IPC_RMID = 0
-_KEYS = 8  # MEMSC_REGISTRY_KEYS
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,8 @@ def remove(found: Shared) -> None:
 
 
 def _parsed(lines: list[str]) -> Iterator[Shared]:
-    registry, segment = (
-        ctypes.c_uint32.in_dll(library(), f"memsc_{what}_size").value
-        for what in ("registry", "pages")
-    )
+    numbers = layout().enums["numbers"]
+    registry, segment = numbers["REGISTRY_BYTES"], numbers["SEGMENT_BYTES"]
     names = lines[0].split() if lines else []
     for line in lines[1:]:
         row = dict(zip(names, line.split(), strict=False))
@@ -86,5 +84,5 @@ def _parsed(lines: list[str]) -> Iterator[Shared]:
 def _cpu_of(key: int, user: int) -> int | None:
     of = library().memsc_registry_key_of
     of.restype = ctypes.c_uint32
-    cpus = range(os.cpu_count() or 1)
-    return next((cpu for cpu in cpus for i in range(_KEYS) if of(user, cpu, i) == key), None)
+    cpus, keys = range(os.cpu_count() or 1), range(layout().enums["numbers"]["REGISTRY_KEYS"])
+    return next((cpu for cpu in cpus for i in keys if of(user, cpu, i) == key), None)

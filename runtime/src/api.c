@@ -24,16 +24,28 @@ static void make_key(void)
     pthread_key_create(&at_thread_end, unregister_at_end);
 }
 
+/* Of a program that was compiled with a later memsc.h: what this version does not know must be unset. */
+static int check_size(const struct memsc_options *options)
+{
+    if (options->size < sizeof *options)
+        return -EINVAL;
+    for (size_t i = sizeof *options; i < options->size; i++)
+        if (((const char *)options)[i])
+            return -E2BIG;
+    return 0;
+}
+
 int memsc_start(const struct memsc_options *options)
 {
     struct memsc_options from_environment;
     if (!options) {
-        int error = memsc_options_default(&from_environment, NULL);
+        int error = memsc_options_default(&from_environment, sizeof from_environment, NULL);
         if (error)
             return error;
         options = &from_environment;
     }
-    return memsc_process_start(options);
+    int error = check_size(options);
+    return error ? error : memsc_process_start(options);
 }
 
 int memsc_stop(void)

@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * Makes the whole shared format appear in the library's debug information, where Python finds it,
- * and holds it to its sizes.
+ * Holds the shared format to its sizes, and makes all of it appear in this object's debug information, from
+ * which the build writes layout.json for Python (../describe.py). No library has this object in it.
  */
 #include "layout.h"
 
 #include "registry.h"
-#include "memsc.h"
 
 _Static_assert(sizeof(struct memsc_entry) == MEMSC_LINE, "an entry is one cache line");
 _Static_assert(sizeof(struct memsc_syspage) == 4096, "a syspage is one page");
 _Static_assert(sizeof(struct memsc_call) == MEMSC_LINE, "a call record is one cache line");
 _Static_assert(sizeof(struct memsc_region) <= 4096, "the head of a region fits its page");
 
-MEMSC_API extern const uint32_t memsc_layout_version;
-const uint32_t memsc_layout_version = MEMSC_LAYOUT_VERSION;
+/* Named as in the headers, behind their prefix: there they are macros, and sizes. */
+enum memsc_numbers {
+    LAYOUT_VERSION = MEMSC_LAYOUT_VERSION,
+    MAGIC = MEMSC_MAGIC,
+    /* Registries and segments are not Python's to read, but it must know one when it sees it. */
+    REGISTRY_VERSION = MEMSC_REGISTRY_VERSION,
+    REGISTRY_KEYS = MEMSC_REGISTRY_KEYS,
+    REGISTRY_BYTES = sizeof(struct memsc_registry),
+    SEGMENT_BYTES = sizeof(struct memsc_pages),
+};
 
 /* Named so that the compiler describes each type. */
 struct memsc_layout {
@@ -29,11 +36,7 @@ struct memsc_layout {
     enum memsc_call_flags call_flags;
     enum memsc_polls polls;
     enum memsc_slot_state slot_state;
+    enum memsc_numbers numbers;
 };
 extern const struct memsc_layout *const memsc_layout;
 const struct memsc_layout *const memsc_layout = 0;
-
-/* Registries and segments are not Python's to read, but it must know one when it sees it. */
-MEMSC_API extern const uint32_t memsc_registry_size, memsc_pages_size;
-const uint32_t memsc_pages_size = sizeof(struct memsc_pages);
-const uint32_t memsc_registry_size = sizeof(struct memsc_registry);

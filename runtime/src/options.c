@@ -117,15 +117,20 @@ static bool is_privileged(void)
            MEMSC_SYS(SYS_getgid, 0, 0, 0, 0, 0, 0) != MEMSC_SYS(SYS_getegid, 0, 0, 0, 0, 0, 0);
 }
 
-int memsc_options_default(struct memsc_options *options, const char **wrong)
+int memsc_options_default(struct memsc_options *options, uint32_t size, const char **wrong)
 {
     static const char *const transports[] = {"direct", "ipi", "memsc", "adaptive", NULL};
     static const char *const modes[] = {"inline", "scanner", NULL};
     static const char *const switches[] = {"0", "1", NULL};
     static const char *const policies[] = {"drop", "wait", NULL};
 
-    for (size_t i = 0; i < sizeof *options; i++)
+    if (wrong)
+        *wrong = size < sizeof *options ? "size" : NULL;
+    if (size < sizeof *options)
+        return -EINVAL;
+    for (size_t i = 0; i < size; i++)
         ((volatile char *)options)[i] = 0;
+    options->size = size;
     options->transport = MEMSC_MEMSC;
     options->service_mode = MEMSC_INLINE;
     options->services = 1;
@@ -134,8 +139,6 @@ int memsc_options_default(struct memsc_options *options, const char **wrong)
     options->ring_records = 1u << 17;
     options->probe_every = 1;
 
-    if (wrong)
-        *wrong = NULL;
     if (is_privileged())
         return 0;
     const char *name = NULL;

@@ -85,7 +85,7 @@ static inline void robust_futexes(void)
 static inline struct memsc_options options_for(uint32_t transport, uint32_t mode)
 {
     struct memsc_options options;
-    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, NULL), 0);
     options.transport = transport;
     options.service_mode = mode;
     if (transport == MEMSC_ADAPTIVE)

@@ -9,7 +9,7 @@ static void refuse(const char *name, const char *value)
     struct memsc_options options;
     const char *wrong = NULL;
     setenv(name, value, 1);
-    CHECK_EQUAL(memsc_options_default(&options, &wrong), -EINVAL);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, &wrong), -EINVAL);
     CHECK(wrong && strcmp(wrong, name) == 0);
     unsetenv(name);
 }
@@ -25,7 +25,7 @@ static void privileged(void)
     CHECK_EQUAL(seteuid(65534), 0);
     struct memsc_options options;
     const char *wrong = "";
-    CHECK_EQUAL(memsc_options_default(&options, &wrong), 0);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, &wrong), 0);
     CHECK(wrong == NULL);
     CHECK_EQUAL(options.transport, MEMSC_MEMSC);
     CHECK_EQUAL(options.directory[0], 0);
@@ -35,12 +35,35 @@ static void privileged(void)
     unsetenv("MEMSC_RING");
 }
 
+/* A program that was compiled with another version of memsc.h has less or more there. */
+static void sizes(void)
+{
+    struct {
+        struct memsc_options options;
+        char more[8];
+    } later;
+    const char *wrong = NULL;
+    CHECK_EQUAL(memsc_options_default(&later.options, sizeof later.options - 1, &wrong), -EINVAL);
+    CHECK(wrong && strcmp(wrong, "size") == 0);
+    memset(&later, 1, sizeof later);
+    CHECK_EQUAL(memsc_options_default(&later.options, sizeof later, &wrong), 0);
+    CHECK(wrong == NULL);
+    CHECK_EQUAL(later.options.size, sizeof later);
+    for (size_t i = 0; i < sizeof later.more; i++)
+        CHECK_EQUAL(later.more[i], 0);
+    later.more[7] = 1;
+    CHECK_EQUAL(memsc_start(&later.options), -E2BIG);
+    later.options.size = 0;
+    CHECK_EQUAL(memsc_start(&later.options), -EINVAL);
+}
+
 int main(void)
 {
     privileged();
+    sizes();
     struct memsc_options options;
     const char *wrong = "";
-    CHECK_EQUAL(memsc_options_default(&options, &wrong), 0);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, &wrong), 0);
     CHECK(wrong == NULL);
     CHECK_EQUAL(options.transport, MEMSC_MEMSC);
     CHECK_EQUAL(options.services, 1);
@@ -57,7 +80,7 @@ int main(void)
     setenv("MEMSC_PROBE_EVERY", "101", 1);
     setenv("MEMSC_KEEP", "1", 1);
     setenv("MEMSC_DIRECTORY", "/tmp", 1);
-    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, NULL), 0);
     CHECK_EQUAL(options.transport, MEMSC_IPI);
     CHECK_EQUAL(options.service_mode, MEMSC_SCANNER);
     CHECK_EQUAL(options.services, 5);
@@ -79,11 +102,11 @@ int main(void)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
     setenv("MEMSC_TRANSPORT", "adaptive", 1);
-    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, NULL), 0);
     CHECK_EQUAL(options.transport, MEMSC_ADAPTIVE);
     CHECK_EQUAL(options.idle_us, MEMSC_ADAPTIVE_US);
     setenv("MEMSC_SPIN_US", "7", 1);
-    CHECK_EQUAL(memsc_options_default(&options, NULL), 0);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, NULL), 0);
     CHECK_EQUAL(options.spin_us, 7);
     unsetenv("MEMSC_TRANSPORT");
     unsetenv("MEMSC_SPIN_US");

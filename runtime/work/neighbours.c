@@ -20,7 +20,7 @@ static _Noreturn void be_one(int started)
     struct memsc_options options;
     long result;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    memsc_options_default(&options, NULL);
+    memsc_options_default(&options, sizeof options, NULL);
     /* Only the calls among them are measured. */
     options.recording = options.keep = 0;
     options.directory[0] = 0;

@@ -45,7 +45,7 @@ static bool plain(void)
 {
     struct memsc_options options;
     const char *wrong;
-    int error = memsc_options_default(&options, &wrong);
+    int error = memsc_options_default(&options, sizeof options, &wrong);
     if (error)
         fail(wrong, -error);
     return options.transport == MEMSC_DIRECT && !options.recording;
