@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
-C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c')
+C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c' 'tests/*.h')
 
 .DEFAULT_GOAL := help
 .PHONY: help coverage setup system python native demo bench results test test-native test-sanitizers \

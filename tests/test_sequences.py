@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q")
 SPINS = len(topology.read().reachable) > 1
 FORWARDING = ("ipi", "memsc") if SPINS else ("ipi",)
 ARMS = [("direct", "inline"), *((t, s) for t in FORWARDING for s in ("inline", "scanner"))]
-SOURCE = Path(__file__).parent / "programs" / "executor.c"
+SOURCES = Path(__file__).parent / "programs" / "executor"
 EXAMPLES = 60
 
 pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
@@ -36,8 +37,8 @@ def executor() -> Iterator[Path]:
     """The program, in a folder of memory in which it may work, too."""
     with tempfile.TemporaryDirectory(prefix="memsc-sequences-", dir="/dev/shm") as folder:
         program = Path(folder) / "run"
-        flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"]
-        subprocess.run(["gcc", *flags, "-o", program, SOURCE], check=True)
+        flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror"]
+        subprocess.run(["gcc", *flags, "-o", program, *SOURCES.glob("*.c")], check=True)
         yield program
 
 
@@ -80,9 +81,9 @@ def carry_out(executor: Path, sequence: list[Operation], prefix: tuple[str, ...]
 
 
 def operation_names() -> list[str]:
-    text = SOURCE.read_text()
-    table = text[text.index("operations[] = {") : text.index("};", text.index("operations[] = {"))]
-    return [word.split(")")[0] for word in table.split("OPERATION(")[1:]]
+    text = (SOURCES / "executor.h").read_text()
+    listed = text[text.index("#define OPERATIONS") : text.index("/* clang-format on */")]
+    return re.findall(r"OPERATION\((\w+)\)", listed)
 
 
 NAMES = operation_names()
