@@ -41,19 +41,14 @@ int ipi_on_send_many(struct bpf_raw_tracepoint_args *ctx)
     return on_sent_many();
 }
 
-/* Entries of the functions that send; BCC learns from kfunc__ which function an fentry program is for. */
+/* Entries of the functions that send. */
 
-int kfunc__native_smp_send_reschedule(u64 *ctx)
+int ipi_on_send_fentry(u64 *ctx)
 {
     return on_sent(MEMSC_IPI_SEND, (u32)ctx[0]);
 }
 
-int kfunc__native_send_call_func_single_ipi(u64 *ctx)
-{
-    return on_sent(MEMSC_IPI_SEND, (u32)ctx[0]);
-}
-
-int kfunc__native_send_call_func_ipi(u64 *ctx)
+int ipi_on_send_many_fentry(u64 *ctx)
 {
     return on_sent_many();
 }
@@ -64,12 +59,12 @@ struct ipi_registers {
     u64 first_argument;
 };
 
-int ipi_on_send_entry(struct ipi_registers *ctx)
+int ipi_on_send_kprobe(struct ipi_registers *ctx)
 {
     return on_sent(MEMSC_IPI_SEND, (u32)ctx->first_argument);
 }
 
-int ipi_on_send_many_entry(struct ipi_registers *ctx)
+int ipi_on_send_many_kprobe(struct ipi_registers *ctx)
 {
     return on_sent_many();
 }

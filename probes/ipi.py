@@ -19,10 +19,9 @@ _X86 = "use an x86 kernel with CONFIG_TRACING to see them arrive"
 
 
 def _entries(functions: tuple[str, ...], program: str) -> tuple[Variant, ...]:
-    fentry = tuple((function, f"kfunc__{function}") for function in functions)
     return (
-        Variant("fentry", fentry),
-        Variant("kprobe", tuple((function, program) for function in functions)),
+        Variant("fentry", tuple((function, f"{program}_fentry") for function in functions)),
+        Variant("kprobe", tuple((function, f"{program}_kprobe") for function in functions)),
     )
 
 
@@ -70,7 +69,7 @@ PROBE = Probe(
             fields=("cpu", "callsite", "callback"),
             raw=True,
             remedy=_SENDER,
-            instead=_entries(_SEND_ONE, "ipi_on_send_entry"),
+            instead=_entries(_SEND_ONE, "ipi_on_send"),
         ),
         Hook(
             "ipi:ipi_send_cpumask",
@@ -79,7 +78,7 @@ PROBE = Probe(
             fields=("cpumask",),
             raw=True,
             remedy=_SENDER,
-            instead=_entries(_SEND_MANY, "ipi_on_send_many_entry"),
+            instead=_entries(_SEND_MANY, "ipi_on_send_many"),
         ),
         Hook(
             "sched:sched_wake_idle_without_ipi",

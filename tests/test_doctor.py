@@ -7,11 +7,13 @@ import errno
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import dying
 
 from memsc.commands.__main__ import main
 from memsc.probes import declaration
@@ -20,6 +22,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.doctor import features
 from memsc.tracer.doctor.features import Feature, attempt, summarize, verdict
 from memsc.tracer.helper.kernel import bpf
+from memsc.tracer.session.observe import channel
 
 
 def found(*lacks: str, state: features.State = "missing") -> list[Feature]:
@@ -79,6 +82,19 @@ def test_only_what_running_needs_decides_the_exit_status(
     assert "memsc run: not possible, see libmemsc" in capsys.readouterr().out
 
 
+@pytest.mark.bpf
+def test_a_probe_that_ends_its_helper_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(channel, "COMMAND", (sys.executable, dying.__file__, "abort", "ipi"))
+    main(["doctor", "--json"])
+    listed = json.loads(capsys.readouterr().out)["features"]
+    state = {feature["name"]: feature for feature in listed}
+    count = len(declaration.names())
+    assert state["BCC"]["detail"] == f"compiles; {count - 1} of {count} probes load"
+    assert "SIGABRT" in state["probe ipi"]["detail"]
+
+
 @pytest.mark.parametrize(
     ("listed", "says"),
     [
@@ -86,6 +102,10 @@ def test_only_what_running_needs_decides_the_exit_status(
         (found("BCC"), "stamps only"),
         (found("BPF", state="unknown"), "sudo memsc doctor"),
         (found("ipi:a"), "less the tracepoints"),
+        (
+            [*found(), Feature("probe ipi", "missing", "died", "none")],
+            "and probes that are missing",
+        ),
     ],
 )
 def test_the_verdict_on_tracing(listed: list[Feature], says: str) -> None:

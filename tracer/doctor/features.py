@@ -207,7 +207,9 @@ def _bpf() -> Iterator[Feature]:
     if not found:
         yield Feature("BCC", "unknown", "needs kernel headers to tell", "see kernel headers")
         return
-    yield attempt("BCC", _bcc, "apt install python3-bpfcc")
+    refused: list[Feature] = []
+    yield attempt("BCC", lambda: _bcc(refused), "apt install python3-bpfcc")
+    yield from refused
 
 
 def _ring() -> str:
@@ -239,21 +241,31 @@ def _headers(found: list[headers.Headers]) -> str:
     return found[0].warning or f"{where}"
 
 
-def _bcc() -> str:
-    """As a session does: it is the helper that compiles, with the system's Python and its BCC."""
+def _bcc(refused: list[Feature]) -> str:
+    """As a session does: it is the helper that compiles, with the system's Python and its BCC.
+
+    Args:
+        refused: gets a feature for each probe that cannot be loaded here.
+    """
     find = "import importlib.util as u, sys; sys.exit(u.find_spec('bcc') is None)"
     if subprocess.run([PYTHON, "-I", "-c", find], check=False).returncode:
         raise OSError(errno.ENOENT, f"{PYTHON} has none (a venv's or PyPI's is not used)")
     if os.geteuid() != 0:
         raise OSError(errno.EPERM, "BCC insists on root")
+    names = declaration.names()
     channel = Channel()
     try:
-        _, descriptors = channel.ask("load", probes=["sched"], ring_bytes={"sched": mmap.PAGESIZE})
+        sizes = dict.fromkeys(names, mmap.PAGESIZE)
+        reply, descriptors = channel.ask("load", probes=list(names), ring_bytes=sizes)
         for descriptor in descriptors:
             os.close(descriptor)
     finally:
         channel.close()
-    return "compiles"
+    for name, state in reply["probes"].items():
+        if not state["usable"]:
+            feature = Feature(f"probe {name}", "missing", state["reason"], state["remedy"])
+            refused.append(feature)
+    return f"compiles; {len(names) - len(refused)} of {len(names)} probes load"
 
 
 def _tracepoints() -> Iterator[Feature]:
@@ -391,13 +403,14 @@ def verdict(found: Sequence[Feature]) -> list[str]:
         f"memsc run: not possible, see {', '.join(lacking)}" if lacking else "memsc run: ready"
     ]
     base = [state[name] for name in ("BPF", "tracefs", "kernel headers", "BCC")]
-    absent = [f.name for f in found if ":" in f.name and f.state == "missing"]
+    missing = [f.name for f in found if f.state == "missing"]
+    absent = [name for name in missing if ":" in name or name.startswith("probe ")]
     if "missing" in base:
         lines.append("memsc trace: stamps only, since probes cannot be attached")
     elif "unknown" in base:
         lines.append("memsc trace: stamps; whether probes attach, 'sudo memsc doctor' tells")
     elif absent:
-        lines.append("memsc trace: ready, less the tracepoints that are missing")
+        lines.append("memsc trace: ready, less the tracepoints and probes that are missing")
     else:
         lines.append("memsc trace: ready")
     return lines

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from memsc.probes.declaration import Probe, find, names
-from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import capabilities, wire
 from memsc.tracer.helper.isolation.isolate import recover
 from memsc.tracer.helper.isolation.requests import Isolating
 from memsc.tracer.helper.kernel import bpf, tasks, tracefs
-from memsc.tracer.helper.loading.bcc import Compiled, compile_text
+from memsc.tracer.helper.loading.bcc import Compiled
 from memsc.tracer.helper.loading.headers import find_headers, load_archive
 from memsc.tracer.helper.loading.probe import LoadedProbe, Places
+from memsc.tracer.helper.loading.together import Together
 from memsc.tracer.helper.perf_requests import Observing, kernel_stacks
 
 MAX_RING_BYTES = 1 << 30
@@ -172,15 +172,8 @@ class Server:
         usable = {name: one for name, one in candidates.items() if one.problem() is None}
         pages = self._pages(request, [one.probe for one in usable.values()])
         headers = find_headers()
-        headers.apply()
-        parts = [tracking, *usable.values()]
-        absent = set[str]().union(*(part.absent for part in parts))
-        text = compose(
-            [part.probe for part in parts], pages, self._cpus, absent, kernel_stacks(self._user)
-        )
-        compiled = compile_text(text)
-        for part in parts:
-            part.load(compiled)
+        together = Together(tracking, headers, self._cpus, kernel_stacks(self._user))
+        compiled = together.load(usable, pages)
         problem = tracking.problem()
         if problem:
             raise MemscError("attaching probes", *problem)

@@ -95,24 +95,40 @@ def _element(table: int, key: ctypes.c_uint32, value: Any) -> bytes:
     return struct.pack("<IIQQQ", table, 0, ctypes.addressof(key), where, 0)
 
 
-def load_program(kind: int, btf_id: int = 0) -> int:
-    """Load a program that returns 0; returns its descriptor.
+def load_program(kind: int, btf_id: int = 0, code: bytes = _RETURN_ZERO) -> int:
+    """Load a program; returns its descriptor.
 
     Args:
         kind: RAW_TRACEPOINT, or TRACING: entry of the kernel function btf_id.
         btf_id: the function's number in the kernel's type information.
+        code: its instructions, which name maps by their descriptors; without any it returns 0.
+
+    Raises:
+        OSError: the kernel refused it; the text is the verifier's, where it says something.
     """
-    code = ctypes.create_string_buffer(_RETURN_ZERO, len(_RETURN_ZERO))
+    instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
     attributes = bytearray(_PROG_ATTRIBUTES)
-    count = len(_RETURN_ZERO) // 8
-    struct.pack_into(
-        "<IIQQ", attributes, 0, kind, count, ctypes.addressof(code), ctypes.addressof(licence)
-    )
+    places = ctypes.addressof(instructions), ctypes.addressof(licence)
+    struct.pack_into("<IIQQ", attributes, 0, kind, len(code) // 8, *places)
     if kind == TRACING:
         struct.pack_into("<I", attributes, 68, _FENTRY)
         struct.pack_into("<I", attributes, _ATTACH_BTF_ID, btf_id)
-    return _bpf(_PROG_LOAD, bytes(attributes))
+    try:
+        return _bpf(_PROG_LOAD, bytes(attributes))
+    except OSError as error:
+        said = _verdict(attributes)
+        raise OSError(error.errno, said or error.strerror) from error
+
+
+def _verdict(attributes: bytearray) -> str:
+    """What the verifier says last of a program that was refused; empty if it was not asked."""
+    log = ctypes.create_string_buffer(1 << 16)
+    struct.pack_into("<IIQ", attributes, 24, 1, len(log), ctypes.addressof(log))
+    with suppress(OSError):
+        os.close(_bpf(_PROG_LOAD, bytes(attributes)))
+    lines = log.value.decode(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if not line.startswith("processed ")), "")
 
 
 def attach_raw(program: int, event: str | None) -> int:

@@ -14,18 +14,18 @@ from typing import Any, Protocol, cast
 
 from memsc.probes.declaration import Way
 from memsc.runtime.errors import MemscError
-from memsc.tracer.helper.kernel import perf
+from memsc.tracer.helper.kernel import bpf, perf
 
 # As linux/bpf.h numbers program types.
 _TYPES: dict[Way, int] = {
     "tracepoint": 5,
     "raw": 17,
-    "fentry": 26,
     "kprobe": 2,
     "usdt": 2,
     "sample": 7,
 }
 
+FITTING = "install headers that fit the compiler: apt install linux-headers-amd64"
 _INSTALL = "install Debian's python3-bpfcc (apt install python3-bpfcc) for /usr/bin/python3"
 
 
@@ -40,6 +40,8 @@ class _Table(Protocol):
 
 
 class _Bpf(Protocol):
+    module: int
+
     def load_func(self, func_name: bytes, prog_type: int) -> _Function: ...
     def __getitem__(self, key: bytes) -> _Table: ...
 
@@ -47,7 +49,8 @@ class _Bpf(Protocol):
 class _Library(Protocol):
     def bpf_attach_tracepoint(self, fd: int, category: bytes, event: bytes) -> int: ...
     def bpf_attach_raw_tracepoint(self, fd: int, event: bytes) -> int: ...
-    def bpf_attach_kfunc(self, fd: int) -> int: ...
+    def bpf_function_start(self, module: int, name: bytes) -> int: ...
+    def bpf_function_size(self, module: int, name: bytes) -> int: ...
 
 
 @contextmanager
@@ -98,14 +101,14 @@ class Program:
         """
         if self._way == "kprobe":
             return self.attach_events([perf.open_kprobe(place)])
+        if self._way == "fentry":  # the function is in the program
+            return Attachment([bpf.attach_raw(self._fd, None)])
         category, _, event = place.encode().partition(b":")
         lines: list[str] = []
         ctypes.set_errno(0)
         with _stderr_into(lines):
             if self._way == "raw":
                 fd = self._library.bpf_attach_raw_tracepoint(self._fd, event)
-            elif self._way == "fentry":
-                fd = self._library.bpf_attach_kfunc(self._fd)  # the function is in the program
             else:
                 fd = self._library.bpf_attach_tracepoint(self._fd, category, event)
         if fd < 0:
@@ -153,13 +156,23 @@ class Compiled:
         self._bpf = bpf
         self._library = library
 
-    def program(self, name: str, way: Way) -> Program:
+    def program(self, name: str, way: Way, place: str) -> Program:
         """Load one program.
+
+        Args:
+            name: of the C function.
+            way: how it will be attached.
+            place: where; an fentry program is loaded for this kernel function.
 
         Raises:
             OSError: the verifier or the kernel refused it.
         """
         lines: list[str] = []
+        if way == "fentry":
+            try:
+                return Program(self._library, self._for_entry(name.encode(), place), way)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, name) from error
         try:
             with _stderr_into(lines):
                 fd = self._bpf.load_func(name.encode(), _TYPES[way]).fd
@@ -167,6 +180,14 @@ class Compiled:
         except Exception as error:
             raise OSError(0, _first_error(lines, str(error)), name) from error
         return Program(self._library, fd, way)
+
+    def _for_entry(self, name: bytes, function: str) -> int:
+        """Loaded without BCC, which learns the function from a name, and releases differ in it."""
+        start = self._library.bpf_function_start(self._bpf.module, name)
+        size = self._library.bpf_function_size(self._bpf.module, name)
+        return bpf.load_program(
+            bpf.TRACING, bpf.function_id(function), ctypes.string_at(start, size)
+        )
 
     def descriptor(self, table: str) -> int:
         """The map's file descriptor; stays BCC's."""
@@ -197,6 +218,15 @@ def _bcc() -> Any:
         raise MemscError("attaching probes", f"BCC is not there ({error})", _INSTALL) from error
 
 
+def version() -> str:
+    """BCC's own.
+
+    Raises:
+        MemscError: it is missing.
+    """
+    return str(getattr(_bcc(), "__version__", "unknown"))
+
+
 def _nothing(_: object) -> None:
     pass
 
@@ -208,20 +238,20 @@ def compile_text(text: str) -> Compiled:
         MemscError: BCC is missing, or the text does not compile with the headers there are.
     """
     bcc = _bcc()
-    # Otherwise it attaches at once whatever has a name that it knows, kfunc__… among them.
+    # Otherwise it attaches at once whatever has a name that it knows.
     passive = type("Passive", (bcc.BPF,), {"_trace_autoload": _nothing})
     lines: list[str] = []
     # Headers of Linux 6.19 and newer use a Microsoft extension, which must be asked for.
     for flags in (["-w"], ["-w", "-fms-extensions"]):
         try:
             with _stderr_into(lines):
-                bpf = passive(text=text, cflags=flags)
+                module = passive(text=text, cflags=flags)
         except Exception as error:
             lines.append(str(error))
         else:
-            return Compiled(cast("_Bpf", bpf), cast("_Library", bcc.lib))
+            return Compiled(cast("_Bpf", module), cast("_Library", bcc.lib))
     raise MemscError(
         "attaching probes",
         f"BCC cannot compile them: {_first_error(lines, 'no reason given')}",
-        "install headers that fit the compiler: apt install linux-headers-amd64",
+        FITTING,
     )

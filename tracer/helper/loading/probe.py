@@ -20,6 +20,7 @@ from memsc.tracer.helper.kernel import perf, tracefs
 from memsc.tracer.helper.loading import usdt
 from memsc.tracer.helper.loading.bcc import Attachment, Compiled, Program
 from memsc.tracer.helper.loading.cpu_counters import Readings
+from memsc.tracer.helper.loading.rehearsal import rehearse
 
 _FUNCTIONS = Path("/proc/kallsyms")
 
@@ -163,6 +164,8 @@ class LoadedHook:
                 self.variants.append(variant)
             else:
                 self._reasons.append(reason)
+        self._first = self.variants[0] if self.variants else None
+        self._compiled: Compiled | None = None
         self._programs: dict[Variant, list[Program]] = {}
         self._attachments: list[Attachment] = []
 
@@ -176,19 +179,34 @@ class LoadedHook:
         """The programs of the variant in use."""
         return self._programs.get(self.variants[0], []) if self.variants else []
 
+    def refuse(self, reason: str) -> None:
+        """No variant is a choice any more."""
+        self.variants = []
+        self._reasons.append(reason)
+
     def load(self, compiled: Compiled) -> None:
-        """Have the kernel verify the programs; what it refuses is no choice any more."""
-        left: list[Variant] = []
-        for variant in self.variants:
+        """Have the kernel verify the programs of the first variant that it takes.
+
+        What it refuses is no choice any more; what may be needed instead is loaded when it is.
+        """
+        self._compiled = compiled
+        while self.variants and self.variants[0] not in self._programs:
+            variant = self.variants[0]
             try:
-                self._programs[variant] = [
-                    compiled.program(program, variant.way) for _, program in variant.points
-                ]
+                # The first was rehearsed with the whole text.
+                died = rehearse(self._verify) if variant != self._first else None
+                if died:
+                    raise OSError(0, died, variant.points[0][1])
+                self._programs[variant] = self._verify()
             except OSError as error:
                 self._reasons.append(f"the kernel refused {error.filename}: {error.strerror}")
-            else:
-                left.append(variant)
-        self.variants = left
+                self.variants.pop(0)
+
+    def _verify(self) -> list[Program]:
+        if self._compiled is None:
+            raise RuntimeError("it is compiled before it is loaded")
+        way, points = self.variants[0].way, self.variants[0].points
+        return [self._compiled.program(program, way, place) for place, program in points]
 
     def attach(self) -> None:
         """Attach the first variant that can be; what the kernel refuses is no choice any more."""
@@ -204,6 +222,8 @@ class LoadedHook:
                 self.variants.pop(0)
                 place = variant.points[0][0]
                 self._reasons.append(f"{place} refused: {error.strerror}")
+                if self._compiled is not None:
+                    self.load(self._compiled)
 
     def release(self) -> list[Attachment]:
         """The attachments, to be closed by the caller; it can be attached again."""
@@ -236,6 +256,11 @@ class LoadedProbe:
         every = frozenset[str]().union(*(one.hook.programs for one in self.hooks))
         used = [v.programs for one in self.hooks for v in one.variants]
         return set(every - frozenset[str]().union(*used))
+
+    def refuse(self, reason: str) -> None:
+        """It cannot be had."""
+        for one in self.hooks:
+            one.refuse(reason)
 
     def load(self, compiled: Compiled) -> None:
         """Have the kernel verify its programs; what it refuses is absent."""

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""A helper whose BCC aborts, or complains, over one probe: `dying.py abort|complain PROBE`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from memsc.runtime.errors import MemscError
+from memsc.tracer.helper import server
+from memsc.tracer.helper.loading import bcc, together
+
+_compile = bcc.compile_text
+
+
+def compile_text(text: str) -> bcc.Compiled:
+    """As on a machine where BCC does not stand a probe."""
+    if f"{sys.argv[2]}_events" in text:
+        if sys.argv[1] == "complain":
+            raise MemscError("attaching probes", "error: no such structure", "none")
+        sys.stderr.write("terminate called after throwing an instance of 'std::out_of_range'\n")
+        sys.stderr.flush()
+        os.abort()
+    return _compile(text)
+
+
+class Forgetful:
+    """Remembers nothing: here the same text went well before."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __bool__(self) -> bool:
+        return False
+
+    def keep(self) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    bcc.compile_text = compile_text
+    together.Remembered = Forgetful
+    status = server.serve(0, os.getppid())
+    sys.stderr.flush()
+    os._exit(status)
