@@ -164,6 +164,7 @@ class Probe:
         ring_bytes: default size of its ring buffer, a power of two of at least a page; locked
             kernel memory.
         tables: further BPF maps of its C that the session reads.
+        walks: its C walks programs' stacks (`stacks.h`); `<name>_walk` is where.
         readings: counters that its C reads on the CPU of an event, from its map `<name>_array`,
             which holds them CPU by CPU in this order.
         cost_ns: of one hit in nanoseconds, as the kernel accounts for its programs (of `stages` the
@@ -179,6 +180,7 @@ class Probe:
     disturbs: bool = False
     ring_bytes: int = 64 << 20
     tables: tuple[str, ...] = ()
+    walks: bool = False
     readings: tuple[Counter, ...] = ()
     cost_ns: float | None = None
 

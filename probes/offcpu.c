@@ -6,8 +6,8 @@
 struct offcpu_leave {
     u64 since;
     u64 woken; /* 0: not yet, or not seen */
-    s32 user_stack;
-    s32 kernel_stack;
+    s64 user_stack;
+    s64 kernel_stack;
     u32 pid;
     u32 kind;
 };
@@ -36,7 +36,7 @@ static __always_inline void on_return(u32 tid, u32 kind, u64 now, struct offcpu_
 int offcpu_on_switch(struct tracepoint__sched__sched_switch *args)
 {
     u32 prev = args->prev_pid;
-    u32 next = args->next_pid;
+    u32 next = args->next_pid, zero = 0;
     u64 now = bpf_ktime_get_ns();
     struct offcpu_leave *left;
 
@@ -55,7 +55,7 @@ int offcpu_on_switch(struct tracepoint__sched__sched_switch *args)
         left = offcpu_left.lookup(&prev);
         if (left)
             on_return(prev, MEMSC_OFFCPU_UNSEEN, now, left);
-        leave.user_stack = offcpu_stacks.get_stackid(args, BPF_F_USER_STACK);
+        leave.user_stack = walk_user(offcpu_walk.lookup(&zero));
         leave.kernel_stack = KERNEL_STACKS ? offcpu_stacks.get_stackid(args, 0) : -1;
         leave.kind = state == 0 || state == 256 ? MEMSC_OFFCPU_PREEMPTED : MEMSC_OFFCPU_BLOCKED;
         offcpu_left.update(&prev, &leave);

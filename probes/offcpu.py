@@ -36,4 +36,5 @@ PROBE = Probe(
         Hook("sched:sched_waking", "offcpu_on_waking", fields=("pid",)),
     ),
     tables=("offcpu_stacks",),
+    walks=True,
 )

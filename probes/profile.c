@@ -8,7 +8,7 @@ int profile_on_sample(struct bpf_perf_event_data *ctx)
 {
     struct profile_event *event;
     struct task_state *task = current_task();
-    u32 tid = (u32)bpf_get_current_pid_tgid();
+    u32 tid = (u32)bpf_get_current_pid_tgid(), zero = 0;
 
     /* Of a watched CPU's other threads it is told that they ran, and where in the kernel. */
     if (!is_recording() || !(task || (tid && is_watched_here())))
@@ -16,7 +16,7 @@ int profile_on_sample(struct bpf_perf_event_data *ctx)
     event = profile_reserve(MEMSC_PROFILE_SAMPLE);
     if (!event)
         return 0;
-    event->user_stack = task ? profile_stacks.get_stackid(ctx, BPF_F_USER_STACK) : -1;
+    event->user_stack = task ? walk_user(profile_walk.lookup(&zero)) : -1;
     event->kernel_stack = KERNEL_STACKS ? profile_stacks.get_stackid(ctx, 0) : -1;
     bpf_get_current_comm(event->comm, sizeof(event->comm));
     profile_submit(event);

@@ -15,12 +15,12 @@ HERTZ = 997
 STACKS = (
     Column(
         "user_stack",
-        "i32",
+        "i64",
         "stack",
         "where in the program, a number in the table stacks; negative: none, as -errno (-14 a "
         "kernel thread, -17 no room for it, -1 not this user's to see)",
     ),
-    Column("kernel_stack", "i32", "stack", "where in the kernel, likewise; -14: not in the kernel"),
+    Column("kernel_stack", "i64", "stack", "where in the kernel, likewise; -14: not in the kernel"),
 )
 
 PROBE = Probe(
@@ -42,4 +42,5 @@ PROBE = Probe(
     ),
     ring_bytes=4 << 20,
     tables=("profile_stacks",),
+    walks=True,
 )

@@ -33,7 +33,9 @@ def compose(
     pages: Mapping[str, int],
     possible_cpus: int,
     absent: Collection[str] = (),
+    *,
     kernel_stacks: bool = True,
+    walk: Mapping[str, int] | None = None,
 ) -> str:
     """The C text of these probes.
 
@@ -42,11 +44,19 @@ def compose(
         pages: ring buffer size of each probe with events, in pages.
         possible_cpus: CPUs the kernel may ever have; sizes the per-CPU counters.
         kernel_stacks: let probes show where threads are in the kernel, which tells addresses.
+        walk: what `stacks.h` is told by definitions, for probes that walk stacks.
         absent: programs to leave out, because BCC cannot compile a tracepoint that does not exist.
     """
     defined = f"#define POSSIBLE_CPUS {possible_cpus}\n#define KERNEL_STACKS {int(kernel_stacks)}\n"
+    walking = any(probe.walks for probe in probes)
+    defined += f"#define WALKS {int(walking)}\n"
+    defined += "".join(f"#define {name} {value}\n" for name, value in (walk or {}).items())
     parts = [defined, _read("common.h")]
+    if walking:
+        parts += [_read(name) for name in ("rules.h", "walk.h", "stacks.h")]
     for probe in probes:
+        if probe.walks:
+            parts.append(f"BPF_PERCPU_ARRAY({probe.name}_walk, struct memsc_walk, 1);\n")
         if probe.readings:
             parts.append(f"#define {probe.name.upper()}_READ {len(probe.readings)}\n")
         if probe.kinds:

@@ -33,6 +33,9 @@ int tracking_on_exec(struct tracepoint__sched__sched_process_exec *args)
     u32 before = args->old_pid;
     u32 after = args->pid;
 
+#if WALKS
+    walk_executed(after);
+#endif
     if (before != after) {
         struct task_state *task = find_task(before);
         if (task) {

@@ -81,9 +81,10 @@ def test_each_kind_is_made_by_a_hook_and_written_in_c(name: str) -> None:
         assert re.search(rf"\b{f'MEMSC_{name}_{kind}'.upper()}\b", text)
 
 
-def test_no_program_reads_kernel_memory() -> None:
+def test_no_program_reads_kernel_memory_but_what_walks_stacks() -> None:
     for path in FOLDER.glob("*.[ch]"):
-        assert "probe_read" not in path.read_text(), path
+        if path.name != "stacks.h":  # registers, and whose program it is, by the kernel's own types
+            assert "probe_read" not in path.read_text(), path
 
 
 def test_a_column_that_c_would_pad_is_refused() -> None:

@@ -12,6 +12,7 @@ from memsc.analysis.data.placing import PLACE, placed
 from memsc.analysis.data.requires import need
 from memsc.analysis.data.selection import Selection
 from memsc.tracer.format import EVENTS, TraceFolder
+from memsc.tracer.format.tables import TRUNCATED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,8 @@ class Stacks:
             By arm and side: `samples`, and as shares of them `no_user` (no stack of the program: it
             was in the kernel's own work, or is another's), `lost` (no room in the kernel's table),
             `unnamed` (innermost function of the program not known), `leaf_only` (program stacks
-            of a single frame that is known: code without frame pointers).
+            of a single frame that is known), `whole` (program stacks of those that there are which
+            reach the thread's first function).
 
         Raises:
             MemscError: as `df_samples`.
@@ -125,6 +127,7 @@ class Stacks:
         depths = frames.groupby("stack")["depth"].agg("max")
         named = frames.loc[(frames["depth"] == 0) & (frames["function"] != ""), "stack"]
         beyond = frames[frames["module"] == "[unknown]"].groupby("stack")["depth"].agg("min")
+        cut = frames.loc[frames["module"].isin(("[unknown]", TRUNCATED)), "stack"]
         user = samples["user_stack"]
         known = user.map(beyond).fillna(user.map(depths) + 1)
         lost = (user == _NO_ROOM) | (samples["kernel_stack"] == _NO_ROOM)
@@ -134,10 +137,13 @@ class Stacks:
             lost=lost,
             unnamed=(user >= 0) & ~user.isin(named),
             leaf_only=(user >= 0) & (known <= 1),
+            whole=(user >= 0) & ~user.isin(cut),
         )
         grouped = shares.groupby(["arm", "side"], as_index=False)
         names = ["no_user", "lost", "unnamed", "leaf_only"]
-        found = grouped[["samples", *names]].sum()
+        found = grouped[["samples", *names, "whole"]].sum()
+        there = found["samples"] - found["no_user"]
+        found["whole"] = found["whole"].astype(float).div(there.where(there > 0))
         found[names] = found[names].astype(float).div(found["samples"], axis=0)
         return found.astype({"samples": np.int64})
 

@@ -13,9 +13,13 @@ THREAD = "thread"
 """What stands in the column `stage` where a thread was counted from its beginning to its end."""
 OTHERS = "(others)"
 
+TRUNCATED = "[truncated]"
+"""The outermost frame's module where a stack goes on, but was not read further."""
+
 # One row per frame. `stack` is what events name; `depth` counts from the innermost frame, 0.
 # `function` is empty where it is not known; `offset` is then the place in the module's file, or the
-# address, else it is that in the function.
+# address, else it is that in the function. A stack whose first frame was not reached ends with one
+# more, without a function, of module TRUNCATED, or "[unknown]" where nobody knows how to go on.
 STACKS_SCHEMA: pa.Schema = pa.schema(
     [
         field("stack"),

@@ -22,6 +22,7 @@ from memsc.tracer.helper import capabilities, wire
 from memsc.tracer.helper.isolation.isolate import recover
 from memsc.tracer.helper.isolation.requests import Isolating
 from memsc.tracer.helper.kernel import bpf, tasks, tracefs
+from memsc.tracer.helper.loading import walk
 from memsc.tracer.helper.loading.bcc import Compiled
 from memsc.tracer.helper.loading.headers import find_headers, load_archive
 from memsc.tracer.helper.loading.probe import LoadedProbe, Places
@@ -172,7 +173,9 @@ class Server:
         usable = {name: one for name, one in candidates.items() if one.problem() is None}
         pages = self._pages(request, [one.probe for one in usable.values()])
         headers = find_headers()
-        together = Together(tracking, headers, self._cpus, kernel_stacks(self._user))
+        definitions, unwalked = walk.definitions(self._user)
+        shows_kernel = kernel_stacks(self._user)
+        together = Together(tracking, headers, self._cpus, shows_kernel, definitions)
         compiled = together.load(usable, pages)
         problem = tracking.problem()
         if problem:
@@ -182,10 +185,14 @@ class Server:
         tables = ["recording", "tracking_losses"]
         for name in self._loaded:
             tables += [f"{name}_events", f"{name}_losses", *find(name).tables]
+        walks = any(find(name).walks for name in self._loaded)
+        tables += walk.TABLES if walks else ()
         reply = {
             "probes": {name: one.state() for name, one in candidates.items()},
             "tables": tables,
             "ring_bytes": {name: pages[name] * mmap.PAGESIZE for name in self._loaded},
+            "walk_ring_bytes": walk.RING_BYTES if walks else 0,
+            "unwalked": unwalked if walks else None,
             "cpus": self._cpus,
             "headers": headers.release,
             "warning": headers.warning,

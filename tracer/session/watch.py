@@ -52,7 +52,7 @@ def watch(
         drain.eager = look is not None or snapshot is not None
     while True:
         wait = _UNDISTURBED_MS if drain is None else drain.interval_ms
-        wait = min(wait, (end - time.monotonic()) * 1000)
+        wait = min(wait, probing.wait_ms(probes), (end - time.monotonic()) * 1000)
         if poll.poll(max(wait, 0)):
             return None
         if drain is None:

@@ -34,7 +34,6 @@ class _Function(Protocol):
 
 
 class _Table(Protocol):
-    def get_fd(self) -> int: ...
     def __setitem__(self, key: ctypes.c_uint32, value: ctypes.c_int64) -> None: ...
     def __delitem__(self, key: ctypes.c_uint32) -> None: ...
 
@@ -51,6 +50,7 @@ class _Library(Protocol):
     def bpf_attach_raw_tracepoint(self, fd: int, event: bytes) -> int: ...
     def bpf_function_start(self, module: int, name: bytes) -> int: ...
     def bpf_function_size(self, module: int, name: bytes) -> int: ...
+    def bpf_table_fd(self, module: int, name: bytes) -> int: ...
 
 
 @contextmanager
@@ -191,7 +191,8 @@ class Compiled:
 
     def descriptor(self, table: str) -> int:
         """The map's file descriptor; stays BCC's."""
-        return self._bpf[table.encode()].get_fd()
+        # Not by BCC's table, which reads types that it describes wrongly: arrays in structures.
+        return self._library.bpf_table_fd(self._bpf.module, table.encode())
 
     def put(self, table: str, key: int, value: int) -> None:
         """Set an element of a map of u32 to a 64-bit value.

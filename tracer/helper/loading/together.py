@@ -22,15 +22,22 @@ class Together:
         headers: what they are compiled with.
         cpus: that the kernel may ever have.
         kernel_stacks: let probes show where threads are in the kernel.
+        walk: what programs that walk stacks are told.
     """
 
     def __init__(
-        self, tracking: LoadedProbe, headers: Headers, cpus: int, kernel_stacks: bool
+        self,
+        tracking: LoadedProbe,
+        headers: Headers,
+        cpus: int,
+        kernel_stacks: bool,
+        walk: Mapping[str, int],
     ) -> None:
         self._tracking = tracking
         self._headers = headers
         self._cpus = cpus
         self._kernel_stacks = kernel_stacks
+        self._walk = walk
 
     def load(self, probes: Mapping[str, LoadedProbe], pages: Mapping[str, int]) -> bcc.Compiled:
         """Compile and load them; those that cannot be are refused, each with its reason.
@@ -52,7 +59,14 @@ class Together:
         parts = [self._tracking, *parts]
         absent = set[str]().union(*(part.absent for part in parts))
         declared = [part.probe for part in parts]
-        return compose(declared, pages, self._cpus, absent, self._kernel_stacks)
+        return compose(
+            declared,
+            pages,
+            self._cpus,
+            absent,
+            kernel_stacks=self._kernel_stacks,
+            walk=self._walk,
+        )
 
     def _done(self, parts: Collection[LoadedProbe], pages: Mapping[str, int]) -> bcc.Compiled:
         compiled = bcc.compile_text(self._text(parts, pages))

@@ -16,6 +16,9 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import wire
 from memsc.tracer.session.observe.channel import Channel
 from memsc.tracer.session.observe.event_ring import Counters, EventRing, Events
+from memsc.tracer.session.unwind import stack_ring, tables
+from memsc.tracer.session.unwind.stack_ring import StackRing
+from memsc.tracer.session.unwind.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Helper:
         self._recording: Counters | None = None
         self._tracking: Counters | None = None
         self._tables: dict[str, int] = {}
+        self.stack_ring: StackRing | None = None
+        self.stack_tables: Tables | None = None
         self._shared = channel is not None
         self._channel = channel or Channel()
 
@@ -109,6 +114,11 @@ class Helper:
             if counters is not None:
                 counters.close()
         self._recording = self._tracking = None
+        if self.stack_ring is not None:
+            self.stack_ring.close()
+        if self.stack_tables is not None:
+            self.stack_tables.close()
+        self.stack_ring = self.stack_tables = None
         while self._tables:
             os.close(self._tables.popitem()[1])
         if not self._shared:
@@ -148,6 +158,9 @@ class Helper:
                 self._rings[name] = _Ring(ring, losses)
                 for table in find(name).tables:
                     self._tables[table] = os.dup(by_table[table])
+            if size := int(reply["walk_ring_bytes"]):
+                self.stack_ring = StackRing(by_table[stack_ring.NAME], size)
+                self.stack_tables = Tables({name: by_table[name] for name in tables.NAMES})
         except OSError as error:
             raise MemscError(
                 "mapping the ring buffers", str(error.strerror), "choose smaller ones"
@@ -157,6 +170,7 @@ class Helper:
                 os.close(descriptor)
         self.headers: str = reply["headers"]
         self.warning: str | None = reply["warning"]
+        self.unwalked: str | None = reply["unwalked"]
         return _states(reply)
 
     def attach(self, *probes: str) -> dict[str, Loaded]:

@@ -24,6 +24,7 @@ DISTURBING = (*STATIC, "syscalls")  # attached in check rounds alone
 CALIBRATING_HITS = 2003
 PROBE_EVERY = 13  # calls; with all of them passing the probes a round would say little else
 _FULL_ENOUGH = 0.25
+_WHENEVER_MS = 1 << 30
 
 
 class Probing:
@@ -186,7 +187,7 @@ class Probing:
             return
         self._helper.track(pid)
         self._dropped_at = {name: self._helper.dropped(name) for name in programs}
-        if any(find(name).tables for name in programs):
+        if any(find(name).tables or find(name).walks for name in programs):
             if self._stacks is None:
                 self._stacks = Stacks(self._writer, self._helper)
             self._stacks.begin(pid)
@@ -197,6 +198,11 @@ class Probing:
                     self.status[name], uncounted=dict(loaded.uncounted)
                 )
         self._helper.recording = True
+
+    def wait_ms(self, probes: Sequence[str]) -> int:
+        """How soon a round's probes want to be drained."""
+        walks = self._stacks is not None and any(find(name).walks for name in _programs(probes))
+        return self._stacks.wait_ms if walks and self._stacks is not None else _WHENEVER_MS
 
     def end(self, probes: Sequence[str]) -> None:
         """See nothing more; never fails, for the program's end must be dealt with."""
@@ -216,8 +222,8 @@ class Probing:
                 continue
             events = self._helper.drain(name)
             probe = find(name)
-            if self._stacks is not None and probe.tables:
-                events = self._stacks.translate(probe.tables[0], events)
+            if self._stacks is not None and probe.walks:
+                events = self._stacks.translate(probe.tables[0] if probe.tables else "", events)
             units = {column.name: column.unit for column in probe.columns}
             (self.snapshot or self._writer).events(name, events, {"kind": probe.kind_names}, units)
             self._seen[name] += len(events)

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.tracer.session.stacks.mapping_records import Executed, Forked, Mapped, Record
+from memsc.tracer.session.stacks.mapping_records import Ended, Executed, Forked, Mapped, Record
 
 _LINE = re.compile(r"(\w+)-(\w+) \S\S(\S)\S (\w+) (\w+):(\w+) (\d+)\s*(.*)")
 
@@ -40,13 +41,54 @@ class Space:
 
     since: int
     mapped: list[Mapped] = field(default_factory=list[Mapped])
+    _visible: list[tuple[int, int, Mapped]] | None = None
+
+    def add(self, mapped: Mapped) -> None:
+        """Something was mapped; it hides what was there before."""
+        if not self.mapped or self.mapped[-1] != mapped:
+            self.mapped.append(mapped)
+            self._visible = None
+
+    @property
+    def visible(self) -> list[tuple[int, int, Mapped]]:
+        """Stretches of memory, ascending: first address, behind the last, what was mapped there."""
+        if self._visible is None:
+            self._visible = _visible(self.mapped)
+        return self._visible
+
+    def address(self, module: Module, place: int) -> int | None:
+        """Where a place in a module's file is mapped; None if it is not."""
+        for start, end, one in self.visible:
+            address = one.start + place - one.offset
+            if module_of(one) == module and start <= address < end:
+                return address
+        return None
 
     def find(self, address: int) -> tuple[Module, int]:
         """The module an address lies in, and the address's place in its file."""
-        for one in reversed(self.mapped):  # the newest hides what was there before
-            if one.start <= address < one.start + one.size:
-                return module_of(one), address - one.start + one.offset
-        return UNKNOWN, address
+        visible = self.visible
+        at = bisect.bisect_right(visible, address, key=lambda one: one[0]) - 1
+        if at < 0 or address >= visible[at][1]:
+            return UNKNOWN, address
+        one = visible[at][2]
+        return module_of(one), address - one.start + one.offset
+
+
+def _visible(mapped: list[Mapped]) -> list[tuple[int, int, Mapped]]:
+    found: list[tuple[int, int, Mapped]] = []
+    for one in mapped:
+        start, end = one.start, one.start + one.size
+        first = bisect.bisect_left(found, start, key=lambda other: other[1])
+        first += first < len(found) and found[first][1] == start
+        last = bisect.bisect_left(found, end, key=lambda other: other[0])
+        rest: list[tuple[int, int, Mapped]] = []
+        for low, high, below in found[first:last]:
+            if low < start:
+                rest.append((low, start, below))
+            if high > end:
+                rest.append((end, high, below))
+        found[first:last] = sorted([*rest, (start, end, one)], key=lambda other: other[0])
+    return found
 
 
 def module_of(mapped: Mapped) -> Module:
@@ -60,12 +102,19 @@ class Spaces:
     """The address spaces of all processes, and open files of what they mapped.
 
     A file is opened as soon as its mapping is known of: later it may be gone, and its process too.
+
+    Attributes:
+        lost: records that were.
+        changed: processes of which something new was recorded, for the reader to clear.
+        ended: processes that have, likewise.
     """
 
     def __init__(self) -> None:
         self._of: dict[int, list[Space]] = {}
         self._files: dict[Module, int | None] = {}
         self.lost = 0
+        self.changed: set[int] = set()
+        self.ended: set[int] = set()
 
     def look(self, pid: int) -> None:
         """Take what a process has mapped now, for want of records of how it came to that."""
@@ -80,16 +129,20 @@ class Spaces:
             if found and found[3] == "x":
                 low, high, offset, major, minor = (int(found[i], 16) for i in (1, 2, 4, 5, 6))
                 inode = (major, minor, int(found[7]))
-                space.mapped.append(Mapped(0, pid, low, high - low, offset, inode, found[8]))
+                space.add(Mapped(0, pid, low, high - low, offset, inode, found[8]))
         self._of.setdefault(pid, []).append(space)
         self._open(space.mapped)
+        self.changed.add(pid)
 
     def add(self, records: Iterable[Record]) -> None:
         """Take what has been recorded, in the order of time."""
         for record in records:
             if isinstance(record, Mapped):
-                self._newest(record.pid).mapped.append(record)
+                self._newest(record.pid).add(record)
                 self._open([record])
+            elif isinstance(record, Ended):
+                self.ended.add(record.pid)
+                continue
             elif isinstance(record, Executed):
                 self._of.setdefault(record.pid, []).append(Space(record.time))
             elif isinstance(record, Forked):
@@ -97,6 +150,24 @@ class Spaces:
                 self._of.setdefault(record.pid, []).append(Space(record.time, mapped))
             else:
                 self.lost += record.count
+                continue
+            self.changed.add(record.pid)
+            self.ended.discard(record.pid)
+
+    def newest(self, pid: int) -> Space:
+        """What a process has mapped as far as is known."""
+        return self._newest(pid)
+
+    def space(self, pid: int, time: int) -> Space:
+        """What a process had mapped at a time, in the program that it was then."""
+        place = int(self.places(pid, np.array([time], np.int64))[0])
+        return self._of[pid][place]
+
+    def with_module(self, module: Module) -> Iterator[tuple[int, Space]]:
+        """Processes that have a module mapped, and their newest space; the newest ones first."""
+        for pid, spaces in reversed(self._of.items()):
+            if any(module_of(one) == module for one in spaces[-1].mapped):
+                yield pid, spaces[-1]
 
     def _newest(self, pid: int) -> Space:
         return self._of.setdefault(pid, [Space(0)])[-1]

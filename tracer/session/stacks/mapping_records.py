@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from memsc.tracer.helper.kernel import perf
 
-_LOST, _COMM, _FORK, _MMAP2 = 2, 3, 7, 10
+_LOST, _COMM, _EXIT, _FORK, _MMAP2 = 2, 3, 4, 7, 10
 _COMM_EXEC = 1 << 13
 _HEAD, _TAIL = 1024, 1032  # offsets in the mapped page
 _PAGES = 32  # of data, a power of two: some two thousand mappings
@@ -55,6 +55,14 @@ class Forked:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """A process's first thread has ended, and mostly the process with it."""
+
+    time: int
+    pid: int
+
+
+@dataclass(frozen=True)
 class Lost:
     """Records that found no room."""
 
@@ -62,7 +70,7 @@ class Lost:
     count: int
 
 
-Record = Mapped | Executed | Forked | Lost
+Record = Mapped | Executed | Forked | Ended | Lost
 
 
 class Records:
@@ -132,5 +140,9 @@ def parse(kind: int, misc: int, body: bytes) -> Iterator[Record]:
         pid, parent, *_ = struct.unpack_from("<IIII", body)
         if pid != parent:  # not a thread
             yield Forked(time, pid, parent)
+    elif kind == _EXIT:
+        pid, _, tid, *_ = struct.unpack_from("<IIII", body)
+        if pid == tid:
+            yield Ended(time, pid)
     elif kind == _LOST:
         yield Lost(time, struct.unpack_from("<Q", body, 8)[0])

@@ -1,29 +1,44 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
+# pyarrow's published stubs leave type parameters open (see tracer/format).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
-"""Turns the kernel's stack numbers into stacks with names, while their programs are there."""
+"""Turns the numbers of stacks into stacks with names, while their programs are there."""
 
 from __future__ import annotations
+
+import functools
+import time
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
+from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA, TRUNCATED
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
 from memsc.tracer.session.observe.probe_client import Helper
 from memsc.tracer.session.stacks import symbols
-from memsc.tracer.session.stacks.address_spaces import UNKNOWN, Module, Spaces
+from memsc.tracer.session.stacks.address_spaces import UNKNOWN, Module, Space, Spaces, module_of
 from memsc.tracer.session.stacks.mapping_records import Records
+from memsc.tracer.session.stacks.slots import Slots
+from memsc.tracer.session.unwind import rules
+from memsc.tracer.session.unwind.rules import Rules, constants
+from memsc.tracer.session.unwind.stack_ring import Copied, Walked
+from memsc.tracer.session.unwind.tables import Place, Tables
 
 MOST_FRAMES = 127  # PERF_MAX_STACK_DEPTH, sysctl kernel.perf_event_max_stack
 _KERNEL = Module("[kernel]")
 _VDSO = "[vdso]"
 _KERNEL_SPACE = (-1, 0)
+_SOON_MS, _LATER_MS = 5, 500
+# The outermost frame of a stack whose first was not reached, by how its walk ended.
+_BEYOND = {
+    **dict.fromkeys(("NOWHERE", "NO_RULE", "ASTRAY", "UNTOLD"), UNKNOWN.name),
+    **dict.fromkeys(("DEEP", "UNREADABLE"), TRUNCATED),
+}
 
-Key = tuple[str, int, int, int]  # table, pid and place of its space, number in the table
+Key = tuple[str, int, int, int]  # table, pid and place of its space, number there
+_USER = ""  # in the place of a table: stacks that our programs walk
 
 
 class Stacks:
@@ -42,11 +57,19 @@ class Stacks:
         self._helper = helper
         self._records: Records | None = None
         self._spaces = Spaces()
+        self._rules: dict[Module, tuple[int, Rules] | None] = {}
+        self._walked: dict[int, Walked] = {}
+        self._copies: list[Copied] = []
+        self._slots = Slots(self._spaces)
         self._numbers: dict[Key, int] = {}
+        self._same: dict[tuple[tuple[int, int], int, tuple[int, ...]], int] = {}
         self._next = 0
-        self._new: list[tuple[int, tuple[int, int], list[int]]] = []
+        self._new: list[tuple[int, tuple[int, int], list[int], int]] = []
         self._symbols: dict[Module, symbols.Symbols] = {}
+        self._wait_ms = _SOON_MS
         self.notes: list[str] = []
+        if helper.unwalked:
+            self._note(f"no stacks of programs: {helper.unwalked}")
 
     def begin(self, pid: int) -> None:
         """Watch what a process and its children map, from now on.
@@ -54,8 +77,12 @@ class Stacks:
         Raises:
             MemscError: the helper has died, or the process has.
         """
+        if self._records is not None:
+            self.look()
         self._close_records()
         self._spaces.look(pid)
+        self.look()  # what it has mapped already most programs have; files take their time
+        self._wait_ms = _SOON_MS
         try:
             self._records = Records(self._helper.mappings(pid))
         except OSError as error:
@@ -65,21 +92,90 @@ class Stacks:
             self._note(why)
 
     def look(self) -> None:
-        """Take what was mapped since the last look: files may vanish."""
+        """Take what was mapped since the last look: files may vanish, and programs walk by it."""
+        until = time.monotonic_ns()
         if self._records is not None:
             self._spaces.add(self._records.take())
+        changed, tables = self._spaces.changed, self._helper.stack_tables
+        self._wait_ms = _SOON_MS if changed else min(2 * self._wait_ms, _LATER_MS)
+        if tables is not None:
+            for pid in changed:
+                places = tables.encode(self._places_of(tables, self._spaces.newest(pid)))
+                tables.tell(pid, places, until)
+            for pid in self._spaces.ended - changed:
+                tables.forget(pid)
+            if tables.full:
+                self._note(f"{tables.full} files found no room: stacks end where they begin")
+        changed.clear()
+        self._spaces.ended.clear()
+        self._take(until)
+
+    @property
+    def wait_ms(self) -> int:
+        """When to look again: soon while a program maps its libraries."""
+        return self._wait_ms
+
+    def _take(self, until: int) -> None:
+        """Take what was told of stacks; copies are walked once it is known what was mapped then."""
+        ring, tables = self._helper.stack_ring, self._helper.stack_tables
+        if ring is None or tables is None:
+            return
+        for told in ring.take():
+            if isinstance(told, Copied):
+                self._copies.append(told)
+            else:
+                self._walked[told.stack] = told
+        ready = [one for one in self._copies if one.time < until]
+        self._copies = [one for one in self._copies if one.time >= until]
+        for copied in ready:
+            self._walked[copied.stack] = self._walk(tables, copied)
+
+    def _walk(self, tables: Tables, copied: Copied) -> Walked:
+        space = self._spaces.space(copied.pid, copied.time)
+        places = tables.encode(self._places_of(tables, space))
+        return copied.walk(tables, places, functools.partial(self._slots.resume, space))
+
+    def _places_of(self, tables: Tables, space: Space) -> list[Place]:
+        """What a space has mapped, with the rules of it in the tables."""
+        found: list[Place] = []
+        for start, end, mapped in space.visible:
+            module = module_of(mapped)
+            known = self._rules_of(tables, module)
+            place = Place(start, end)
+            if known is not None:
+                base, its = known
+                address = its.address(mapped.offset)
+                table = mapped.start - (address + base) if address is not None else 1
+                if table % 4096 == 0:
+                    place = Place(start, end, table, its.callers)
+            found.append(place)
+        return found
+
+    def _rules_of(self, tables: Tables, module: Module) -> tuple[int, Rules] | None:
+        if module not in self._rules:
+            descriptor, found = self._spaces.file(module), None
+            if module.name == _VDSO:
+                found = rules.of_bytes(symbols.vdso_image())
+            elif descriptor is not None:
+                found = rules.of_descriptor(descriptor)
+            base = tables.add(found) if found is not None else None
+            self._rules[module] = (base, found) if base is not None and found else None
+        return self._rules[module]
 
     def translate(self, table: str, events: NDArray[np.void]) -> NDArray[np.void]:
-        """Events with the session's stack numbers in the place of the kernel's.
+        """Events with the session's stack numbers in the place of the kernel's and the programs'.
 
         Args:
-            table: the probe's map of stacks.
-            events: structured array with time, pid, user_stack and kernel_stack.
+            table: the probe's map of the kernel's stacks.
+            events: structured array with time, pid, user_stack and perhaps kernel_stack.
         """
         self.look()
+        if self._copies:  # some are newer than what was known of the programs
+            self.look()
         events = events.copy()
-        descriptor = self._helper.table(table)
         for column in ("user_stack", "kernel_stack"):
+            if column not in (events.dtype.names or ()):
+                continue
             numbers = events[column].astype(np.int64)
             pids = events["pid"].astype(np.int64)
             if column == "kernel_stack":
@@ -88,7 +184,9 @@ class Stacks:
             keys = np.stack((pids, places, numbers))[:, numbers >= 0]
             found, inverse = np.unique(keys, axis=1, return_inverse=True)
             named = [
-                self._number(descriptor, table, (pid, place), number)
+                self._walked_number((pid, place), number)
+                if column == "user_stack"
+                else self._number(table, (pid, place), number)
                 for pid, place, number in found.T.tolist()
             ]
             events[column][numbers >= 0] = np.array(named, np.int64)[inverse.reshape(-1)]
@@ -102,19 +200,37 @@ class Stacks:
             places[mine] = self._spaces.places(pid, times[mine])
         return places
 
-    def _number(self, descriptor: int, table: str, space: tuple[int, int], number: int) -> int:
+    def _walked_number(self, space: tuple[int, int], stack: int) -> int:
+        known = self._numbers.get((_USER, *space, stack))
+        if known is not None:
+            return known
+        walked = self._walked.get(stack)
+        if walked is None or not walked.frames:
+            return -17
+        same = (space, walked.end, tuple(walked.frames))
+        number = self._same.get(same)
+        if number is None:
+            number = self._same[same] = self._next
+            self._next += 1
+            self._new.append((number, space, walked.frames, walked.end))
+        self._numbers[(_USER, *space, stack)] = number
+        return number
+
+    def _number(self, table: str, space: tuple[int, int], number: int) -> int:
         key = (table, *space, number)
         known = self._numbers.get(key)
         if known is not None:
             return known
-        raw = bpf.look_up(descriptor, number, MOST_FRAMES * 8)
+        raw = bpf.look_up(self._helper.table(table), number, MOST_FRAMES * 8)
         if raw is None:  # another stack has taken its place
             return -17
         addresses = np.frombuffer(raw, np.uint64)
         frames = addresses[: int(np.argmin(addresses != 0)) if not addresses.all() else None]
         self._numbers[key] = number = self._next
         self._next += 1
-        self._new.append((number, space, frames.tolist()))
+        # A caller's frame holds where it goes on, which may be behind the call's function.
+        inner = [int(address) - (depth > 0) for depth, address in enumerate(frames.tolist())]
+        self._new.append((number, space, inner, constants()["MEMSC_WALK_DONE"]))
         return number
 
     def finish_round(self, tables: list[str]) -> None:
@@ -128,12 +244,12 @@ class Stacks:
         if self._spaces.lost:
             self._note(f"{self._spaces.lost} records of what was mapped were lost: names may lack")
         rows: list[tuple[int, int, str, str, int]] = []
-        for number, space, frames in self._new:
-            for depth, address in enumerate(frames):
-                rows.append((number, depth, *self._name(space, address, depth)))
-                # Programs without frame pointers lead astray: beyond this is nothing but chance.
-                if rows[-1][3] == UNKNOWN.name:
-                    break
+        beyond = {constants()[f"MEMSC_WALK_{how}"]: name for how, name in _BEYOND.items()}
+        for number, space, frames, end in self._new:
+            named = [self._name(space, address) for address in frames]
+            rows += [(number, depth, *one) for depth, one in enumerate(_known_by_callers(named))]
+            if end in beyond:
+                rows.append((number, len(frames), "", beyond[end], 0))
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             arrays = [
@@ -146,14 +262,14 @@ class Stacks:
                 bpf.forget(self._helper.table(table), number)
         self._numbers = {key: n for key, n in self._numbers.items() if key[0] not in tables}
         self._new = []
+        # A copy is of one event, and that has its number now.
+        self._walked = {stack: one for stack, one in self._walked.items() if not stack & 1}
 
-    def _name(self, space: tuple[int, int], address: int, depth: int) -> tuple[str, str, int]:
-        # A caller's frame holds where it goes on, which may be behind the call's function.
-        looked_up = address - (depth > 0)
+    def _name(self, space: tuple[int, int], address: int) -> tuple[str, str, int]:
         if space == _KERNEL_SPACE:
-            module, place = _KERNEL, looked_up
+            module, place = _KERNEL, address
         else:
-            module, place = self._spaces.find(space, looked_up)
+            module, place = self._spaces.find(space, address)
         found = self._symbols_of(module).name(place)
         if found is None:
             return "", module.name, place if module.inode[2] else 0
@@ -189,3 +305,11 @@ class Stacks:
         """Let go of the files and of the kernel's records."""
         self._close_records()
         self._spaces.close()
+
+
+def _known_by_callers(frames: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """Frames, innermost first; `main` has its name where the file does not tell it."""
+    return [
+        ("main", *one[1:]) if not one[0] and caller == "__libc_start_call_main" else one
+        for one, (caller, *_) in zip(frames, [*frames[1:], ("", "", 0)], strict=True)
+    ]

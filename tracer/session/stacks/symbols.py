@@ -34,6 +34,7 @@ _SYMBOL = np.dtype(
         ("size", "<u8"),
     ]
 )
+_START = 64  # bytes at most of a program's first function
 _FUNCTION, _GNU_IFUNC, _NOTYPE = 2, 10, 0
 
 
@@ -88,12 +89,17 @@ def of_file(descriptor: int) -> Symbols:
 
 
 def of_vdso() -> Symbols:
-    """Functions of the vDSO, which is the same in every process of this machine."""
+    """Functions of the vDSO."""
+    return _read(BytesIO(vdso_image()))
+
+
+def vdso_image() -> bytes:
+    """The vDSO, which is the same in every process of this machine; nothing if there is none."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith("[vdso]"):
             low, high = (int(word, 16) for word in line.split()[0].split("-"))
-            return _read(BytesIO(ctypes.string_at(low, high - low)))
-    return NOTHING
+            return ctypes.string_at(low, high - low)
+    return b""
 
 
 def of_kernel(file: Path = KALLSYMS) -> Symbols:
@@ -127,11 +133,27 @@ def _read(file: IO[bytes]) -> Symbols:
             for source in _sources(elf, file) if name == ".symtab" else (elf,):
                 found = _table(source, name)
                 if found is not None:
-                    return Symbols(*found, segments)
+                    return _with_start(Symbols(*found, segments), int(elf["e_entry"]))
     # pyelftools lets errors of what it is built on through, when a file is damaged.
     except (ELFError, ValueError, KeyError, TypeError, IndexError, AttributeError, OSError):
         return NOTHING
     return Symbols(NOTHING.starts, NOTHING.ends, [], segments)
+
+
+def _with_start(symbols: Symbols, entry: int) -> Symbols:
+    """With the place where a program begins, which a stripped one does not name."""
+    at = int(np.searchsorted(symbols.starts, np.uint64(entry), "right"))
+    if not entry or (at and (symbols.starts[at - 1] == entry or symbols.ends[at - 1] > entry)):
+        return symbols
+    end = entry + _START
+    if at < len(symbols.starts):
+        end = min(end, int(symbols.starts[at]))
+    return Symbols(
+        np.insert(symbols.starts, at, np.uint64(entry)),
+        np.insert(symbols.ends, at, np.uint64(end)),
+        [*symbols.names[:at], "_start", *symbols.names[at:]],
+        symbols.segments,
+    )
 
 
 def _table(elf: Any, name: str) -> tuple[NDArray[np.uint64], NDArray[np.uint64], list[str]] | None:
@@ -154,6 +176,8 @@ def _table(elf: Any, name: str) -> tuple[NDArray[np.uint64], NDArray[np.uint64],
         texts[at : texts.index(b"\0", at)].decode(errors="replace")
         for at in symbols["name"].tolist()
     ]
+    # Of a debug file's table: which version of it a library offers.
+    names = [text.partition("@")[0] or text for text in names]
     starts = symbols["value"].astype(np.uint64)
     return starts, starts + symbols["size"].astype(np.uint64), names
 
