@@ -26,21 +26,6 @@ _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-ex
 _Thread_local struct memsc_wait *volatile memsc_under_way
     __attribute__((tls_model("initial-exec")));
 
-static int never_blocks(uint64_t descriptor)
-{
-    (void)descriptor;
-    return 0;
-}
-
-/* Where it runs is the caller's to decide; whether it may block the service decides. */
-static bool is_local(long number, const uint64_t args[6])
-{
-    const struct memsc_row *row = memsc_row_of(number);
-    if (!row->conditional || row->class == MEMSC_FD)
-        return row->class == MEMSC_LOCAL;
-    return memsc_class_of(number, args, never_blocks) == MEMSC_LOCAL;
-}
-
 static struct memsc_self *registered(void)
 {
     struct memsc_self *self = memsc_self;
@@ -143,7 +128,7 @@ static bool calls_itself(void)
 
 enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *result)
 {
-    if (memsc_under_way || is_local(number, args))
+    if (memsc_under_way || memsc_is_local(number, args))
         return MEMSC_NOT_FORWARDED;
     struct memsc_wait wait;
     memsc_wait_start(&wait, args);
@@ -189,7 +174,7 @@ int memsc_call(long number, const long args[6], long *result)
     int error = 0;
     struct memsc_wait wait;
     memsc_wait_start(&wait, NULL);
-    if (is_local(number, words))
+    if (memsc_is_local(number, words))
         error = MEMSC_DECLINED;
     else if (calls_itself())
         *result = memsc_call_directly(self, &wait, number, words);
@@ -207,7 +192,7 @@ int memsc_add(long number, const long args[6])
     if (!self)
         return -ENOTCONN;
     const uint64_t *words = (const uint64_t *)args;
-    if (is_local(number, words))
+    if (memsc_is_local(number, words))
         return -EOPNOTSUPP;
     int index = free_entry(self, self->next);
     if (index < 0)

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which descriptors may make a call wait for ever. Remembered per descriptor, and forgotten by the
- * calls that change descriptors. A stale answer costs time, never correctness: a service stuck in
- * an unforeseen wait is replaced (see service.h).
+ * What descriptors are: whether a call on them may wait for ever, and whether it is for the thread that makes
+ * it alone. Remembered per descriptor, and forgotten by the calls that change descriptors. Who closes one
+ * unseen, by an instruction of its own, leaves a stale answer behind: that a call may wait costs time, never
+ * correctness, since a service stuck in an unforeseen wait is replaced (see service.h).
  */
 #ifndef MEMSC_KINDS_H
 #define MEMSC_KINDS_H
 
 #include <stdint.h>
 
-/* 1: a call on it may wait for ever (pipe, socket, terminal, …); 0: storage or memory. */
-int memsc_fd_may_block(uint64_t descriptor);
+#include "table.h"
+
+/* For memsc_class_of, on a service thread. */
+enum memsc_kind memsc_kind_of(long number, uint64_t descriptor);
 
 /* Tells that a call which was executed has changed descriptors. */
 void memsc_kinds_update(long number, const uint64_t args[6], long result);
 
 /* Tells before a call that ends descriptors, so that nobody relies on them from here on. */
 void memsc_kinds_before(long number, const uint64_t args[6]);
+
+/* Tells of a call that was not forwarded. */
+void memsc_kinds_missed(long number);
 
 #endif

@@ -71,7 +71,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     uint32_t flags = memsc_pack_polls(polls) << MEMSC_POLLS_SERVICE_SHIFT;
     uint32_t number = memsc_number_once(entry);
     const struct memsc_row *row = memsc_row_of(number);
-    if (row->class == MEMSC_FAST && !row->conditional) {
+    if (row->class == MEMSC_FAST && !row->looks) {
         memsc_probe_picked(process, slot, entry, number, status);
         long result = memsc_raw(number, entry->args);
         publish(process, slot, entry, number, result, picked, status, flags, line->cpu);
@@ -80,8 +80,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     /* A copy: what was looked at must be what is executed. */
     uint64_t args[6];
     memsc_args_once(entry, args);
-    enum memsc_class class =
-        row->conditional ? memsc_class_of(number, args, memsc_fd_may_block) : row->class;
+    enum memsc_class class = row->looks ? memsc_class_of(number, args, memsc_kind_of) : row->class;
     if (class == MEMSC_POOL && !memsc_ready_now(number, args)) {
         if (memsc_hand_over(worker, slot, entry, number, args, status))
             return;

@@ -104,7 +104,8 @@ struct memsc_process {
     char path[320];
     uint32_t services;
     struct memsc_service service[MEMSC_MAX_SERVICES];
-    _Atomic uint8_t kinds[MEMSC_KINDS];
+    _Atomic uint32_t kinds_generation; /* of what `kinds` knows: all else in it is forgotten */
+    _Atomic uint32_t kinds[MEMSC_KINDS];
     struct memsc_self selves[MEMSC_MAX_SLOTS];
     struct memsc_job jobs[MEMSC_MAX_SLOTS][MEMSC_PAGE_ENTRIES];
     /* 1: the caller wants the call back. */

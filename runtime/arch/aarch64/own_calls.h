@@ -22,4 +22,10 @@ static inline bool memsc_own_vfork(long number)
     return false;
 }
 
+static inline bool memsc_own_signalfd(long number)
+{
+    (void)number;
+    return false;
+}
+
 #endif

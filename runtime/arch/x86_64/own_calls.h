@@ -16,29 +16,37 @@
     PLAIN(renameat) PLAIN(link) PLAIN(unlink) PLAIN(symlink) PLAIN(chmod) PLAIN(chown)              \
     PLAIN(lchown) PLAIN(utime) PLAIN(utimes) PLAIN(futimesat) PLAIN(mknod) PLAIN(getdents)          \
     PLAIN(alarm)                                                                                    \
-    OPENS(open) OPENS(creat) OPENS(eventfd) OPENS(epoll_create) OPENS(inotify_init)                 \
+    OPENS_BY(open, 1, MEMSC_OPEN_FLAGS) OPENS(creat) OPENS(eventfd) OPENS(epoll_create) OPENS(inotify_init)                 \
     FORWARD(dup2, MEMSC_PLAIN, MEMSC_FD_SECOND)                                                     \
-    FORWARD(pipe, MEMSC_PLAIN, MEMSC_FD_ALL)                                                        \
-    POOL(poll) POOL(select) POOL(epoll_wait)                                                        \
+    PLAIN(pipe)                                                                                     \
+    UNLESS(poll, MEMSC_POOL, MEMSC_FD_NONE, WAITS) UNLESS(select, MEMSC_POOL, MEMSC_FD_NONE, WAITS) \
+    UNLESS(epoll_wait, MEMSC_POOL, MEMSC_FD_NONE, WAITS)                                                      \
     LOCAL(fork, THREAD) LOCAL(vfork, THREAD) LOCAL(pause, SIGNAL) LOCAL(arch_prctl, SELF)           \
     LOCAL(signalfd, SIGNAL) LOCAL(iopl, SELF) LOCAL(ioperm, SELF) LOCAL(modify_ldt, SELF)
 /* clang-format on */
 
-/* Which argument of one of those that wait is its timeout, 0 for not at all; -1: none. */
+/* Which argument of one of those that wait for several descriptors is a timeout, 0 for not at all; 0: it has
+ * none such. -1: it is none of those. */
 static inline int memsc_own_timeout(long number)
 {
-    return number == SYS_poll ? 2 : number == SYS_epoll_wait ? 3 : -1;
+    return number == SYS_poll ? 2 : number == SYS_epoll_wait ? 3 : number == SYS_select ? 0 : -1;
 }
 
-/* Rows of ../../layer/thread_self.c. */
+/* Rows of ../../layer/own_paths.c. */
 #define MEMSC_OWN_PATHS                                                                            \
     [SYS_open] = FIRST | OPENS, [SYS_stat] = FIRST, [SYS_lstat] = FIRST, [SYS_access] = FIRST,     \
-    [SYS_readlink] = FIRST,
+    [SYS_readlink] = FIRST, [SYS_chmod] = FIRST, [SYS_chown] = FIRST, [SYS_lchown] = FIRST,
 
 /* Whether it is vfork, without arguments. */
 static inline bool memsc_own_vfork(long number)
 {
     return number == SYS_vfork;
+}
+
+/* Whether it makes a descriptor of signals. */
+static inline bool memsc_own_signalfd(long number)
+{
+    return number == SYS_signalfd;
 }
 
 #endif
