@@ -127,7 +127,7 @@ def _features(source: str) -> list[str]:
 
 SOURCES = (
     *("signals", "waits", "handlers", "tasks", "identity", "filters", "mechanics"),
-    *("endings", "shortages"),
+    *("endings", "shortages", "attributes", "terminals", "own_files"),
 )
 FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
 

@@ -13,18 +13,21 @@
 #include <sys/syscall.h>
 
 #include "../src/cpu.h"
+#include "../src/barrier.h"
 #include "../src/forward.h"
+#include "../src/kinds.h"
 #include "../src/recall.h"
 #include "../src/table.h"
 #include "../src/wait.h"
-#include "filters.h"
+#include "answers.h"
 #include "handlers.h"
 #include "joining.h"
 #include "local.h"
 #include "lost_signals.h"
+#include "own_paths.h"
+#include "retire.h"
 #include "stats.h"
 #include "stub.h"
-#include "thread_self.h"
 
 enum {
     REFUSALS =
@@ -39,17 +42,20 @@ static const struct memsc_answer run_here = {0, 0};
 
 static struct memsc_answer unforwarded(long number, enum memsc_unforwarded reason)
 {
-    if (memsc_class(number) == MEMSC_LOCAL)
+    if (memsc_class(number) == MEMSC_LOCAL) {
         memsc_stats_local(number);
-    else
+    } else {
         memsc_stats_missed(number, reason);
+        if (reason != MEMSC_IN_VFORK) /* whose descriptors are its own */
+            memsc_kinds_missed(number);
+    }
     return run_here;
 }
 
 static bool ends_program(long number, const uint64_t args[6])
 {
     return number == SYS_exit || number == SYS_exit_group || number == SYS_execve ||
-           number == SYS_execveat || memsc_installs_filter(number, args);
+           number == SYS_execveat || memsc_retires(number, args);
 }
 
 static bool has_page_now(void)
@@ -72,6 +78,7 @@ static bool has_page_now(void)
     default:
         thread->refusals += thread->refusals < REFUSALS;
         thread->pause = (1u << thread->refusals) - 1;
+        thread->paused_for = MEMSC_NO_SERVICE;
         return false;
     }
 }
@@ -102,8 +109,11 @@ static bool has_jumped_out(const uint64_t args[6])
 
 static struct memsc_answer local(long number, const uint64_t args[6])
 {
+    long result;
     if (number == SYS_rt_sigaction)
         return (struct memsc_answer){memsc_sigaction(args), 1};
+    if (memsc_answers(number, args, &result))
+        return (struct memsc_answer){result, 1};
     memsc_before_local(number, args);
     return run_here;
 }
@@ -111,8 +121,13 @@ static struct memsc_answer local(long number, const uint64_t args[6])
 /* The caller's share in a call that was forwarded. */
 static struct memsc_answer after(long number, const uint64_t args[6], long result)
 {
-    if ((result == -EPIPE || result == -EFBIG) && memsc_layer.options.transport != MEMSC_DIRECT)
-        memsc_raise_lost_signal(number, args, result);
+    if (__builtin_expect(result < 0, 0) && memsc_layer.options.transport != MEMSC_DIRECT) {
+        if (result == -EPIPE || result == -EFBIG)
+            memsc_raise_lost_signal(number, args, result);
+        /* Whether a background process is stopped that reads its terminal hangs on the thread's signals. */
+        if (result == -EIO && memsc_class(number) == MEMSC_FD)
+            return run_here;
+    }
     if (__builtin_expect(memsc_met_wrong_thread(number, args, result), 0))
         return run_here;
     return (struct memsc_answer){result, 1};
@@ -126,9 +141,10 @@ struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], lon
 struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
+    uint32_t special = load_relaxed(&memsc_layer.special);
     /* Before all else: nothing may be done here any more. */
-    if (__builtin_expect(load_relaxed(&memsc_layer.filtered), 0))
-        return unforwarded(number, MEMSC_FILTERED);
+    if (__builtin_expect(special & MEMSC_RETIRED, 0))
+        return unforwarded(number, MEMSC_AFTER_RETIRING);
     if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
         memsc_before_borrowed(number, args);
         return unforwarded(number, MEMSC_IN_VFORK);
@@ -148,13 +164,21 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         memsc_abandon(memsc_self);
     }
     if (__builtin_expect(!memsc_has_page(), 0)) {
-        if (memsc_class(number) == MEMSC_LOCAL) {
+        if (memsc_is_local(number, args)) {
             memsc_stats_local(number);
             return local(number, args);
         }
         if (!has_page_now())
             return unforwarded(number, thread->never ? (enum memsc_unforwarded)(thread->never - 1)
-                                                     : MEMSC_NO_SERVICE);
+                                                     : (enum memsc_unforwarded)thread->paused_for);
+    }
+    if (__builtin_expect(special, 0) && !memsc_has_keys_of_service()) {
+        unforwarded(number, MEMSC_OTHER_KEYS);
+        return local(number, args);
+    }
+    if (__builtin_expect(number == SYS_chdir, 0) && memsc_leads_to_thread(number, args)) {
+        memsc_count_local(number);
+        return local(number, args);
     }
     long result;
     switch (memsc_forward(number, args, &result)) {

@@ -197,6 +197,7 @@ long memsc_sigaction(const uint64_t args[6])
     bool plain = signal < 1 || signal > SIGNALS || size != sizeof action.mask;
     if (!plain && new && !copy((uint64_t)&action, new, sizeof action, SYS_process_vm_readv))
         plain = true;
+    action.mask &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1)); /* as the kernel does */
     if (plain) /* the kernel will say what is wrong with it */
         return MEMSC_SYS(SYS_rt_sigaction, signal, new, old, size, 0, 0);
     if (signal == MEMSC_RECALL_SIGNAL && memsc_recall_enable() == 0)

@@ -10,6 +10,7 @@
 #include "../src/signals.h"
 #include "../src/thread.h"
 #include "../src/wait.h"
+#include "answers.h"
 #include "dispatch.h"
 #include "local.h"
 #include "stats.h"
@@ -31,6 +32,8 @@ static enum memsc_join join(void)
         int error = memsc_recall_enable();
         if (!error)
             error = memsc_process_start(&memsc_layer.options);
+        if (!error && load_relaxed(&memsc_layer.special) & MEMSC_KEYED)
+            memsc_keys_of_service();
         if (error && error != -EALREADY)
             return MEMSC_JOIN_LATER;
     }
@@ -78,4 +81,17 @@ bool memsc_leave_and_stop(void)
     if (!stopped)
         memsc_stats_keep(-1);
     return stopped;
+}
+
+bool memsc_hide_threads(void)
+{
+    enum {
+        DIRECTLY =
+            32 /* calls: to open it, to read it, to close it, and perhaps to look once more */
+    };
+    if (!memsc_leave_and_stop())
+        return false;
+    memsc_layer_thread.pause = DIRECTLY;
+    memsc_layer_thread.paused_for = MEMSC_LOOKED;
+    return true;
 }

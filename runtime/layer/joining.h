@@ -27,4 +27,8 @@ void memsc_leave(void);
 /* Ends the service if that can be done; the next call starts it again. */
 bool memsc_leave_and_stop(void);
 
+/* The program looks at its own threads: if it has but this one, the service ends, and stays away for some
+ * calls. False: it has more, or the service cannot be ended. */
+bool memsc_hide_threads(void);
+
 #endif

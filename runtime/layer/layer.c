@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answers.h"
 #include "dispatch.h"
-#include "filters.h"
 #include "handlers.h"
 #include "objects.h"
 #include "patch.h"
+#include "retire.h"
 #include "stats.h"
 
 /* Whether this run asks for anything but plain system calls. */
@@ -40,7 +41,8 @@ __attribute__((constructor)) static void load(void)
     uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
-    if (!is_asked_for() || is_filtered() || (&__libc_single_threaded && !__libc_single_threaded))
+    if (!is_asked_for() || is_filtered() || !memsc_may_read_counter() ||
+        (&__libc_single_threaded && !__libc_single_threaded))
         return;
     uint32_t count = memsc_objects(objects);
     if (!count) /* another C library's program */
@@ -57,5 +59,6 @@ __attribute__((constructor)) static void load(void)
     for (uint32_t i = 0; i < count; i++)
         memsc_patch_sites(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
     memsc_handlers_start();
+    memsc_answers_start();
     memsc_stats_start();
 }

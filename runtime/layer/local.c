@@ -9,12 +9,16 @@
 #include <sys/syscall.h>
 
 #include "../src/cpu.h"
+#include "../src/barrier.h"
 #include "../src/signals.h"
+#include "../src/table.h"
 #include "../src/thread.h"
+#include "changes.h"
 #include "dispatch.h"
-#include "filters.h"
 #include "joining.h"
 #include "own_calls.h"
+#include "peek.h"
+#include "retire.h"
 #include "stats.h"
 
 enum { EXECUTABLE = 1 /* X_OK */ };
@@ -30,36 +34,16 @@ static void before_clone(uint64_t flags)
     } else if (!(flags & CLONE_SETTLS)) {
         memsc_leave();
         memsc_layer_thread.never = 1 + MEMSC_SHARED_THREAD;
+    } else if (memsc_layer_thread.never == 1 + MEMSC_THREAD_CHANGED) {
+        /* A thread inherits what its maker has changed, and cannot be told from others' here. */
+        store_relaxed(&memsc_layer.changed, (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0));
     }
 }
 
-/* The word at an address, 0 if there is none: programs probe for system calls with nonsense, which
- * the kernel forgives, so we must. */
-static uint64_t peek(uint64_t address)
-{
-    uint64_t word = 0;
-    struct {
-        uint64_t address, size;
-    } here = {(uint64_t)&word, sizeof word}, there = {address, sizeof word};
-    if (!address)
-        return 0;
-    long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    long error = MEMSC_SYS(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0);
-    if (error < 0 && error != -EFAULT) /* forbidden here; such programs are past their probing */
-        word = *(const uint64_t *)address;
-    return word;
-}
-
-/* The service's threads keep the credentials, files and name spaces they were started with. A
- * program of one thread gets new ones that have its own; in others this thread is on its own. */
 static void before_change(void)
 {
-    if (memsc_leave_and_stop())
-        return;
-    memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
-    /* Threads that it makes inherit the change, and cannot be told from others' here. */
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    store_relaxed(&memsc_layer.changed, pid);
+    if (!memsc_leave_and_stop())
+        memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
 }
 
 static void before_exit(void)
@@ -115,12 +99,12 @@ void memsc_before_borrowed(long number, const uint64_t args[6])
 
 void memsc_before_local(long number, const uint64_t args[6])
 {
-    if (memsc_installs_filter(number, args)) {
-        memsc_before_filter(memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD);
+    if (memsc_retires(number, args)) {
+        memsc_retire(memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD);
         return;
     }
-    if (memsc_own_vfork(number)) {
-        before_clone(CLONE_VM | CLONE_VFORK);
+    if (memsc_changes_thread(number, args)) {
+        before_change();
         return;
     }
     switch (number) {
@@ -138,22 +122,13 @@ void memsc_before_local(long number, const uint64_t args[6])
         before_clone(args[0]);
         break;
     case SYS_clone3:
-        before_clone(peek(args[0])); /* flags come first */
+        before_clone(memsc_peek(args[0])); /* flags come first */
         break;
-    case SYS_setuid:
-    case SYS_setgid:
-    case SYS_setreuid:
-    case SYS_setregid:
-    case SYS_setresuid:
-    case SYS_setresgid:
-    case SYS_setgroups:
-    case SYS_setfsuid:
-    case SYS_setfsgid:
-    case SYS_capset:
-    case SYS_unshare:
-    case SYS_setns:
-    case SYS_landlock_restrict_self:
-        before_change();
+    default:
+        if (memsc_own_vfork(number))
+            before_clone(CLONE_VM | CLONE_VFORK);
+        if (number == SYS_signalfd4 || memsc_own_signalfd(number))
+            memsc_signals_are_watched();
         break;
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What MEMSC_STATS asks for: one line of JSON per program that ran, when it exits or execs, or puts itself
- * under a seccomp filter: then none follows.
+ * under a seccomp filter or the like (retire.h): then none follows.
  *
  *   {"pid": 7, "program": "dd", "end": "exit", "sites": {"hop": n, "after": n, "before": n},
  *    "unpatched": {"jump": n, …}, "forwarded": {"read": n, …}, "local": {"futex": n, …},

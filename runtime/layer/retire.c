@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "filters.h"
+#include "retire.h"
 
 #include <linux/fcntl.h>
 #include <linux/seccomp.h>
@@ -11,29 +11,42 @@
 #include "joining.h"
 #include "stats.h"
 
-enum { SET_SECCOMP = 22 /* PR_SET_SECCOMP */ };
+enum {
+    SET_SECCOMP = 22,  /* PR_SET_SECCOMP */
+    GET_TSC = 25,      /* PR_GET_TSC */
+    SET_TSC = 26,      /* PR_SET_TSC */
+    FORBIDDEN = 2,     /* PR_TSC_SIGSEGV */
+    SET_DISPATCH = 59, /* PR_SET_SYSCALL_USER_DISPATCH */
+};
 
 /* Without the filter's address it is only asked whether the kernel knows them. */
-bool memsc_installs_filter(long number, const uint64_t args[6])
+bool memsc_retires(long number, const uint64_t args[6])
 {
     if (number == SYS_prctl)
-        return args[0] == SET_SECCOMP && (args[1] == SECCOMP_MODE_STRICT || args[2]);
+        return (args[0] == SET_SECCOMP && (args[1] == SECCOMP_MODE_STRICT || args[2])) ||
+               (args[0] == SET_TSC && args[1] == FORBIDDEN) || (args[0] == SET_DISPATCH && args[1]);
     if (number == SYS_seccomp)
         return args[0] == SECCOMP_SET_MODE_STRICT ||
                (args[0] == SECCOMP_SET_MODE_FILTER && args[2]);
     return false;
 }
 
-void memsc_before_filter(bool whole)
+void memsc_retire(bool whole)
 {
-    if (load_relaxed(&memsc_layer.filtered))
+    if (load_relaxed(&memsc_layer.special) & MEMSC_RETIRED)
         return;
     if (whole) {
         memsc_stats_write("filter");
         memsc_handlers_end(memsc_leave_and_stop());
     }
-    /* Before the kernel's, so that no thread which inherits the filter finds it unset. */
-    store_release(&memsc_layer.filtered, 1);
+    /* Before the kernel's, so that no thread which inherits a filter finds it unset. */
+    atomic_fetch_or(&memsc_layer.special, MEMSC_RETIRED);
+}
+
+bool memsc_may_read_counter(void)
+{
+    uint32_t mode = 0;
+    return MEMSC_SYS(SYS_prctl, GET_TSC, &mode, 0, 0, 0, 0) < 0 || mode != FORBIDDEN;
 }
 
 static uint32_t value_of(const char *text, const char *name)
