@@ -28,7 +28,7 @@ class Tally:
         groups: `forwarded` and `local` calls by system call, `sites` rewritten by kind,
             `unpatched` sites by reason.
         missed: calls that could have been forwarded, by reason and system call.
-        filtered: names of those that went on directly under a seccomp filter of their own, or the like.
+        filtered: names of those that went on directly, under a seccomp filter or the like.
     """
 
     def __init__(self) -> None:
