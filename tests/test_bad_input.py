@@ -168,7 +168,7 @@ def test_a_counter_that_runs_backwards_withholds_the_verdict(
     rewrite(folder, backwards(1000))
     assert main(["report", str(folder)]) == WITHHELD
     out = " ".join(capsys.readouterr().out.split())
-    assert "calls have a stage below zero, by 500 ns at most" in out
+    assert "1 stages between stamps of two CPUs are below zero, by 500 ns at most" in out
 
 
 def test_fields_of_a_later_memsc_with_the_same_schema_do_no_harm(folder: Path) -> None:

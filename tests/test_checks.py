@@ -272,7 +272,7 @@ def test_arms_that_an_interrupt_left_no_time_for_are_said_to_have_no_calls(tmp_p
     (folder / fmt.SESSION).write_bytes(changed.encode())
     lines = list(trust_lines(summarise(ma.open(folder))))
     assert ("?", "memsc: no calls recorded") in lines
-    assert ("✓", "stages sum to the total in every row") in lines
+    assert ("✓", "stamps in order, every call within its round") in lines
     assert not [line for _, line in lines if "record with --probes" in line]
     assert [
         line for sign, line in lines if sign == "!" and "interrupted in round 0 of direct" in line

@@ -42,7 +42,7 @@ CARRIES = {"one-cpu": ["direct", "ipi"]}
 NOTED = {name: "no probes" for name, lacks in LACKS.items() if "BPF" in lacks}
 SAID = {
     **dict.fromkeys(NOTED, r"\? not checked: .*IPIs to app CPU"),
-    "one-cpu": "✓ stages sum to the total in every row",
+    "one-cpu": "✓ stamps in order, every call within its round",
     "without-counter": "! the CPU's counter is not invariant",
 }
 """What the report of a trace from there says."""

@@ -65,7 +65,7 @@ def work(how: Launch, *arguments: str) -> Region:
 
 @needs_two_cpus
 @pytest.mark.parametrize(("transport", "service"), ARMS)
-def test_every_call_is_drained_once_and_its_stages_sum_to_its_total(
+def test_every_call_is_drained_once_and_its_stamps_lie_in_order(
     tmp_path: Path, transport: str, service: str
 ) -> None:
     how = launch(tmp_path, transport=transport, service=service)
@@ -88,7 +88,6 @@ def test_every_call_is_drained_once_and_its_stages_sum_to_its_total(
         assert set(calls["service_cpu"]) <= set(PLACED.service_cpus)
     stamps = np.stack([calls[name].astype(np.int64) for name in STAMPS])
     stages = np.diff(stamps, axis=0)
-    assert (stages.sum(axis=0) == stamps[-1] - stamps[0]).all()
     # Only stamps of one CPU lie in order whatever its counter's skew.
     assert (stages[0] >= 0).all()
     assert (stages[2] >= 0).all()

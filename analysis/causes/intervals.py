@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.analysis.data.overlap import Ints
-from memsc.analysis.data.scan import coded
+from memsc.analysis.data.rounds import coded
 from memsc.tracer.format import EVENTS, TraceFolder
 
 TASK, SOFTIRQ, IRQ = 0, 1, 2

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.data.overlap import Ints, covered_until
-from memsc.analysis.data.scan import Rows, chosen_rounds, rounds_in, stages_of
+from memsc.analysis.data.rounds import Rows, chosen_rounds, rounds_in
+from memsc.analysis.data.scan import stages_of
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import QUANTITIES
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, RoundKey, TraceFolder, polls_of

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Places what happened to a thread: in which round, on whose side, in which stage of a call."""
+"""Places what happened to a thread: in which round, on whose side, in which stage of a call.
+
+And which call that was, under way at the time.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from memsc.analysis.data.inflight import calls_at
-from memsc.tracer.format import CALLS, STAGES, STAMPS, TraceFolder
+from memsc.tracer.format import CALLS, STAGES, STAMPS, RoundKey, TraceFolder
 
 BETWEEN = "between"
 """The stage of a thread that has no call under way, and of a service that looks for one."""
 SIDES = ("application", "service", "other")
 PLACE = ["arm", "case", "round", "side", "stage"]
+_CALL = ["arm", "case", "round", "tid", "service_cpu", "number", "result", "flags", *STAMPS]
+_NAMES = ("arm", "case")
 
 
 def placed(folder: TraceFolder, events: pd.DataFrame) -> pd.DataFrame:
@@ -76,3 +82,51 @@ def _stage(calls: pd.DataFrame, at: NDArray[np.int64]) -> NDArray[np.object_]:
     stamps = [calls[stamp].to_numpy() for stamp in STAMPS]
     conditions = [at < stamp for stamp in stamps[1:]]  # NaN compares as false
     return np.select(conditions, STAGES, BETWEEN).astype(object)
+
+
+def calls_at(
+    folder: TraceFolder,
+    moments: pd.DataFrame,
+    by: str,
+    since: str,
+    wanted: Collection[RoundKey] | None = None,
+) -> pd.DataFrame:
+    """For each moment the last call of its thread or CPU that had begun; one part at a time.
+
+    Whether that call was over by then is for the caller to see, from its stamps.
+
+    Args:
+        folder: the trace.
+        moments: columns `at` (cycles) and one named as `by`.
+        by: column of the calls that must be the moment's: `tid` or `service_cpu`.
+        since: the stamp from which a call counts: `called`, or `picked` for a service CPU.
+        wanted: look at these rounds only.
+
+    Returns:
+        A row per moment, with its index: columns of the table `calls`, missing (None, NaN) where no
+        call had begun.
+    """
+    best = pd.DataFrame(
+        {
+            name: pd.Series(np.nan, moments.index, object if name in _NAMES else float)
+            for name in _CALL
+        }
+    )
+    if not len(moments):
+        return best
+    order = moments[["at", by]].reset_index(drop=True).sort_values("at")
+    begun = np.full(len(moments), -1, np.int64)
+    for part in folder.batches(CALLS, _CALL):
+        calls: pd.DataFrame = part.to_pandas().astype(dict.fromkeys(_NAMES, object))
+        keys = {RoundKey(*key) for key in calls[["arm", "case", "round"]].drop_duplicates().values}
+        if not keys or (wanted is not None and not keys & set(wanted)):
+            continue
+        calls = calls.sort_values(since, ignore_index=True)
+        found = pd.merge_asof(order, calls, left_on="at", right_on=since, by=by)
+        found.index = order.index
+        found = found.sort_index()
+        started = found[since].fillna(-1).to_numpy(np.int64)
+        better = started > begun
+        begun[better] = started[better]
+        best.loc[best.index[better]] = found.loc[better, _CALL].set_index(best.index[better])
+    return best

@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.outside import Fills, timed_rounds
+from memsc.analysis.data.rounds import Rows, chosen_rounds, coded, rounds_in, split
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import Sketch
 from memsc.runtime.errors import MemscError
@@ -54,11 +56,19 @@ class BlockKey(NamedTuple):
 
 @dataclass(slots=True)
 class Cells:
-    """Sketches by cell and block, how many blocks each round has, and may have at most."""
+    """Sketches by cell and block, and what calls fill of the time measured around them.
+
+    Attributes:
+        sketches: by cell, then block.
+        blocks: how many blocks each round has.
+        most: how many a round of each arm and case may have.
+        fills: of the selected calls.
+    """
 
     sketches: dict[Cell, dict[BlockKey, Sketch]] = field(default_factory=dict)
     blocks: dict[RoundKey, int] = field(default_factory=dict)
     most: dict[tuple[str, str], int] = field(default_factory=dict)
+    fills: Fills = field(default_factory=Fills)
 
     def add(self, part: Cells) -> None:
         """Appends the cells of the part that comes next in the trace."""
@@ -104,7 +114,7 @@ class Cells:
             cell: {key: Sketch.merge(sketches) for key, sketches in sorted(blocks.items())}
             for cell, blocks in together.items()
         }
-        return Cells({**merged, **self.sketches}, self.blocks, self.most)
+        return Cells({**merged, **self.sketches}, self.blocks, self.most, self.fills)
 
 
 def scan(
@@ -124,9 +134,11 @@ def scan(
     """
     selection, parts = selection or Selection(), trace.parts.get(CALLS, [])
     rounds = chosen_rounds(trace, selection)
-    cells = Cells(most=_most_blocks(trace.session.rounds))
+    # Of chosen calls nobody can tell which were the last ones.
+    fills = Fills({} if selection.cut else timed_rounds(trace))
+    cells = Cells(most=_most_blocks(trace.session.rounds), fills=fills)
     for part, table in _read_ahead(parts, selection):
-        cells.add(sketch_table(table, rounds, units))
+        cells.add(sketch_table(table, rounds, units, fills))
         if progress:
             progress(part.rows)
     return cells
@@ -153,16 +165,11 @@ def _read_ahead(parts: Iterable[Part], selection: Selection) -> Iterator[tuple[P
             yield waiting[0], waiting[1].result()
 
 
-def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKey] | None:
-    """The rounds that are looked at, or None where the session does not know of any."""
-    if not trace.session.rounds:
-        return None
-    return frozenset(r.key for r in trace.session.rounds if r.check == selection.checks)
-
-
 def _selected(part: Part, selection: Selection) -> pa.Table:
-    columns = ["arm", "case", "round", "syscall", "flags", *STAMPS, *selection.columns]
-    table = read_part(part, columns)
+    columns = dict.fromkeys(
+        ["arm", "case", "round", "tid", "syscall", "flags", *STAMPS, *selection.columns]
+    )
+    table = read_part(part, list(columns))
     mask = selection.mask(table)
     if mask is None or mask.all():
         return table
@@ -170,9 +177,12 @@ def _selected(part: Part, selection: Selection) -> pa.Table:
 
 
 def sketch_table(
-    table: pa.Table, rounds: Collection[RoundKey] | None = None, units: float | None = None
+    table: pa.Table,
+    rounds: Collection[RoundKey] | None = None,
+    units: float | None = None,
+    fills: Fills | None = None,
 ) -> Cells:
-    """Sketches rows of the table `calls`, in memory (see `scan`)."""
+    """Sketches rows of the table `calls`, in memory (see `scan`); what they fill goes to fills."""
     cells = Cells()
     if not table.num_rows:
         return cells
@@ -181,6 +191,8 @@ def sketch_table(
     for key, rows in rounds_in(table):
         if rounds is not None and key not in rounds:
             continue
+        if fills is not None:
+            fills.add(key, table, rows)
         count = _length(rows, table.num_rows)
         blocks = min(max(count // SMALLEST_BLOCK, 1), BLOCKS_OF_A_PART)
         cells.blocks[key] = blocks
@@ -223,26 +235,8 @@ def in_units(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:
     return np.vstack([since[:1], np.diff(since, axis=0), since[-1:]])
 
 
-Rows = slice | NDArray[np.int64]
-
-
 def _length(rows: Rows, total: int) -> int:
     return total if isinstance(rows, slice) else len(rows)
-
-
-def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
-    """The rows of each round in a table; a slice where it is all of them."""
-    if not table.num_rows:
-        return
-    arm, arms = coded(table, "arm")
-    case, cases = coded(table, "case")
-    number = table["round"].to_numpy()
-    found, index = _distinct(number)
-    codes = (arm.astype(np.int64) * len(cases) + case) * len(found) + index
-    for code, rows in _split(codes):
-        rest, r = divmod(code, len(found))
-        a, c = divmod(rest, len(cases))
-        yield RoundKey(arms[a], cases[c], int(found[r])), rows
 
 
 class _Inner:
@@ -255,35 +249,7 @@ class _Inner:
         self.rows = rows
 
     def cells(self, key: RoundKey, start: int, end: int) -> Iterator[tuple[Cell, Rows]]:
-        for code, chosen in _split(self.codes[start:end]):
+        for code, chosen in split(self.codes[start:end]):
             cell = Cell(key.arm, key.case, self.names[code // 2], ("sync", "async")[code % 2])
             local = slice(start, end) if isinstance(chosen, slice) else chosen + start
             yield cell, local if isinstance(self.rows, slice) else self.rows[local]
-
-
-def coded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], list[str]]:
-    """A column of names as codes and the names they stand for."""
-    array: Any = table[column].unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0)
-    return array.indices.to_numpy(), array.dictionary.to_pylist()
-
-
-def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    # A part mostly lies in one round; a sort would cost more than all the rest.
-    if values.min() == values.max():
-        return values[:1], np.zeros(1, np.int64)
-    return np.unique(values, return_inverse=True)
-
-
-def _split(codes: NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
-    low, high = int(codes.min()), int(codes.max())
-    if low == high:
-        yield low, slice(None)
-        return
-    # Sixteen bits are sorted by radix, in linear time.
-    narrow = (codes - low).astype(np.uint16) if high - low < 1 << 16 else codes - low
-    order = np.argsort(narrow, kind="stable")
-    edges = np.flatnonzero(np.diff(narrow[order])) + 1
-    for rows in np.split(order, edges):
-        yield int(codes[rows[0]]), rows

@@ -24,7 +24,6 @@ class Sketch:
     Attributes:
         n: calls.
         sums, mins, maxs: shape (5,), cycles, in the order of `QUANTITIES`.
-        unequal: calls whose stages do not sum to their total exactly: always 0, and checked.
         negative: shape (5,), calls whose stage is below zero: a clock problem, never hidden.
         histograms: one per quantity.
         bands: shape (4, k), the sum of each stage over the calls in each bin of the total's
@@ -36,7 +35,6 @@ class Sketch:
     sums: NDArray[np.int64]
     mins: NDArray[np.int64]
     maxs: NDArray[np.int64]
-    unequal: int
     negative: NDArray[np.int64]
     histograms: tuple[Histogram, ...]
     bands: NDArray[np.int64]
@@ -63,7 +61,6 @@ class Sketch:
             stages.sum(axis=1),
             mins,
             stages.max(axis=1),
-            int(np.count_nonzero(stages[:-1].sum(axis=0) != stages[-1])),
             np.count_nonzero(stages < 0, axis=1).astype(np.int64) if (mins < 0).any() else none,
             histograms,
             bands.astype(np.int64),
@@ -89,7 +86,6 @@ class Sketch:
             np.sum([part.sums for part in parts], axis=0),
             np.min([part.mins for part in parts], axis=0),
             np.max([part.maxs for part in parts], axis=0),
-            sum(part.unequal for part in parts),
             np.sum([part.negative for part in parts], axis=0),
             histograms,
             bands,

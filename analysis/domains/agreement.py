@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from memsc.analysis.data.inflight import calls_at
+from memsc.analysis.data.placing import calls_at
 from memsc.analysis.data.requires import requires
 from memsc.analysis.data.selection import Selection
 from memsc.tracer.format import EVENTS, FLAGS, TraceFolder
@@ -144,8 +144,8 @@ class Agreement:
             arm, stamp, `n` observations, `unmatched` of them without a call that fits, p1_ns,
             p50_ns, p99_ns of observed minus stamped, `bound_ns` (what a hit may cost, warm or cold
             as most of them are, and the error of the clocks), `within` (share between -error and
-            its bound) and `agree` (half of them are on either side; None with fewer than ENOUGH
-            observations or without calibration).
+            its bound) and `agree` (half of them are on either side and half of all fit a call; None
+            for fewer than ENOUGH observations or without calibration).
 
         Raises:
             MemscError: the trace lacks events of `stages`; it says which `--probes` bring them.
@@ -167,6 +167,8 @@ class Agreement:
                 within = float(((late >= -hit.error_ns) & (late <= bounds)).mean())
                 agree = bool(-hit.error_ns <= quantiles[1] and np.median(late - bounds) <= 0)
             unmatched = int((~mine["fits"]).sum())
+            if hit is not None and len(mine) >= ENOUGH and 2 * unmatched > len(mine):
+                agree = False
             rows.append([arm, stamp, len(mine), unmatched, *quantiles, bound, within, agree])
         return pd.DataFrame(rows, columns=_AGREEMENT)
 

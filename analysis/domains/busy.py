@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.analysis.data.overlap import Ints
-from memsc.analysis.data.scan import rounds_in
+from memsc.analysis.data.rounds import rounds_in
 from memsc.runtime.spans import union
 from memsc.tracer.format import CALLS, FLAGS, RoundKey, TraceFolder
 

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from memsc.analysis.data.outside import fit
 from memsc.analysis.data.scan import ALL, Cells
+from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.domains.agreement import PROBE, Agreement
 from memsc.analysis.domains.events_per_round import COUNTS, df_events_per_round
 from memsc.tracer.format import CALLS, TraceFolder
@@ -23,6 +26,8 @@ NEGLIGIBLE = 1e-3
 
 HANDFUL = 20
 """Events up to which starting and stopping may be the cause, however few the calls were."""
+
+STAMP_CHECKS = ("stamps_in_order", "service_within_caller", "fits_outside")
 
 # Of these the `memsc` transport promises none.
 _PROMISED = (
@@ -88,9 +93,9 @@ class Checks:
             self._found = [
                 check
                 for arm in self._arms
-                for check in (*self._counts(arm), *self._stages(arm), *self._events(arm, events))
+                for check in (*self._counts(arm), *self._stamps(arm), *self._events(arm, events))
             ]
-            self._found += self._stamps()
+            self._found += self._agreement()
         return self._found
 
     def df_checks(self) -> pd.DataFrame:
@@ -107,7 +112,7 @@ class Checks:
         Example:
             >>> frame = t.checks.df_checks().query("arm == 'memsc' and held == True")
             >>> frame["name"].head(4).tolist()
-            ['lost', 'counted', 'failed_rounds', 'stages_sum']
+            ['lost', 'counted', 'failed_rounds', 'stamps_in_order']
         """
         names = ["arm", "name", "value", "expected", "held", "reason", "withholds"]
         return pd.DataFrame(
@@ -148,7 +153,7 @@ class Checks:
         return [
             f"{check.arm}: {check.reason or check.name}"
             for arm in self._arms
-            for check in (*self._counts(arm), *self._stages(arm))
+            for check in (*self._counts(arm), *self._stamps(arm))
             if check.withholds and not check.held
         ]
 
@@ -204,28 +209,53 @@ class Checks:
         off = abs(rows - told)
         return [Check(arm, "rows", off, 0, not off, says if off else None, withholds=True)]
 
-    def _stages(self, arm: str) -> list[Check]:
+    def _stamps(self, arm: str) -> list[Check]:
+        """Whether the calls' stamps can be true."""
         cells = self._cells()
         mine = [cell for cell in cells.sketches if cell.arm == arm and cell.syscall == ALL]
         if not mine:
-            return [Check(arm, "stages_sum", None, 0, None, "no calls recorded")]
+            return [Check(arm, name, None, 0, None, "no calls recorded") for name in STAMP_CHECKS]
         whole = [cells.whole(cell) for cell in mine]
-        wrong = sum(sketch.unequal for sketch in whole)
-        negative = sum(
-            int(sketch.negative.any()) and int(sketch.negative.max()) for sketch in whole
-        )
-        below = -min(int(sketch.mins.min()) for sketch in whole) * self._ns
-        bound = self._trace.session.clock.skew_bound_ns
-        # Stamps of two CPUs may disagree by what was measured; more than that is an error.
-        fine = negative == 0 or (bound is not None and below <= bound)
-        says = f"{negative} calls have a stage below zero, by {below:.0f} ns at most"
-        says += f"; the CPUs' counters may differ by {bound:.0f} ns" if bound is not None else ""
-        return [
-            Check(arm, "stages_sum", wrong, 0, wrong == 0, withholds=True),
-            Check(arm, "negative_stages", negative, 0, fine, says if negative else None, True),
-        ]
+        return [self._in_order(arm, whole), self._within_caller(arm, whole), self._fits(arm)]
 
-    def _stamps(self) -> list[Check]:
+    def _in_order(self, arm: str, whole: list[Sketch]) -> Check:
+        """Stamps of one side are readings of one CPU: no clock excuses them."""
+        back, ns = self._backwards(whole, ("post", "execute", TOTAL))
+        says = f"{back} stages between stamps of one CPU are below zero, by {ns:.0f} ns at most"
+        return Check(arm, "stamps_in_order", back, 0, not back, says if back else None, True)
+
+    def _within_caller(self, arm: str, whole: list[Sketch]) -> Check:
+        """The service's stamps lie between its caller's, as far as two CPUs' counters agree."""
+        beyond, ns = self._backwards(whole, ("poll", "complete"))
+        bound = self._trace.session.clock.skew_bound_ns
+        says = f"{beyond} stages between stamps of two CPUs are below zero, by {ns:.0f} ns at most"
+        says += f"; their counters may differ by {bound:.0f} ns" if bound is not None else ""
+        fine = not beyond or (bound is not None and ns <= bound)
+        says = says if beyond else None
+        return Check(arm, "service_within_caller", beyond, 0, fine, says, withholds=True)
+
+    def _backwards(self, whole: list[Sketch], stages: Collection[str]) -> tuple[int, float]:
+        """How often some stages are below zero, and by how many nanoseconds at most."""
+        at = [QUANTITIES.index(stage) for stage in stages]
+        often = sum(int(sketch.negative[at].sum()) for sketch in whole)
+        return often, -min(int(sketch.mins[at].min()) for sketch in whole) * self._ns
+
+    def _fits(self, arm: str) -> Check:
+        """Calls take no more time than there was around them."""
+        name, clock = "fits_outside", self._trace.session.clock
+        margin = math.ceil((clock.skew_bound_ns or 0) / clock.ns_per_cycle)
+        rounds = [r for r in self._trace.session.rounds if r.arm == arm]
+        found = fit(rounds, self._cells().fills, margin)
+        if not found.rounds:
+            return Check(arm, name, None, 0, None, "nobody measured the time around its rounds")
+        if found.off:
+            return Check(arm, name, len(found.off), 0, False, found.off[0], withholds=True)
+        says = "every call within its round"
+        if found.share is not None:
+            says = f"calls fill {100 * found.share:.3g} % of the time around them"
+        return Check(arm, name, 0, 0, True, says, withholds=True)
+
+    def _agreement(self) -> list[Check]:
         """Whether the static probes, where they were asked for, saw what the stamps say."""
         status = self._trace.session.probes.get(PROBE)
         if status is None:
@@ -244,10 +274,15 @@ class Checks:
                 continue
             off = mine.loc[mine["agree"] != True, "stamp"].tolist()  # noqa: E712 - a column
             late = ", ".join(
-                f"{stamp} {median:.0f}"
-                for stamp, median in zip(mine["stamp"], mine["p50_ns"], strict=True)
+                f"{row['stamp']} {row['p50_ns']:.0f}"
+                for row in mine.to_dict("records")
+                if row["n"] > row["unmatched"]
             )
-            says = f"probes come {late} ns after their stamps; a hit costs {hit.cost_ns:.0f} ns"
+            says = (
+                f"probes come {late or '?'} ns after their stamps; a hit costs {hit.cost_ns:.0f} ns"
+            )
+            if unmatched := int(mine["unmatched"].sum()):
+                says += f"; {unmatched} of {mine['n'].sum()} fit no call"
             checks.append(Check(arm, name, len(off), 0, not off, says))
         return checks
 

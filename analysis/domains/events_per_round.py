@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.analysis.data.scan import coded
+from memsc.analysis.data.rounds import coded
 from memsc.analysis.data.windows import Windows
 from memsc.analysis.domains.busy import Busy, busy
 from memsc.tracer.format import EVENTS, RoundKey, TraceFolder

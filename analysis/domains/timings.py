@@ -15,7 +15,7 @@ from memsc.analysis.data.estimates import Sampled, median_of
 from memsc.analysis.data.histogram import Histogram
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import natural
-from memsc.analysis.data.scan import rounds_in
+from memsc.analysis.data.rounds import rounds_in
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
 from memsc.tracer.format import TIMINGS, TraceFolder

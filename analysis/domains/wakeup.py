@@ -18,7 +18,7 @@ import pandas as pd
 
 from memsc.analysis.data.hits import hit_cost
 from memsc.analysis.data.requires import lossy, requires
-from memsc.analysis.data.scan import coded, rounds_in
+from memsc.analysis.data.rounds import coded, rounds_in
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.domains.wakeup_chains import (
     ARRIVALS,

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.analysis.data.scan import coded
+from memsc.analysis.data.rounds import coded
 from memsc.tracer.format import EVENTS, TraceFolder
 
 ENTRY, EXIT = "_entry", "_exit"

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.analysis.data.scan import coded
+from memsc.analysis.data.rounds import coded
 from memsc.analysis.export.kernel_events import SWITCH, Events, kernel_events
 from memsc.analysis.export.perfetto_file import (
     BEGIN,

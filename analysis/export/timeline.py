@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.analysis.data.scan import chosen_rounds, rounds_in
+from memsc.analysis.data.rounds import chosen_rounds, rounds_in
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, Clock, RoundKey
 

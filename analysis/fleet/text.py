@@ -115,7 +115,9 @@ def _parts(fleet: Fleet) -> Iterator[RenderableType]:
             "!", f"{_count(len(fleet.failures), 'trace')} left out of every figure", "yellow"
         )
     if not fleet.withheld():
-        yield mark("✓", f"{_count(len(summaries), 'trace')}: no calls lost, stages sum", "green")
+        yield mark(
+            "✓", f"{_count(len(summaries), 'trace')}: no calls lost, stamps in order", "green"
+        )
     for name in ("cpu_model", "kernel", "virtual"):
         values = {str(one.environment.get(name)) for one in summaries}
         if len(values) > 1:

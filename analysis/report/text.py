@@ -11,6 +11,7 @@ from rich.text import Text
 
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.order import natural
+from memsc.analysis.domains.checks import STAMP_CHECKS
 from memsc.analysis.domains.timings import LINE
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
 from memsc.analysis.report.counter_text import counters, stage_counters
@@ -150,8 +151,8 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
             held.append(f"{arm}: 0 per call: {', '.join(kept)}")
         if checks.get("stamps_off", {}).get("held"):
             held.append(f"{arm}: stamps hold: {checks['stamps_off']['reason']}")
-        if checks.get("stages_sum", {}).get("held"):
-            held.append(f"{arm}: stages sum to the total in every row")
+        if all(checks.get(name, {}).get("held") for name in STAMP_CHECKS):
+            held.append(f"{arm}: {_IN_ORDER}{checks['fits_outside']['reason']}")
         # What was counted on too few calls: names that share their counts share a line.
         counted: dict[str, list[str]] = {}
         for name in events:
@@ -161,13 +162,23 @@ def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
                 unknown.setdefault(checks[name]["reason"], {})[_words(name)] = None
         few += [f"{arm}: {', '.join(names)}: {reason}" for reason, names in counted.items()]
         held += _measured(arm, checks)
-    sums = [line for line in held if line.endswith("every row")]
-    if len(sums) == len(summary["arms"]) - len(idle) > 0:
-        held = ["stages sum to the total in every row"] + [x for x in held if x not in sums]
+    held = _together(held, len(summary["arms"]) - len(idle))
     if idle:
         few.append(f"{', '.join(idle)}: no calls recorded")
     missing = [f"not checked: {', '.join(names)}: {why}" for why, names in unknown.items()]
     return failed, held, few + missing
+
+
+_IN_ORDER = "stamps in order, "
+
+
+def _together(held: list[str], arms: int) -> list[str]:
+    """One line for what all arms have in common of their stamps."""
+    mine = [line for line in held if _IN_ORDER in line]
+    said = {line.partition(": ")[2] for line in mine}
+    if len(said) == 1 and len(mine) == arms:
+        return [*said, *(line for line in held if line not in mine)]
+    return held
 
 
 def _uncounted(checks: Json, unknown: dict[str, dict[str, None]]) -> None:

@@ -161,8 +161,8 @@ def _invariants(trace: Trace) -> Iterator[Target]:
     for check in trace.checks.all():
         if check.arm not in recorded:
             continue
-        if check.name == "stages_sum":
-            name = f"{check.arm}: rows whose stages do not sum to the total"
+        if check.name == "fits_outside":
+            name = f"{check.arm}: rounds whose calls do not fit into the time measured around them"
             yield Target(name, check.value, "<= 0", check.held, check.reason)
         elif check.arm == "memsc" and check.name in _PER_CALL:
             name, bound = f"memsc: {_PER_CALL[check.name]} per call", f"<= {NEGLIGIBLE:g}"

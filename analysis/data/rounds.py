@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The rounds of a trace, and the rows of each in a part of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from memsc.analysis.data.selection import Selection
+from memsc.tracer.format import RoundKey, TraceFolder
+
+Rows = slice | NDArray[np.int64]
+
+
+def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKey] | None:
+    """The rounds that are looked at, or None where the session does not know of any."""
+    if not trace.session.rounds:
+        return None
+    return frozenset(r.key for r in trace.session.rounds if r.check == selection.checks)
+
+
+def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
+    """The rows of each round in a table; a slice where it is all of them."""
+    if not table.num_rows:
+        return
+    arm, arms = coded(table, "arm")
+    case, cases = coded(table, "case")
+    number = table["round"].to_numpy()
+    found, index = _distinct(number)
+    codes = (arm.astype(np.int64) * len(cases) + case) * len(found) + index
+    for code, rows in split(codes):
+        rest, r = divmod(code, len(found))
+        a, c = divmod(rest, len(cases))
+        yield RoundKey(arms[a], cases[c], int(found[r])), rows
+
+
+def coded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], list[str]]:
+    """A column of names as codes and the names they stand for."""
+    array: Any = table[column].unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0)
+    return array.indices.to_numpy(), array.dictionary.to_pylist()
+
+
+def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    # A part mostly lies in one round; a sort would cost more than all the rest.
+    if values.min() == values.max():
+        return values[:1], np.zeros(1, np.int64)
+    return np.unique(values, return_inverse=True)
+
+
+def split(codes: NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+    """Which rows have each code; a slice where they all have the same."""
+    low, high = int(codes.min()), int(codes.max())
+    if low == high:
+        yield low, slice(None)
+        return
+    # Sixteen bits are sorted by radix, in linear time.
+    narrow = (codes - low).astype(np.uint16) if high - low < 1 << 16 else codes - low
+    order = np.argsort(narrow, kind="stable")
+    edges = np.flatnonzero(np.diff(narrow[order])) + 1
+    for rows in np.split(order, edges):
+        yield int(codes[rows[0]]), rows
