@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from memsc.tracer.session.session import TraceSession
 
 SIGNALLED = 128
-PATHS_EVERY = 1009
 
 
 class Command:
@@ -70,15 +69,8 @@ class Command:
             default="sched,ipi,noise",
             metavar="P,…",
             help="sched, ipi, noise (these by default), profile, offcpu, blockio, pagecache, "
-            "writeback, uring, counters, paths; stages and syscalls (in a check round of their "
-            "own); or none",
-        )
-        parser.add_argument(
-            "--paths-every",
-            type=_every,
-            default=PATHS_EVERY,
-            metavar="N",
-            help=f"of so many calls the probe paths looks where one is made ({PATHS_EVERY})",
+            "writeback, uring, counters; stages and syscalls (in a check round of their own); "
+            "or none",
         )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
@@ -139,7 +131,6 @@ class Command:
             calibrate=args.calibrate,
             snapshot=snapshot,
         )
-        session.probing.paths_every = args.paths_every
         names = [arm.arm for arm in arms]
         run = partial(_rounds, session, names, command, args)
         return _record(folder, session, run, live=args.live)
@@ -220,13 +211,6 @@ def _seconds(text: str) -> float:
         if 0 < (value := float(text)) < math.inf:
             return value
     raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
-
-
-def _every(text: str) -> int:
-    with suppress(ValueError):
-        if 0 < (value := int(text)) < 1 << 32:
-            return value
-    raise argparse.ArgumentTypeError(f"'{text}' is no number of calls above 0")
 
 
 def status_of(interruption: KeyboardInterrupt) -> int:

@@ -5,6 +5,7 @@
  *
  * Without MEMSC_TRANSPORT, or with `direct` and no recording, it does nothing at all.
  */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,26 +39,33 @@ __attribute__((constructor)) static void load(void)
 {
     static struct memsc_site sites[MEMSC_MAX_SITES];
     struct memsc_object objects[MEMSC_MAX_OBJECTS];
+    struct memsc_image images[MEMSC_MAX_OBJECTS];
     uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
     if (!is_asked_for() || is_filtered() || !memsc_may_read_counter() ||
         (&__libc_single_threaded && !__libc_single_threaded))
         return;
-    uint32_t count = memsc_objects(objects);
+    uint32_t count = memsc_objects(objects, images);
     if (!count) /* another C library's program */
         return;
     memsc_stats_open(getenv("MEMSC_STATS"));
-    for (uint32_t i = 0; i < count; i++) {
+    bool ready = true;
+    for (uint32_t i = 0; i < count && ready; i++) {
         struct memsc_site *first = &sites[firsts[i]];
         uint32_t found = memsc_plan(&objects[i], first, MEMSC_MAX_SITES - firsts[i]);
         firsts[i + 1] = firsts[i] + found;
-        if (memsc_patch_stubs(first, found, &slots) != 0)
-            return;
-        memsc_stats_sites(first, found);
+        ready = memsc_patch_stubs(&objects[i], first, found, &slots) == 0;
     }
-    for (uint32_t i = 0; i < count; i++)
-        memsc_patch_sites(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t found = firsts[i + 1] - firsts[i];
+        if (ready)
+            memsc_patch_sites(&objects[i], &sites[firsts[i]], found);
+        memsc_stats_sites(&sites[firsts[i]], found);
+        memsc_image_close(&images[i]);
+    }
+    if (!ready)
+        return;
     memsc_handlers_start();
     memsc_answers_start();
     memsc_stats_start();

@@ -11,8 +11,11 @@
 /* Weak: a program of another C library in a chain is given the layer, too, and must start. */
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 
+enum { MOST_SYMBOLS = 100000 };
+
 struct search {
     struct memsc_object *objects;
+    struct memsc_image *images;
     uint32_t count;
     uintptr_t loader, library;
 };
@@ -28,32 +31,69 @@ static bool is_wanted(const struct dl_phdr_info *info, const struct memsc_object
             search->library < (uintptr_t)object->text_end);
 }
 
+/* How many symbols there are nobody says; but in all of today's files their names follow them. */
+static void find_symbols(struct memsc_object *object, const ElfW(Dyn) * dynamic,
+                         const struct dl_phdr_info *info)
+{
+    uintptr_t symbols = 0, names = 0;
+    for (; dynamic && dynamic->d_tag != DT_NULL; dynamic++) {
+        if (dynamic->d_tag == DT_SYMTAB)
+            symbols = dynamic->d_un.d_ptr;
+        if (dynamic->d_tag == DT_STRTAB)
+            names = dynamic->d_un.d_ptr;
+    }
+    /* Most loaders have made them addresses. */
+    if (symbols < info->dlpi_addr)
+        symbols += info->dlpi_addr, names += info->dlpi_addr;
+    object->symbol_base = (uint8_t *)info->dlpi_addr - object->to_live;
+    if (names > symbols && names - symbols < MOST_SYMBOLS * sizeof(ElfW(Sym))) {
+        object->symbols = (const void *)symbols;
+        object->symbol_count = (uint32_t)((names - symbols) / sizeof(ElfW(Sym)));
+    }
+}
+
 static int look_at(struct dl_phdr_info *info, size_t size, void *context)
 {
     (void)size;
     struct search *search = context;
     struct memsc_object object = {.text = NULL};
     const uint8_t *frames = NULL;
+    const ElfW(Dyn) *dynamic = NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         uint8_t *address = (uint8_t *)(info->dlpi_addr + header->p_vaddr);
         if (header->p_type == PT_GNU_EH_FRAME)
             frames = address;
+        if (header->p_type == PT_DYNAMIC)
+            dynamic = (const void *)address;
         if (header->p_type == PT_LOAD && header->p_flags == (PF_R | PF_X) && !object.text) {
             object.text = address;
             object.text_end = address + header->p_memsz;
         }
     }
-    if (object.text && frames && is_wanted(info, &object, search) &&
-        memsc_frames_open(&object.frames, frames) && search->count < MEMSC_MAX_OBJECTS)
+    if (!object.text || !frames || search->count == MEMSC_MAX_OBJECTS ||
+        !is_wanted(info, &object, search))
+        return 0;
+    struct memsc_image *image = &search->images[search->count];
+    memsc_image_open(image, info);
+    if (image->address)
+        object.to_live = image->to_live;
+    object.text -= object.to_live;
+    object.text_end -= object.to_live;
+    find_symbols(&object, dynamic, info);
+    if (memsc_frames_open(&object.frames, frames - object.to_live))
         search->objects[search->count++] = object;
+    else
+        memsc_image_close(image);
     return 0;
 }
 
-uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS])
+uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
+                       struct memsc_image images[MEMSC_MAX_OBJECTS])
 {
     struct search search = {
         .objects = objects,
+        .images = images,
         .loader = getauxval(AT_BASE),
         .library = (uintptr_t)gnu_get_libc_version,
     };

@@ -11,11 +11,16 @@
  *
  * The first two need that no jump leads between the first and the last byte they cover. The last
  * does not, but unwinders know no function in the padding: a cancellation that arrives on that one
- * instruction would skip destructors.
+ * instruction would skip destructors. Behind a return `after` may use padding, too: nothing reaches it.
+ *
+ * Where a function is entered, its first instruction stays as it is in the file. Tools put breakpoints there,
+ * and the kernel's probes execute the instruction of the file, go on behind it, and leave the file's byte
+ * behind when they are removed. Where that instruction only marks the entry (endbr64), debuggers take the next.
  */
 #ifndef MEMSC_LAYER_PLAN_H
 #define MEMSC_LAYER_PLAN_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "frames.h"
@@ -27,11 +32,13 @@ enum memsc_missed {
     MEMSC_MISSED_NO_ROOM,       /* no padding in reach, and what stands beside cannot move */
     MEMSC_MISSED_JUMP,          /* a jump may lead into the bytes that would move */
     MEMSC_MISSED_STUBS,         /* no stub left, or too far away */
+    MEMSC_MISSED_ENTRY,         /* a function is entered there */
+    MEMSC_MISSED_CHANGED,       /* memory is not as the file has it: somebody else's change */
     MEMSC_MISSED_REASONS,
 };
 
 struct memsc_site {
-    uint8_t *address; /* of the `syscall` */
+    uint8_t *address; /* of the `syscall`, as `text` */
     uint8_t *hop;     /* the padding used, for HOP */
     uint8_t *slot;    /* its stub, once given one */
     uint8_t kind;     /* enum memsc_site_kind */
@@ -41,8 +48,12 @@ struct memsc_site {
 
 /* One loaded object, as far as the planner cares. */
 struct memsc_object {
-    uint8_t *text, *text_end; /* its executable segment */
+    uint8_t *text, *text_end; /* its executable segment, as its file has it … */
+    ptrdiff_t to_live;        /* … and from there to where it runs */
     struct memsc_frames frames;
+    const void *symbols; /* what it offers to others, as ELF has them */
+    uint32_t symbol_count;
+    uint8_t *symbol_base; /* what their values count from, in the file's image */
 };
 
 enum { MEMSC_MAX_SITES = 1024, MEMSC_HOP_BYTES = 5, MEMSC_MOVED_MAX = 15 };

@@ -26,7 +26,8 @@ static const char *where;
 static struct counts *counts; /* NULL: nobody asks */
 
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
-static const char *const unpatched_names[] = {"undecoded", "no room", "jump", "no stub"};
+static const char *const unpatched_names[] = {"undecoded", "no room",        "jump",
+                                              "no stub",   "function entry", "changed by another"};
 static const char *const missed_names[] = {
     "signal handler on top of another call",    "vfork child, in its parent's memory",
     "thread shares its thread-local storage",   "thread has credentials or files of its own",

@@ -35,13 +35,9 @@ static struct memsc_self *registered(void)
 /* ---- post ---- */
 
 /* Before anything is written to the entry, or the service would take its line away meanwhile. */
-static void enter(struct memsc_self *self, uint32_t index, long number)
+static void enter(struct memsc_self *self, uint32_t index)
 {
     bool stamped = load_relaxed(&memsc_process->region->recording) != 0;
-    bool probed = memsc_wants_probe(self);
-    self->calls[index].probed = probed;
-    if (__builtin_expect(probed, 0))
-        MEMSC_PROBE(called, self->index, index, number, 0, self->tid);
     if (stamped)
         self->calls[index].called = memsc_cycles();
     self->calls[index].stamped = stamped;
@@ -53,7 +49,8 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
     struct memsc_slot *slot = self->slot;
     struct memsc_entry *entry = &self->entries[index];
     bool stamped = self->calls[index].stamped;
-    bool probed = self->calls[index].probed;
+    bool probed = memsc_wants_probe(self);
+    self->calls[index].probed = probed;
     self->calls[index].flags = 0;
     self->next = next;
     entry->number = (uint32_t)number;
@@ -110,7 +107,7 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     uint32_t index = (uint32_t)free;
     wait->index = index;
     wait->entry = &self->entries[index];
-    enter(self, index, number);
+    enter(self, index);
     /* For a signal handler that comes before the call is posted: done is the call before it. */
     store_relaxed(&wait->entry->status, MEMSC_FREE);
     compiler_barrier();
@@ -211,7 +208,7 @@ int memsc_add(long number, const long args[6])
     }
     /* The next post comes at the next free entry, or here again if there is none now. */
     int next = free_entry(self, ((uint32_t)index + 1) % MEMSC_PAGE_ENTRIES);
-    enter(self, (uint32_t)index, number);
+    enter(self, (uint32_t)index);
     post(self, (uint32_t)index, next < 0 ? (uint32_t)index : (uint32_t)next, number, words);
     self->calls[index].flags = MEMSC_CALL_ASYNC | memsc_ring_doorbell(self->doorbell);
     return index;

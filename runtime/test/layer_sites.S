@@ -113,6 +113,7 @@ begin site_hop
 site_hop_rest:
     .cfi_startproc
     .cfi_def_cfa_offset 56
+    ud2                         /* where it is entered nothing may change */
 1:  syscall
     .global site_hop_syscall
     .set site_hop_syscall, 1b
@@ -173,6 +174,75 @@ begin site_jump_before
 site_jump_before_syscall:
 1:  syscall
 finish site_jump_before
+
+/* The last thing a function does: the return moves, and the jump ends in the padding behind it. */
+begin site_return
+    call site_return_inner
+finish site_return
+
+    .macro inner name
+    .balign 16
+    .type \name, @function
+\name:
+    .cfi_startproc
+    .endm
+
+    .macro finish_inner name
+    .cfi_endproc
+    .size \name, . - \name
+    .balign 16
+    .endm
+
+inner site_return_inner
+    mov $39, %eax
+    .global site_return_syscall
+site_return_syscall:
+    syscall
+    ret
+finish_inner site_return_inner
+
+/* The same, with nothing behind it. */
+begin site_full
+    call site_full_inner
+finish site_full
+
+inner site_full_inner
+    mov $39, %eax
+    jmp 1f
+    .skip 6, 0xcc
+    .global site_full_syscall
+site_full_syscall:
+1:  syscall
+    ret
+finish_inner site_full_inner
+
+/* The first thing. */
+begin site_entry
+    mov $39, %eax
+    call site_entry_syscall
+finish site_entry
+
+    .global site_entry_syscall
+inner site_entry_syscall
+    syscall
+    cmp $-4095, %rax
+    ret
+finish_inner site_entry_syscall
+
+/* … but for the mark that a function may be called. */
+begin site_marked
+    call site_marked_inner
+finish site_marked
+
+inner site_marked_inner
+    endbr64
+    mov $39, %eax
+    .global site_marked_syscall
+site_marked_syscall:
+    syscall
+    mov %rax, registers_out+112(%rip)
+    ret
+finish_inner site_marked_inner
 
 /* The bytes, but not the instruction. */
 begin site_false

@@ -10,6 +10,8 @@
 #include "stub.h"
 
 #include <link.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 struct registers {
     uint64_t general[14], result, stack_pointer;
@@ -31,6 +33,10 @@ SITE(site_before)
 SITE(site_before_two)
 SITE(site_jump)
 SITE(site_jump_before)
+SITE(site_return)
+SITE(site_full)
+SITE(site_entry)
+SITE(site_marked)
 SITE(site_false)
 
 static const struct {
@@ -47,6 +53,10 @@ static const struct {
     CASE(site_before_two, MEMSC_SITE_BEFORE),
     CASE(site_jump, MEMSC_SITE_BEFORE),
     CASE(site_jump_before, MEMSC_SITE_MISSED),
+    CASE(site_return, MEMSC_SITE_AFTER),
+    CASE(site_full, MEMSC_SITE_HOP),
+    CASE(site_entry, MEMSC_SITE_MISSED),
+    CASE(site_marked, MEMSC_SITE_HOP),
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -142,6 +152,11 @@ static void compare(struct registers expected[CASES][FLAG_SETS])
 int main(void)
 {
     static struct registers expected[CASES][FLAG_SETS];
+    /* Without a descriptor to be had, the text is changed by hand. */
+    pid_t by_hand = fork();
+    struct rlimit none = {0, 0};
+    if (by_hand == 0)
+        CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
     for (int i = 0; i < CASES; i++)
         for (int f = 0; f < FLAG_SETS; f++)
             run(i, flag_sets[f], &expected[i][f]);
@@ -159,10 +174,13 @@ int main(void)
     CHECK(!site_at(site_false_syscall));
 
     uint32_t slots = 0;
-    CHECK_EQUAL(memsc_patch_stubs(sites, site_count, &slots), 0);
+    CHECK_EQUAL(memsc_patch_stubs(&object, sites, site_count, &slots), 0);
     CHECK_EQUAL(memsc_patch_sites(&object, sites, site_count), 0);
     compare(expected);
     answers = true;
     compare(expected);
+    int status = 0;
+    if (by_hand)
+        CHECK(waitpid(by_hand, &status, 0) == by_hand && status == 0);
     return 0;
 }

@@ -119,12 +119,7 @@ class Calibration:
         """One round; the median time of a call in nanoseconds."""
         file = self._scratch / "calibration"
         steered = replace(
-            launch,
-            recording=recording,
-            directory=self._scratch,
-            ring_records=_RING,
-            keep=False,
-            probe_every=self._probing.every(probes),
+            launch, recording=recording, directory=self._scratch, ring_records=_RING, keep=False
         )
         command = (str(WORK), "sync", str(_calls(launch)), str(file))
         target = self._hold(steered, command, layered=False)

@@ -27,7 +27,7 @@ from memsc.tracer.session.corunner import corunner
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.ending import endings, whole
 from memsc.tracer.session.observe.channel import Elevation
-from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, STATIC, Probing
+from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
 from memsc.tracer.session.quietness import Quiet
 from memsc.tracer.session.snapshot import Filter
 from memsc.tracer.session.sums import described, measures, sums, together, write_timings
@@ -223,7 +223,7 @@ class TraceSession:
             recording=recording,
             keep=True,
             ring_records=work.ring_records or self._arms[arm].ring_records,
-            probe_every=self.probing.every(probes),
+            probe_every=PROBE_EVERY if set(STATIC) & set(probes) else 1,
         )
         key = RoundKey(arm, work.case, number)
         snapshot = self.filter()

@@ -23,9 +23,6 @@ STATIC = ("stages", "stage_counters")  # at the runtime's own probes
 DISTURBING = (*STATIC, "syscalls")  # attached in check rounds alone
 CALIBRATING_HITS = 2003
 PROBE_EVERY = 13  # calls; with all of them passing the probes a round would say little else
-PATHS = "paths"
-PATHS_EVERY = 1009
-"""Of so many calls one's path is looked at: some 6 µs each, beside the shortest call's 0.3."""
 _FULL_ENOUGH = 0.25
 _WHENEVER_MS = 1 << 30
 
@@ -43,7 +40,6 @@ class Probing:
         usable: names of those that can be attached.
         counters: what is counted, if it is; None without.
         notes: what the user should be told.
-        paths_every: of how many calls one's path is looked at.
         snapshot: gets the round's events instead of the writer.
     """
 
@@ -61,7 +57,6 @@ class Probing:
         self.usable: set[str] = set()
         self.counters: Counters | None = None
         self.notes: list[str] = []
-        self.paths_every = PATHS_EVERY
         self.snapshot: Filter | None = None
 
     def load(self, app: Collection[int], service: Collection[int]) -> None:
@@ -203,12 +198,6 @@ class Probing:
                     self.status[name], uncounted=dict(loaded.uncounted)
                 )
         self._helper.recording = True
-
-    def every(self, probes: Sequence[str]) -> int:
-        """Of how many calls of a round one passes the static probes."""
-        if set(STATIC) & set(probes):
-            return PROBE_EVERY
-        return self.paths_every if PATHS in probes else 1
 
     def wait_ms(self, probes: Sequence[str]) -> int:
         """How soon a round's probes want to be drained."""

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "plan.h"
 
+#include <elf.h>
 #include <stddef.h>
 
 #include "scan.h"
@@ -47,8 +48,12 @@ static bool find_padding(int index, uint8_t **from, uint8_t **to)
     return true;
 }
 
+static bool touches_entry(const uint8_t *from);
+
 static bool plan_hop(struct memsc_site *site)
 {
+    if (touches_entry(site->address))
+        return false;
     const struct memsc_frames *frames = &planner.object->frames;
     uint8_t *next = site->address + SYSCALL_BYTES;
     int index = memsc_frames_find(frames, next - SHORT_BACK);
@@ -89,9 +94,30 @@ static bool neighbour_jumps_between(const uint8_t *from, const uint8_t *to)
     return false;
 }
 
+/* Behind the instructions of a function's entry that stay as they are. */
+static const uint8_t *behind_entry(const uint8_t *entry, const uint8_t *end)
+{
+    static const uint8_t mark[] = {0xf3, 0x0f, 0x1e, 0xfa}; /* endbr64 */
+    struct memsc_instruction instruction;
+    if (end - entry > (ptrdiff_t)sizeof mark && __builtin_memcmp(entry, mark, sizeof mark) == 0)
+        entry += sizeof mark;
+    return memsc_decode(entry, end, &instruction) ? entry + instruction.length : end;
+}
+
+/* Whether bytes of the function's entry would be changed. */
+static bool touches_entry(const uint8_t *from)
+{
+    const struct memsc_view *view = &planner.view;
+    return from < behind_entry(view->function.begin, view->function.end);
+}
+
 static bool settle(struct memsc_site *site, enum memsc_site_kind kind, const uint8_t *from,
                    const uint8_t *to)
 {
+    if (touches_entry(from)) {
+        site->missed = MEMSC_MISSED_ENTRY;
+        return false;
+    }
     if (memsc_view_targeted(&planner.view, from + 1, to) || neighbour_jumps_between(from, to)) {
         site->missed = MEMSC_MISSED_JUMP;
         return false;
@@ -102,12 +128,38 @@ static bool settle(struct memsc_site *site, enum memsc_site_kind kind, const uin
     return true;
 }
 
+/* Whether the bytes from a return up to `to` are reached by nobody. */
+static bool is_unreached(const uint8_t *from, const uint8_t *to)
+{
+    const struct memsc_frames *frames = &planner.object->frames;
+    struct memsc_function next;
+    int index = memsc_frames_find(frames, from - 1);
+    const uint8_t *end = memsc_frames_get(frames, index + 1, &next) ? next.begin : from;
+    return to <= end && memsc_all_padding(from, end) && planner.padding <= from;
+}
+
+/* The call is the last thing its function does: the return moves along, and the jump ends in the padding. */
+static bool plan_return(struct memsc_site *site, const uint8_t *end)
+{
+    const uint8_t *to = site->address + LONG_JUMP;
+    if (end < to && !is_unreached(end, to))
+        return false;
+    if (!settle(site, MEMSC_SITE_AFTER, site->address, end < to ? to : end))
+        return false;
+    site->moved = (uint8_t)(end - site->address - SYSCALL_BYTES);
+    planner.padding = (uint8_t *)planner.changed;
+    return true;
+}
+
 static bool plan_after(struct memsc_site *site)
 {
+    enum { RETURN = 0xc3 };
     const struct memsc_view *view = &planner.view;
     const uint8_t *to = site->address + SYSCALL_BYTES;
     while (to - site->address < LONG_JUMP) {
         struct memsc_instruction instruction;
+        if (to < view->function.end && *to == RETURN)
+            return plan_return(site, to + 1);
         if (to >= view->function.end || !memsc_decode(to, view->function.end, &instruction) ||
             !instruction.movable)
             return false;
@@ -189,6 +241,8 @@ static void cover(const struct memsc_site *site, const uint8_t **from, const uin
 {
     *from = site->address - (site->kind == MEMSC_SITE_BEFORE ? site->moved : 0);
     *to = site->address + SYSCALL_BYTES + (site->kind == MEMSC_SITE_AFTER ? site->moved : 0);
+    if (site->kind == MEMSC_SITE_AFTER && *to < site->address + LONG_JUMP)
+        *to = site->address + LONG_JUMP; /* into the padding behind a return */
 }
 
 static void mark_covered(const struct memsc_site *site)
@@ -200,28 +254,63 @@ static void mark_covered(const struct memsc_site *site)
         planner.covered[line / 64] |= 1ull << line % 64;
 }
 
-static void check_jump(void *context, const uint8_t *target)
+/* The site that covers an address; NULL: none does. */
+static struct memsc_site *site_over(const uint8_t *address)
 {
-    (void)context;
-    /* Nearly all lead elsewhere. A distance that is none wraps to beyond the text. */
-    size_t line = (size_t)(target - planner.object->text) / LINE;
+    /* Nearly all lie elsewhere. A distance that is none wraps to beyond the text. */
+    size_t line = (size_t)(address - planner.object->text) / LINE;
     if (line >= LARGEST_TEXT / LINE || !(planner.covered[line / 64] >> line % 64 & 1))
-        return;
+        return NULL;
     uint32_t low = 0, high = planner.count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         const uint8_t *from, *to;
-        struct memsc_site *site = &planner.sites[middle];
-        cover(site, &from, &to);
-        if (target >= to) {
+        cover(&planner.sites[middle], &from, &to);
+        if (address >= to)
             low = middle + 1;
-        } else if (target <= from) {
+        else if (address < from)
             high = middle;
-        } else {
-            site->kind = MEMSC_SITE_MISSED;
-            site->missed = MEMSC_MISSED_JUMP;
-            return;
-        }
+        else
+            return &planner.sites[middle];
+    }
+    return NULL;
+}
+
+static void give_up_at(const uint8_t *address, enum memsc_missed why)
+{
+    struct memsc_site *site = site_over(address);
+    if (!site || site->kind == MEMSC_SITE_MISSED)
+        return;
+    site->kind = MEMSC_SITE_MISSED;
+    site->missed = (uint8_t)why;
+}
+
+static void check_jump(void *context, const uint8_t *target)
+{
+    (void)context;
+    const struct memsc_site *site = site_over(target);
+    const uint8_t *from, *to;
+    if (!site)
+        return;
+    cover(site, &from, &to);
+    if (target > from) /* to the first byte it may lead: there the long jump begins */
+        give_up_at(target, MEMSC_MISSED_JUMP);
+}
+
+/* Also in the middle of what the unwind table takes for one function some others can be entered. */
+static void check_symbols(void)
+{
+    const struct memsc_object *object = planner.object;
+    const Elf64_Sym *symbol = object->symbols;
+    for (uint32_t i = 0; i < object->symbol_count; i++, symbol++) {
+        int type = ELF64_ST_TYPE(symbol->st_info);
+        const uint8_t *entry = object->symbol_base + symbol->st_value;
+        if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol->st_shndx == SHN_UNDEF ||
+            entry < object->text || entry >= object->text_end)
+            continue;
+        const uint8_t *end = behind_entry(entry, object->text_end);
+        for (const uint8_t *at = entry; at < end; at++)
+            give_up_at(at, MEMSC_MISSED_ENTRY);
     }
 }
 
@@ -241,5 +330,6 @@ uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites,
     for (uint32_t i = 0; i < planner.count; i++)
         mark_covered(&planner.sites[i]);
     memsc_scan_jumps(object->text, object->text_end, check_jump, NULL);
+    check_symbols();
     return planner.count;
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A loaded object once more, as its file has it.
+ *
+ * In memory a debugger or a probe may have put breakpoints into its text; whoever decodes it there takes them
+ * for instructions. And a probe of the kernel's executes the file's instruction, whatever stands in memory.
+ * So plans are made on the file. Its parts that are not written to are mapped at the same distances from each
+ * other.
+ */
+#ifndef MEMSC_LAYER_IMAGE_H
+#define MEMSC_LAYER_IMAGE_H
+
+#include <link.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct memsc_image {
+    uint8_t *address; /* NULL: it could not be had */
+    size_t size;
+    ptrdiff_t to_live; /* from here to where the object runs */
+};
+
+/* Of a file that is not the one that was loaded, as after an upgrade, there is none. */
+void memsc_image_open(struct memsc_image *image, const struct dl_phdr_info *info);
+
+void memsc_image_close(struct memsc_image *image);
+
+#endif
