@@ -10,6 +10,7 @@
 
 #include "../src/cpu.h"
 #include "../src/recall.h"
+#include "../src/recall_signal.h"
 #include "../src/signals.h"
 #include "../src/wait.h"
 #include "resume.h"

@@ -7,6 +7,7 @@
 
 #include "../src/cpu.h"
 #include "../src/recall.h"
+#include "../src/recall_signal.h"
 #include "../src/signals.h"
 #include "../src/thread.h"
 #include "../src/wait.h"

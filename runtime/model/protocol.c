@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The runtime's three handshakes, and what becomes of each without any one of its barriers:
- *   posting, parking, waking   caller.c post, wait_for; wait.c sleep_for;
+ *   posting, parking, waking   caller.c post, wait_for; wait.c sleep_for; sleep.c memsc_sleep_once;
  *                              poller.c drain, serve, publish, park
  *   takeover                   poller.c serve; pool.c take_over
  *   sharing a CPU              token.c memsc_token_acquire, memsc_token_release

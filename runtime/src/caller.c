@@ -20,12 +20,6 @@
 #include "usdt.h"
 #include "wait.h"
 
-/* The attribute again: GCC drops that of the declaration. */
-_Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
-
-_Thread_local struct memsc_wait *volatile memsc_under_way
-    __attribute__((tls_model("initial-exec")));
-
 static struct memsc_self *registered(void)
 {
     struct memsc_self *self = memsc_self;

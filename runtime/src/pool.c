@@ -7,40 +7,20 @@
 
 #include "handshake.h"
 #include "kinds.h"
-#include "recall.h"
+#include "recall_signal.h"
 #include "service.h"
 #include "thread.h"
 #include "token.h"
 #include "usdt.h"
-
-/* Workers are few and live as long as the service. Those who look at them, in a signal handler too, look
- * at all places that were ever taken. */
-static struct memsc_worker workers[MEMSC_MAX_WORKERS];
-static _Atomic uint32_t workers_used;
 
 static void worker_main(void *argument);
 
 enum { UNBLOCK = 1 /* SIG_UNBLOCK; its header is the C library's own */ };
 static const uint64_t recall_signal = 1ull << (MEMSC_RECALL_SIGNAL - 1);
 
-/* A place in the table; NULL: all are taken. */
-static struct memsc_worker *take_place(void)
-{
-    for (uint32_t at = 0; at < MEMSC_MAX_WORKERS; at++) {
-        uint32_t nobody = 0;
-        if (!atomic_compare_exchange_strong(&workers[at].taken, &nobody, 1))
-            continue;
-        uint32_t used = atomic_load(&workers_used);
-        while (used <= at && !atomic_compare_exchange_strong(&workers_used, &used, at + 1))
-            ;
-        return &workers[at];
-    }
-    return NULL;
-}
-
 int memsc_worker_start(struct memsc_process *process, struct memsc_service *service)
 {
-    struct memsc_worker *worker = take_place();
+    struct memsc_worker *worker = memsc_worker_take();
     if (!worker)
         return -EAGAIN;
     worker->process = process;
@@ -56,17 +36,6 @@ int memsc_worker_start(struct memsc_process *process, struct memsc_service *serv
     else
         service->free++;
     return error;
-}
-
-struct memsc_worker *memsc_worker_at(uint32_t at)
-{
-    return at < load_acquire(&workers_used) ? &workers[at] : NULL;
-}
-
-void memsc_workers_reset(void)
-{
-    for (uint32_t at = atomic_exchange(&workers_used, 0); at > 0; at--)
-        atomic_store(&workers[at - 1].taken, 0);
 }
 
 bool memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,

@@ -13,18 +13,7 @@
 #ifndef MEMSC_RECALL_H
 #define MEMSC_RECALL_H
 
-#include <stdbool.h>
-
 #include "process.h"
-
-/* Real-time signal 1. The C library keeps it for itself and uses it only between its own threads. */
-enum { MEMSC_RECALL_SIGNAL = 33 };
-
-/* Handler of MEMSC_RECALL_SIGNAL for all but our own; the C library's, if it has set one. */
-extern void (*_Atomic memsc_recall_other)(int, void *, void *);
-
-/* Takes the signal. Without this nothing is ever called back. 0 or -errno. */
-int memsc_recall_enable(void);
 
 /* What a signal finds. */
 enum memsc_settled {

@@ -56,7 +56,7 @@ static inline _Atomic uint32_t *memsc_recall_word(struct memsc_process *process,
     return &process->recalled[(name - 1) / MEMSC_PAGE_ENTRIES][(name - 1) % MEMSC_PAGE_ENTRIES];
 }
 
-/* recall.c: waits until every signal that was meant for the call just ended has come, so that none meets
+/* recall_signal.c: waits until every signal that was meant for the call just ended has come, so that none meets
  * the next one. */
 void memsc_await_recalls(struct memsc_worker *worker);
 
@@ -90,10 +90,13 @@ bool memsc_hand_over(struct memsc_worker *worker, struct memsc_slot *slot,
  * still this one's. */
 bool memsc_still_poller(struct memsc_worker *worker);
 
-/* pool.c: the service threads one by one; NULL behind the last. */
+/* workers.c: a place in the table; NULL: all are taken. */
+struct memsc_worker *memsc_worker_take(void);
+
+/* workers.c: the service threads one by one; NULL behind the last. */
 struct memsc_worker *memsc_worker_at(uint32_t at);
 
-/* pool.c: forgets all workers, which have ended. */
+/* workers.c: forgets all workers, which have ended. */
 void memsc_workers_reset(void);
 
 /* scanner.c: the scanner's thread. */

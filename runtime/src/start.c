@@ -14,8 +14,6 @@
 #include "text.h"
 #include "thread.h"
 
-struct memsc_process *memsc_process;
-
 enum {
     CALIBRATION_NS = 100000, /* precise to a percent, which is enough for time-outs */
     POOLED_SPIN_US = 20,     /* a caller polls this long for a call that may wait for ever */

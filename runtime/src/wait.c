@@ -6,21 +6,10 @@
 
 #include "handshake.h"
 #include "recall.h"
-#include "signals.h"
+#include "sleep.h"
 #include "token.h"
 
 enum { ASLEEP_US = 1000 /* between a sleeping caller's looks at the service's progress */ };
-
-/* Index of an entry of `wanted` that is done, or -1. */
-static int any_done(const struct memsc_entry *entries, uint64_t wanted)
-{
-    for (; wanted; wanted &= wanted - 1) {
-        int index = __builtin_ctzll(wanted);
-        if (memsc_done(&entries[index]))
-            return index;
-    }
-    return -1;
-}
 
 static bool all_taken(const struct memsc_entry *entries, uint64_t wanted)
 {
@@ -32,52 +21,18 @@ static bool all_taken(const struct memsc_entry *entries, uint64_t wanted)
     return true;
 }
 
-void memsc_look_for_progress(const struct memsc_self *self, uint32_t *calls)
-{
-    uint32_t seen = load_relaxed(&self->line->calls);
-    if (seen == *calls) {
-        /* It takes a lock, and a handler that came then would give this frame up. */
-        uint64_t before = memsc_block_signals();
-        memsc_service_ask_takeover(&memsc_process->service[self->slot->service]);
-        memsc_set_signals(before);
-    }
-    *calls = seen;
-}
-
-/* Announces the sleep, lets the service see it, looks once more, sleeps once. */
-static long sleep_once(struct memsc_slot *slot, const struct memsc_entry *entries, uint64_t wanted,
-                       uint64_t microseconds)
-{
-    uint32_t value = (wanted & (wanted - 1)) ? (uint32_t)MEMSC_SLEEPING_ANY
-                                             : (uint32_t)__builtin_ctzll(wanted) + 1;
-    long slept = 0;
-    store_relaxed(&slot->sleeping, value);
-    memsc_heavy_barrier(memsc_process->symmetric);
-    if (any_done(entries, wanted) < 0)
-        slept = memsc_futex_wait(&slot->sleeping, value, microseconds);
-    store_relaxed(&slot->sleeping, MEMSC_AWAKE);
-    return slept;
-}
-
-void memsc_nap(struct memsc_self *self, uint32_t index, uint64_t microseconds)
-{
-    sleep_once(self->slot, self->entries, 1ull << index, microseconds);
-}
-
 static int sleep_for(struct memsc_self *self, uint64_t wanted)
 {
-    struct memsc_slot *slot = self->slot;
     const struct memsc_entry *entries = self->entries;
-    const struct memsc_service_line *line = self->line;
-    uint32_t calls = load_relaxed(&line->calls);
+    uint32_t calls = load_relaxed(&self->line->calls);
     for (;;) {
-        int index = any_done(entries, wanted);
+        int index = memsc_any_done(entries, wanted);
         if (index >= 0)
             return index;
         /* Nobody but the caller notices that the service is stuck, so it must wake now and then.
          * Without a time limit the kernel goes on after a handler with SA_RESTART. */
         bool taken = all_taken(entries, wanted);
-        long slept = sleep_once(slot, entries, wanted, taken ? 0 : ASLEEP_US);
+        long slept = memsc_sleep_once(self, wanted, taken ? 0 : ASLEEP_US);
         if (slept == -ETIMEDOUT && !taken)
             memsc_look_for_progress(self, &calls);
         else if (slept == -EINTR && taken)
@@ -94,7 +49,7 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
     uint64_t looked = since;
     uint32_t calls = load_relaxed(&line->calls);
     while (process->spin_cycles) {
-        int index = any_done(entries, wanted);
+        int index = memsc_any_done(entries, wanted);
         if (index >= 0) {
             *flags |= memsc_polled(polls);
             return index;
@@ -117,7 +72,7 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
         if (now - since > (taken ? process->pooled_spin_cycles : process->spin_cycles))
             break;
     }
-    int index = any_done(entries, wanted);
+    int index = memsc_any_done(entries, wanted);
     if (index >= 0)
         return index;
     *flags |= MEMSC_CALL_SLEPT | memsc_polled(polls);

@@ -124,10 +124,4 @@ static inline uint32_t memsc_polled(uint32_t polls)
  * polling after `polls`, then sleeps; adds to *flags what happened. */
 int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, uint32_t *flags);
 
-/* Sleeps until the entry is done, microseconds at most; 0: no limit. */
-void memsc_nap(struct memsc_self *self, uint32_t index, uint64_t microseconds);
-
-/* Asks for a takeover if the service has not moved on since *calls was read. */
-void memsc_look_for_progress(const struct memsc_self *self, uint32_t *calls);
-
 #endif

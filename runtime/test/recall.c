@@ -9,6 +9,7 @@
 #include "check.h"
 #include "forward.h"
 #include "recall.h"
+#include "recall_signal.h"
 #include "wait.h"
 
 enum { BYTES = 2000 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a signal's handler finds of the thread that it interrupts, and where it returns to (recall.c).
+ * What a signal's handler finds of the thread that it interrupts, and where it returns to (recall_signal.c).
  */
 #ifndef MEMSC_INTERRUPTED_H
 #define MEMSC_INTERRUPTED_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where the handler of recall.c returns to: as the kernel wants one, and debuggers know it by its bytes.
+ * Where the handler of recall_signal.c returns to: as the kernel wants one, and debuggers know it by its bytes.
  */
     .text
     .globl memsc_recall_return

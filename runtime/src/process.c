@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What there is of the process and of the calling thread, for all that has to do with them.
+ */
+#include "process.h"
+
+#include "wait.h"
+
+struct memsc_process *memsc_process;
+
+/* The attribute again: GCC drops that of the declaration. */
+_Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
+
+_Thread_local struct memsc_wait *volatile memsc_under_way
+    __attribute__((tls_model("initial-exec")));
