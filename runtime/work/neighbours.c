@@ -37,7 +37,7 @@ static _Noreturn void be_one(int started)
     }
 }
 
-void memsc_work_invite(pid_t *neighbours, uint32_t count)
+void memsc_work_start_neighbours(pid_t *neighbours, uint32_t count)
 {
     int started[2];
     if (pipe(started))
@@ -58,7 +58,7 @@ void memsc_work_invite(pid_t *neighbours, uint32_t count)
     close(started[0]);
 }
 
-void memsc_work_dismiss(const pid_t *neighbours, uint32_t count)
+void memsc_work_end_neighbours(const pid_t *neighbours, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         kill(neighbours[i], SIGKILL);

@@ -100,9 +100,9 @@ static void among_neighbours(uint32_t count, size_t calls, const char *path)
 {
     pid_t neighbours[MEMSC_WORK_NEIGHBOURS];
     uint32_t others = plain() ? 0 : count - 1;
-    memsc_work_invite(neighbours, others);
+    memsc_work_start_neighbours(neighbours, others);
     sync_calls(calls, path);
-    memsc_work_dismiss(neighbours, others);
+    memsc_work_end_neighbours(neighbours, others);
 }
 
 static void one_batch(int size)
