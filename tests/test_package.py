@@ -149,6 +149,20 @@ def test_everything_imports_with_what_is_declared(installed: Installation) -> No
     assert int(done.stdout) > 100
 
 
+@pytest.mark.parametrize("where", ["installed", "sources"])
+def test_a_folder_of_its_name_does_not_hide_it(
+    installed: Installation, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "memsc" / "commands").mkdir(parents=True)
+    python = installed.bin / "python" if where == "installed" else sys.executable
+    asked = [python, "-c", "import memsc.commands as found; print(found.__file__)"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("commands/__init__.py\n")
+    run = [python, "-m", "memsc.commands", "--version"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("memsc ")
+
+
 def test_version(installed: Installation) -> None:
     done = installed.run("memsc", "--version")
     assert re.fullmatch(r"memsc \d+\.\d+\.\d+\n", done.stdout), done

@@ -60,6 +60,7 @@ class User:
         unused = shutil.ignore_patterns("__pycache__")
         for name, place in settings["tool"]["memsc"]["packages"].items():
             shutil.copytree(SOURCE / place, self.package / name, ignore=unused)
+        shutil.copy(SOURCE / "share" / "package.py", self.package / "__init__.py")
         shutil.copytree(NATIVE, self.package / "runtime" / "native")
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", folder], check=True)
         subprocess.run(
