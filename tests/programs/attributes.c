@@ -273,6 +273,71 @@ static void slack(void)
     slack_of_all();
 }
 
+enum { BEST_EFFORT = 2 << 13, ONE_THREAD = 1 /* IOPRIO_WHO_PROCESS */, BIND = 2 /* MPOL_BIND */ };
+
+static void priorities(void)
+{
+    int pid = getpid();
+    unsigned long node = 1;
+    work();
+    EXPECT(syscall(SYS_ioprio_set, ONE_THREAD, 0, BEST_EFFORT | 6) == 0);
+    work();
+    EXPECT(syscall(SYS_ioprio_get, ONE_THREAD, 0) == (BEST_EFFORT | 6));
+    for (int tid = pid; tid < pid + 100; tid++)
+        if (number_in("/proc/%d/status", tid, "Tgid:") == pid)
+            EXPECT(syscall(SYS_ioprio_get, ONE_THREAD, tid) == (BEST_EFFORT | 6));
+    long bound = syscall(SYS_set_mempolicy, BIND, &node, 64);
+    printf("memory policy: %s\n", bound == 0 ? "bound" : strerror(errno));
+    work();
+    for (int tid = pid; bound == 0 && tid < pid + 100; tid++)
+        if (number_in("/proc/%d/status", tid, "Tgid:") == pid) {
+            char path[64], text[256] = "";
+            snprintf(path, sizeof path, "/proc/%d/numa_maps", tid);
+            int fd = open(path, O_RDONLY);
+            EXPECT(fd < 0 || (read(fd, text, sizeof text - 1) > 0 && strstr(text, "bind:0")));
+            close(fd);
+        }
+}
+
+static bool is_in_list_of_keys(const char *name)
+{
+    char line[512];
+    bool found = false;
+    FILE *keys = fopen("/proc/keys", "r");
+    while (keys && fgets(line, sizeof line, keys))
+        found |= strstr(line, name) != NULL;
+    if (keys)
+        fclose(keys);
+    return found;
+}
+
+/* Only who has a key in its keyrings may see it. */
+static void keyrings(void)
+{
+    enum { JOIN = 1, SET_RIGHTS = 5, SESSION = -3, POSSESSOR_ALL = 0x3f000000 };
+    work();
+    long ring = syscall(SYS_keyctl, JOIN, NULL);
+    if (ring < 0) {
+        puts(strerror(errno));
+        return;
+    }
+    long key = syscall(SYS_add_key, "user", "memsc-own-key", "x", 1, SESSION);
+    EXPECT(key > 0);
+    EXPECT(syscall(SYS_keyctl, SET_RIGHTS, key, POSSESSOR_ALL) == 0);
+    work();
+    printf("sees it: %d\n", is_in_list_of_keys("memsc-own-key"));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        EXPECT(syscall(SYS_keyctl, JOIN, NULL) > 0);
+        work();
+        printf("child with another ring: %d\n", is_in_list_of_keys("memsc-own-key"));
+        fflush(stdout);
+        _exit(0);
+    }
+    EXPECT(ended(child) == 0);
+}
+
 static void *clocks_of_thread(void *unused)
 {
     clockid_t clock;
@@ -463,6 +528,8 @@ static const struct feature features[] = {
     {"owners-of-signals", owners},
     {"personalities", personalities},
     {"timer-slack", slack},
+    {"own-priorities", priorities},
+    {"own-keyrings", keyrings},
     {"thread-clocks", thread_clocks},
     {"barriers", barriers},
     {"protection-keys", keys},
