@@ -39,7 +39,8 @@ def test_each_processor_has_what_the_runtime_asks_for(processor: str) -> None:
     defined = re.findall(r"\b(memsc_\w+)\(", (folder / "processor.h").read_text())
     assert set(wanted) <= set(defined)
     if (layer := folder / "layer").exists():
-        assert {path.name for path in layer.iterdir()} >= {"plan.c", "patch.c", "resume.h"}
+        there = {path.name for path in layer.iterdir()}
+        assert there >= {"plan.c", "patch.c", "resume.h", "keys.h"}
         assert list(layer.glob("*.S"))
 
 
