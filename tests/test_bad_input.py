@@ -28,7 +28,7 @@ from memsc.analysis.report.summary import summarise
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format import definition
+from memsc.tracer.format import reader
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 
 CELL = Cell("memsc", "sync", ALL, "sync")
@@ -146,8 +146,8 @@ def test_a_trace_of_an_older_schema_is_brought_up_to_this_one(
     session_of(folder, lambda s: s.update(maker=s.pop("memsc")))
     with pytest.raises(MemscError, match="damaged session"):
         ma.open(folder)
-    monkeypatch.setattr(definition, "SCHEMA", 3)
-    monkeypatch.setattr(definition, "UPGRADES", {1: lambda content: content, 2: renamed})
+    monkeypatch.setattr(reader, "SCHEMA", 3)
+    monkeypatch.setattr(reader, "UPGRADES", {1: lambda content: content, 2: renamed})
     after = ma.open(folder)
     assert after.session == before.session
     pd.testing.assert_frame_equal(after.stages.df_stages(), before.stages.df_stages())

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsc.tracer.session.stacks import symbols
-from memsc.tracer.session.stacks.address_spaces import ANON, UNKNOWN, Module, Space, Spaces
-from memsc.tracer.session.stacks.mapping_records import Executed, Forked, Lost, Mapped, parse
+from memsc.tracer.session.addresses import symbols
+from memsc.tracer.session.addresses.address_spaces import ANON, UNKNOWN, Module, Space, Spaces
+from memsc.tracer.session.addresses.mapping_records import Executed, Forked, Lost, Mapped, parse
 
 SOURCE = """
 __attribute__((noinline)) static int hidden(int a) { return a * 3; }

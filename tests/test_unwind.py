@@ -18,8 +18,8 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memsc.tracer.session.stacks.address_spaces import Space
-from memsc.tracer.session.stacks.mapping_records import Mapped
+from memsc.tracer.session.addresses.address_spaces import Space
+from memsc.tracer.session.addresses.mapping_records import Mapped
 from memsc.tracer.session.unwind import rules
 from memsc.tracer.session.unwind.rules import Rules, constants
 from memsc.tracer.session.unwind.stack_ring import Copied

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 """A long trace made from a short one: to measure analyses by, never machines.
 
 Calls are drawn with replacement from each recorded part, so every distribution, and what belongs

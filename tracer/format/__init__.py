@@ -7,27 +7,26 @@ Whoever writes a trace takes `memsc.tracer.format.writer`, too.
 
 from __future__ import annotations
 
-from memsc.tracer.format.counted import (
-    CounterEvent,
-    Counters,
+from memsc.tracer.format.parts import (
+    Part,
+    columns_of,
+    location,
+    part_name,
+    range_of,
+    read_part,
 )
-from memsc.tracer.format.definition import (
-    CALLS,
-    CALLS_SCHEMA,
-    EVENT_UNITS,
-    EVENTS,
-    FLAGS,
-    NAME,
-    POLLS,
-    SCHEMA,
-    SESSION,
-    STAGES,
-    STAMPS,
+from memsc.tracer.format.reader import (
     SUFFIX,
-    TIMINGS,
-    TIMINGS_SCHEMA,
+    TraceFolder,
+    decode_session,
+    open_trace,
+)
+from memsc.tracer.format.session_file import (
+    SESSION,
     Arm,
     Clock,
+    CounterEvent,
+    Counters,
     Isolation,
     Noise,
     ProbeStatus,
@@ -35,24 +34,30 @@ from memsc.tracer.format.definition import (
     RoundKey,
     Session,
     Snapshot,
-    TraceFolder,
-    decode_session,
-    field,
-    open_trace,
-    part_name,
-    polls_of,
 )
-from memsc.tracer.format.parts import (
-    Part,
-    columns_of,
-    location,
-    range_of,
-    read_part,
+from memsc.tracer.format.tables import (
+    CALLS,
+    CALLS_SCHEMA,
+    COUNTERS,
+    EVENT_UNITS,
+    EVENTS,
+    FLAGS,
+    NAME,
+    POLLS,
+    SCHEMA,
+    STACKS,
+    STAGES,
+    STAMPS,
+    TIMINGS,
+    TIMINGS_SCHEMA,
+    field,
+    polls_of,
 )
 
 __all__ = [
     "CALLS",
     "CALLS_SCHEMA",
+    "COUNTERS",
     "EVENTS",
     "EVENT_UNITS",
     "FLAGS",
@@ -60,6 +65,7 @@ __all__ = [
     "POLLS",
     "SCHEMA",
     "SESSION",
+    "STACKS",
     "STAGES",
     "STAMPS",
     "SUFFIX",

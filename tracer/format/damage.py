@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from memsc.runtime.printable import printable
-
-if TYPE_CHECKING:
-    from memsc.tracer.format.definition import Session
+from memsc.tracer.format.session_file import Session
 
 # What of the environment is shown as text.
 _TEXTS = (
@@ -60,11 +56,6 @@ def contradiction(session: Session) -> str | None:
     keys = Counter(r.key for r in session.rounds)
     twice = next((key for key, count in keys.items() if count > 1), None)
     return f"round {twice.round} of {twice.arm}/{twice.case} twice" if twice else None
-
-
-def whole(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Times rounded; those that no trace can hold, of one that was changed, stay far away."""
-    return np.clip(np.rint(values), -(2.0**62), 2.0**62).astype(np.int64)
 
 
 def every_printable(content: Any) -> Any:

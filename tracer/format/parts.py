@@ -43,6 +43,11 @@ class Part:
     rows: int
 
 
+def part_name(index: int) -> str:
+    """The file name of a table's part."""
+    return f"part-{index:04d}.parquet"
+
+
 def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
     """One part's rows.
 

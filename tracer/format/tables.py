@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""The tables of the trace that probes bring beside or instead of events. Pure."""
+"""The tables of a trace: their names, their columns, and what stands in them. Pure.
+
+A table is a folder of Parquet files; every integer is int64, names are dictionary-encoded, units
+stand in the columns' metadata.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from memsc.tracer.format.definition import NAME, SCHEMA, field
-
+SCHEMA = 1
+"""Of `session.json` and tables alike."""
+CALLS = "calls"
+TIMINGS = "timings"
+EVENTS = "events"
 STACKS = "stacks"
 COUNTERS = "counters"
 THREAD = "thread"
@@ -15,6 +26,73 @@ OTHERS = "(others)"
 
 TRUNCATED = "[truncated]"
 """The outermost frame's module where a stack goes on, but was not read further."""
+
+STAMPS = ("called", "posted", "picked", "executed", "completed")
+STAGES = ("post", "poll", "execute", "complete")
+
+# Bits of the `flags` column: `enum memsc_call_flags` of runtime/src/layout.h, held to it by a test.
+FLAGS = {"async": 1, "pooled": 2, "slept": 4, "woke": 8, "takeover": 16}
+
+# Where `flags` has each side's polls (enum memsc_polls; the same test), and how they are packed.
+POLLS = {"service": 8, "app": 20}
+_POLLS_MOST, _POLLS_EXACT, _POLLS_STEP_SHIFT = 4095, 2048, 7
+
+
+def polls_of(flags: NDArray[np.int64], side: str) -> NDArray[np.int64]:
+    """How often a side looked while it waited: exact below 2048, then rounded down by up to 6 %.
+
+    Args:
+        flags: the column.
+        side: "app" (the caller, for its result) or "service" (since it served the call before).
+    """
+    packed = flags >> POLLS[side] & _POLLS_MOST
+    steps = (packed - _POLLS_EXACT) << _POLLS_STEP_SHIFT
+    return np.where(packed < _POLLS_EXACT, packed, steps)
+
+
+NAME: pa.DataType = pa.dictionary(pa.int32(), pa.string())
+
+
+def field(name: str, unit: str | None = None, kind: pa.DataType | None = None) -> pa.Field[Any]:
+    """A column: int64 unless a kind is given, with its unit in the metadata."""
+    metadata = {"unit": unit} if unit else None
+    return pa.field(
+        name, kind if kind is not None else pa.int64(), nullable=False, metadata=metadata
+    )
+
+
+CALLS_SCHEMA: pa.Schema = pa.schema(
+    [
+        field("arm", kind=NAME),
+        field("case", kind=NAME),
+        field("round"),
+        field("pid"),
+        field("tid"),
+        field("syscall", kind=NAME),
+        field("number"),
+        field("result"),
+        *(field(stamp, "cycles") for stamp in STAMPS),
+        field("app_cpu"),
+        field("service_cpu"),
+        field("flags", "bits"),
+    ],
+    metadata={"memsc_schema": str(SCHEMA)},
+)
+
+TIMINGS_SCHEMA: pa.Schema = pa.schema(
+    [
+        field("arm", kind=NAME),
+        field("case", kind=NAME),
+        field("round"),
+        field("recording"),
+        field("calls", "calls"),
+        field("cycles", "cycles"),
+    ],
+    metadata={"memsc_schema": str(SCHEMA)},
+)
+
+EVENT_UNITS = {"time": "ns"}
+"""Units of the columns that every event has: time (CLOCK_MONOTONIC), cpu, pid, tid, kind."""
 
 # One row per frame. `stack` is what events name; `depth` counts from the innermost frame, 0.
 # `function` is empty where it is not known; `offset` is then the place in the module's file, or the

@@ -17,7 +17,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import USAGE, MemscError
-from memsc.tracer.format import definition as fmt
+from memsc.tracer.format import arrays
+from memsc.tracer.format.parts import part_name
+from memsc.tracer.format.session_file import SESSION, RoundKey, Session
+from memsc.tracer.format.tables import (
+    CALLS,
+    CALLS_SCHEMA,
+    COUNTERS,
+    EVENT_UNITS,
+    EVENTS,
+    SCHEMA,
+    STACKS,
+    TIMINGS,
+    TIMINGS_SCHEMA,
+    field,
+)
 
 # Rows of one part. A quarter of a million calls are 27 MB before compression: small enough that
 # little is lost by kill -9, large enough that reading a part costs more than opening it.
@@ -42,13 +56,13 @@ def prepare_output(path: str | Path, force: bool = False) -> Path:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise MemscError(what, "it exists and is not a trace", "choose another name", USAGE)
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / fmt.SESSION).is_file():
+        if not (folder / SESSION).is_file():
             raise MemscError(what, "the folder is not a trace", "choose another name", USAGE)
         if not force:
             raise MemscError(what, "it exists", "choose another name, or replace it with -f", USAGE)
         # The session first: a half-removed trace must not look like a whole one.
-        (folder / fmt.SESSION).unlink()
-        for table in (fmt.CALLS, fmt.TIMINGS, fmt.EVENTS, "counters", "stacks"):
+        (folder / SESSION).unlink()
+        for table in (CALLS, TIMINGS, EVENTS, COUNTERS, STACKS):
             shutil.rmtree(folder / table, ignore_errors=True)
     try:
         folder.mkdir(exist_ok=True)
@@ -72,7 +86,7 @@ class TraceWriter:
         self._pending: dict[str, list[pa.RecordBatch]] = {}
         self._written: dict[str, int] = {}
         self._next = _after(folder)
-        self._told = (folder / fmt.SESSION).exists()
+        self._told = (folder / SESSION).exists()
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -87,14 +101,14 @@ class TraceWriter:
         if not isinstance(error, MemscError):
             self.flush()
 
-    def session(self, session: fmt.Session) -> None:
+    def session(self, session: Session) -> None:
         """Writes `session.json`, whole or not at all."""
-        self._save(self.folder / fmt.SESSION, session.encode())
+        self._save(self.folder / SESSION, session.encode())
         self._told = True
 
     def calls(
         self,
-        key: fmt.RoundKey,
+        key: RoundKey,
         pid: int,
         records: NDArray[np.void],
         names: Names,
@@ -112,18 +126,18 @@ class TraceWriter:
         columns: dict[str, Any] = {
             "arm": _constant(key.arm, len(records)),
             "case": _constant(key.case, len(records)),
-            "round": np.full(len(records), key.round, np.int64),
-            "pid": np.full(len(records), pid, np.int64),
+            "round": _number(key.round, len(records)),
+            "pid": _number(pid, len(records)),
             "syscall": _named(records["number"], names),
         }
-        for field in fmt.CALLS_SCHEMA:
-            if field.name not in columns:
-                columns[field.name] = records[field.name].astype(np.int64)
-        self._append(fmt.CALLS, fmt.CALLS_SCHEMA, columns)
+        for name in CALLS_SCHEMA.names:
+            if name not in columns:
+                columns[name] = arrays.integers(records[name])
+        self._append(CALLS, CALLS_SCHEMA, columns)
 
     def timings(
         self,
-        key: fmt.RoundKey,
+        key: RoundKey,
         recording: bool,
         calls: NDArray[np.int64] | int,
         cycles: NDArray[np.int64],
@@ -135,12 +149,12 @@ class TraceWriter:
         columns = {
             "arm": _constant(key.arm, rows),
             "case": _constant(key.case, rows),
-            "round": np.full(rows, key.round, np.int64),
-            "recording": np.full(rows, int(recording), np.int64),
-            "calls": np.broadcast_to(np.asarray(calls, np.int64), rows),
-            "cycles": cycles.astype(np.int64),
+            "round": _number(key.round, rows),
+            "recording": _number(int(recording), rows),
+            "calls": arrays.integers(np.broadcast_to(np.asarray(calls, np.int64), rows)),
+            "cycles": arrays.integers(cycles),
         }
-        self._append(fmt.TIMINGS, fmt.TIMINGS_SCHEMA, columns)
+        self._append(TIMINGS, TIMINGS_SCHEMA, columns)
 
     def events(
         self,
@@ -160,7 +174,7 @@ class TraceWriter:
         """
         if not len(events):
             return
-        known = {**fmt.EVENT_UNITS, **(units or {})}
+        known = {**EVENT_UNITS, **(units or {})}
         fields: list[pa.Field[Any]] = []
         columns: dict[str, Any] = {}
         for name in events.dtype.names or ():
@@ -172,11 +186,20 @@ class TraceWriter:
             elif values.dtype.kind in "SU":
                 columns[name] = _text(values)
             else:
-                columns[name] = values.astype(np.int64)
-            kind = pa.int64() if isinstance(columns[name], np.ndarray) else fmt.NAME
-            fields.append(fmt.field(name, known.get(name), kind))
-        schema = pa.schema(fields, metadata={"memsc_schema": str(fmt.SCHEMA)})
-        self._append(f"{fmt.EVENTS}/{probe}", schema, columns)
+                columns[name] = arrays.integers(values)
+            fields.append(field(name, known.get(name), columns[name].type))
+        schema = pa.schema(fields, metadata={"memsc_schema": str(SCHEMA)})
+        self._append(f"{EVENTS}/{probe}", schema, columns)
+
+    def add_rows(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[object]]) -> None:
+        """Appends rows of a small table, each with a value for every column of its schema."""
+        if rows:
+            kinds = [one.type for one in schema]
+            columns = [
+                arrays.of_rows(values, kind)
+                for values, kind in zip(zip(*rows, strict=True), kinds, strict=True)
+            ]
+            self._append(table, schema, dict(zip(schema.names, columns, strict=True)))
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Appends rows that have the table's columns already, as read from another trace."""
@@ -190,15 +213,13 @@ class TraceWriter:
             self._write(table, everything=True)
         return sum(self._written.values()) > before
 
-    def rows(self, table: str) -> int:
+    def saved(self, table: str) -> int:
         """Rows of a table that are safe on disk."""
         return self._written.get(table, 0)
 
     def _append(self, table: str, schema: pa.Schema, columns: Mapping[str, Any]) -> None:
-        arrays = [pa.array(columns[name], schema.field(name).type) for name in schema.names]
-        self._pending.setdefault(table, []).append(
-            pa.RecordBatch.from_arrays(arrays, schema=schema)
-        )
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        self._pending.setdefault(table, []).append(batch)
         self._write(table, everything=False)
 
     def _write(self, table: str, everything: bool) -> None:
@@ -217,13 +238,13 @@ class TraceWriter:
         self._pending[table] = whole.slice(start).to_batches() if start < rows else []
 
     def _write_part(self, table: str, part: pa.Table) -> None:
-        names = [field.name for field in part.schema if pa.types.is_dictionary(field.type)]
+        names = [one.name for one in part.schema if pa.types.is_dictionary(one.type)]
         _require_memory(part.nbytes + _ENCODER)
         stream = pa.BufferOutputStream()
         options: dict[str, Any] = {"use_dictionary": names, "row_group_size": PART_ROWS}
         pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
         index = self._next.get(table, 0)
-        self._save(self.folder / table / fmt.part_name(index), stream.getvalue())
+        self._save(self.folder / table / part_name(index), stream.getvalue())
         self._next[table] = index + 1
         self._written[table] = self._written.get(table, 0) + part.num_rows
 
@@ -233,7 +254,7 @@ class TraceWriter:
         Raises:
             MemscError: what had been written has gone with its folder.
         """
-        if self._next and self._told and not (self.folder / fmt.SESSION).exists():
+        if self._next and self._told and not (self.folder / SESSION).exists():
             why = "the folder has vanished, and what was recorded with it"
             raise MemscError(f"cannot write to {self.folder}", why, "record again")
 
@@ -244,13 +265,13 @@ class TraceWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 file.write(data)
-                if path.name == fmt.SESSION:
+                if path.name == SESSION:
                     file.flush()
                     os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            kept = f"{self.rows(fmt.CALLS)} calls are kept in {self.folder}"
+            kept = f"{self.saved(CALLS)} calls are kept in {self.folder}"
             raise MemscError(
                 f"cannot write {path}",
                 error.strerror or str(error),
@@ -279,25 +300,28 @@ def _after(folder: Path) -> dict[str, int]:
     return found
 
 
-def _constant(value: str, rows: int) -> pa.DictionaryArray[Any, Any]:
-    return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([value]))
+def _constant(value: str, rows: int) -> pa.Array[Any]:
+    return arrays.names(np.zeros(rows, np.int32), [value])
 
 
-def _named(codes: NDArray[Any], names: Names) -> pa.DictionaryArray[Any, Any]:
-    found, indices = np.unique(codes, return_inverse=True)
-    labels = [_name(int(code), names) for code in found]
-    return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(labels))
+def _number(value: int, rows: int) -> pa.Array[Any]:
+    return arrays.integers(np.full(rows, value, np.int64))
 
 
-def _text(values: NDArray[Any]) -> pa.DictionaryArray[Any, Any]:
+def _named(codes: NDArray[Any], names: Names) -> pa.Array[Any]:
+    found, places = np.unique(codes, return_inverse=True)
+    return arrays.names(places, [_name(int(code), names) for code in found])
+
+
+def _text(values: NDArray[Any]) -> pa.Array[Any]:
     """Short byte strings as names; a thread may be called anything."""
-    found, indices = np.unique(values, return_inverse=True)
+    found, places = np.unique(values, return_inverse=True)
     labels = [
         value if isinstance(value, str) else value.decode(errors="replace")
         for value in found.tolist()
     ]
     # Two names that are no text may look alike when decoded; a dictionary may hold both.
-    return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(labels, pa.string()))
+    return arrays.names(places, labels)
 
 
 def _name(code: int, names: Names) -> str:

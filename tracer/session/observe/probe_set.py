@@ -15,9 +15,9 @@ from memsc.tracer.format import Counters, ProbeStatus, RoundKey
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.observe.channel import Elevation
 from memsc.tracer.session.observe.probe_client import Helper, Loaded
+from memsc.tracer.session.observe.stacks import Stacks
 from memsc.tracer.session.observe.thread_counters import Counting
 from memsc.tracer.session.snapshot import Filter
-from memsc.tracer.session.stacks.stacks import Stacks
 
 STATIC = ("stages", "stage_counters")  # at the runtime's own probes
 DISTURBING = (*STATIC, "syscalls")  # attached in check rounds alone

@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format/writer.py).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Counts, by perf events, what a program's threads do from its beginning to its end.
 
 Each thread that is there at the beginning, mostly one, is counted twice on each CPU: by itself, and
@@ -17,8 +14,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
 
 from memsc.probes.counters import COUNTERS, REFERENCE
 from memsc.runtime.errors import MemscError
@@ -178,7 +173,7 @@ class Counting:
         """Write what was counted in a round, whose program has ended or is left to itself."""
         if not self._roots:
             return
-        columns: dict[str, list[object]] = {name: [] for name in COUNTERS_SCHEMA.names}
+        rows: list[tuple[object, ...]] = []
         ran, here = dict[int, int](), dict[int, int]()
         for tid, thread, side, counts in self._told():
             _, anywhere, could = counts[REFERENCE]
@@ -187,16 +182,10 @@ class Counting:
                 here[tid] = here.get(tid, 0) + could
             for event, (value, _, running) in counts.items():
                 who = (*key, self._pid, tid, thread, side, THREAD, event)
-                row = (*who, value, could, min(running, could))
-                for column, cell in zip(columns.values(), row, strict=True):
-                    column.append(cell)
+                rows.append((*who, value, could, min(running, could)))
         self._elsewhere_ns += sum(max(ran[tid] - here[tid], 0) for tid in ran)
-        arrays = [
-            pa.array(column, COUNTERS_SCHEMA.field(name).type) for name, column in columns.items()
-        ]
-        table = pa.Table.from_arrays(arrays, schema=COUNTERS_SCHEMA)
-        self._writer.append(TABLE, table)
-        self.rows += table.num_rows
+        self._writer.add_rows(TABLE, COUNTERS_SCHEMA, rows)
+        self.rows += len(rows)
         if self._elsewhere_ns > _WORTH_TELLING_NS:
             cpus = ", ".join(map(str, sorted(self._app | self._service)))
             self._note(f"counters: threads ran on other CPUs than {cpus}, too: not counted there")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.tracer.session.stacks.mapping_records import Ended, Executed, Forked, Mapped, Record
+from memsc.tracer.session.addresses.mapping_records import Ended, Executed, Forked, Mapped, Record
 
 _LINE = re.compile(r"(\w+)-(\w+) \S\S(\S)\S (\w+) (\w+):(\w+) (\d+)\s*(.*)")
 

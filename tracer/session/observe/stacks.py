@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyarrow's published stubs leave type parameters open (see tracer/format).
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Turns the numbers of stacks into stacks with names, while their programs are there."""
 
 from __future__ import annotations
@@ -10,17 +7,16 @@ import functools
 import time
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA, TRUNCATED
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
+from memsc.tracer.session.addresses import symbols
+from memsc.tracer.session.addresses.address_spaces import UNKNOWN, Module, Space, Spaces, module_of
+from memsc.tracer.session.addresses.mapping_records import Records
+from memsc.tracer.session.addresses.slots import Slots
 from memsc.tracer.session.observe.probe_client import Helper
-from memsc.tracer.session.stacks import symbols
-from memsc.tracer.session.stacks.address_spaces import UNKNOWN, Module, Space, Spaces, module_of
-from memsc.tracer.session.stacks.mapping_records import Records
-from memsc.tracer.session.stacks.slots import Slots
 from memsc.tracer.session.unwind import rules
 from memsc.tracer.session.unwind.rules import Rules, constants
 from memsc.tracer.session.unwind.stack_ring import Copied, Walked
@@ -250,13 +246,7 @@ class Stacks:
             rows += [(number, depth, *one) for depth, one in enumerate(_known_by_callers(named))]
             if end in beyond:
                 rows.append((number, len(frames), "", beyond[end], 0))
-        if rows:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            arrays = [
-                pa.array(column, kind.type)
-                for column, kind in zip(columns, STACKS_SCHEMA, strict=True)
-            ]
-            self._writer.append(STACKS, pa.Table.from_arrays(arrays, schema=STACKS_SCHEMA))
+        self._writer.add_rows(STACKS, STACKS_SCHEMA, rows)
         for table, *_, number in self._numbers:
             if table in tables:
                 bpf.forget(self._helper.table(table), number)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from memsc.tracer.session.stacks.address_spaces import UNKNOWN, Module, Space, Spaces
+from memsc.tracer.session.addresses.address_spaces import UNKNOWN, Module, Space, Spaces
 
 _TRIED = 8  # programs, the newest first
 _WORD = 8

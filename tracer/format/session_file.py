@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""`session.json`: what is known of a session beside its tables. Pure.
+
+A value that is not known is null, with a reason beside it, never 0. A field that is added needs no
+new schema, only a default: traces from before it open as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memsc.tracer.format.tables import SCHEMA
+
+SESSION = "session.json"
+
+
+class RoundKey(NamedTuple):
+    """One run of one case under one arm."""
+
+    arm: str
+    case: str
+    round: int
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The fit between the CPU's counter and CLOCK_MONOTONIC, and how far CPUs disagree."""
+
+    counter: str
+    hz: float
+    anchor_cycles: int
+    anchor_ns: int
+    ns_per_cycle: float
+    residual_ns: float | None = None
+    points: int = 0
+    skew_bound_ns: float | None = None
+    skew_reason: str | None = None
+    # What other clocks showed beyond CLOCK_MONOTONIC; null in traces made before they were noted.
+    boottime_offset_ns: int | None = None
+    realtime_offset_ns: int | None = None
+
+    @property
+    def margin_ns(self) -> int:
+        """By how many nanoseconds stamps of two CPUs, or a stamp and an event, may disagree."""
+        return int(np.ceil((self.residual_ns or 0.0) + (self.skew_bound_ns or 0.0)))
+
+    def ns(self, cycles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Stamps in cycles as CLOCK_MONOTONIC nanoseconds, rounded."""
+        return self.anchor_ns + whole((cycles - self.anchor_cycles) * self.ns_per_cycle)
+
+    def cycles(self, ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The inverse of `ns`, within one cycle."""
+        return self.anchor_cycles + whole((ns - self.anchor_ns) / self.ns_per_cycle)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Which calls a session kept: those of which a stage took longer, and what was around them."""
+
+    expression: str
+    stage: str  # or "total"
+    threshold_ns: int
+    window_ns: int  # before and after
+    count: int | None = None  # slow calls after which a round stopped; null went on
+
+    @property
+    def why(self) -> str:
+        """Why no figure of the kept calls is one of all calls."""
+        return f"only calls with {self.expression} and those around them were kept"
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """One side of a comparison. Counts are null until the session has drained its last round."""
+
+    transport: str
+    service: str | None = None
+    app_cpus: list[int] = []
+    service_cpus: list[int] = []
+    calls: int | None = None
+    lost: int | None = None
+    made: int | None = None
+    over: int | None = None  # of a snapshot: calls over the threshold,
+    kept: int | None = None  # and those that its tables hold
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One run of one case under one arm; `check` rounds are disturbed by probes, on purpose."""
+
+    arm: str
+    case: str
+    round: int
+    check: bool = False
+    recording: bool = True
+    probes: list[str] = []
+    start_ns: int | None = None
+    end_ns: int | None = None
+    start_cycles: int | None = None
+    end_cycles: int | None = None
+    pids: list[int] = []
+    exit_status: int | None = None
+    calls: int | None = None
+    lost: int | None = None
+    made: int | None = None
+    unfinished: int | None = None  # made by processes that were killed before they saw the end
+    local: int | None = None
+    stopped: str | None = None  # why the session ended it: "interrupted", "duration", "snapshot"
+    attached: bool = False  # the program ran before, and went on
+    over: int | None = None  # of a snapshot, as in `Arm`; `calls` are all that were recorded
+    kept: int | None = None
+    events_lost: dict[str, int] = {}  # that found a full ring, by probe
+    isolated: str | None = None  # by what means the application's CPUs were (as Isolation.how)
+    tracer_cpu_s: float | None = None  # of the session itself, until all is drained and written
+    # What a benchmark's program says beside its times, by name; null where it does not know.
+    measures: dict[str, float | None] | None = None
+
+    @property
+    def key(self) -> RoundKey:
+        """What tells it apart in every table."""
+        return RoundKey(self.arm, self.case, self.round)
+
+
+class ProbeStatus(msgspec.Struct, frozen=True):
+    """Whether a probe was attached, why not, and how many events it saw and lost.
+
+    `uncounted`: counters that its events lack, and why.
+    """
+
+    attached: bool
+    reason: str | None = None
+    seen: int | None = None
+    lost: int | None = None
+    uncounted: dict[str, str] = {}
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """What took the application's CPUs away, per second, over `seconds` of time."""
+
+    seconds: float
+    interrupts: float
+    softirqs: float
+    switches: float | None = None
+    switches_reason: str | None = None
+    by_interrupt: dict[str, float] = {}  # the most frequent ones
+
+
+class Isolation(msgspec.Struct, frozen=True):
+    """How the application's CPUs were kept free, and what came there nevertheless.
+
+    `before` and `isolated` are measured on a CPU that one thread keeps busy, so that they compare;
+    `during` is while the session's programs ran.
+    """
+
+    how: str | None = (
+        None  # "v2 partition", "v2 cpuset", "v1 cpuset", "affinity"; null: not isolated
+    )
+    strays: int = 0  # threads of the kernel that cannot be moved
+    interrupts_moved: int = 0
+    interrupts_kept: int = 0
+    notes: list[str] = []
+    before: Noise | None = None
+    isolated: Noise | None = None
+    during: Noise | None = None
+    failed: list[str] = []  # what could not be given back at the end, and why
+
+
+class CounterEvent(msgspec.Struct, frozen=True):
+    """One event of the table `counters`; what cannot be counted says why, and has no rows."""
+
+    unit: str
+    meaning: str
+    counted: bool
+    reason: str | None = None
+    kernel: bool = True  # what happens in the kernel is counted, too
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What was counted of threads, and how."""
+
+    events: dict[str, CounterEvent]
+    apart: bool  # what is done on the service's CPUs from what is done on the application's
+    apart_reason: str | None = None
+    elsewhere_ns: int = 0  # time that threads spent on CPUs that were not counted on
+
+
+class Session(msgspec.Struct, frozen=True):
+    """`session.json`. A value that is not known is null, with a reason beside it, never 0."""
+
+    memsc: str
+    created: str
+    command: list[str]
+    clock: Clock
+    schema: int = SCHEMA
+    complete: bool = False
+    environment: dict[str, Any] = {}
+    arms: dict[str, Arm] = {}
+    rounds: list[Round] = []
+    probes: dict[str, ProbeStatus] = {}
+    isolation: Isolation | None = None
+    perturbation: dict[str, Any] | None = None
+    snapshot: Snapshot | None = None
+    counters: Counters | None = None
+
+    def encode(self) -> bytes:
+        """The file's bytes: indented JSON in field order."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def whole(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Times rounded; those that no trace can hold, of one that was changed, stay far away."""
+    return np.clip(np.rint(values), -(2.0**62), 2.0**62).astype(np.int64)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Names for addresses: what was mapped where and when, and which symbols it has."""
