@@ -11,7 +11,7 @@ from memsc.runtime.errors import FAILURE
 
 if TYPE_CHECKING:
     from memsc.tracer.doctor.features import Feature
-    from memsc.tracer.session.environment import Environment
+    from memsc.tracer.format import Environment
 
 
 class Command:
@@ -28,6 +28,8 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Try every feature and print what was found."""
+        import msgspec
+
         from memsc.runtime import topology
         from memsc.tracer.doctor import features
         from memsc.tracer.session import environment
@@ -37,7 +39,8 @@ class Command:
         found = list(features.find_all(described, machine))
         if args.json:
             listed = [feature.as_json() for feature in found]
-            said = {"features": listed, "probes": _probes(), "environment": described}
+            machine = msgspec.to_builtins(described, str_keys=True)
+            said = {"features": listed, "probes": _probes(), "environment": machine}
             print(json.dumps({"schema": 1, **said}, indent=2))
         else:
             self._print(found, described)
@@ -53,11 +56,11 @@ class Command:
 
         console = Console(highlight=False)
         console.width = min(console.width, 80)
-        idle = described["idle_driver"] or "no idle driver"
-        host = described["hypervisor"] if described["virtual"] else "no hypervisor"
+        idle = described.idle_driver or "no idle driver"
+        host = described.hypervisor if described.virtual else "no hypervisor"
         console.print(
-            f"{described['distribution']}, Linux {described['kernel']}, {described['cpu_model']}, "
-            f"CPUs {described['cpus_online']}, {host}, {idle}\n"
+            f"{described.distribution}, Linux {described.kernel}, {described.cpu_model}, "
+            f"CPUs {described.cpus_online}, {host}, {idle}\n"
         )
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)

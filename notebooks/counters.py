@@ -128,9 +128,9 @@ pd.DataFrame(
 # the interval of that.
 
 # %%
-added = t.session.perturbation["probes"]
+added = t.session.perturbation.probes
 shown = ("off_ns", "added_ns", "low_ns", "high_ns")
-pd.Series({name: added[name] for name in shown}, name="ns").to_frame()
+pd.Series({name: getattr(added, name) for name in shown}, name="ns").to_frame()
 
 # %% [markdown]
 # ## With a PMU

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from memsc.analysis.data.hits import hit_cost
 from memsc.analysis.report.conditions import calibration_lines
 from memsc.analysis.report.summary import summarise
 from memsc.runtime.files import LAYER, WORK
-from memsc.tracer.format import TraceFolder, open_trace
+from memsc.tracer.format import Added, Hit, Perturbation, TraceFolder, open_trace
 from memsc.tracer.session import calibration
 from memsc.tracer.session.calibration import PAIRS
 
@@ -35,18 +34,18 @@ def trace(folder: Path, *options: str) -> TraceFolder:
     return open_trace(folder)
 
 
-def bounded(side: dict[str, Any]) -> bool:
-    return side["off_ns"] > 0 and side["low_ns"] <= side["added_ns"] <= side["high_ns"]
+def bounded(side: Added | None) -> bool:
+    return side is not None and side.off_ns > 0 and side.low_ns <= side.added_ns <= side.high_ns
 
 
 def test_recording_is_calibrated_without_privilege(tmp_path: Path) -> None:
     found = trace(tmp_path / "t.memsc", "--probes", "none")
     cost = found.session.perturbation
     assert cost is not None
-    assert (cost["arm"], cost["pairs"]) == ("memsc", PAIRS)
-    assert bounded(cost["recording"])
-    assert cost["probes"] is None
-    assert cost["probes_reason"]
+    assert (cost.arm, cost.pairs) == ("memsc", PAIRS)
+    assert bounded(cost.recording)
+    assert cost.probes is None
+    assert cost.probes_reason
     # The rounds of the calibration are no part of the trace.
     (made,) = (r.made or 0 for r in found.session.rounds)
     assert CALLS + 2000 <= made <= CALLS + 2100  # the work warms up, and makes a few of its own
@@ -58,19 +57,20 @@ def test_probes_are_calibrated_and_their_hits_counted(tmp_path: Path) -> None:
     found = trace(tmp_path / "t.memsc", "--probes", "sched,ipi,syscalls", "--transport", "ipi")
     cost = found.session.perturbation
     assert cost is not None
-    assert cost["probes"]["names"] == ["sched", "ipi"]
-    assert bounded(cost["probes"])
+    assert cost.probes is not None and cost.probes.names == ["sched", "ipi"]
+    assert bounded(cost.probes)
     for name in ("sched", "ipi", "syscalls"):
-        assert cost["hits"][name]["hits"] > 0
-        assert cost["hits"][name]["cost_ns"] > 0
+        assert cost.hits[name].hits > 0
+        assert (cost.hits[name].cost_ns or 0) > 0
         status = found.session.probes[name]
         assert status.seen == found.rows(f"events/{name}")
         assert status.lost is not None  # a reader that gets no CPU may lose some, and says so
     summary = summarise(open_analysis(str(tmp_path / "t.memsc")))
-    assert hit_cost(summary["perturbation_at_start"], "sched") == cost["hits"]["sched"]["cost_ns"]
+    assert hit_cost(cost, "sched") == cost.hits["sched"].cost_ns
+    assert summary["perturbation_at_start"]["hits"]["sched"]["cost_ns"] == hit_cost(cost, "sched")
     assert hit_cost(cost, "nonsense") is None
     assert hit_cost(None, "sched") is None
-    assert hit_cost({"hits": {"uring": {"cost_ns": None, "declared_ns": 360}}}, "uring") == 360
+    assert hit_cost(Perturbation(hits={"uring": Hit(0, None, 360)}), "uring") == 360
     assert any("sched, ipi" in line for line in calibration_lines(summary))
 
 

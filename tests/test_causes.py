@@ -79,7 +79,7 @@ def trace(
         ]
         arms = {"memsc": fmt.Arm("memsc", "inline", [APP], [SERVICE], n, 0, n)}
         probes = {"noise": fmt.ProbeStatus(attached=True, seen=len(events), lost=lost + full)}
-        environment = {"virtual": virtual, "interrupts": {"36": "disk"}}
+        environment = fmt.Environment(virtual=virtual, interrupts={36: "disk"})
         writer.session(traces.session(rounds, arms, probes=probes, environment=environment))
     return ma.open(path)
 

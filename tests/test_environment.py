@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from pathlib import Path
 
+import msgspec
+
 from memsc.runtime.topology import read
-from memsc.tracer.session.environment import Environment, Json, Unknown, describe, settle
+from memsc.tracer.format import Environment
+from memsc.tracer.session.environment import Json, Unknown, describe, settle
 
 
 def unexplained(environment: Environment) -> list[str]:
     return [
         name
-        for name, value in environment.items()
-        if value is None and not environment.get(f"{name}_reason")
+        for name in environment.__struct_fields__
+        if getattr(environment, name) is None and not getattr(environment, f"{name}_reason")
     ]
 
 
@@ -27,15 +29,15 @@ def put(root: Path, name: str, text: str) -> None:
 
 def test_this_machine_is_described_in_json() -> None:
     environment = describe()
-    assert json.loads(json.dumps(environment, allow_nan=False)) == environment
+    assert msgspec.json.decode(msgspec.json.encode(environment), type=Environment) == environment
     assert unexplained(environment) == []
-    assert environment["kernel"]
-    assert environment["cpus_online"]
-    assert environment["glibc"]
+    assert environment.kernel
+    assert environment.cpus_online
+    assert environment.glibc
 
 
 def test_names_of_host_and_user_stay_out() -> None:
-    text = json.dumps(describe())
+    text = msgspec.json.encode(describe()).decode()
     assert f'"{socket.gethostname()}"' not in text
     assert str(Path.home()) + "/" not in text
 
@@ -44,13 +46,13 @@ def test_an_empty_machine_gives_reasons_instead_of_values(tmp_path: Path) -> Non
     environment = describe(tmp_path, read())
     assert unexplained(environment) == []
     for name in ("kernel", "mitigations", "idle_driver", "cpufreq_driver", "hypervisor"):
-        assert environment[name] is None
-        assert environment[f"{name}_reason"]
+        assert getattr(environment, name) is None
+        assert getattr(environment, f"{name}_reason")
 
 
 def test_only_timing_arguments_of_the_kernel_are_kept(tmp_path: Path) -> None:
     put(tmp_path, "proc/cmdline", "root=/dev/vda isolcpus=1 password=x nohz_full=1 idle=poll\n")
-    arguments = describe(tmp_path, read())["kernel_arguments"]
+    arguments = describe(tmp_path, read()).kernel_arguments
     assert arguments == ["isolcpus=1", "nohz_full=1", "idle=poll"]
 
 
@@ -70,7 +72,7 @@ def test_sources_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
         "nohz_full_cpus": "",
         "memory_bytes": 16384,
     }
-    assert {name: environment[name] for name in expected} == expected
+    assert {name: getattr(environment, name) for name in expected} == expected
 
 
 def test_unknown_becomes_null_with_its_reason() -> None:

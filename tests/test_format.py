@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 
+ROOT = Path(__file__).resolve().parent.parent
 KEY = fmt.RoundKey("memsc", "sync", 0)
 
 
@@ -207,3 +209,26 @@ os.kill(os.getpid(), signal.SIGKILL)
     trace = fmt.open_trace(tmp_path / "a.memsc")
     assert not trace.session.complete
     assert trace.rows(fmt.CALLS) == 200
+
+
+def test_the_documented_schemas_are_those_of_the_structures() -> None:
+    command = [sys.executable, ROOT / "tools/schemas", "--check"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def within(some: Any, more: Any) -> bool:
+    """Whether all that one JSON value says stands in another."""
+    if isinstance(some, dict) and isinstance(more, dict):
+        return all(name in more and within(value, more[name]) for name, value in some.items())
+    if isinstance(some, list) and isinstance(more, list):
+        return len(some) == len(more) and all(map(within, some, more))
+    return some == more
+
+
+def test_a_recorded_session_opens_as_it_is_and_loses_nothing() -> None:
+    found = sorted((ROOT / "notebooks/traces").glob("*.memsc/session.json"))
+    assert found
+    for file in found:
+        again = fmt.decode_session(file.read_bytes(), file).encode()
+        assert within(json.loads(file.read_text()), json.loads(again)), file

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -51,7 +50,7 @@ def wake(waker: int, woken: int, here: int, there: int) -> dict[str, list[tuple[
 
 
 def recorded(
-    folder: Path, paths: Sequence[tuple[str, str]], perturbation: dict[str, Any] | None = None
+    folder: Path, paths: Sequence[tuple[str, str]], perturbation: fmt.Perturbation | None = None
 ) -> ma.Trace:
     """A call for each pair of paths, there and back."""
     rows = traces.records(np.tile(STAGES, (len(paths), 1)), start=FIRST, tid=CALLER)
@@ -131,9 +130,9 @@ def test_who_was_to_be_woken_but_never_left_the_cpu_did_not_sleep(tmp_path: Path
 
 
 def test_steps_shorter_than_a_hit_are_not_told(tmp_path: Path) -> None:
-    hits = {"sched": {"cost_ns": 999.0}, "ipi": {"cost_ns": None, "declared_ns": 1001.0}}
+    hits = {"sched": fmt.Hit(1, 999.0), "ipi": fmt.Hit(0, None, 1001.0)}
     pairs = [("interrupt", "interrupt"), ("interrupt", "idle CPU polled")]
-    cost = {"recording": None, "reason": "not of interest", "hits": hits}
+    cost = fmt.Perturbation(reason="not of interest", hits=hits)
     trace = recorded(tmp_path / "a.memsc", pairs, cost)
     poll = trace.wakeup.df_paths().iloc[0]
     assert poll["below"] == "send, wake"

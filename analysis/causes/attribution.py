@@ -280,7 +280,7 @@ class _Attribution:
         alone = alone[alone["level"] > TASK]
         rest = self._rest[alone["stage"].to_numpy(), alone["call"].to_numpy()]
         if len(rest) < _CALIBRATED:
-            return float(_DELIVERY_NS[bool(self._trace.session.environment.get("virtual"))])
+            return float(_DELIVERY_NS[bool(self._trace.session.environment.virtual)])
         return float(2 * np.median(rest))
 
     # ---- what the runtime says ----

@@ -95,8 +95,7 @@ def has_noise(trace: TraceFolder) -> bool:
 
 def interrupt_names(trace: TraceFolder) -> Mapping[int, str]:
     """Names of the devices behind interrupt lines, as the session found them."""
-    found = trace.session.environment.get("interrupts") or {}
-    return {int(line): str(name) for line, name in found.items()}
+    return trace.session.environment.interrupts or {}
 
 
 def thread_name(name: str) -> str:

@@ -39,9 +39,9 @@ def differences(comparison: Comparison) -> list[str]:
     base, new = (side.session.environment for side in (comparison.base, comparison.new))
     names = ("cpu_model", "kernel", "virtual", "cpus_online", "isolated_cpus", "idle_driver")
     return [
-        f"{name}: {base.get(name)} → {new.get(name)}"
+        f"{name}: {getattr(base, name)} → {getattr(new, name)}"
         for name in names
-        if base.get(name) != new.get(name)
+        if getattr(base, name) != getattr(new, name)
     ]
 
 

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Json = dict[str, Any]
+from memsc.tracer.format import Perturbation
 
 
-def hit_cost(perturbation: Json | None, probe: str) -> float | None:
+def hit_cost(perturbation: Perturbation | None, probe: str) -> float | None:
     """What one hit of a probe costs in nanoseconds: what it measures below that is not reported.
 
     Args:
@@ -18,7 +16,7 @@ def hit_cost(perturbation: Json | None, probe: str) -> float | None:
     Returns:
         As measured at the session's start, else as the probe declares; None where neither is known.
     """
-    hits: Json = perturbation["hits"] if perturbation else {}
-    hit: Json = hits.get(probe, {})
-    measured: float | None = hit.get("cost_ns")
-    return hit.get("declared_ns") if measured is None else measured
+    hit = perturbation.hits.get(probe) if perturbation else None
+    if hit is None:
+        return None
+    return hit.declared_ns if hit.cost_ns is None else hit.cost_ns

@@ -16,7 +16,7 @@ from memsc.analysis.data.sketch import Sketch
 from memsc.analysis.domains.checks import Checks
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import Arm, TraceFolder, open_trace
+from memsc.tracer.format import Arm, Environment, TraceFolder, open_trace
 
 UNITS = 16
 """Of a fleet's sketches, to the nanosecond."""
@@ -52,7 +52,7 @@ class Summary:
     partition: Partition
     created: str
     memsc: str
-    environment: dict[str, object]
+    environment: Environment
     arms: dict[str, Arm]
     cells: dict[Cell, list[Sketch]]
     withheld: list[str]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+from msgspec import UNSET
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -16,7 +17,7 @@ from memsc.analysis.data.statistics import FEWEST_ROUNDS
 from memsc.analysis.fleet.fleet import Fleet
 from memsc.analysis.report.summary import SCHEMA, Json, records, stages_json
 from memsc.analysis.report.text import heading, mark, stage_cells, table
-from memsc.tracer.format import STAGES
+from memsc.tracer.format import STAGES, Environment
 
 _SHOWN_PARTITIONS = 20
 
@@ -86,12 +87,15 @@ def _totals(fleet: Fleet, host: str) -> list[Json]:
 
 def _environment(fleet: Fleet) -> Json:
     found: Json = {}
-    names = dict.fromkeys(name for one in fleet.summaries for name in one.environment)
-    for name in names:
-        values = [one.environment.get(name) for one in fleet.summaries]
+    for name in Environment.__struct_fields__ if fleet.summaries else ():
+        values = [getattr(one.environment, name) for one in fleet.summaries]
         same = all(value == values[0] for value in values)
-        found[name] = msgspec.to_builtins(values[0]) if same else None
-        if not same and not name.endswith("_reason"):
+        if name.endswith("_reason"):
+            if same and values[0] is not UNSET:
+                found[name] = values[0]
+            continue
+        found[name] = msgspec.to_builtins(values[0], str_keys=True) if same else None
+        if not same:
             found[f"{name}_reason"] = "it differs between traces"
     return found
 
@@ -119,7 +123,7 @@ def _parts(fleet: Fleet) -> Iterator[RenderableType]:
             "✓", f"{_count(len(summaries), 'trace')}: no calls lost, stamps in order", "green"
         )
     for name in ("cpu_model", "kernel", "virtual"):
-        values = {str(one.environment.get(name)) for one in summaries}
+        values = {str(getattr(one.environment, name)) for one in summaries}
         if len(values) > 1:
             yield mark("!", f"the hosts differ in {name}: {_some(sorted(values))}", "yellow")
     yield from _partitions(fleet)

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memsc.analysis.data.hits import hit_cost
-
 Json = dict[str, Any]
 
 
@@ -44,7 +42,7 @@ def calibration_lines(summary: Json) -> Iterator[str]:
     costs = [
         f"{name} {cost:,.0f} ns" + ("" if hit["cost_ns"] else " (as declared)")
         for name, hit in found["hits"].items()
-        if (cost := hit_cost(found, name))
+        if (cost := hit["cost_ns"] or hit["declared_ns"])
     ]
     if costs:
         yield f"a hit costs: {', '.join(costs)}"

@@ -68,9 +68,9 @@ def summarise(trace: Trace) -> Json:
         "perturbation": records(trace.timings.df_perturbation()),
         **_counters(trace),
         **_stage_counters(trace),
-        "environment": session.environment,
+        "environment": msgspec.to_builtins(session.environment, str_keys=True),
         "clock": msgspec.to_builtins(session.clock),
-        "perturbation_at_start": session.perturbation,
+        "perturbation_at_start": msgspec.to_builtins(session.perturbation),
         "isolation": msgspec.to_builtins(session.isolation),
         "probes": {name: msgspec.to_builtins(found) for name, found in session.probes.items()},
     }

@@ -165,7 +165,9 @@ def _session(source: fmt.TraceFolder, written: dict[fmt.RoundKey, _Span]) -> fmt
         source.session,
         command=["enlarged", "from", source.path.name],
         complete=True,
-        environment={**source.session.environment, "enlarged_from": source.path.name},
+        environment=msgspec.structs.replace(
+            source.session.environment, enlarged_from=source.path.name
+        ),
         arms=arms,
         rounds=rounds,
         probes={},

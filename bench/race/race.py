@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -27,7 +28,7 @@ from memsc.analysis.data.statistics import PERCENTILES
 from memsc.bench.race.contestants import CONTESTANTS, FIGURES, KEY
 from memsc.bench.verdict.targets import Target
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import CALLS, TraceFolder
+from memsc.tracer.format import CALLS, Environment, TraceFolder
 
 SCHEMA = 1
 SUITE = "analysis"
@@ -108,7 +109,7 @@ def targets(runners: Sequence[Runner]) -> list[Target]:
 
 
 def race_json(
-    folder: TraceFolder, runners: Sequence[Runner], environment: dict[str, Any]
+    folder: TraceFolder, runners: Sequence[Runner], environment: Environment
 ) -> dict[str, Any]:
     """The contract of `bench --json`: `rows` hold seconds and MB of each contestant."""
     case = f"{folder.rows(CALLS)} calls"
@@ -125,7 +126,7 @@ def race_json(
         "schema": SCHEMA,
         "rows": rows,
         "targets": [asdict(target) for target in targets(runners)],
-        "environment": environment,
+        "environment": msgspec.to_builtins(environment, str_keys=True),
     }
 
 

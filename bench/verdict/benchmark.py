@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -59,7 +60,7 @@ def benchmark(trace: Trace) -> dict[str, Any]:
             *_tracing_rows(trace),
         ],
         "targets": [dataclasses.asdict(target) for target in targets(trace)],
-        "environment": trace.session.environment,
+        "environment": msgspec.to_builtins(trace.session.environment, str_keys=True),
     }
 
 

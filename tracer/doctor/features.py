@@ -24,12 +24,12 @@ from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.tracer.doctor import hook_trials
+from memsc.tracer.format import Environment
 from memsc.tracer.helper import capabilities
 from memsc.tracer.helper.isolation import cpusets
 from memsc.tracer.helper.kernel import bpf, perf, tracefs
 from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, open_counters
 from memsc.tracer.helper.loading import headers
-from memsc.tracer.session.environment import Environment
 from memsc.tracer.session.observe.channel import PYTHON, Channel
 
 State = Literal["ok", "missing", "unknown"]
@@ -147,9 +147,9 @@ def _cpus(topology: cpus.Topology) -> str:
 
 
 def _clock(environment: Environment) -> Feature:
-    name, source = "clock", environment["clocksource"]
-    if not environment["invariant_counter"]:
-        lack = environment.get("invariant_counter_reason") or "the counter is not invariant"
+    name, source = "clock", environment.clocksource
+    if not environment.invariant_counter:
+        lack = environment.invariant_counter_reason or "the counter is not invariant"
         return Feature(name, "missing", str(lack), "use a machine with an invariant counter")
     if source not in ("tsc", "arch_sys_counter"):
         return Feature(
@@ -159,9 +159,9 @@ def _clock(environment: Environment) -> Feature:
 
 
 def _glibc(environment: Environment) -> Feature:
-    version = environment["glibc"]
+    version = environment.glibc
     if version is None:
-        why = str(environment["glibc_reason"])
+        why = str(environment.glibc_reason)
         return Feature("glibc", "missing", why, "use a distribution with glibc", needed=True)
     return Feature("glibc", "ok", str(version), needed=True)
 
@@ -318,9 +318,9 @@ def _uprobe(semaphores: int) -> str:
 
 def _counters(environment: Environment) -> Iterator[Feature]:
     allow = "sysctl kernel.perf_event_paranoid=2, or trace as root"
-    paranoid = environment["perf_event_paranoid"]
+    paranoid = environment.perf_event_paranoid
     if not isinstance(paranoid, int):
-        why = str(environment["perf_event_paranoid_reason"])
+        why = str(environment.perf_event_paranoid_reason)
         yield Feature("perf_event_paranoid", "unknown", why, "use a kernel with CONFIG_PERF_EVENTS")
     elif paranoid > 2 and os.geteuid() != 0:
         detail = f"{paranoid}: users may not count"

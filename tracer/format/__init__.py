@@ -7,6 +7,16 @@ Whoever writes a trace takes `memsc.tracer.format.writer`, too.
 
 from __future__ import annotations
 
+from memsc.tracer.format.conditions import (
+    Added,
+    AddedByProbes,
+    Environment,
+    Hit,
+    How,
+    Isolation,
+    Noise,
+    Perturbation,
+)
 from memsc.tracer.format.parts import (
     Part,
     columns_of,
@@ -27,8 +37,6 @@ from memsc.tracer.format.session_file import (
     Clock,
     CounterEvent,
     Counters,
-    Isolation,
-    Noise,
     ProbeStatus,
     Round,
     RoundKey,
@@ -71,13 +79,19 @@ __all__ = [
     "SUFFIX",
     "TIMINGS",
     "TIMINGS_SCHEMA",
+    "Added",
+    "AddedByProbes",
     "Arm",
     "Clock",
     "CounterEvent",
     "Counters",
+    "Environment",
+    "Hit",
+    "How",
     "Isolation",
     "Noise",
     "Part",
+    "Perturbation",
     "ProbeStatus",
     "Round",
     "RoundKey",

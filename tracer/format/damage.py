@@ -12,11 +12,6 @@ import msgspec
 from memsc.runtime.printable import printable
 from memsc.tracer.format.session_file import Session
 
-# What of the environment is shown as text.
-_TEXTS = (
-    *("cpu_model", "machine", "hypervisor", "kernel", "distribution", "cpus_online"),
-    *("isolated_cpus", "nohz_full_cpus", "idle_driver", "cpufreq_governor", "smt", "clocksource"),
-)
 _MOST_CPUS = 1 << 16
 _LONGEST_NAME = 80
 # A minute and a thousandth of a picosecond: no counter's cycle is outside.
@@ -32,18 +27,9 @@ def contradiction(session: Session) -> str | None:
     for apart in (session.clock.residual_ns, session.clock.skew_bound_ns):
         if not 0 <= (apart or 0.0) <= _LONGEST_NS:
             return f"clocks that are {apart} ns apart"
-    environment = session.environment
-    for name in _TEXTS:
-        if not isinstance(environment.get(name), str | None):
-            return f"its {name} is no text"
     names = {*session.arms, *(r.case for r in session.rounds)}
     if any(len(name) > _LONGEST_NAME for name in names):
         return f"an arm or case with a name of more than {_LONGEST_NAME} letters"
-    interrupts = environment.get("interrupts")
-    try:
-        msgspec.convert(interrupts, dict[int, str] | None, strict=False)
-    except msgspec.ValidationError:
-        return "its interrupts are no names by number"
     for name, arm in session.arms.items():
         if not all(0 <= cpu < _MOST_CPUS for cpu in (*arm.app_cpus, *arm.service_cpus)):
             return f"arm {name} on a CPU that no machine has"

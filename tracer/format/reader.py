@@ -46,7 +46,7 @@ def decode_session(data: bytes, path: Path) -> Session:
     try:
         for step in range(schema, SCHEMA):
             content = UPGRADES[step](content)
-        session = msgspec.convert(content, Session)
+        session = msgspec.convert(content, Session, str_keys=True)
     except msgspec.ValidationError as error:
         raise MemscError(what, f"damaged session ({error})", "record it again") from error
     wrong = contradiction(session)

@@ -7,15 +7,21 @@ new schema, only a default: traces from before it open as they are.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.tracer.format.tables import SCHEMA
+from memsc.tracer.format.conditions import Environment, How, Isolation, Perturbation
+from memsc.tracer.format.tables import SCHEMA, Stage
 
 SESSION = "session.json"
+
+
+Stopped = Literal["interrupted", "duration", "snapshot"]
+"""Why a session ended a program."""
+Measured = Stage | Literal["total"]
 
 
 class RoundKey(NamedTuple):
@@ -60,7 +66,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Which calls a session kept: those of which a stage took longer, and what was around them."""
 
     expression: str
-    stage: str  # or "total"
+    stage: Measured
     threshold_ns: int
     window_ns: int  # before and after
     count: int | None = None  # slow calls after which a round stopped; null went on
@@ -105,12 +111,12 @@ class Round(msgspec.Struct, frozen=True):
     made: int | None = None
     unfinished: int | None = None  # made by processes that were killed before they saw the end
     local: int | None = None
-    stopped: str | None = None  # why the session ended it: "interrupted", "duration", "snapshot"
+    stopped: Stopped | None = None  # why the session ended it
     attached: bool = False  # the program ran before, and went on
     over: int | None = None  # of a snapshot, as in `Arm`; `calls` are all that were recorded
     kept: int | None = None
     events_lost: dict[str, int] = {}  # that found a full ring, by probe
-    isolated: str | None = None  # by what means the application's CPUs were (as Isolation.how)
+    isolated: How | None = None  # by what means the application's CPUs were
     tracer_cpu_s: float | None = None  # of the session itself, until all is drained and written
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None
@@ -132,37 +138,6 @@ class ProbeStatus(msgspec.Struct, frozen=True):
     seen: int | None = None
     lost: int | None = None
     uncounted: dict[str, str] = {}
-
-
-class Noise(msgspec.Struct, frozen=True):
-    """What took the application's CPUs away, per second, over `seconds` of time."""
-
-    seconds: float
-    interrupts: float
-    softirqs: float
-    switches: float | None = None
-    switches_reason: str | None = None
-    by_interrupt: dict[str, float] = {}  # the most frequent ones
-
-
-class Isolation(msgspec.Struct, frozen=True):
-    """How the application's CPUs were kept free, and what came there nevertheless.
-
-    `before` and `isolated` are measured on a CPU that one thread keeps busy, so that they compare;
-    `during` is while the session's programs ran.
-    """
-
-    how: str | None = (
-        None  # "v2 partition", "v2 cpuset", "v1 cpuset", "affinity"; null: not isolated
-    )
-    strays: int = 0  # threads of the kernel that cannot be moved
-    interrupts_moved: int = 0
-    interrupts_kept: int = 0
-    notes: list[str] = []
-    before: Noise | None = None
-    isolated: Noise | None = None
-    during: Noise | None = None
-    failed: list[str] = []  # what could not be given back at the end, and why
 
 
 class CounterEvent(msgspec.Struct, frozen=True):
@@ -193,12 +168,12 @@ class Session(msgspec.Struct, frozen=True):
     clock: Clock
     schema: int = SCHEMA
     complete: bool = False
-    environment: dict[str, Any] = {}
+    environment: Environment = Environment()
     arms: dict[str, Arm] = {}
     rounds: list[Round] = []
     probes: dict[str, ProbeStatus] = {}
     isolation: Isolation | None = None
-    perturbation: dict[str, Any] | None = None
+    perturbation: Perturbation | None = None
     snapshot: Snapshot | None = None
     counters: Counters | None = None
 

@@ -7,7 +7,7 @@ stand in the columns' metadata.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,8 @@ TRUNCATED = "[truncated]"
 """The outermost frame's module where a stack goes on, but was not read further."""
 
 STAMPS = ("called", "posted", "picked", "executed", "completed")
-STAGES = ("post", "poll", "execute", "complete")
+Stage = Literal["post", "poll", "execute", "complete"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 # Bits of the `flags` column: `enum memsc_call_flags` of runtime/src/layout.h, held to it by a test.
 FLAGS = {"async": 1, "pooled": 2, "slept": 4, "woke": 8, "takeover": 16}

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from memsc.probes import counters
@@ -22,6 +22,7 @@ from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
+from memsc.tracer.format import Added, AddedByProbes, Hit, Perturbation
 from memsc.tracer.session.observe.probe_set import DISTURBING, STATIC, Probing
 
 PAIRS = 8
@@ -31,7 +32,6 @@ _BLOCKS = 2  # attaching and detaching takes a tenth of a second
 _RING = 1 << 14
 
 Hold = Callable[..., Target]
-Found = dict[str, Any]
 
 
 class Calibration:
@@ -50,19 +50,19 @@ class Calibration:
         self._scratch = scratch
         self._ns = ns_per_cycle
 
-    def attempt(self, arms: Sequence[Launch]) -> Found:
+    def attempt(self, arms: Sequence[Launch]) -> Perturbation:
         """As `measure`; where it fails the session goes on, and says why nothing is known."""
         try:
             return self.measure(arms)
         except MemscError as error:
             self._probing.notes.append(f"not calibrated: {error}")
-            return {"recording": None, "probes": None, "reason": error.why, "hits": {}}
+            return Perturbation(reason=error.why)
 
-    def measure(self, arms: Sequence[Launch]) -> Found:
+    def measure(self, arms: Sequence[Launch]) -> Perturbation:
         """All of it, for the arm that observing disturbs most: the fastest that is forwarded.
 
         Returns:
-            `session.json`'s `perturbation`; what could not be measured is null, with its reason.
+            What could not be measured is None, with its reason.
         """
         start = time.monotonic()
         launch = min(arms, key=lambda arm: _SPEED.get(arm.arm, len(_SPEED)))
@@ -81,16 +81,20 @@ class Calibration:
                 probed += [self._round(launch, True, steady) for _ in range(PAIRS // _BLOCKS)]
                 if block < _BLOCKS - 1:
                     self._probing.switch(steady, on=False)
-        found: Found = {"arm": launch.arm, "calls": _calls(launch), "pairs": PAIRS}
-        found["recording"] = _difference(plain, recorded)
-        found["probes"] = {"names": steady, **_difference(recorded, probed)} if steady else None
-        if not steady:
-            found["probes_reason"] = "no probe is attached"
-        found["hits"] = self._hits(arms)
-        found["seconds"] = time.monotonic() - start
-        return found
+        hits = self._hits(arms)
+        by_probes = AddedByProbes(*_difference(recorded, probed), names=steady) if steady else None
+        return Perturbation(
+            arm=launch.arm,
+            calls=_calls(launch),
+            pairs=PAIRS,
+            seconds=time.monotonic() - start,
+            recording=Added(*_difference(plain, recorded)),
+            probes=by_probes,
+            probes_reason=UNSET if steady else "no probe is attached",
+            hits=hits,
+        )
 
-    def _hits(self, arms: Sequence[Launch]) -> Found:
+    def _hits(self, arms: Sequence[Launch]) -> dict[str, Hit]:
         """What one hit of each usable probe costs."""
         every = self._probing.of_round(check=True)
         if not every:
@@ -109,10 +113,11 @@ class Calibration:
         for name in set(STATIC) & set(hits):
             # Its trap costs more than its program: the domain `agreement` has it from outside.
             why = "its first events, of known calls, tell"
-            hits[name] = {"cost_ns": None, "hits": hits[name]["hits"], "reason": why}
+            hits[name] = Hit(hits[name].hits, reason=why)
         if counters.NAME in hits:
             # It has no program: the kernel counts, most of it when it switches threads.
-            hits[counters.NAME]["reason"] = "it has no program; what it adds to a call is above"
+            why = "it has no program; what it adds to a call is above"
+            hits[counters.NAME] = Hit(0, reason=why)
         return hits
 
     def _round(self, launch: Launch, recording: bool, probes: Sequence[str]) -> float:
@@ -154,22 +159,17 @@ def _median(cycles: NDArray[np.int64]) -> float:
     return float(np.interp(len(cycles) / 2, np.cumsum(counts) - counts / 2, values))
 
 
-def _difference(off: Sequence[float], on: Sequence[float]) -> Found:
-    """What is added to the median call, from rounds side by side, with its 95 % interval."""
+def _difference(off: Sequence[float], on: Sequence[float]) -> tuple[float, float, float, float]:
+    """The median call without, and what is added to it, from rounds side by side: as `Added`."""
     added = np.array(on) - np.array(off)
     half = _T * float(added.std(ddof=1)) / len(added) ** 0.5
     mean = float(added.mean())
-    return {
-        "off_ns": float(np.mean(off)),
-        "added_ns": mean,
-        "low_ns": mean - half,
-        "high_ns": mean + half,
-    }
+    return float(np.mean(off)), mean, mean - half, mean + half
 
 
-def _hit(name: str, ns: int, hits: int) -> Found:
+def _hit(name: str, ns: int, hits: int) -> Hit:
     declared = None if name == counters.NAME else find(name).cost_ns
     if not hits:
         why = "the calibration's calls do not reach it"
-        return {"cost_ns": None, "declared_ns": declared, "hits": 0, "reason": why}
-    return {"cost_ns": ns / hits, "declared_ns": declared, "hits": hits}
+        return Hit(0, None, declared, why)
+    return Hit(hits, ns / hits, declared)

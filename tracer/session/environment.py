@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The environment that every result carries: machine, kernel, CPUs, and how quiet they can be.
 
-One flat dict that JSON takes. What is not known is None, and `NAME_reason` says why.
-No name of host or user is in it, and of the kernel's command line only what concerns timing.
+What is not known is None, and `NAME_reason` says why.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 from memsc.runtime.topology import Topology, format_cpus, read
+from memsc.tracer.format import Environment
 
-Json = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
-Environment = dict[str, Json]
-
-PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "boost-histogram", "pyelftools")
+Json = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | Mapping[int, str] | None
+PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "pyelftools")
 
 # Where Debian installs Python packages, BCC among them.
 SYSTEM_PACKAGES = ("/usr/lib/python3/dist-packages",)
@@ -51,13 +50,13 @@ def describe(root: Path = Path("/"), topology: Topology | None = None) -> Enviro
         topology: of this machine, if it was read already.
 
     Returns:
-        names and values; every None has a `NAME_reason` beside it.
+        What was found; every None has a `NAME_reason` beside it.
     """
     topology = topology or read(root / "sys/devices/system")
     found: dict[str, Json | Unknown] = {}
     for part in (_software, _kernel, _cpus, _quiet, _host, _interrupts):
         found |= part(root, topology)
-    return settle(found)
+    return Environment(**cast("dict[str, Any]", settle(found)))
 
 
 def _interrupts(root: Path, _: Topology) -> dict[str, Json | Unknown]:
@@ -66,13 +65,13 @@ def _interrupts(root: Path, _: Topology) -> dict[str, Json | Unknown]:
         int(folder.name): text_of(folder / "actions")
         for folder in (root / "sys/kernel/irq").glob("[0-9]*")
     }
-    named = {str(n): name for n, name in sorted(lines.items()) if isinstance(name, str)}
+    named = {n: name for n, name in sorted(lines.items()) if isinstance(name, str)}
     return {"interrupts": named or Unknown("this kernel names no interrupt lines")}
 
 
-def settle(found: dict[str, Json | Unknown]) -> Environment:
+def settle(found: dict[str, Json | Unknown]) -> dict[str, Json]:
     """Turn each Unknown into None with its reason beside it."""
-    settled: Environment = {}
+    settled: dict[str, Json] = {}
     for name, value in found.items():
         if isinstance(value, Unknown):
             settled[name] = None

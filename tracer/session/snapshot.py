@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.spans import Ints, union
 from memsc.tracer.format import STAGES, STAMPS, Clock, RoundKey, Snapshot
+from memsc.tracer.format.session_file import Measured
 from memsc.tracer.format.writer import Names, TraceWriter
 
 HELD_NS = 500_000_000
 """Of a call that takes longer, what was about in the time before this may be missing."""
 WINDOW_NS = 1_000_000
-TOTAL = "total"
+TOTAL: Final = "total"
 
 _SCALES = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _TIME = r"(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>ns|us|µs|ms|s)"
@@ -46,16 +47,18 @@ def parse(expression: str, window: str | None = None, count: int | None = None) 
     if found is None:
         why = "it is not of the form STAGE>TIME"
         raise MemscError(what, why, "write it like 'total>50us', in quotes", USAGE)
-    if found["stage"] not in (TOTAL, *STAGES):
+    known: dict[str, Measured] = {one: one for one in (TOTAL, *STAGES)}
+    stage = known.get(found["stage"])
+    if stage is None:
         why = f"there is no stage {found['stage']}"
-        raise MemscError(what, why, f"one of {', '.join((TOTAL, *STAGES))}", USAGE)
+        raise MemscError(what, why, f"one of {', '.join(known)}", USAGE)
     around = WINDOW_NS if window is None else _window(window)
     if count is not None and count < 1:
         raise MemscError(
             f"--snapshot-count {count}", "less than one", "give a positive number", USAGE
         )
     threshold = round(float(found["value"]) * _SCALES[found["unit"]])
-    return Snapshot(expression.strip(), found["stage"], threshold, around, count)
+    return Snapshot(expression.strip(), stage, threshold, around, count)
 
 
 def _window(text: str) -> int:
