@@ -10,9 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_calibration, add_cpus, add_isolation, announce, say
+from memsc.commands.options import (
+    add_calibration,
+    add_cpus,
+    add_isolation,
+    add_probes,
+    announce,
+    probes_of,
+    say,
+)
 from memsc.commands.report import show
-from memsc.commands.trace import known_probes, status_of
+from memsc.commands.trace import status_of
 from memsc.runtime.errors import WITHHELD
 
 if TYPE_CHECKING:
@@ -54,12 +62,7 @@ class Command:
         add_cpus(parser)
         add_isolation(parser)
         add_calibration(parser)
-        parser.add_argument(
-            "--probes",
-            default="sched,ipi,noise,syscalls",
-            metavar="P,…",
-            help="sched, ipi, noise, syscalls (in check rounds; all by default), or none",
-        )
+        add_probes(parser, "syscalls")
 
     def run(self, args: argparse.Namespace) -> int:
         """Run the suites and print what they show."""
@@ -73,7 +76,7 @@ class Command:
 
         if "analysis" in args.suite:
             return _analysis(args)
-        probes = known_probes(args.probes)
+        probes = probes_of(args)
         arms, notes = place_all(Launch(), args.app_cpus, args.service_cpus)
         disk = Path(args.output).absolute().parent
         chosen = choose(args.suite, suites([arm.arm for arm in arms], args.quick, disk))

@@ -81,7 +81,8 @@ class Command:
         probes.add_column(no_wrap=True, justify="right")
         probes.add_column(overflow="fold")
         for probe in _probes():
-            probes.add_row(probe["name"], f"{probe['cost_ns']:,.0f}", probe["summary"])
+            cost = "–" if probe["cost_ns"] is None else f"{probe['cost_ns']:,.0f}"
+            probes.add_row(probe["name"], cost, probe["summary"])
         console.print(probes)
         console.print()
         for line in verdict(found):
@@ -89,7 +90,6 @@ class Command:
 
 
 def _probes() -> list[dict[str, Any]]:
-    from memsc.probes import declaration
+    from memsc.probes.declaration import offered
 
-    found = [declaration.find(name) for name in declaration.names()]
-    return [{"name": p.name, "cost_ns": p.cost_ns, "summary": p.summary} for p in found]
+    return [{"name": p.name, "cost_ns": p.cost_ns, "summary": p.summary} for p in offered()]

@@ -42,6 +42,49 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_probes(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Declare what is watched beside the calls.
+
+    Args:
+        parser: of the sub-command.
+        more: probes that it has by default beside those that say so themselves.
+    """
+    from memsc.probes.declaration import offered
+
+    chosen = [p.name for p in offered() if p.by_default or p.name in more]
+    others = [p.name for p in offered() if p.name not in chosen]
+    *apart, last = [p.name for p in offered() if p.disturbs]
+    parser.add_argument(
+        "--probes",
+        default=",".join(chosen),
+        metavar="P,…",
+        help=f"{', '.join(chosen)} (these by default), {', '.join(others)}, or none; "
+        f"{', '.join(apart)} and {last} slow the calls: they have a check round of their own",
+    )
+
+
+def probes_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """The probes that were asked for.
+
+    Raises:
+        MemscError: there is no such probe, or two of them are in each other's way.
+    """
+    from memsc.probes.declaration import at_one_place, offered
+
+    if args.probes == "none":
+        return ()
+    chosen = tuple(dict.fromkeys(args.probes.split(",")))
+    names = [probe.name for probe in offered()]
+    for name in chosen:
+        if name not in names:
+            known = ", ".join((*names, "none"))
+            raise MemscError(f"--probes {name}", "there is no such probe", f"one of {known}", USAGE)
+    if both := at_one_place(chosen):
+        why = f"{' and '.join(both)} sit at the same places: each would see what the other costs"
+        raise MemscError(f"--probes {args.probes}", why, "record once with each", USAGE)
+    return chosen
+
+
 def add_snapshot(parser: argparse.ArgumentParser) -> None:
     """Declare the wish to keep slow calls only."""
     parser.add_argument(

@@ -16,12 +16,14 @@ from memsc.commands.options import (
     add_cpus,
     add_isolation,
     add_patience,
+    add_probes,
     add_program,
     add_ring,
     add_snapshot,
     announce,
     command_of,
     patient,
+    probes_of,
     ring_of,
     say,
     snapshot_of,
@@ -64,14 +66,7 @@ class Command:
         add_isolation(parser)
         add_calibration(parser)
         add_patience(parser)
-        parser.add_argument(
-            "--probes",
-            default="sched,ipi,noise",
-            metavar="P,…",
-            help="sched, ipi, noise (these by default), profile, offcpu, blockio, pagecache, "
-            "writeback, uring, counters; stages and syscalls (in a check round of their own); "
-            "or none",
-        )
+        add_probes(parser)
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
         )
@@ -118,7 +113,7 @@ class Command:
         template = patient(args, Launch(ring_records=ring, ring_policy=args.when_full))
         asked = product(args.transport.split(","), args.service.split(","))
         arms, notes = place(asked, template, args.app_cpus, args.service_cpus)
-        probes = known_probes(args.probes)
+        probes = probes_of(args)
         folder = prepare_output(args.output, args.force)
         announce(arms, notes)
         writer = TraceWriter(folder)
@@ -179,7 +174,7 @@ def _attach(args: argparse.Namespace) -> int:
     snapshot = snapshot_of(args)
     region = find(args.pid)
     launch = launch_of(region)
-    probes = known_probes(args.probes)
+    probes = probes_of(args)
     folder = prepare_output(args.output, args.force)
     announce([launch], [])
     command = ["memsc", "trace", "--pid", str(args.pid), region.program]
@@ -221,40 +216,15 @@ def status_of(interruption: KeyboardInterrupt) -> int:
     return SIGNALLED + number
 
 
-def known_probes(text: str) -> tuple[str, ...]:
-    """The probes of a comma-separated list.
-
-    Raises:
-        MemscError: there is no such probe, or two of them are in each other's way.
-    """
-    from memsc.probes import counters, declaration
-
-    if text == "none":
-        return ()
-    names = (*declaration.names(), counters.NAME)
-    for name in text.split(","):
-        if name not in names:
-            known = ", ".join((*sorted(names), "none"))
-            raise MemscError(f"--probes {name}", "there is no such probe", f"one of {known}", USAGE)
-    chosen = tuple(dict.fromkeys(text.split(",")))
-    if {"stages", "stage_counters"} <= set(chosen):
-        why = (
-            "stages and stage_counters sit at the same places: each would see what the other costs"
-        )
-        raise MemscError(f"--probes {text}", why, "record once with each", USAGE)
-    return chosen
-
-
 def _rounds(
     session: TraceSession, arms: list[str], command: list[str], args: argparse.Namespace
 ) -> int:
     """Run all rounds; the exit status of the first that failed."""
-    from memsc.tracer.session.observe.probe_set import DISTURBING
     from memsc.tracer.session.work import Work, interleaved
 
     status = 0
     plan = [(arm, number, False) for arm, number in interleaved(arms, args.rounds)]
-    if session.probing.usable & set(DISTURBING):
+    if session.probing.needs_check_round:
         plan += [(arm, args.rounds, True) for arm in arms]
     for position, (arm, number, check) in enumerate(plan):
         first = position == 0 and not args.live  # the terminal is either the program's or ours

@@ -7,12 +7,14 @@ The declaration is the single definition of a probe's event: the C structure is 
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from memsc.probes.counters import Counter
+from memsc.probes.countable import Counter
 
 Type = Literal["u8", "i32", "u32", "i64", "u64", "name"]
 
@@ -40,6 +42,9 @@ NUMPY_TYPES: dict[Type, str] = {
     "u64": "<u8",
     "name": "S16",
 }
+
+CALIBRATE = "memsc:calibrate"
+"""The static probe that the session has passed where it knows the calls."""
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -159,8 +164,13 @@ class Probe:
         summary: one line for a user.
         kinds: kinds of events.
         columns: its own columns, after `LEADING`.
-        hooks: its programs. At least one of them must be there to attach the probe.
-        disturbs: it slows the calls themselves, so its rounds are left out of latency figures.
+        hooks: its programs. At least one of them must be there to attach the probe. None: it is no
+            BPF program.
+        by_default: sessions have it unless others are chosen.
+        disturbs: it slows the calls themselves: it is attached in check rounds alone, which are
+            left out of latency figures.
+        every: of so many calls of a round one passes the static probes at which it sits.
+        offered: users may choose it.
         ring_bytes: default size of its ring buffer, a power of two of at least a page; locked
             kernel memory.
         tables: further BPF maps of its C that the session reads.
@@ -177,7 +187,10 @@ class Probe:
     kinds: tuple[Kind, ...]
     columns: tuple[Column, ...]
     hooks: tuple[Hook, ...]
+    by_default: bool = False
     disturbs: bool = False
+    every: int = 1
+    offered: bool = True
     ring_bytes: int = 64 << 20
     tables: tuple[str, ...] = ()
     walks: bool = False
@@ -203,6 +216,16 @@ class Probe:
         return LEADING + self.columns
 
     @property
+    def static_places(self) -> frozenset[str]:
+        """Static probes of the runtime at which it sits, where it has any."""
+        return frozenset(hook.place for hook in self.hooks if hook.way == "usdt")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its first events, of known calls, tell what the whole of a hit costs."""
+        return CALIBRATE in self.static_places
+
+    @property
     def kind_names(self) -> tuple[str, ...]:
         """Names of the kinds; an event's `kind` is the index."""
         return tuple(kind.name for kind in self.kinds)
@@ -226,10 +249,23 @@ class Probe:
         return f"struct {self.name}_event {{\n{fields}}};\nenum {{\n{kinds}}};\n"
 
 
+@functools.cache
+def _declared() -> Mapping[str, Probe]:
+    """Every probe, by name: the files of this folder that declare one."""
+    stems = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+    modules = [importlib.import_module(f"memsc.probes.{stem}") for stem in stems]
+    found: list[Probe] = [module.PROBE for module in modules if hasattr(module, "PROBE")]
+    return {probe.name: probe for probe in found}
+
+
+def offered() -> tuple[Probe, ...]:
+    """The probes that a user may choose, by name."""
+    return tuple(probe for probe in _declared().values() if probe.offered)
+
+
 def names() -> tuple[str, ...]:
-    """Names of the probes there are, sorted; state-keeping `tracking` is not among them."""
-    stems = (path.stem for path in FOLDER.glob("*.c"))
-    return tuple(sorted(s for s in stems if s != "tracking" and (FOLDER / f"{s}.py").exists()))
+    """Names of those of them that are BPF programs."""
+    return tuple(probe.name for probe in offered() if probe.hooks)
 
 
 def find(name: str) -> Probe:
@@ -238,7 +274,14 @@ def find(name: str) -> Probe:
     Raises:
         KeyError: no probe has this name.
     """
-    if name not in (*names(), "tracking"):
-        raise KeyError(name)
-    probe: Probe = importlib.import_module(f"memsc.probes.{name}").PROBE
-    return probe
+    return _declared()[name]
+
+
+def at_one_place(chosen: Iterable[str]) -> tuple[str, str] | None:
+    """Two probes that sit at the same static probe, where each would see what the other costs."""
+    taken: dict[str, str] = {}
+    for name in chosen:
+        for place in find(name).static_places:
+            if taken.setdefault(place, name) != name:
+                return taken[place], name
+    return None

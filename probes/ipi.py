@@ -89,4 +89,5 @@ PROBE = Probe(
         ),
         *_received(),
     ),
+    by_default=True,
 )

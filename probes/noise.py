@@ -112,4 +112,5 @@ PROBE = Probe(
             remedy=_X86,
         ),
     ),
+    by_default=True,
 )

@@ -62,4 +62,5 @@ PROBE = Probe(
             fields=("pid", "orig_cpu", "dest_cpu"),
         ),
     ),
+    by_default=True,
 )

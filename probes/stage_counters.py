@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memsc.probes import stages
-from memsc.probes.counters import COUNTERS, REFERENCE, Counter
+from memsc.probes.countable import COUNTERS, REFERENCE, Counter
 from memsc.probes.declaration import Column, Probe
 
 READ = tuple(counter for counter in COUNTERS if counter.name != REFERENCE)
@@ -46,5 +46,6 @@ PROBE = Probe(
         for hook in stages.PROBE.hooks
     ),
     disturbs=True,
+    every=stages.EVERY,
     readings=READ,
 )

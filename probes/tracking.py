@@ -20,4 +20,5 @@ PROBE = Probe(
         Hook("sched:sched_process_exec", "tracking_on_exec", fields=("pid", "old_pid")),
         Hook("sched:sched_process_exit", "tracking_on_exit", fields=("pid",), required=True),
     ),
+    offered=False,
 )

@@ -60,7 +60,7 @@ def chosen() -> dict[str, tuple[str, ...]]:
     """Words of which an option takes one, or several with commas between, by what the help says."""
     launch = importlib.import_module("memsc.runtime.launch")
     declaration = importlib.import_module("memsc.probes.declaration")
-    probes = (*declaration.names(), "none")
+    probes = (*(probe.name for probe in declaration.offered()), "none")
     return {"T": launch.TRANSPORTS, "MODE": launch.MODES, "P": probes}
 
 

@@ -26,7 +26,7 @@ from memsc import analysis as ma
 from memsc.analysis.domains.counters import scaled
 from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import to_string
-from memsc.probes.counters import COUNTERS
+from memsc.probes.countable import COUNTERS
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import importlib
+import itertools
 import re
 import subprocess
 import sys
@@ -12,7 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memsc.probes.declaration import FOLDER, Column, Hook, Kind, Probe, find, names
+from memsc.probes.declaration import (
+    FOLDER,
+    Column,
+    Hook,
+    Kind,
+    Probe,
+    at_one_place,
+    find,
+    names,
+    offered,
+)
 from memsc.probes.source import compose
 from memsc.tracer.helper.kernel.tracefs import absence, stale
 
@@ -33,6 +46,34 @@ def probe(columns: tuple[Column, ...] = (), hooks: tuple[Hook, ...] = ()) -> Pro
 def test_the_probes_there_are() -> None:
     assert {"ipi", "noise", "sched", "syscalls"} <= set(names())
     assert "tracking" not in names()
+
+
+def test_what_disturbs_says_so_and_no_two_sit_at_one_static_probe() -> None:
+    assert {p.name for p in offered() if p.disturbs} == {"stages", "stage_counters", "syscalls"}
+    for one, other in itertools.combinations(offered(), 2):
+        both = at_one_place((one.name, other.name))
+        assert (both is None) == (not one.static_places & other.static_places)
+    assert at_one_place(("sched", "stages", "noise", "stage_counters")) == (
+        "stages", "stage_counters",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["trace", "bench"])
+def test_the_help_and_the_default_are_what_the_probes_declare(command: str) -> None:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"memsc.commands.{command}").Command().configure(parser)
+    (action,) = (one for one in parser._actions if "--probes" in one.option_strings)
+    words = re.findall(r"\w+", str(action.help))
+    assert {p.name for p in offered()} <= set(words)
+    default = {p.name for p in offered() if p.by_default}
+    more = {"syscalls"} if command == "bench" else set[str]()
+    assert set(str(action.default).split(",")) == default | more
+    named = str(action.help).partition(" (these by default)")[0]
+    assert named.replace(", ", ",") == action.default
+    apart = str(action.help).partition(";")[2]
+    assert {p.name for p in offered() if p.name in re.findall(r"\w+", apart)} == {
+        p.name for p in offered() if p.disturbs
+    }
 
 
 def test_an_unknown_probe_is_not_imported() -> None:

@@ -23,12 +23,12 @@ from memsc.analysis.domains.stage_counters import EXECUTE, FROM_POSTED
 from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import to_string
 from memsc.probes.stage_counters import PROBE, READ, column
+from memsc.probes.stages import EVERY
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import perf_counters
-from memsc.tracer.session.observe.probe_set import PROBE_EVERY
 
 KINDS = {name: number for number, name in enumerate(PROBE.kind_names)}
 PAGES = 16
@@ -66,7 +66,7 @@ def test_page_faults_are_counted_in_the_stage_and_on_the_cpu_that_has_them(tmp_p
         assert faults["p50"] == PAGES
         assert faults["hit"] == 0
         # One call in so many is looked at, whatever it is; the program makes as many of others.
-        assert faults["n"] > 1009 // PROBE_EVERY // 2
+        assert faults["n"] > 1009 // EVERY // 2
         assert faults["told"] and faults["counted"] == 1
     every = set(frame["event"])
     assert {"minor-faults", "context-switches", "cpu-migrations"} <= every

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from tests.workload import gone, wait_until
 
 from memsc.analysis.domains.agreement import Agreement
+from memsc.probes.stages import EVERY
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, WORK
 from memsc.tracer.format import open_trace
 from memsc.tracer.helper.loading import usdt
 from memsc.tracer.session.observe.probe_client import Helper
-from memsc.tracer.session.observe.probe_set import PROBE_EVERY
 
 LIBRARIES = [path for path in (LIBRARY, LAYER) if path.exists()]
 PROBES = ("posted", "picked", "executed", "completed", "calibrate")
@@ -251,7 +251,7 @@ def test_a_traced_program_has_its_stamps_checked_by_the_probes(tmp_path: Path) -
     counts = {(row.arm, row.stamp): (row.n, row.unmatched) for row in frame.itertuples()}
     made = {r.arm: r.made for r in found.session.rounds if r.check}
     expected = {
-        (arm, stamp): (-(-(made[arm] or 0) // PROBE_EVERY), 0)
+        (arm, stamp): (-(-(made[arm] or 0) // EVERY), 0)
         for arm, stamps in (("direct", PROBES[1:3]), ("memsc", PROBES[:4]))
         for stamp in stamps
     }

@@ -17,13 +17,13 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from memsc.probes import counters
+from memsc.probes.counters import PROBE as COUNTERS
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.tracer.format import Added, AddedByProbes, Hit, Perturbation
-from memsc.tracer.session.observe.probe_set import DISTURBING, STATIC, Probing
+from memsc.tracer.session.observe.probe_set import Probing
 
 PAIRS = 8
 _T = 2.365  # Student's t of 95 % for eight pairs
@@ -99,7 +99,7 @@ class Calibration:
         every = self._probing.of_round(check=True)
         if not every:
             return {}
-        disturbing = [name for name in DISTURBING if name in every]
+        disturbing = [name for name in every if find(name).disturbs]
         sample = arms[0]
         with self._probing.accounting() as costs:
             # Sleeping and waking brings what the steady ones look at, a plain call the others.
@@ -110,21 +110,26 @@ class Calibration:
             self._probing.switch(disturbing, on=False)
             found = costs()
         hits = {name: _hit(name, *found.get(name, (0, 0))) for name in every}
-        for name in set(STATIC) & set(hits):
+        for name in [name for name in hits if find(name).calibrated]:
             # Its trap costs more than its program: the domain `agreement` has it from outside.
             why = "its first events, of known calls, tell"
             hits[name] = Hit(hits[name].hits, reason=why)
-        if counters.NAME in hits:
+        if COUNTERS.name in hits:
             # It has no program: the kernel counts, most of it when it switches threads.
             why = "it has no program; what it adds to a call is above"
-            hits[counters.NAME] = Hit(0, reason=why)
+            hits[COUNTERS.name] = Hit(0, reason=why)
         return hits
 
     def _round(self, launch: Launch, recording: bool, probes: Sequence[str]) -> float:
         """One round; the median time of a call in nanoseconds."""
         file = self._scratch / "calibration"
         steered = replace(
-            launch, recording=recording, directory=self._scratch, ring_records=_RING, keep=False
+            launch,
+            recording=recording,
+            directory=self._scratch,
+            ring_records=_RING,
+            keep=False,
+            probe_every=self._probing.every(probes),
         )
         command = (str(WORK), "sync", str(_calls(launch)), str(file))
         target = self._hold(steered, command, layered=False)
@@ -168,7 +173,7 @@ def _difference(off: Sequence[float], on: Sequence[float]) -> tuple[float, float
 
 
 def _hit(name: str, ns: int, hits: int) -> Hit:
-    declared = None if name == counters.NAME else find(name).cost_ns
+    declared = find(name).cost_ns
     if not hits:
         why = "the calibration's calls do not reach it"
         return Hit(0, None, declared, why)

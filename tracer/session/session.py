@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from memsc.tracer.session.corunner import corunner
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.ending import endings, whole
 from memsc.tracer.session.observe.channel import Elevation
-from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, PROBE_EVERY, STATIC, Probing
+from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, Probing
 from memsc.tracer.session.quietness import Quiet
 from memsc.tracer.session.snapshot import Filter
 from memsc.tracer.session.sums import described, measures, sums, together, write_timings
@@ -49,6 +49,7 @@ class TraceSession:
         isolate: keep everything else off the application's CPUs.
         calibrate: measure first what recording and the probes cost, which takes a second.
         snapshot: keep only slow calls and what is around them.
+        every: of how many calls one passes a probe's static places, where it is not as declared.
         earlier: the session that this one goes on with (see `tracer.resume`).
 
     Raises:
@@ -66,12 +67,13 @@ class TraceSession:
         isolate: bool = False,
         calibrate: bool = True,
         snapshot: Snapshot | None = None,
+        every: Mapping[str, int] | None = None,
         earlier: Session | None = None,
     ) -> None:
         self.writer = writer
         self._arms = {arm.arm: arm for arm in arms}
         self._elevation = Elevation()
-        self.probing = Probing(writer, probes, self._elevation)
+        self.probing = Probing(writer, probes, self._elevation, every or {})
         self._calibrate = calibrate
         self.look: Callable[[Drain], None] | None = None  # told whenever rings were drained
         self.quiet = Quiet(self._elevation, isolate)
@@ -121,7 +123,7 @@ class TraceSession:
         )
         self.quiet.begin(application, service, self._spin)
         self.probing.load(application, service)
-        if static := [name for name in STATIC if name in self.probing.usable]:
+        if static := self.probing.calibrated:
             self._see_hits(static)
         if self._calibrate:
             ns = self._session.clock.ns_per_cycle
@@ -223,7 +225,7 @@ class TraceSession:
             recording=recording,
             keep=True,
             ring_records=work.ring_records or self._arms[arm].ring_records,
-            probe_every=PROBE_EVERY if set(STATIC) & set(probes) else 1,
+            probe_every=self.probing.every(probes),
         )
         key = RoundKey(arm, work.case, number)
         snapshot = self.filter()

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from memsc.probes.counters import COUNTERS, REFERENCE, Counter, Device
+from memsc.probes.countable import COUNTERS, REFERENCE, Counter, Device
 from memsc.tracer.helper.kernel import perf
 from memsc.tracer.helper.kernel.perf import Flag
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
-from memsc.probes import counters
+from memsc.probes.counters import PROBE as COUNTERS
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import Counters, ProbeStatus, RoundKey
@@ -19,10 +19,7 @@ from memsc.tracer.session.observe.stacks import Stacks
 from memsc.tracer.session.observe.thread_counters import Counting
 from memsc.tracer.session.snapshot import Filter
 
-STATIC = ("stages", "stage_counters")  # at the runtime's own probes
-DISTURBING = (*STATIC, "syscalls")  # attached in check rounds alone
 CALIBRATING_HITS = 2003
-PROBE_EVERY = 13  # calls; with all of them passing the probes a round would say little else
 _FULL_ENOUGH = 0.25
 _WHENEVER_MS = 1 << 30
 
@@ -34,6 +31,7 @@ class Probing:
         writer: where events go.
         wanted: names of the probes.
         elevation: where the privileged helper comes from.
+        every: of how many calls one passes a probe's static places, where it is not as declared.
 
     Attributes:
         status: what the trace says of each.
@@ -43,10 +41,17 @@ class Probing:
         snapshot: gets the round's events instead of the writer.
     """
 
-    def __init__(self, writer: TraceWriter, wanted: Sequence[str], elevation: Elevation) -> None:
+    def __init__(
+        self,
+        writer: TraceWriter,
+        wanted: Sequence[str],
+        elevation: Elevation,
+        every: Mapping[str, int],
+    ) -> None:
         self._elevation = elevation
         self._writer = writer
         self._wanted = tuple(wanted)
+        self._every = every
         self._helper: Helper | None = None
         self._counting: Counting | None = None
         self._stacks: Stacks | None = None
@@ -66,7 +71,7 @@ class Probing:
             app: CPUs of the application.
             service: CPUs of the service.
         """
-        if counters.NAME in self._wanted:
+        if COUNTERS.name in self._wanted:
             self._offer(app, service)
         wanted = _programs(self._wanted)
         if not wanted:
@@ -75,8 +80,8 @@ class Probing:
             self._helper = Helper(self._elevation.channel())
             loaded = self._helper.load(wanted)
             self._helper.watch({*app, *service})
-            steady = [name for name in wanted if loaded[name].usable]
-            loaded |= self._helper.attach(*(name for name in steady if name not in DISTURBING))
+            usable = [name for name in wanted if loaded[name].usable]
+            loaded |= self._helper.attach(*_steady(usable))
         except MemscError as error:
             self._let_go()
             self._refuse(wanted, error)
@@ -92,21 +97,31 @@ class Probing:
             channel = self._elevation.channel()
             self._counting = Counting(self._writer, channel, app, service)
         except MemscError as error:
-            self._refuse([counters.NAME], error)
+            self._refuse([COUNTERS.name], error)
             self.notes.append(f"no counters: {error}")
             return
         self.counters = self._counting.described
-        self.usable.add(counters.NAME)
-        self.status[counters.NAME] = ProbeStatus(attached=True, seen=0, lost=0)
+        self.usable.add(COUNTERS.name)
+        self.status[COUNTERS.name] = ProbeStatus(attached=True, seen=0, lost=0)
 
     def _refuse(self, names: Sequence[str], error: MemscError) -> None:
         reason = f"{error.why}; {error.remedy}"
         self.status |= {name: ProbeStatus(attached=False, reason=reason) for name in names}
 
+    @property
+    def needs_check_round(self) -> bool:
+        """Whether some that can be used are attached in check rounds alone."""
+        return bool(_disturbing(self.usable))
+
+    @property
+    def calibrated(self) -> list[str]:
+        """Those that can be used and tell by their first events what a hit costs."""
+        return [name for name in self._wanted if name in self.usable and find(name).calibrated]
+
     def of_round(self, check: bool) -> list[str]:
         """The probes a round has."""
         chosen = [name for name in self._wanted if name in self.usable]
-        return [name for name in chosen if check or name not in DISTURBING]
+        return chosen if check else _steady(chosen)
 
     def switch(self, probes: Sequence[str], *, on: bool) -> None:
         """Attach probes, or detach them.
@@ -158,7 +173,7 @@ class Probing:
     @contextmanager
     def detached(self, really: bool) -> Generator[None]:
         """Without any probe meanwhile, if asked for."""
-        steady = _programs([n for n in self._wanted if n in self.usable - set(DISTURBING)])
+        steady = _steady(_programs([name for name in self._wanted if name in self.usable]))
         if not really or self._helper is None or not steady:
             yield
             return
@@ -180,7 +195,7 @@ class Probing:
         Raises:
             MemscError: the helper has died.
         """
-        if self._counting is not None and counters.NAME in probes:
+        if self._counting is not None and COUNTERS.name in probes:
             self._counting.begin(pid, running=running)
         programs = _programs(probes)
         if self._helper is None or not programs:
@@ -191,13 +206,20 @@ class Probing:
             if self._stacks is None:
                 self._stacks = Stacks(self._writer, self._helper)
             self._stacks.begin(pid)
-        disturbing = [name for name in DISTURBING if name in programs]
+        disturbing = _disturbing(programs)
         if disturbing:
             for name, loaded in self._helper.attach(*disturbing).items():
                 self.status[name] = msgspec.structs.replace(
                     self.status[name], uncounted=dict(loaded.uncounted)
                 )
         self._helper.recording = True
+
+    def every(self, probes: Sequence[str]) -> int:
+        """Of how many calls of a round one passes the static probes."""
+        static = [name for name in probes if find(name).static_places]
+        # What is to be seen of calls that are disturbed anyway comes first.
+        chosen = _disturbing(static) or static
+        return min((self._every.get(name, find(name).every) for name in chosen), default=1)
 
     def wait_ms(self, probes: Sequence[str]) -> int:
         """How soon a round's probes want to be drained."""
@@ -248,7 +270,7 @@ class Probing:
             tables = [table for name in _programs(probes) for table in find(name).tables]
             self._stacks.finish_round(tables)
             self.notes += [note for note in self._stacks.notes if note not in self.notes]
-        disturbing = [name for name in DISTURBING if name in probes]
+        disturbing = _disturbing(probes)
         if self._helper is None:
             return {}
         if disturbing:
@@ -262,7 +284,7 @@ class Probing:
         """Detach all, and take the last counts."""
         if self._counting is not None:
             seen = self._counting.rows
-            self.status[counters.NAME] = ProbeStatus(attached=True, seen=seen, lost=0)
+            self.status[COUNTERS.name] = ProbeStatus(attached=True, seen=seen, lost=0)
         if self._helper is None:
             self.abandon()
             return
@@ -300,7 +322,16 @@ class Probing:
 
 def _programs(probes: Sequence[str]) -> list[str]:
     """Those that are BPF programs: counters are not."""
-    return [name for name in probes if name != counters.NAME]
+    return [name for name in probes if find(name).hooks]
+
+
+def _steady(probes: Iterable[str]) -> list[str]:
+    """Those that stay attached from round to round."""
+    return [name for name in probes if not find(name).disturbs]
+
+
+def _disturbing(probes: Iterable[str]) -> list[str]:
+    return [name for name in probes if find(name).disturbs]
 
 
 def _status(loaded: Loaded) -> ProbeStatus:

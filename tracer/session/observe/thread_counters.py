@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from memsc.probes.counters import COUNTERS, REFERENCE
+from memsc.probes.countable import COUNTERS, REFERENCE
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format.tables import COUNTERS as TABLE
