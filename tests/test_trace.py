@@ -378,9 +378,18 @@ def test_rounds_of_arms_are_interleaved() -> None:
 def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
     arms = [*ARMS, *peer_transports.NAMES, *peer_tracers.TRACERS]
     for cases in suites(ARMS, quick=True).values():
-        keys = [(case.name, arm, number) for case, arm, number, _ in rounds(cases, arms)]
+        planned = list(rounds(cases, arms))
+        keys = [(one.case.name, one.arm, one.number) for one in planned]
         assert len(keys) == len(set(keys))
         assert len(keys) == sum(_wanted(case) for case in cases)
+        turns = [one.turn for one in planned]
+        assert turns == sorted(turns)
+        for case in cases:
+            for wanted, recording in ((case.recorded, True), (case.rounds, False)):
+                for arm, count in wanted.items():
+                    mine = [o for o in planned if (o.case, o.arm) == (case, arm)]
+                    assert [o.number for o in mine] == list(range(len(mine)))
+                    assert [o.turn for o in mine if o.recording == recording] == [*range(count)]
 
 
 def test_a_case_that_two_suites_share_runs_once_beside_what_is_held_against_it() -> None:

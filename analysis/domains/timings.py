@@ -54,7 +54,7 @@ class PerCall:
             calls if they are, and within the histogram's relative error. p999 is NaN with fewer
             than 20 intervals above it.
         means, p50s, p99s, p999s: shape (RESAMPLES,).
-        p50_of: median of each round, cycles per call, by its number.
+        p50_of: median of each round, cycles per call, by its turn.
     """
 
     intervals: int
@@ -128,19 +128,13 @@ class _Block:
         )
 
 
-def turns(found: PerCall) -> list[tuple[int, float]]:
-    """Turn and median of each round, cycles per call; recorded and not, rounds share turns."""
-    return sorted((number // 2, p50) for number, p50 in found.p50_of.items())
-
-
 def side_by_side(one: PerCall, other: PerCall) -> list[tuple[float, float]]:
     """Medians of two sides, turn by turn.
 
     Raises:
         KeyError: they have no turn in common.
     """
-    beside = dict(turns(other))
-    found = [(p50, beside[turn]) for turn, p50 in turns(one) if turn in beside]
+    found = [(p50, other.p50_of[turn]) for turn, p50 in one.p50_of.items() if turn in other.p50_of]
     if not found:
         raise KeyError("rounds side by side")
     return found
@@ -346,6 +340,7 @@ class Timings:
 
     def _read(self, into: dict[Timed, PerCall]) -> None:
         checks = {r.key for r in self._trace.session.rounds if r.check}
+        turns = {r.key: r.turn for r in self._trace.session.rounds}
         found: dict[Timed, dict[int, list[_Block]]] = {}
         for table in self._trace.batches(TIMINGS, _READ):
             calls, cycles = (table[name].to_numpy() for name in ("calls", "cycles"))
@@ -356,14 +351,15 @@ class Timings:
                     mine = at[(recording[at] == flag) & (calls[at] > 0)]
                     if len(mine) and key not in checks:
                         rounds = found.setdefault(Timed(key.arm, key.case, bool(flag)), {})
-                        blocks = rounds.setdefault(key.round, [])
+                        # One that a killed session did not finish stands beside no other.
+                        blocks = rounds.setdefault(turns.get(key, -1 - key.round), [])
                         pieces = np.array_split(mine, min(len(mine), _BLOCKS))
                         blocks += [_Block.of(calls[piece], cycles[piece]) for piece in pieces]
                         while len(blocks) > _MOST_BLOCKS:
                             pairs = range(0, len(blocks), 2)
                             blocks[:] = [_Block.merge(blocks[i : i + 2]) for i in pairs]
         for key in sorted(found, key=self._rank):
-            known = {i: some for i, some in found[key].items() if not _unknown(some)}
+            known = {i: some for i, some in sorted(found[key].items()) if not _unknown(some)}
             if known and self._wanted(key):
                 into[key] = PerCall.of(known, "/".join(map(str, key)))
 

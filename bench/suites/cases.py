@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from memsc.bench.suites import peer_tracers, peer_transports, small_calls
 from memsc.bench.suites.load import closed, opened
@@ -190,22 +191,41 @@ def choose(names: Sequence[str], available: Mapping[str, Sequence[Case]]) -> dic
     return {name: cases for name in available if (cases := chosen.get(name))}
 
 
-def rounds(cases: Sequence[Case], arms: Sequence[str]) -> Iterator[tuple[Case, str, int, bool]]:
-    """Case, arm, number and recording of each round of a suite, interleaved (A B, B A, …).
+class Planned(NamedTuple):
+    """One round of a suite.
+
+    Attributes:
+        case: what it runs.
+        arm: under which.
+        number: of the round, among those of its case and arm.
+        turn: rounds of one turn stand side by side in time, recorded or not.
+        recording: it is recorded.
+    """
+
+    case: Case
+    arm: str
+    number: int
+    turn: int
+    recording: bool
+
+
+def rounds(cases: Sequence[Case], arms: Sequence[str]) -> Iterator[Planned]:
+    """The rounds of a suite, interleaved (A B, B A, …).
 
     All cases of a suite take turns, for they are held against each other, and recorded rounds stand
-    between the others, so that what recording costs is measured under the same conditions. Numbers
-    go on through both.
+    between the others, so that what recording costs is measured under the same conditions.
     """
+    made = Counter[tuple[str, str]]()
     most = max(max([*case.rounds.values(), *case.recorded.values()], default=0) for case in cases)
-    for number in range(most):
-        turn = list(arms) if number % 2 == 0 else list(reversed(arms))
+    for turn in range(most):
+        forth = turn % 2 == 0
         for case in cases:
             both = [(True, case.recorded), (False, case.rounds)]
-            for arm in turn:
-                for recording, wanted in both if number % 2 == 0 else reversed(both):
-                    if number < wanted.get(arm, 0):
-                        yield case, arm, 2 * number + recording, recording
+            for arm in arms if forth else reversed(arms):
+                for recording, wanted in both if forth else reversed(both):
+                    if turn < wanted.get(arm, 0):
+                        yield Planned(case, arm, made[case.name, arm], turn, recording)
+                        made[case.name, arm] += 1
 
 
 # ---- getppid through the direct API ----

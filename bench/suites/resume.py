@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from memsc.runtime import library
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer.format import (
     CALLS,
@@ -43,6 +44,9 @@ def resume(folder: Path, command: Sequence[str]) -> Session:
     found = open_trace(folder)
     session = found.session
     what = f"going on with {folder}"
+    if session.memsc != library.version():
+        why = f"it was made by memsc {session.memsc}, this is {library.version()}"
+        raise MemscError(what, why, "replace it with -f", USAGE)
     if session.command != list(command):
         why = f"it was made by `{' '.join(session.command)}`"
         raise MemscError(

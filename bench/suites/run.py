@@ -50,7 +50,7 @@ def run(
         for case in cases:
             if case.prepare is not None:
                 case.prepare(session.scratch)
-        for case, arm, number, recording in rounds(cases, list(by_name)):
+        for case, arm, number, turn, recording in rounds(cases, list(by_name)):
             progress(f"{suite}: {case.name}, {arm}")
             if RoundKey(arm, case.name, number) in session.done:
                 continue
@@ -58,7 +58,7 @@ def run(
             work = case.work(launch, session.scratch)
             if arm in missing or (work.isolated and refused):
                 continue
-            done = session.round(arm, work, number, recording=recording)
+            done = session.round(arm, work, number, turn=turn, recording=recording)
             if done.exit_status == UNAVAILABLE and launch.peer:
                 missing.add(arm)
             elif done.exit_status:
@@ -76,9 +76,7 @@ def _check(
     for case in cases:
         for arm in case.recorded:
             progress(f"checks: {arm}")
-            if RoundKey(arm, case.name, CHECK_ROUND) not in session.done:
+            number = case.rounds.get(arm, 0) + case.recorded[arm]  # the last one
+            if RoundKey(arm, case.name, number) not in session.done:
                 work = case.work(by_name[arm], session.scratch)
-                session.round(arm, work, CHECK_ROUND, check=True)
-
-
-CHECK_ROUND = 1_000_000  # far from the numbers of measured rounds
+                session.round(arm, work, number, check=True)

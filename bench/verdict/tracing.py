@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from memsc.analysis.data.estimates import Estimate, divide, mean_of, median_of
-from memsc.analysis.domains.timings import PerCall, Timed, turns
+from memsc.analysis.domains.timings import PerCall, Timed
 from memsc.tracer.format import CALLS, Session, TraceFolder
 
 CASE = "tracing"
@@ -35,10 +35,10 @@ def relative(timed: Mapping[Timed, PerCall], tracer: str) -> Estimate:
         timed[Timed(arm, CASE, recording=recording)]
         for arm, recording in ((OURS, False), (OURS, True), (tracer, False))
     )
-    ours, theirs = dict(turns(on)), dict(turns(other))
+    ours, theirs = on.p50_of, other.p50_of
     found = [
         (ours[turn] - plain) / (theirs[turn] - plain)
-        for turn, plain in turns(off)
+        for turn, plain in off.p50_of.items()
         if turn in ours and turn in theirs and theirs[turn] > plain
     ]
     if not found:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
@@ -46,6 +46,7 @@ def decode_session(data: bytes, path: Path) -> Session:
     try:
         for step in range(schema, SCHEMA):
             content = UPGRADES[step](content)
+        _number_turns(content.get("rounds"))
         session = msgspec.convert(content, Session, str_keys=True)
     except msgspec.ValidationError as error:
         raise MemscError(what, f"damaged session ({error})", "record it again") from error
@@ -53,6 +54,13 @@ def decode_session(data: bytes, path: Path) -> Session:
     if wrong:
         raise MemscError(what, f"damaged session ({wrong})", "record it again")
     return session
+
+
+def _number_turns(rounds: object) -> None:
+    """Traces of memsc 0.1 tell turns by the rounds' numbers: each had two, recorded and not."""
+    for one in cast("list[object]", rounds) if isinstance(rounds, list) else ():
+        if isinstance(one, dict) and isinstance(number := one.get("round"), int):
+            one.setdefault("turn", number // 2)
 
 
 class _Versioned(msgspec.Struct):

@@ -99,6 +99,7 @@ class Round(msgspec.Struct, frozen=True):
     round: int
     check: bool = False
     recording: bool = True
+    turn: int = 0  # rounds of one turn stand side by side in time: of all arms, recorded or not
     probes: list[str] = []
     start_ns: int | None = None
     end_ns: int | None = None

@@ -196,6 +196,7 @@ class TraceSession:
         work: Work,
         number: int,
         *,
+        turn: int | None = None,
         check: bool = False,
         recording: bool = True,
         interactive: bool = False,
@@ -207,6 +208,7 @@ class TraceSession:
             arm: name of one of the arms.
             work: what to run.
             number: of the round among those of its arm and case.
+            turn: in which it stands, where that is not its number.
             check: attach the probes that disturb the calls, for the invariants.
             recording: record calls; without, only the work's own timings are kept.
             interactive: the program gets this process's standard input and output.
@@ -277,6 +279,7 @@ class TraceSession:
                 spent,
                 check=check,
                 recording=recording,
+                turn=number if turn is None else turn,
                 pids=sorted(drain.pids),
                 exit_status=target.process.returncode,
                 calls=drain.calls if recording else None,
