@@ -251,20 +251,32 @@ static int counted_by_kernel(void)
     return error < 0 ? 0 : (int)status.st_nlink - 2;
 }
 
-/* With the lock held. */
-static int of_program(int leaving)
+/* Own threads that the kernel still counts. With the lock held. */
+static int own(void)
 {
-    int count = counted_by_kernel() - leaving;
-    for (const struct thread *own = threads; own; own = own->next)
-        count -= is_there(load_relaxed(&own->tid));
-    return count < 0 ? 0 : count;
+    int count = 0;
+    for (const struct thread *one = threads; one; one = one->next)
+        count += is_there(load_relaxed(&one->tid));
+    return count;
+}
+
+/* With the lock held. Those that are not the program's may go at any time, so they are looked at before the
+ * kernel's count and behind it: only what was there both times is in it. */
+static int of_program(uint32_t **room)
+{
+    for (;;) {
+        int others = still_leaving(room) + own();
+        int count = counted_by_kernel() - others;
+        if (still_leaving(room) + own() == others)
+            return count < 0 ? 0 : count;
+    }
 }
 
 int memsc_threads_of_program(void)
 {
     uint32_t *room;
     memsc_lock(&threads_lock);
-    int count = of_program(still_leaving(&room));
+    int count = of_program(&room);
     memsc_unlock(&threads_lock);
     return count;
 }
@@ -274,10 +286,10 @@ bool memsc_last_thread_leaves(void)
     /* One by one, or the last two would each find the other still there. */
     memsc_lock(&threads_lock);
     uint32_t *room;
-    int leaving;
-    while (leaving = still_leaving(&room), !room)
+    int count;
+    while (count = of_program(&room), !room)
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-    bool last = of_program(leaving) == 1;
+    bool last = count == 1;
     if (!last)
         *room = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
     memsc_unlock(&threads_lock);
