@@ -13,6 +13,7 @@
 #include "../src/recall_signal.h"
 #include "../src/signals.h"
 #include "../src/wait.h"
+#include "bridge.h"
 #include "resume.h"
 #include "stub.h"
 
@@ -68,7 +69,7 @@ static bool is_fault(uint32_t signal, const siginfo_t *info)
 }
 
 /* As the kernel does: the first of the handlers decides whether the call is made again. */
-static void settle(ucontext_t *interrupted, uint64_t flags)
+static void settle(ucontext_t *interrupted, uint32_t signal, uint64_t flags)
 {
     const uint64_t *args = memsc_under_way->args;
     long result = 0;
@@ -79,12 +80,35 @@ static void settle(ucontext_t *interrupted, uint64_t flags)
             break;
         } /* fall through */
     case MEMSC_NOT_MADE:
+        if (signal == MEMSC_CANCEL_SIGNAL && memsc_resume_on_bridge(interrupted, args))
+            break;
         memsc_resume(interrupted, args, memsc_stub_again, 0);
         break;
     case MEMSC_ENDED:
         memsc_resume(interrupted, args, memsc_stub_settled, result);
         break;
     }
+}
+
+bool memsc_comes_from_bridge(const uint64_t *args)
+{
+    return memsc_bridge_behind(args) != 0;
+}
+
+/* No call of the layer's is under way: the thread is made to stand where it would without the layer, or
+ * gets the signal again when it can be. */
+static void before_cancel(ucontext_t *interrupted)
+{
+    uint64_t at = (uint64_t)interrupted->uc_mcontext.gregs[REG_RIP];
+    if (at >= (uint64_t)memsc_raw_open && at < (uint64_t)memsc_raw_made) {
+        const uint64_t *args = *(const uint64_t **)interrupted->uc_mcontext.gregs[REG_RSP];
+        if (memsc_resume_on_bridge(interrupted, args)) {
+            memsc_self->slot
+                ->forwarded[memsc_count_index(interrupted->uc_mcontext.gregs[REG_RAX])]--;
+            return;
+        }
+    }
+    memsc_cancel_came = !memsc_move_to_bridge(interrupted);
 }
 
 /* All signals are blocked until here, so the interrupted code is what it seems: no other handler
@@ -96,7 +120,9 @@ uint64_t memsc_before_handler(uint32_t signal, const siginfo_t *info, void *cont
     uint64_t mask = load_relaxed(&known[signal].mask[which]);
     uint64_t handler = load_relaxed(&known[signal].handler[which]);
     if (memsc_under_way && !is_fault(signal, info))
-        settle(interrupted, flags);
+        settle(interrupted, signal, flags);
+    else if (signal == MEMSC_CANCEL_SIGNAL && memsc_from_bridge)
+        before_cancel(interrupted);
     mask |= *(uint64_t *)(void *)&interrupted->uc_sigmask;
     if (!(flags & SA_NODEFER))
         mask |= 1ull << (signal - 1);

@@ -22,4 +22,7 @@ void memsc_handlers_end(bool with_recall);
 /* Takes over the handlers that were there before the layer. */
 void memsc_handlers_start(void);
 
+/* Whether a call, by the arguments in its stub's frame, comes from a bridge. */
+bool memsc_comes_from_bridge(const uint64_t *args);
+
 #endif

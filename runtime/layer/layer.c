@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../src/wait.h"
 #include "answers.h"
+#include "bridge.h"
 #include "dispatch.h"
 #include "handlers.h"
 #include "objects.h"
@@ -56,6 +58,9 @@ __attribute__((constructor)) static void load(void)
         uint32_t found = memsc_plan(&objects[i], first, MEMSC_MAX_SITES - firsts[i]);
         firsts[i + 1] = firsts[i] + found;
         ready = memsc_patch_stubs(&objects[i], first, found, &slots) == 0;
+        for (uint32_t site = 0; site < found; site++)
+            if (memsc_is_bridge(&first[site]))
+                memsc_from_bridge = memsc_comes_from_bridge;
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t found = firsts[i + 1] - firsts[i];

@@ -15,6 +15,7 @@
 #include "memsc.h"
 #include "polls.h"
 #include "process.h"
+#include "recall_signal.h"
 #include "record.h"
 #include "table.h"
 #include "usdt.h"
@@ -115,6 +116,17 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     return __builtin_expect(*result == MEMSC_DECLINED, 0) ? MEMSC_DECLINED : 0;
 }
 
+/* Now that a handler can tell where the call stands. In the handler itself it would come without end. */
+static void cancel_again(const uint64_t *args)
+{
+    if (!memsc_from_bridge(args))
+        return;
+    memsc_cancel_came = 0;
+    long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    long tid = MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    MEMSC_SYS(SYS_tgkill, pid, tid, MEMSC_CANCEL_SIGNAL, 0, 0, 0);
+}
+
 static bool calls_itself(void)
 {
     return memsc_process->transport == MEMSC_DIRECT;
@@ -130,6 +142,8 @@ enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *re
     memsc_under_way = &wait;
     /* From here on a signal handler is the layer's before it is the program's. */
     compiler_barrier();
+    if (__builtin_expect(memsc_cancel_came, 0))
+        cancel_again(args);
     /* Not before: a handler may have forked or left, and this may be the child. */
     struct memsc_self *self = registered();
     if (__builtin_expect(!self, 0))

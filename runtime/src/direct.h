@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "raw.h"
 #include "record.h"
 #include "usdt.h"
 #include "wait.h"
@@ -49,9 +50,13 @@ static inline long memsc_call_directly(struct memsc_self *self, struct memsc_wai
     /* The kernel knows what a handler does to this; its own calls are like any. */
     bool layer_s = memsc_under_way == wait;
     compiler_barrier();
-    memsc_under_way = NULL;
-    compiler_barrier();
-    wait->result = memsc_raw(number, args);
+    if (__builtin_expect(memsc_from_bridge && layer_s, 0)) {
+        wait->result = memsc_raw_marked(number, args);
+    } else {
+        memsc_under_way = NULL;
+        compiler_barrier();
+        wait->result = memsc_raw(number, args);
+    }
     if (stamped)
         wait->executed = memsc_cycles();
     wait->stage = MEMSC_MADE;

@@ -13,3 +13,6 @@ _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-ex
 
 _Thread_local struct memsc_wait *volatile memsc_under_way
     __attribute__((tls_model("initial-exec")));
+
+_Thread_local volatile uint32_t memsc_cancel_came __attribute__((tls_model("initial-exec")));
+bool (*memsc_from_bridge)(const uint64_t *args);

@@ -12,6 +12,9 @@
 /* Real-time signal 1. The C library keeps it for itself and uses it only between its own threads. */
 enum { MEMSC_RECALL_SIGNAL = 33 };
 
+/* Real-time signal 0: the C library's for a thread that is cancelled. */
+enum { MEMSC_CANCEL_SIGNAL = 32 };
+
 /* Handler of MEMSC_RECALL_SIGNAL for all but our own; the C library's, if it has set one. */
 extern void (*_Atomic memsc_recall_other)(int, void *, void *);
 

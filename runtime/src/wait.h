@@ -56,6 +56,13 @@ static inline void memsc_probe_completed(const struct memsc_self *self, uint32_t
 extern _Thread_local struct memsc_wait *volatile memsc_under_way
     __attribute__((tls_model("initial-exec")));
 
+/* Whether a call comes from where the C library looks for a thread that is to be cancelled (the layer's
+ * bridge.h); NULL: it does not look. */
+extern bool (*memsc_from_bridge)(const uint64_t *args);
+
+/* Such a signal came when the calling thread could not be shown to stand there. */
+extern _Thread_local volatile uint32_t memsc_cancel_came __attribute__((tls_model("initial-exec")));
+
 /* Readies one for a call; the rest is set before it is looked at. */
 static inline void memsc_wait_start(struct memsc_wait *wait, const uint64_t *args)
 {

@@ -244,6 +244,21 @@ site_marked_syscall:
     ret
 finish_inner site_marked_inner
 
+/* As where glibc makes all calls that can be cancelled: its `syscall` stays. */
+begin site_bridge
+    mov $39, %eax
+    call site_bridge_inner
+finish site_bridge
+
+inner site_bridge_inner
+    mov %r9, %r9
+    .byte 0x4d, 0x8d, 0x89, 0, 0, 0, 0  /* lea 0(%r9), %r9, in seven bytes */
+    .global site_bridge_syscall
+site_bridge_syscall:
+    syscall
+    ret
+finish_inner site_bridge_inner
+
 /* The bytes, but not the instruction. */
 begin site_false
     mov $39, %eax

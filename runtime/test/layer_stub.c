@@ -3,6 +3,7 @@
  * This program as the object to be rewritten: each kind of site is found as the kind it is, and
  * behaves after rewriting exactly as before, whether the dispatch answers or has the call run here.
  */
+#include "bridge.h"
 #include "check.h"
 #include "objects.h"
 #include "patch.h"
@@ -37,6 +38,7 @@ SITE(site_return)
 SITE(site_full)
 SITE(site_entry)
 SITE(site_marked)
+SITE(site_bridge)
 SITE(site_false)
 
 static const struct {
@@ -57,8 +59,12 @@ static const struct {
     CASE(site_full, MEMSC_SITE_HOP),
     CASE(site_entry, MEMSC_SITE_MISSED),
     CASE(site_marked, MEMSC_SITE_HOP),
+    CASE(site_bridge, MEMSC_SITE_BEFORE),
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
+
+/* No thread is cancelled here. */
+_Thread_local volatile uint32_t memsc_cancel_came;
 
 static struct memsc_site sites[MEMSC_MAX_SITES];
 static uint32_t site_count;
@@ -172,10 +178,13 @@ int main(void)
         CHECK_EQUAL(site->kind, cases[i].kind);
     }
     CHECK(!site_at(site_false_syscall));
+    for (int i = 0; i < CASES; i++)
+        CHECK_EQUAL(memsc_is_bridge(site_at(cases[i].address)), cases[i].run == site_bridge);
 
     uint32_t slots = 0;
     CHECK_EQUAL(memsc_patch_stubs(&object, sites, site_count, &slots), 0);
     CHECK_EQUAL(memsc_patch_sites(&object, sites, site_count), 0);
+    CHECK(site_bridge_syscall[0] == 0x0f && site_bridge_syscall[1] == 0x05);
     compare(expected);
     answers = true;
     compare(expected);

@@ -95,9 +95,9 @@ static void closes_all(void)
     closedir(open_ones);
 }
 
-static void *reads_shadow(void *result)
+static void *reads_secret(void *result)
 {
-    *(int *)result = open("/etc/shadow", O_RDONLY) >= 0 ? 0 : errno;
+    *(int *)result = open(SECRET, O_RDONLY) >= 0 ? 0 : errno;
     return NULL;
 }
 
@@ -107,13 +107,13 @@ static void gives_up_root(void)
     int result = 0;
     if (geteuid() != 0)
         return;
-    EXPECT(close(open("/etc/shadow", O_RDONLY)) == 0);
+    EXPECT(make_secret() == 0 && close(open(SECRET, O_RDONLY)) == 0);
     EXPECT(setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0);
     EXPECT(setresuid(65534, 65534, 65534) == 0);
     EXPECT(geteuid() == 65534);
-    EXPECT(open("/etc/shadow", O_RDONLY) == -1 && errno == EACCES);
+    EXPECT(open(SECRET, O_RDONLY) == -1 && errno == EACCES);
     pthread_t thread;
-    pthread_create(&thread, NULL, reads_shadow, &result);
+    pthread_create(&thread, NULL, reads_secret, &result);
     pthread_join(thread, NULL);
     EXPECT(result == EACCES);
 }
@@ -122,11 +122,11 @@ static pthread_barrier_t barrier;
 
 static void *waits_for_setuid(void *result)
 {
-    reads_shadow(result);
+    reads_secret(result);
     EXPECT(*(int *)result == 0);
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
-    return reads_shadow(result);
+    return reads_secret(result);
 }
 
 static void gives_up_root_in_threads(void)
@@ -135,11 +135,12 @@ static void gives_up_root_in_threads(void)
     pthread_t thread;
     if (geteuid() != 0)
         return;
+    EXPECT(make_secret() == 0);
     pthread_barrier_init(&barrier, NULL, 2);
     pthread_create(&thread, NULL, waits_for_setuid, &result);
     pthread_barrier_wait(&barrier);
     EXPECT(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
-    EXPECT(open("/etc/shadow", O_RDONLY) == -1 && errno == EACCES);
+    EXPECT(open(SECRET, O_RDONLY) == -1 && errno == EACCES);
     pthread_barrier_wait(&barrier);
     pthread_join(thread, NULL);
     EXPECT(result == EACCES);

@@ -6,9 +6,12 @@
 
 #include <execinfo.h>
 #include <fcntl.h>
+#include <gnu/libc-version.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -180,6 +183,138 @@ static void cancelled(void)
     EXPECT(write(pipe_ends[1], "c", 1) == 1 && read(pipe_ends[0], &byte, 1) == 1 && byte == 'c');
 }
 
+/* Blocks in every way in which a call can wait, where a cancellation must end it. */
+static sem_t never_posted;
+static pthread_cond_t never_told = PTHREAD_COND_INITIALIZER;
+static pthread_mutex_t mine = PTHREAD_MUTEX_INITIALIZER;
+
+static void wait_read(void)
+{
+    char byte;
+    read(pipe_ends[0], &byte, 1);
+}
+
+static void wait_poll(void)
+{
+    struct pollfd ready = {.fd = pipe_ends[0], .events = POLLIN};
+    poll(&ready, 1, -1);
+}
+
+static void wait_sleep(void)
+{
+    sleep(1000);
+}
+
+static void wait_semaphore(void)
+{
+    sem_wait(&never_posted);
+}
+
+static void unlock(void *mutex)
+{
+    pthread_mutex_unlock(mutex);
+}
+
+static void wait_condition(void)
+{
+    pthread_mutex_lock(&mine);
+    pthread_cleanup_push(unlock, &mine);
+    pthread_cond_wait(&never_told, &mine);
+    pthread_cleanup_pop(1);
+}
+
+static void wait_pause(void)
+{
+    pause();
+}
+
+static void wait_child(void)
+{
+    waitpid(-1, NULL, 0); /* of the process that sleeps below */
+}
+
+static void (*const waiting[])(void) = {wait_read,      wait_poll,  wait_sleep, wait_semaphore,
+                                        wait_condition, wait_pause, wait_child};
+enum { WAITS = sizeof waiting / sizeof waiting[0] };
+
+static void *waits_somehow(void *how)
+{
+    int one = 1;
+    pthread_cleanup_push(clean_up, &one);
+    begun++;
+    for (;;)
+        waiting[(intptr_t)how]();
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+/* At any instruction of a call: soon after it begins, while it waits, and in between. */
+static void cancelled_anywhere(void)
+{
+    EXPECT(pipe(pipe_ends) == 0);
+    sem_init(&never_posted, 0, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    enum { EACH = 40 };
+    for (int i = 0; i < WAITS * EACH; i++) {
+        pthread_t thread;
+        void *result;
+        pthread_create(&thread, NULL, waits_somehow, (void *)(intptr_t)(i % WAITS));
+        while (begun < i + 1)
+            sched_yield();
+        for (volatile int spin = 0; spin < i * 97; spin++)
+            ;
+        EXPECT(pthread_cancel(thread) == 0);
+        EXPECT(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+    }
+    EXPECT(cleaned == WAITS * EACH);
+    kill(child, SIGKILL);
+    EXPECT(ended(child) == -SIGKILL);
+}
+
+/* A call that was cancelled has had no effect, and one that had one returns: no byte is lost. glibc promises it
+ * since 2.41. */
+static _Atomic long taken;
+
+static void *takes(void *unused)
+{
+    char bytes[7];
+    (void)unused;
+    for (;;) {
+        begun++;
+        ssize_t now = read(pipe_ends[0], bytes, sizeof bytes);
+        taken += now > 0 ? now : 0;
+    }
+    return NULL;
+}
+
+static void no_byte_lost(void)
+{
+    enum { THREADS = 200 };
+    const char *release = gnu_get_libc_version();
+    long put = 0, left = 0;
+    char bytes[4096] = {0};
+    EXPECT(pipe(pipe_ends) == 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        int before = begun;
+        pthread_create(&thread, NULL, takes, NULL);
+        while (begun == before)
+            sched_yield();
+        for (int j = 0; j < 20; j++)
+            put += write(pipe_ends[1], bytes, (size_t)(1 + (i + j) % 11));
+        EXPECT(pthread_cancel(thread) == 0 && pthread_join(thread, NULL) == 0);
+    }
+    EXPECT(fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK) == 0);
+    for (ssize_t now; (now = read(pipe_ends[0], bytes, sizeof bytes)) > 0;)
+        left += now;
+    if (atoi(release) > 2 || atoi(release + 2) >= 41)
+        EXPECT(taken + left == put);
+}
+
 static int shares(void *result)
 {
     *(int *)result = getppid() > 0 && syscall(SYS_gettid) > 0;
@@ -249,6 +384,8 @@ static const struct feature features[] = {
     {"threads", threads},
     {"main-exits-first", main_exits_first},
     {"cancelled", cancelled},
+    {"cancelled-anywhere", cancelled_anywhere},
+    {"no-byte-lost", no_byte_lost},
     {"shared-memory-task", shared_memory_task},
     {"clone3-probes", clone3_probes},
     {"unwinds", unwinds},

@@ -12,11 +12,12 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "bridge.h"
 #include "cpu.h"
 #include "slots.h"
 #include "stub.h"
 
-enum { PAGE = 4096, SYSCALL_BYTES = 2 };
+enum { PAGE = 4096, SYSCALL_BYTES = 2, LEA_BYTES = 7 };
 
 static void copy(uint8_t *to, const uint8_t *from, uint32_t bytes)
 {
@@ -46,6 +47,19 @@ static bool in_reach(const uint8_t *live, const uint8_t *slot)
     return distance > INT32_MIN + PAGE && distance < INT32_MAX - PAGE;
 }
 
+/* What is to be run on the caller is run at the site: r11 leads there, which a system call ruins anyway. */
+static void lead_to_bridge(uint8_t *slot, const uint8_t *bridge)
+{
+    static const uint8_t lea_r11[] = {0x4c, 0x8d, 0x1d};
+    uint8_t *at = slot + MEMSC_SLOT_BRIDGE, *local = slot + MEMSC_SLOT_LOCAL;
+    int32_t distance = (int32_t)(bridge - (at + LEA_BYTES));
+    copy(at, lea_r11, sizeof lea_r11);
+    copy(at + sizeof lea_r11, (const uint8_t *)&distance, sizeof distance);
+    put_jump(at + LEA_BYTES, at + LEA_BYTES, memsc_bridge_local);
+    local[0] = 0xeb;
+    local[1] = (uint8_t)(at - (local + SYSCALL_BYTES));
+}
+
 static void fill_slot(const struct memsc_site *site, ptrdiff_t to_live)
 {
     uint8_t *slot = site->slot, *after = slot + MEMSC_SLOT_AFTER;
@@ -58,6 +72,8 @@ static void fill_slot(const struct memsc_site *site, ptrdiff_t to_live)
         resume += site->moved;
     }
     put_jump(after, after, resume);
+    if (memsc_is_bridge(site))
+        lead_to_bridge(slot, site->address + to_live);
     copy(slot + MEMSC_SLOT_RESUME, (const uint8_t *)&resume, sizeof resume);
 }
 
@@ -99,6 +115,7 @@ static uint32_t changes_of(const struct memsc_site *site, ptrdiff_t to_live,
 {
     uint8_t *entry = site->slot + MEMSC_SLOT_ENTRY, *at = site->address + to_live;
     uint32_t moved = site->moved;
+    uint32_t covered = moved + (memsc_is_bridge(site) ? 0 : (uint32_t)SYSCALL_BYTES);
     if (site->kind == MEMSC_SITE_HOP) {
         uint8_t *hop = site->hop + to_live;
         put_jump(changes[0].bytes, hop, entry);
@@ -117,7 +134,7 @@ static uint32_t changes_of(const struct memsc_site *site, ptrdiff_t to_live,
     put_jump(changes[0].bytes, at, entry);
     /* Nothing leads to the rest; should the planner be wrong, a trap beats half an instruction. */
     uint32_t size = MEMSC_HOP_BYTES;
-    for (; size < SYSCALL_BYTES + moved; size++)
+    for (; size < covered; size++)
         changes[0].bytes[size] = 0xcc;
     changes[0].at = at;
     changes[0].size = size;

@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <stddef.h>
 
+#include "bridge.h"
 #include "scan.h"
 #include "view.h"
 
@@ -174,10 +175,11 @@ static bool plan_after(struct memsc_site *site)
     return settle(site, MEMSC_SITE_AFTER, site->address, to);
 }
 
-static bool plan_before(struct memsc_site *site)
+/* end: of what the jump covers, behind the `syscall` or, for a bridge, which keeps it, before. */
+static bool plan_before(struct memsc_site *site, const uint8_t *end)
 {
     const struct memsc_view *view = &planner.view;
-    const uint8_t *from = site->address, *end = site->address + SYSCALL_BYTES;
+    const uint8_t *from = site->address;
     if (view->indirect)
         return false;
     while (end - from < LONG_JUMP) {
@@ -187,9 +189,9 @@ static bool plan_before(struct memsc_site *site)
             !memsc_decode(from, view->function.end, &instruction) || !instruction.movable)
             return false;
     }
-    if (end - from > SYSCALL_BYTES + MEMSC_MOVED_MAX)
+    if (site->address - from > MEMSC_MOVED_MAX)
         return false;
-    return settle(site, MEMSC_SITE_BEFORE, from, end);
+    return settle(site, MEMSC_SITE_BEFORE, from, site->address + SYSCALL_BYTES);
 }
 
 /* `mov $15, %eax` or `%rax` in front: the return from a signal handler. */
@@ -233,7 +235,9 @@ static void plan_site(void *context, uint8_t *address)
     if (!decoded || memsc_view_targeted(&planner.view, address + 1, address + SYSCALL_BYTES))
         return;
     site->missed = MEMSC_MISSED_NO_ROOM;
-    if (!plan_after(site) && !plan_before(site))
+    if (memsc_is_bridge_s(address) && plan_before(site, address))
+        return;
+    if (!plan_after(site) && !plan_before(site, address + SYSCALL_BYTES))
         plan_hop(site);
 }
 
