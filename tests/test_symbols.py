@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsc.tracer.session.addresses import symbols
+from memsc.tracer.session.addresses import perf_maps, symbols
 from memsc.tracer.session.addresses.address_spaces import ANON, UNKNOWN, Module, Space, Spaces
 from memsc.tracer.session.addresses.mapping_records import Executed, Forked, Lost, Mapped, parse
 
@@ -123,12 +124,94 @@ def test_the_kernels_names_are_none_where_it_hides_them(tmp_path: Path) -> None:
     assert not symbols.of_kernel(tmp_path / "none").names
 
 
-def test_cplusplus_names_are_shown_as_they_were_written() -> None:
-    if symbols.demangle("_ZN3foo3barEi") == "_ZN3foo3barEi":
-        pytest.skip("no C++ library here")
-    assert symbols.demangle("_ZN3foo3barEi") == "foo::bar(int)"
-    assert symbols.demangle("_Znonsense") == "_Znonsense"
-    assert symbols.demangle("plain") == "plain"
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("_ZN3foo3barEi", "foo::bar(int)"),
+        ("_ZN4core3fmt9Formatter9write_str17h0123456789abcdefE", "core::fmt::Formatter::write_str"),
+        ("_RNvNtC7mycrate3foo3bar", "mycrate::foo::bar"),
+        ("_RINvNtC3std3mem8align_ofjE", "std::mem::align_of::<usize>"),
+        ("_D4test3fooFiZv", "test.foo(int)"),
+        ("_Znonsense", "_Znonsense"),
+        ("_Dynamic", "_Dynamic"),
+        ("plain", "plain"),
+    ],
+)
+def test_mangled_names_are_shown_as_they_were_written(name: str, shown: str) -> None:
+    assert symbols.demangle(name) == shown
+
+
+@given(st.text(max_size=200), st.sampled_from(["_Z", "_R", "_D"]))
+def test_any_name_can_be_shown(text: str, prefix: str) -> None:
+    assert isinstance(symbols.demangle(prefix + text), str)
+
+
+def test_a_minidebuginfo_has_the_names_that_were_stripped_off(tmp_path: Path) -> None:
+    library = compiled(tmp_path)
+    places = {name: place(library, name) for name in ("hidden", "shown")}
+    mini = tmp_path / "mini"
+    subprocess.run(
+        ["objcopy", "--only-keep-debug", "-S", "-K", "hidden", library, mini], check=True
+    )
+    strip(library)
+    packed = tmp_path / "mini.xz"
+    packed.write_bytes(lzma.compress(mini.read_bytes()))
+    subprocess.run(["objcopy", f"--add-section=.gnu_debugdata={packed}", library], check=True)
+    assert {name: of(library).name(at) for name, at in places.items()} == {
+        "hidden": ("hidden", 0),
+        "shown": ("shown", 0),
+    }
+    packed.write_bytes(b"no archive")
+    subprocess.run(["objcopy", f"--update-section=.gnu_debugdata={packed}", library], check=True)
+    assert of(library).name(places["hidden"]) is None
+
+
+def test_a_debug_file_compressed_by_zstd_has_its_names(tmp_path: Path) -> None:
+    library = compiled(tmp_path)
+    at = place(library, "hidden")
+    packed = subprocess.run(
+        ["objcopy", "--compress-debug-sections=zstd", library], capture_output=True, check=False
+    )
+    if packed.returncode:
+        pytest.skip("this objcopy has no zstd")
+    assert of(library).name(at) == ("hidden", 0)
+
+
+# ---- code made at run time ----
+
+
+def test_a_perf_map_names_what_was_made_at_run_time() -> None:
+    found = perf_maps.parse(
+        "1000 20 first\nno line\n2000 zz bad\n3000 10 py::f:/a b.py\n1000 30 second\n\n7f"
+    )
+    assert found.name(0x1000) == ("second", 0)
+    assert found.name(0x102F) == ("second", 0x2F)
+    assert found.name(0x1030) is None
+    assert found.name(0x3001) == ("py::f:/a b.py", 1)
+    assert found.name(0xFFF) is None
+
+
+@given(st.text(max_size=300))
+def test_any_perf_map_is_read(text: str) -> None:
+    perf_maps.parse(text).name(0x1000)
+
+
+def test_a_perf_map_is_its_owners_and_no_link() -> None:
+    pid = 4_000_000 + os.getpid() % 100_000  # no process has it
+    path, other = Path(f"/tmp/perf-{pid}.map"), Path(f"/tmp/other-{pid}.map")
+    try:
+        other.write_text("1000 20 function\n")
+        path.symlink_to(other)
+        assert perf_maps.of_process(pid).name(0x1000) is None
+        path.unlink()
+        path.write_text("1000 20 function\n")
+        assert perf_maps.of_process(pid).name(0x1000) == ("function", 0)
+        if os.getuid() == 0:
+            os.chown(path, 12345, -1)
+            assert perf_maps.of_process(pid).name(0x1000) is None
+    finally:
+        path.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
 
 
 @given(st.binary(max_size=300), st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255))))

@@ -2,13 +2,14 @@
 """Names of functions: from ELF files, their separate debug files, the vDSO, and the kernel.
 
 Where the symbol table was stripped off, the file's debug file is looked for by build-id and by
-debug link; without one, the names that a library exports are used.
+debug link; without one there may be names in the file, packed (MiniDebugInfo), and those that a
+library exports.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
+import lzma
 import os
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from multi_demangle import demangle_symbol
 from numpy.typing import NDArray
 
 DEBUG = Path("/usr/lib/debug")
@@ -34,8 +36,13 @@ _SYMBOL = np.dtype(
         ("size", "<u8"),
     ]
 )
+_MANGLED = ("_Z", "_R", "_D")  # C++ and older Rust, Rust, D
+_MOST_MINI = 256 << 20  # bytes of a MiniDebugInfo once unpacked
 _START = 64  # bytes at most of a program's first function
 _FUNCTION, _GNU_IFUNC, _NOTYPE = 2, 10, 0
+
+Table = tuple[NDArray[np.uint64], NDArray[np.uint64], list[str]]
+"""Where functions start and end, ascending, and their names."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +136,37 @@ def _read(file: IO[bytes]) -> Symbols:
             for s in elf.iter_segments()
             if s["p_type"] == "PT_LOAD"
         )
-        for name in (".symtab", ".dynsym"):
-            for source in _sources(elf, file) if name == ".symtab" else (elf,):
-                found = _table(source, name)
-                if found is not None:
-                    return _with_start(Symbols(*found, segments), int(elf["e_entry"]))
+        for source in _sources(elf, file):
+            found = _table(source, ".symtab")
+            if found is not None:
+                return _with_start(Symbols(*found, segments), int(elf["e_entry"]))
+        tables = [_mini(elf), _table(elf, ".dynsym")]
+        found = _together([table for table in tables if table is not None])
+        return _with_start(Symbols(*found, segments), int(elf["e_entry"]))
     # pyelftools lets errors of what it is built on through, when a file is damaged.
     except (ELFError, ValueError, KeyError, TypeError, IndexError, AttributeError, OSError):
         return NOTHING
-    return Symbols(NOTHING.starts, NOTHING.ends, [], segments)
+
+
+def _mini(elf: Any) -> Table | None:
+    """The symbols of a MiniDebugInfo: all but those that the file exports, as a packed file."""
+    section = elf.get_section_by_name(".gnu_debugdata")
+    if section is None or section["sh_type"] == "SHT_NOBITS":
+        return None
+    try:
+        data = lzma.LZMADecompressor().decompress(section.data(), _MOST_MINI)
+    except lzma.LZMAError:
+        return None
+    return _table(ELFFile(BytesIO(data)), ".symtab")
+
+
+def _together(tables: list[Table]) -> Table:
+    """Tables in one; of several names of a place the first table's."""
+    starts = np.concatenate([NOTHING.starts, *(table[0] for table in tables)])
+    ends = np.concatenate([NOTHING.ends, *(table[1] for table in tables)])
+    names = [name for table in tables for name in table[2]]
+    _, first = np.unique(starts, return_index=True)
+    return starts[first], ends[first], [names[at] for at in first.tolist()]
 
 
 def _with_start(symbols: Symbols, entry: int) -> Symbols:
@@ -156,7 +185,7 @@ def _with_start(symbols: Symbols, entry: int) -> Symbols:
     )
 
 
-def _table(elf: Any, name: str) -> tuple[NDArray[np.uint64], NDArray[np.uint64], list[str]] | None:
+def _table(elf: Any, name: str) -> Table | None:
     section = elf.get_section_by_name(name)
     if section is None or section["sh_type"] == "SHT_NOBITS":
         return None
@@ -248,26 +277,6 @@ def _path_of(file: IO[bytes]) -> Path | None:
     return path if path.is_absolute() and path.exists() else None
 
 
-@functools.cache
-def _demangler() -> Any:
-    try:
-        function = ctypes.CDLL("libstdc++.so.6").__cxa_demangle
-    except (OSError, AttributeError):
-        return None
-    function.restype = ctypes.c_void_p
-    return function
-
-
 def demangle(name: str) -> str:
-    """A C++ name as it was written, by the C++ library if there is one; others as they are."""
-    function = _demangler() if name.startswith("_Z") else None
-    if function is None:
-        return name
-    status = ctypes.c_int()
-    text = function(name.encode(), None, None, ctypes.byref(status))
-    if not text:
-        return name
-    try:
-        return ctypes.string_at(text).decode(errors="replace")
-    finally:
-        ctypes.CDLL(None).free(ctypes.c_void_p(text))
+    """A name as it was written in C++, Rust or D; others as they are."""
+    return demangle_symbol(name) if name.startswith(_MANGLED) else name

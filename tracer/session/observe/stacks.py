@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA, TRUNCATED
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
-from memsc.tracer.session.addresses import symbols
-from memsc.tracer.session.addresses.address_spaces import UNKNOWN, Module, Space, Spaces, module_of
+from memsc.tracer.session.addresses import perf_maps, symbols
+from memsc.tracer.session.addresses.address_spaces import (
+    ANON,
+    UNKNOWN,
+    Module,
+    Space,
+    Spaces,
+    module_of,
+)
 from memsc.tracer.session.addresses.mapping_records import Records
+from memsc.tracer.session.addresses.perf_maps import PerfMap
 from memsc.tracer.session.addresses.slots import Slots
 from memsc.tracer.session.observe.probe_client import Helper
 from memsc.tracer.session.unwind import rules
@@ -62,6 +70,7 @@ class Stacks:
         self._next = 0
         self._new: list[tuple[int, tuple[int, int], list[int], int]] = []
         self._symbols: dict[Module, symbols.Symbols] = {}
+        self._perf_maps: dict[int, PerfMap] = {}
         self._wait_ms = _SOON_MS
         self.notes: list[str] = []
         if helper.unwalked:
@@ -252,6 +261,7 @@ class Stacks:
                 bpf.forget(self._helper.table(table), number)
         self._numbers = {key: n for key, n in self._numbers.items() if key[0] not in tables}
         self._new = []
+        self._perf_maps = {}  # they grow
         # A copy is of one event, and that has its number now.
         self._walked = {stack: one for stack, one in self._walked.items() if not stack & 1}
 
@@ -261,9 +271,16 @@ class Stacks:
         else:
             module, place = self._spaces.find(space, address)
         found = self._symbols_of(module).name(place)
+        if found is None and module == ANON:
+            found = self._perf_map_of(space[0]).name(address)
         if found is None:
             return "", module.name, place if module.inode[2] else 0
         return found[0], module.name, found[1]
+
+    def _perf_map_of(self, pid: int) -> PerfMap:
+        if pid not in self._perf_maps:
+            self._perf_maps[pid] = perf_maps.of_process(pid)
+        return self._perf_maps[pid]
 
     def _symbols_of(self, module: Module) -> symbols.Symbols:
         if module not in self._symbols:
