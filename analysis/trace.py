@@ -20,6 +20,7 @@ from memsc.analysis.domains.agreement import Agreement
 from memsc.analysis.domains.checks import Checks
 from memsc.analysis.domains.counters import Counters
 from memsc.analysis.domains.noise import Noise
+from memsc.analysis.domains.paths import Paths
 from memsc.analysis.domains.ratios import Ratios
 from memsc.analysis.domains.stacks import Stacks
 from memsc.analysis.domains.stage_counters import StageCounters
@@ -134,6 +135,11 @@ class Trace:
     def stacks(self) -> Stacks:
         """Where threads are, on the CPU and off it."""
         return Stacks(self.folder, self.selection)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Where in the program calls are made."""
+        return Paths(self.folder, lambda: self.cells, self.selection)
 
     @cached_property
     def agreement(self) -> Agreement:

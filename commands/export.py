@@ -12,6 +12,7 @@ from memsc.runtime.errors import USAGE, MemscError
 
 FORMATS = (
     *("hgrm", "hlog", "folded", "flamegraph", "speedscope", "perfetto", "chrome"),
+    *("calls-folded", "calls-flamegraph", "calls-speedscope", "pprof", "firefox"),
     *("profile-folded", "profile-flamegraph", "offcpu-folded", "offcpu-flamegraph"),
     *("openmetrics", "csv", "arrow", "parquet"),
 )
@@ -24,7 +25,9 @@ class Command:
     every round; flamegraph shows the time of every stage as an SVG, folded and
     speedscope for other tools, with --base one arm against another; perfetto is
     a timeline of calls, service and kernel for ui.perfetto.dev, chrome a smaller
-    one for any viewer; openmetrics is the report for Prometheus; csv, arrow and
+    one for any viewer; calls-… , pprof and firefox show where in the program the
+    calls were made (--probes paths), profile-… and offcpu-… where its threads
+    were (--probes profile,offcpu); openmetrics is the report for Prometheus; csv, arrow and
     parquet hold one table: stages, ratios, perturbation, checks, or one of the
     trace's own (calls, timings, events/PROBE). Times are nanoseconds, stamps of
     calls are cycles.

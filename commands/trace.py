@@ -50,6 +50,8 @@ class Command:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
+        from memsc.probes.paths import PROBE as PATHS
+
         parser.usage = "%(prog)s -o DIR [OPTION …] [--] PROGRAM [ARGUMENT …] | --pid PID"
         parser.add_argument("-o", "--output", required=True, metavar="DIR", help="trace folder")
         parser.add_argument("-f", "--force", action="store_true", help="replace a trace there")
@@ -67,6 +69,12 @@ class Command:
         add_calibration(parser)
         add_patience(parser)
         add_probes(parser)
+        parser.add_argument(
+            "--paths-every",
+            type=_every,
+            metavar="N",
+            help=f"of so many calls the probe paths looks where one is made ({PATHS.every})",
+        )
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
         )
@@ -125,6 +133,7 @@ class Command:
             isolate=args.isolate,
             calibrate=args.calibrate,
             snapshot=snapshot,
+            every={"paths": args.paths_every} if args.paths_every else {},
         )
         names = [arm.arm for arm in arms]
         run = partial(_rounds, session, names, command, args)
@@ -206,6 +215,13 @@ def _seconds(text: str) -> float:
         if 0 < (value := float(text)) < math.inf:
             return value
     raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
+
+
+def _every(text: str) -> int:
+    with suppress(ValueError):
+        if 0 < (value := int(text)) < 1 << 32:
+            return value
+    raise argparse.ArgumentTypeError(f"'{text}' is no number of calls above 0")
 
 
 def status_of(interruption: KeyboardInterrupt) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,57 @@ PROFILE, OFF_CPU = "profile", "offcpu"
 TABLE = "stacks"
 _WHAT = {PROFILE: "where CPUs are", OFF_CPU: "where threads wait"}
 _FRAMES = ["stack", "depth", "function", "module"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a stack.
+
+    Attributes:
+        function: empty where it is not known.
+        module: a file, or what else stands for it in brackets.
+        offset: in the function; without one in the module's file.
+    """
+
+    function: str
+    module: str
+    offset: int
+
+    @property
+    def shown(self) -> str:
+        """The frame as flame graphs name it."""
+        if self.function:
+            return self.function
+        name = self.module.rsplit("/", 1)[-1]
+        return name if name.startswith("[") else f"[{name}]"
+
+
+class Frames:
+    """The frames of a trace's stacks, read once.
+
+    Args:
+        folder: the opened trace.
+    """
+
+    def __init__(self, folder: TraceFolder) -> None:
+        self._folder = folder
+        self._of: dict[int, tuple[Frame, ...]] | None = None
+
+    def of(self, stack: int) -> tuple[Frame, ...]:
+        """The frames of a stack, the outermost first; none of one that is not there."""
+        if self._of is None:
+            self._of = self._read() if self._folder.rows(TABLE) else {}
+        return self._of.get(stack, ())
+
+    def _read(self) -> dict[int, tuple[Frame, ...]]:
+        columns = ["stack", "depth", "function", "module", "offset"]
+        frame: pd.DataFrame = self._folder.read(TABLE, columns).to_pandas()
+        frame = frame.sort_values(["stack", "depth"], ascending=[True, False])
+        found: dict[int, list[Frame]] = {}
+        parts = (frame[name].tolist() for name in ("stack", "function", "module", "offset"))
+        for stack, function, module, offset in zip(*parts, strict=True):
+            found.setdefault(stack, []).append(Frame(function, module, offset))
+        return {stack: tuple(frames) for stack, frames in found.items()}
 
 
 class Stacks:

@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from memsc.analysis.figures.flamegraph import Stack
-from memsc.analysis.report.flames import Difference, difference_svg, stacks_of, whole_svg
+from memsc.analysis.report.flames import (
+    Difference,
+    difference_svg,
+    stacks_of,
+    stacks_of_calls,
+    whole_svg,
+)
 from memsc.analysis.trace import Trace
 
 
@@ -44,9 +51,31 @@ def write_flamegraph_difference(found: Difference, path: Path) -> str:
     return f"{found.arm} against {found.base}: {found.case}, nanoseconds per call"
 
 
+def write_calls_folded(trace: Trace, path: Path) -> str:
+    """Collapsed stacks by call path: `arm;frame;…;syscall();stage nanoseconds`."""
+    stacks = stacks_of_calls(trace)
+    path.write_text("".join(f"{_line(stack)} {round(ns)}\n" for stack, ns in stacks.items()))
+    return f"{len(stacks)} stacks, nanoseconds"
+
+
+def write_calls_flamegraph(trace: Trace, path: Path) -> str:
+    """A flame graph of all time of calls by where they were made."""
+    stacks = stacks_of_calls(trace)
+    path.write_text(whole_svg(stacks, f"{trace.name}: where calls come from", trace.arms))
+    return f"{len(stacks)} stacks, nanoseconds"
+
+
 def write_speedscope(trace: Trace, path: Path) -> str:
     """Speedscope's file format: one profile per arm."""
-    stacks = stacks_of(trace)
+    return _speedscope(trace, stacks_of(trace), path)
+
+
+def write_calls_speedscope(trace: Trace, path: Path) -> str:
+    """Speedscope's file format, by call path: one profile per arm."""
+    return _speedscope(trace, stacks_of_calls(trace), path)
+
+
+def _speedscope(trace: Trace, stacks: Mapping[Stack, float], path: Path) -> str:
     names = list(dict.fromkeys(name for stack in stacks for name in stack[1:]))
     index = {name: i for i, name in enumerate(names)}
     profiles: list[dict[str, object]] = []

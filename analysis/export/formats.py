@@ -13,7 +13,11 @@ from memsc.analysis.data.sketch import QUANTITIES, TOTAL
 from memsc.analysis.domains.stacks import OFF_CPU, PROFILE
 from memsc.analysis.export import perfetto
 from memsc.analysis.export.chrome import write_chrome
+from memsc.analysis.export.firefox import write_firefox
 from memsc.analysis.export.folded import (
+    write_calls_flamegraph,
+    write_calls_folded,
+    write_calls_speedscope,
     write_flamegraph,
     write_flamegraph_difference,
     write_folded,
@@ -24,10 +28,11 @@ from memsc.analysis.export.hgrm import deviation, to_hgrm
 from memsc.analysis.export.hlog import write_hlog
 from memsc.analysis.export.openmetrics import write_openmetrics
 from memsc.analysis.export.perfetto import write_perfetto
+from memsc.analysis.export.pprof import write_pprof
 from memsc.analysis.export.stacks import draw_stacks, write_stacks
 from memsc.analysis.export.tables import write_table
 from memsc.analysis.export.timeline import CALLS_PER_ARM, first_calls
-from memsc.analysis.report.flames import Difference, difference
+from memsc.analysis.report.flames import Difference, difference, difference_of_calls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -55,7 +60,7 @@ class Options:
     window: tuple[float | None, float | None] = (None, None)
 
 
-DIFFERENTIAL = ("folded", "flamegraph")
+DIFFERENTIAL = ("folded", "flamegraph", "calls-folded", "calls-flamegraph")
 """Formats that can set one arm against another."""
 
 Export = Callable[[Trace, Path, Options], str]
@@ -182,7 +187,9 @@ def _timeline(write: Callable[[Trace, Path, int | None], str], usual: int) -> Ex
 
 
 def _stacks(
-    whole: Callable[[Trace, Path], str], against: Callable[[Difference, Path], str]
+    whole: Callable[[Trace, Path], str],
+    against: Callable[[Difference, Path], str],
+    differs: Callable[[Trace, str, str, str | None], Difference] = difference,
 ) -> Export:
     def writer(trace: Trace, path: Path, options: Options) -> str:
         if options.base is None:
@@ -190,7 +197,7 @@ def _stacks(
         # The two arms stay; the rest of what was asked for narrows both.
         found = narrowed(trace, replace(options, arm=None))
         arm = options.arm or next((a for a in ("memsc", *trace.arms) if a in trace.arms), "memsc")
-        return against(difference(found, arm, options.base, options.case), path)
+        return against(differs(found, arm, options.base, options.case), path)
 
     return writer
 
@@ -199,13 +206,25 @@ def _of_threads(write: Callable[[Trace, str, Path], str], probe: str) -> Export:
     return lambda trace, path, options: write(narrowed(trace, options), probe, path)
 
 
-_OF_ALL_CALLS = ("hgrm", "hlog", "folded", "flamegraph", "speedscope")
+_OF_ALL_CALLS = (
+    *("hgrm", "hlog", "folded", "flamegraph", "speedscope"),
+    *("calls-folded", "calls-flamegraph", "calls-speedscope", "pprof"),
+)
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
     "hlog": lambda trace, path, _: write_hlog(trace, path),
     "folded": _stacks(write_folded, write_folded_difference),
     "flamegraph": _stacks(write_flamegraph, write_flamegraph_difference),
     "speedscope": lambda trace, path, options: write_speedscope(narrowed(trace, options), path),
+    "calls-folded": _stacks(write_calls_folded, write_folded_difference, difference_of_calls),
+    "calls-flamegraph": _stacks(
+        write_calls_flamegraph, write_flamegraph_difference, difference_of_calls
+    ),
+    "calls-speedscope": lambda trace, path, options: write_calls_speedscope(
+        narrowed(trace, options), path
+    ),
+    "pprof": lambda trace, path, options: write_pprof(narrowed(trace, options), path),
+    "firefox": lambda trace, path, options: write_firefox(narrowed(trace, options), path),
     "chrome": _timeline(write_chrome, CALLS_PER_ARM),
     "perfetto": _timeline(write_perfetto, perfetto.CALLS_PER_ARM),
     **{

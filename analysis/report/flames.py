@@ -90,8 +90,41 @@ def _per_call(trace: Trace, arm: str, case: str) -> dict[Stack, float]:
     return {stack[2:]: ns / calls for stack, ns in stacks if stack[:2] == (arm, case)}
 
 
+def stacks_of_calls(trace: Trace) -> dict[Stack, float]:
+    """Total nanoseconds by (arm, frames from the outermost, system call, stage), above zero.
+
+    Raises:
+        MemscError: the probe `paths` was not attached, or saw no recorded call.
+    """
+    found: dict[Stack, float] = {}
+    frame = trace.paths.df_paths()
+    for row in frame.to_dict("records"):
+        names = trace.paths.path(int(row["stack"])).names or ("[no stack]",)
+        for stage in STAGES:
+            stack = (str(row["arm"]), *names, f"{row['syscall']}()", stage)
+            found[stack] = found.get(stack, 0.0) + float(row[f"{stage}_ns"])
+    found = {stack: ns for stack, ns in found.items() if ns > 0}
+    if not found:
+        why = "no call was looked at"
+        remedy = "record for longer, or let one of fewer calls be looked at (--paths-every)"
+        raise MemscError(f"cannot show where calls of {trace.name} come from", why, remedy)
+    return found
+
+
+def difference_of_calls(trace: Trace, arm: str, base: str, case: str | None = None) -> Difference:
+    """One arm against another by call path: nanoseconds per call (see `difference`)."""
+    chosen = difference(trace, arm, base, case)
+    sides: list[dict[Stack, float]] = []
+    for name in (arm, base):
+        mine = trace.where(arm=name, case=chosen.case)
+        cells = mine.stages.cells()
+        calls = sum(mine.cells.whole(cell).n for cell in cells if cell.syscall == ALL)
+        sides.append({stack[1:]: ns / calls for stack, ns in stacks_of_calls(mine).items()})
+    return Difference(chosen.case, arm, base, *sides)
+
+
 def whole_svg(
-    stacks: Mapping[Stack, int],
+    stacks: Mapping[Stack, float],
     title: str,
     arms: Sequence[str] = (),
     *,

@@ -17,7 +17,7 @@ from memsc.analysis.data.order import natural
 from memsc.analysis.data.requires import missing
 from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.statistics import PERCENTILES
-from memsc.analysis.domains import stage_counters
+from memsc.analysis.domains import paths, stage_counters
 from memsc.analysis.domains.counters import TABLE
 from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace
@@ -25,6 +25,7 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.format import FLAGS
 
 SCHEMA = 1
+_PATHS = 100  # call paths, of those that took most time
 
 Json = dict[str, Any]
 
@@ -37,8 +38,8 @@ def summarise(trace: Trace) -> Json:
         {`withheld`, `reasons`}, `arms`, `ratios`, `causes`, `excess`, `worst`, `wakeups`
         {`paths`, `matched`}, `timings`, `snapshot` (or null), `counters` and `stage_counters`
         (or null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
-        `probes`. Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name, and `stages` of the
-        case named in `case`.
+        `probes`, `paths` (or null). Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name,
+        and `stages` of the case named in `case`.
     """
     session = trace.session
     verdict = verdict_of(trace)
@@ -68,6 +69,7 @@ def summarise(trace: Trace) -> Json:
         "perturbation": records(trace.timings.df_perturbation()),
         **_counters(trace),
         **_stage_counters(trace),
+        **_paths(trace),
         "environment": msgspec.to_builtins(session.environment, str_keys=True),
         "clock": msgspec.to_builtins(session.clock),
         "perturbation_at_start": msgspec.to_builtins(session.perturbation),
@@ -158,6 +160,18 @@ def _stage_counters(trace: Trace) -> Json:
     found = trace.stage_counters
     told = {"rows": records(found.df_stages()), "uncounted": found.unavailable}
     return {"stage_counters": told}
+
+
+def _paths(trace: Trace) -> Json:
+    """Where calls were made: how many were looked at, and the paths; or null, with the reason."""
+    if lacking := missing(trace.folder, paths.PROBE):
+        return {"paths": None, "paths_reason": lacking[0].reason}
+    frame = trace.paths.df_paths()
+    looked = int(frame["samples"].sum())
+    rows = records(frame.head(_PATHS).drop(columns="stack"))
+    for row, stack in zip(rows, frame["stack"].head(_PATHS).tolist(), strict=True):
+        row["path"] = [*trace.paths.path(stack).names, f"{row['syscall']}()"]
+    return {"paths": {"calls": looked, "rows": rows}}
 
 
 def _known(name: str, value: int | None) -> Json:

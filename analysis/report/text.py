@@ -15,6 +15,7 @@ from memsc.analysis.domains.checks import STAMP_CHECKS
 from memsc.analysis.domains.timings import LINE
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
 from memsc.analysis.report.counter_text import counters, stage_counters
+from memsc.analysis.report.paths_text import paths
 from memsc.analysis.report.slow_text import slow_parts
 from memsc.analysis.report.summary import Json
 from memsc.analysis.report.terminal import heading, mark, table
@@ -61,6 +62,7 @@ def _parts(summary: Json, sections: Sequence[Section]) -> Iterator[RenderableTyp
         yield from _stage_table(summary, case)
     yield from wakeups(summary)
     yield from slow_parts(summary)
+    yield from paths(summary)
     yield from counters(summary)
     yield from stage_counters(summary)
     yield from _outside(summary, sections)

@@ -30,9 +30,13 @@ static struct memsc_self *registered(void)
 /* ---- post ---- */
 
 /* Before anything is written to the entry, or the service would take its line away meanwhile. */
-static void enter(struct memsc_self *self, uint32_t index)
+static void enter(struct memsc_self *self, uint32_t index, long number)
 {
     bool stamped = load_relaxed(&memsc_process->region->recording) != 0;
+    bool probed = memsc_wants_probe(self);
+    self->calls[index].probed = probed;
+    if (__builtin_expect(probed, 0))
+        MEMSC_PROBE(called, self->index, index, number, 0, self->tid);
     if (stamped)
         self->calls[index].called = memsc_cycles();
     self->calls[index].stamped = stamped;
@@ -44,8 +48,7 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
     struct memsc_slot *slot = self->slot;
     struct memsc_entry *entry = &self->entries[index];
     bool stamped = self->calls[index].stamped;
-    bool probed = memsc_wants_probe(self);
-    self->calls[index].probed = probed;
+    bool probed = self->calls[index].probed;
     self->calls[index].flags = 0;
     self->next = next;
     entry->number = (uint32_t)number;
@@ -102,7 +105,7 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     uint32_t index = (uint32_t)free;
     wait->index = index;
     wait->entry = &self->entries[index];
-    enter(self, index);
+    enter(self, index, number);
     /* For a signal handler that comes before the call is posted: done is the call before it. */
     store_relaxed(&wait->entry->status, MEMSC_FREE);
     compiler_barrier();
@@ -216,7 +219,7 @@ int memsc_add(long number, const long args[6])
     }
     /* The next post comes at the next free entry, or here again if there is none now. */
     int next = free_entry(self, ((uint32_t)index + 1) % MEMSC_PAGE_ENTRIES);
-    enter(self, (uint32_t)index);
+    enter(self, (uint32_t)index, number);
     post(self, (uint32_t)index, next < 0 ? (uint32_t)index : (uint32_t)next, number, words);
     self->calls[index].flags = MEMSC_CALL_ASYNC | memsc_ring_doorbell(self->doorbell);
     return index;

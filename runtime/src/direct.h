@@ -43,6 +43,8 @@ static inline long memsc_call_directly(struct memsc_self *self, struct memsc_wai
     self->slot->forwarded[memsc_count_index(number)]++;
     wait->number = (uint32_t)number;
     wait->stamped = stamped;
+    if (__builtin_expect(probed, 0))
+        MEMSC_PROBE(called, self->index, 0, number, 0, self->tid);
     if (stamped)
         wait->called = memsc_cycles();
     if (__builtin_expect(probed, 0))

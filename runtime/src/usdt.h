@@ -7,6 +7,7 @@
  * semaphore first, which the kernel counts up in every process that maps this file, and resets even
  * when the tracer was killed.
  *
+ *   called     the calling thread is about to make the call: what this costs is in no stamp
  *   posted     the calling thread has published the entry
  *   picked     the service starts on it
  *   executed   the system call has returned, its result is not published yet

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Where the calls come from, in a report: the paths that took most, as lines of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from memsc.analysis.data.numbers import short_ns
+from memsc.analysis.report.terminal import heading
+
+Json = dict[str, Any]
+
+_SHOWN = 5
+_LONGEST = 72  # of a path in a line
+_ORDERS = (
+    ("total_ns", "most time"),
+    ("tail_ns", "most time in the slowest 1 %"),
+    ("failed", "most errors"),
+)
+
+
+def path_rows(summary: Json) -> Iterator[tuple[str, str, list[Json]]]:
+    """By arm, and by each of what paths are put in order by: the arm, the order, its first rows."""
+    found = summary["paths"]
+    if not found:
+        return
+    for arm in dict.fromkeys(row["arm"] for row in found["rows"]):
+        mine = [row for row in found["rows"] if row["arm"] == arm]
+        for name, words in _ORDERS:
+            rows = sorted((row for row in mine if row[name]), key=lambda row: -row[name])
+            if rows:
+                yield arm, words, rows[:_SHOWN]
+
+
+def path_figures(row: Json, total_ns: float) -> str:
+    """What is known of a path, in a line."""
+    share = 100 * row["total_ns"] / total_ns if total_ns else 0.0
+    error = 100 * row["total_error_ns"] / total_ns if total_ns else 0.0
+    words = [
+        f"{share:.1f} ±{error:.1f} %",
+        f"{row['calls']:,.0f} calls of {short_ns(row['total_ns'] / row['calls'])}",
+    ]
+    if row["tail_ns"]:
+        words.append(f"tail {short_ns(row['tail_ns'])}")
+    if row["failed"]:
+        words.append(f"{row['failed']:,.0f} failed")
+    return " · ".join([*words, f"{row['samples']} looked at"])
+
+
+def path_words(names: Sequence[str], most: int = _LONGEST) -> str:
+    """A path from the outermost frame on, what is in the middle left out where it is long."""
+    # What is before main is the same in every program.
+    shown = list(names[names.index("main") :] if "main" in names else names)
+    words = " → ".join(shown)
+    cut = 0
+    while len(words) > most and len(shown) > 2:
+        # The outermost and the innermost frames say most; of those between the outer ones least.
+        shown.pop(1)
+        cut += 1
+        words = " → ".join([shown[0], f"… {cut} …", *shown[1:]])
+    return words if len(words) <= most else f"…{words[-most:]}"
+
+
+def arm_totals(summary: Json) -> dict[str, float]:
+    """Nanoseconds of all calls, by arm."""
+    totals: dict[str, float] = {}
+    for row in (summary["paths"] or {"rows": []})["rows"]:
+        totals[row["arm"]] = totals.get(row["arm"], 0.0) + row["total_ns"]
+    return totals
+
+
+def paths(summary: Json) -> Iterator[RenderableType]:
+    """The section; nothing without the probe."""
+    totals = arm_totals(summary)
+    for arm, words, rows in path_rows(summary):
+        looked = f"{summary['paths']['calls']:,} calls looked at; ± is one standard error"
+        yield heading(f"Where the calls come from: {arm}, {words}", looked)
+        for row in rows:
+            yield Text(f"  {path_words(row['path'])}")
+            yield Text(f"      {path_figures(row, totals[arm])}", "dim")
