@@ -58,6 +58,7 @@ class Observing:
                         cpu=cpu,
                         flags=_RECORDS,
                         sample_type=_TIME,
+                        wakeup=1,
                     )
                 )
         except OSError as error:

@@ -46,14 +46,15 @@ def watch(
         has ended.
     """
     poll = select.poll()
-    poll.register(process, select.POLLIN)
+    for descriptor in (process, *probing.news):
+        poll.register(descriptor, select.POLLIN)
     end = math.inf if duration_s is None else time.monotonic() + duration_s
     if drain is not None:
         drain.eager = look is not None or snapshot is not None
     while True:
         wait = _UNDISTURBED_MS if drain is None else drain.interval_ms
-        wait = min(wait, probing.wait_ms(probes), (end - time.monotonic()) * 1000)
-        if poll.poll(max(wait, 0)):
+        wait = min(wait, (end - time.monotonic()) * 1000)
+        if _ended(poll, process, probing, wait):
             return None
         if drain is None:
             # What the rest of the machine does fills the probes' rings, however few the calls are.
@@ -77,6 +78,20 @@ def watch(
                     return "snapshot"
         if time.monotonic() >= end:
             return "duration"
+
+
+def _ended(poll: select.poll, process: int, probing: Probing, wait_ms: float) -> bool:
+    """Wait for a process to end, and look meanwhile at what is mapped; whether it has ended."""
+    until = time.monotonic() + wait_ms / 1000
+    while ready := poll.poll(max((until - time.monotonic()) * 1000, 0)):
+        if any(descriptor == process for descriptor, _ in ready):
+            return True
+        for descriptor, what in ready:
+            if what & ~select.POLLIN:  # whom it is about has ended
+                poll.unregister(descriptor)
+        with whole():
+            probing.look()
+    return False
 
 
 def outlast(target: Target, drain: Drain) -> None:

@@ -64,6 +64,7 @@ def open_event(
     sample_type: int = 0,
     read_format: int = 0,
     group: int = -1,
+    wakeup: int = 0,
 ) -> int:
     """Open a perf event; returns its descriptor.
 
@@ -78,12 +79,14 @@ def open_event(
         period: events per sample, or samples per second with Flag.FREQUENCY.
         sample_type: fields of a sample, and of every record with Flag.SAMPLE_ID_ALL.
         read_format: what reading it gives beside its value.
+        wakeup: after so many records who polls the descriptor is woken; 0: as the ring fills.
         group: descriptor of the event with which it is counted or not counted; -1 for none.
     """
     name = ctypes.create_string_buffer(where or b"")
     attributes = bytearray(_SIZE)
     head = (kind, _SIZE, config, period, sample_type, read_format, flags)
     struct.pack_into("<IIQQQQQ", attributes, 0, *head)
+    struct.pack_into("<I", attributes, 48, wakeup)
     struct.pack_into("<QQ", attributes, 56, ctypes.addressof(name) if where else 0, offset)
     if flags & Flag.USE_CLOCKID:
         struct.pack_into("<i", attributes, 92, 1)  # CLOCK_MONOTONIC

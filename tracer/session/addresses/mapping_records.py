@@ -97,6 +97,11 @@ class Records:
             self.close()
             raise
 
+    @property
+    def descriptors(self) -> list[int]:
+        """To be polled for what is new; stay this object's."""
+        return self._descriptors
+
     def take(self) -> list[Record]:
         """All records since the last call, in the order of their time."""
         found = [record for ring in self._rings for record in self._drain(ring)]

@@ -21,7 +21,6 @@ from memsc.tracer.session.snapshot import Filter
 
 CALIBRATING_HITS = 2003
 _FULL_ENOUGH = 0.25
-_WHENEVER_MS = 1 << 30
 
 
 class Probing:
@@ -221,10 +220,15 @@ class Probing:
         chosen = _disturbing(static) or static
         return min((self._every.get(name, find(name).every) for name in chosen), default=1)
 
-    def wait_ms(self, probes: Sequence[str]) -> int:
-        """How soon a round's probes want to be drained."""
-        walks = self._stacks is not None and any(find(name).walks for name in _programs(probes))
-        return self._stacks.wait_ms if walks and self._stacks is not None else _WHENEVER_MS
+    @property
+    def news(self) -> list[int]:
+        """Descriptors that can be read when a program has mapped something: then `look`."""
+        return self._stacks.news if self._stacks is not None else []
+
+    def look(self) -> None:
+        """Take what programs have mapped, which their stacks are walked by."""
+        if self._stacks is not None:
+            self._stacks.look()
 
     def end(self, probes: Sequence[str]) -> None:
         """See nothing more; never fails, for the program's end must be dealt with."""

@@ -34,7 +34,6 @@ MOST_FRAMES = 127  # PERF_MAX_STACK_DEPTH, sysctl kernel.perf_event_max_stack
 _KERNEL = Module("[kernel]")
 _VDSO = "[vdso]"
 _KERNEL_SPACE = (-1, 0)
-_SOON_MS, _LATER_MS = 5, 500
 # The outermost frame of a stack whose first was not reached, by how its walk ended.
 _BEYOND = {
     **dict.fromkeys(("NOWHERE", "NO_RULE", "ASTRAY", "UNTOLD"), UNKNOWN.name),
@@ -71,7 +70,6 @@ class Stacks:
         self._new: list[tuple[int, tuple[int, int], list[int], int]] = []
         self._symbols: dict[Module, symbols.Symbols] = {}
         self._perf_maps: dict[int, PerfMap] = {}
-        self._wait_ms = _SOON_MS
         self.notes: list[str] = []
         if helper.unwalked:
             self._note(f"no stacks of programs: {helper.unwalked}")
@@ -87,7 +85,6 @@ class Stacks:
         self._close_records()
         self._spaces.look(pid)
         self.look()  # what it has mapped already most programs have; files take their time
-        self._wait_ms = _SOON_MS
         try:
             self._records = Records(self._helper.mappings(pid))
         except OSError as error:
@@ -102,7 +99,6 @@ class Stacks:
         if self._records is not None:
             self._spaces.add(self._records.take())
         changed, tables = self._spaces.changed, self._helper.stack_tables
-        self._wait_ms = _SOON_MS if changed else min(2 * self._wait_ms, _LATER_MS)
         if tables is not None:
             for pid in changed:
                 places = tables.encode(self._places_of(tables, self._spaces.newest(pid)))
@@ -116,9 +112,9 @@ class Stacks:
         self._take(until)
 
     @property
-    def wait_ms(self) -> int:
-        """When to look again: soon while a program maps its libraries."""
-        return self._wait_ms
+    def news(self) -> list[int]:
+        """Descriptors that can be read when a program has mapped something: then look."""
+        return self._records.descriptors if self._records is not None else []
 
     def _take(self, until: int) -> None:
         """Take what was told of stacks; copies are walked once it is known what was mapped then."""
