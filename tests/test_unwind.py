@@ -132,10 +132,10 @@ def test_a_damaged_file_has_rules_or_none(extra: bytes, changes: list[tuple[int,
 # ---- tables ----
 
 
-def of(*pairs: tuple[int, int], callers: bool = False) -> Rules:
+def of(*pairs: tuple[int, int], callers: bool = False, begin: int | None = None) -> Rules:
     addresses, found = zip(*pairs, strict=True)
-    size = addresses[-1] - addresses[0]
-    segments = ((addresses[0], size, addresses[0]),)
+    begin = addresses[0] if begin is None else begin
+    segments = ((0, addresses[-1] - begin, begin),)
     return Rules(np.array(addresses, np.uint64), np.array(found, np.uint64), segments, callers)
 
 
@@ -237,7 +237,7 @@ def test_the_table_has_the_rule_that_holds_at_each_address(
     pairs = [
         (0x8000 + begin, rule("PLAIN", reg=RSP, offset=8 * i + 8)) for i, begin in enumerate(begins)
     ]
-    base = tables.add(of(*pairs, (0x8000 + 61001, NONE)))
+    base = tables.add(of(*pairs, (0x8000 + 61001, NONE), begin=0x8000))
     assert base is not None
     for address in addresses:
         place = 0x8000 + address + base

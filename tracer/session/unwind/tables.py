@@ -89,7 +89,10 @@ class Tables:
         Returns:
             What to add to an address, as linked, to have its place there; None: there is no room.
         """
-        low, high = (int(rules.addresses[at]) // _PAGE for at in (0, -1))
+        # All that may be mapped of it, or what has no rules would have those of another file.
+        ends = [place for _, size, start in rules.segments for place in (start, start + size)]
+        ends += [int(rules.addresses[0]), int(rules.addresses[-1])]
+        low, high = min(ends) // _PAGE, max(ends) // _PAGE
         pages = high - low + 1
         if self._next_page + pages + 1 >= len(self.pages):
             self.full += 1
