@@ -18,7 +18,7 @@ from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, counts_kernel, 
 _RECORDS = (
     (Flag.DISABLED | Flag.INHERIT | Flag.EXCLUDE_KERNEL | Flag.EXCLUDE_HV)
     | (Flag.MMAP | Flag.MMAP2 | Flag.COMM | Flag.COMM_EXEC | Flag.TASK)
-    | (Flag.SAMPLE_ID_ALL | Flag.USE_CLOCKID)
+    | (Flag.SAMPLE_ID_ALL | Flag.USE_CLOCKID | Flag.WATERMARK)
 )
 _TIME = 4  # PERF_SAMPLE_TIME
 

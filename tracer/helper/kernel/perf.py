@@ -45,6 +45,7 @@ class Flag(enum.IntFlag):
     INHERIT_STAT = 1 << 11
     ENABLE_ON_EXEC = 1 << 12
     TASK = 1 << 13
+    WATERMARK = 1 << 14
     SAMPLE_ID_ALL = 1 << 18
     MMAP2 = 1 << 23
     COMM_EXEC = 1 << 24
@@ -79,7 +80,8 @@ def open_event(
         period: events per sample, or samples per second with Flag.FREQUENCY.
         sample_type: fields of a sample, and of every record with Flag.SAMPLE_ID_ALL.
         read_format: what reading it gives beside its value.
-        wakeup: after so many records who polls the descriptor is woken; 0: as the ring fills.
+        wakeup: after so many samples who polls the descriptor is woken, or with Flag.WATERMARK
+            after so many bytes; 0: as the ring fills.
         group: descriptor of the event with which it is counted or not counted; -1 for none.
     """
     name = ctypes.create_string_buffer(where or b"")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bisect
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -162,12 +162,6 @@ class Spaces:
         """What a process had mapped at a time, in the program that it was then."""
         place = int(self.places(pid, np.array([time], np.int64))[0])
         return self._of[pid][place]
-
-    def with_module(self, module: Module) -> Iterator[tuple[int, Space]]:
-        """Processes that have a module mapped, and their newest space; the newest ones first."""
-        for pid, spaces in reversed(self._of.items()):
-            if any(module_of(one) == module for one in spaces[-1].mapped):
-                yield pid, spaces[-1]
 
     def _newest(self, pid: int) -> Space:
         return self._of.setdefault(pid, [Space(0)])[-1]

@@ -9,6 +9,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.runtime.files import LAYER
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA, TRUNCATED
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
@@ -34,6 +35,7 @@ MOST_FRAMES = 127  # PERF_MAX_STACK_DEPTH, sysctl kernel.perf_event_max_stack
 _KERNEL = Module("[kernel]")
 _VDSO = "[vdso]"
 _KERNEL_SPACE = (-1, 0)
+_COPIES_AT_ONCE = 32  # the others wait in the ring
 # The outermost frame of a stack whose first was not reached, by how its walk ended.
 _BEYOND = {
     **dict.fromkeys(("NOWHERE", "NO_RULE", "ASTRAY", "UNTOLD"), UNKNOWN.name),
@@ -63,7 +65,9 @@ class Stacks:
         self._rules: dict[Module, tuple[int, Rules] | None] = {}
         self._walked: dict[int, Walked] = {}
         self._copies: list[Copied] = []
-        self._slots = Slots(self._spaces)
+        # By space, for as long as it sees the same; spaces live as long as this.
+        self._encoded: dict[int, tuple[object, NDArray[np.void]]] = {}
+        self._slots = Slots()
         self._numbers: dict[Key, int] = {}
         self._same: dict[tuple[tuple[int, int], int, tuple[int, ...]], int] = {}
         self._next = 0
@@ -93,35 +97,47 @@ class Stacks:
             )
             self._note(why)
 
-    def look(self) -> None:
-        """Take what was mapped since the last look: files may vanish, and programs walk by it."""
+    def look(self, *, everything: bool = False) -> None:
+        """Take what was mapped since the last look: files may vanish, and programs walk by it.
+
+        Args:
+            everything: walk all copies; else so few that the next program is soon known.
+        """
         until = time.monotonic_ns()
         if self._records is not None:
             self._spaces.add(self._records.take())
         changed, tables = self._spaces.changed, self._helper.stack_tables
         if tables is not None:
             for pid in changed:
-                places = tables.encode(self._places_of(tables, self._spaces.newest(pid)))
-                tables.tell(pid, places, until)
+                space = self._spaces.newest(pid)
+                tables.tell(pid, self._places_of(tables, space), until)
+                self._learn(pid, space)
             for pid in self._spaces.ended - changed:
                 tables.forget(pid)
             if tables.full:
                 self._note(f"{tables.full} files found no room: stacks end where they begin")
         changed.clear()
         self._spaces.ended.clear()
-        self._take(until)
+        self._take(until, None if everything else _COPIES_AT_ONCE)
 
     @property
     def news(self) -> list[int]:
         """Descriptors that can be read when a program has mapped something: then look."""
         return self._records.descriptors if self._records is not None else []
 
-    def _take(self, until: int) -> None:
+    def _learn(self, pid: int, space: Space) -> None:
+        for *_, mapped in space.visible:
+            module = module_of(mapped)
+            known = self._rules.get(module)
+            if module.name.endswith(LAYER.name) and known is not None:
+                self._slots.learn(pid, space, module, known[1])
+
+    def _take(self, until: int, most: int | None) -> None:
         """Take what was told of stacks; copies are walked once it is known what was mapped then."""
         ring, tables = self._helper.stack_ring, self._helper.stack_tables
         if ring is None or tables is None:
             return
-        for told in ring.take():
+        for told in ring.take(most):
             if isinstance(told, Copied):
                 self._copies.append(told)
             else:
@@ -133,11 +149,18 @@ class Stacks:
 
     def _walk(self, tables: Tables, copied: Copied) -> Walked:
         space = self._spaces.space(copied.pid, copied.time)
-        places = tables.encode(self._places_of(tables, space))
+        places = self._places_of(tables, space)
         return copied.walk(tables, places, functools.partial(self._slots.resume, space))
 
-    def _places_of(self, tables: Tables, space: Space) -> list[Place]:
-        """What a space has mapped, with the rules of it in the tables."""
+    def _places_of(self, tables: Tables, space: Space) -> NDArray[np.void]:
+        """What a space has mapped, with the rules of it in the tables, as programs look for it."""
+        seen = space.visible
+        known = self._encoded.get(id(space))
+        if known is None or known[0] is not seen:
+            known = self._encoded[id(space)] = (seen, tables.encode(self._found(tables, space)))
+        return known[1]
+
+    def _found(self, tables: Tables, space: Space) -> list[Place]:
         found: list[Place] = []
         for start, end, mapped in space.visible:
             module = module_of(mapped)
@@ -170,9 +193,9 @@ class Stacks:
             table: the probe's map of the kernel's stacks.
             events: structured array with time, pid, user_stack and perhaps kernel_stack.
         """
-        self.look()
+        self.look(everything=True)
         if self._copies:  # some are newer than what was known of the programs
-            self.look()
+            self.look(everything=True)
         events = events.copy()
         for column in ("user_stack", "kernel_stack"):
             if column not in (events.dtype.names or ()):

@@ -83,6 +83,13 @@ class Rules:
                 return offset - start + address
         return None
 
+    def place(self, address: int) -> int | None:
+        """The place in the file of an address, as linked; None: it is not code."""
+        for start, size, begin in self.segments:
+            if begin <= address < begin + size:
+                return address - begin + start
+        return None
+
 
 def of_file(file: IO[bytes]) -> Rules | None:
     """Rules of an ELF file; None if it has none, or is damaged."""

@@ -121,11 +121,16 @@ class StackRing:
         self._data = mmap.mmap(descriptor, page + 2 * size, prot=mmap.PROT_READ, offset=page)
         self._fence = threading.Lock()
 
-    def take(self) -> Iterator[Walked | Copied]:
-        """What has come since the last time, oldest first."""
+    def take(self, most: int | None = None) -> Iterator[Walked | Copied]:
+        """What has come since the last time, oldest first.
+
+        Args:
+            most: copies; what comes after so many stays for the next time.
+        """
+        copies = 0
         (at,) = struct.unpack_from("<Q", self._consumer, 0)
         (end,) = struct.unpack_from("<Q", self._data, 0)
-        while at < end:
+        while at < end and (most is None or copies < most):
             begin = mmap.PAGESIZE + (at & (self._size - 1))
             (length,) = struct.unpack_from("<I", self._data, begin)
             with self._fence:  # the record after its length; see eventring.py
@@ -139,7 +144,9 @@ class StackRing:
                 pass
             struct.pack_into("<Q", self._consumer, 0, at)
             if not length & _DISCARDED:
-                yield _parsed(body)
+                parsed = _parsed(body)
+                copies += isinstance(parsed, Copied)
+                yield parsed
 
     def close(self) -> None:
         """Unmap."""
