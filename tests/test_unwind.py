@@ -134,8 +134,8 @@ def test_a_damaged_file_has_rules_or_none(extra: bytes, changes: list[tuple[int,
 
 def of(*pairs: tuple[int, int], callers: bool = False, begin: int | None = None) -> Rules:
     addresses, found = zip(*pairs, strict=True)
-    begin = addresses[0] if begin is None else begin
-    segments = ((0, addresses[-1] - begin, begin),)
+    first = addresses[0] if begin is None else begin
+    segments = ((0, addresses[-1] - first, first),)
     return Rules(np.array(addresses, np.uint64), np.array(found, np.uint64), segments, callers)
 
 
