@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from memsc.tracer.session.stacks import symbols
-from memsc.tracer.session.stacks.address_spaces import Space, Spaces, module_of
+from memsc.tracer.session.addresses import symbols
+from memsc.tracer.session.addresses.address_spaces import Space, Spaces, module_of
 from memsc.tracer.session.unwind import rules
 from memsc.tracer.session.unwind.rules import constants
 from memsc.tracer.session.unwind.stack_ring import Copied
