@@ -114,7 +114,8 @@ build/stamps/system-programs: requirements-debian-programs.txt tools/debian-pack
 	@tools/debian-packages requirements-debian-programs.txt
 	@mkdir -p $(@D) && touch $@
 
-PROGRAM_TESTS := $(addprefix tests/test_,programs.py bench_programs.py refusals.py sequences.py cpython.py stress.py)
+PROGRAM_TESTS := $(addprefix tests/test_,programs.py bench_programs.py refusals.py sequences.py cpython.py stress.py \
+	foreign_probes.py sanitized.py)
 
 test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (half an hour)
 	@status=0; $(BIN)/python -m pytest --long -v --durations=10 $(PROGRAM_TESTS) || status=$$?; \

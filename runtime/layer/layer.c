@@ -13,6 +13,7 @@
 #include "answers.h"
 #include "bridge.h"
 #include "dispatch.h"
+#include "emulated.h"
 #include "handlers.h"
 #include "objects.h"
 #include "patch.h"
@@ -37,6 +38,16 @@ static bool is_filtered(void)
     return memsc_filters() > (before ? strtoul(before, NULL, 10) : 0);
 }
 
+/* AddressSanitizer, where it is a library, wants to be the first of all, so that what it takes the place of is
+ * found there and nowhere else. The layer takes no function's place; and where a program has no options of its
+ * own, this is where that library asks for some. */
+const char *__asan_default_options(void);
+
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+    return "verify_asan_link_order=0";
+}
+
 __attribute__((constructor)) static void load(void)
 {
     static struct memsc_site sites[MEMSC_MAX_SITES];
@@ -45,7 +56,7 @@ __attribute__((constructor)) static void load(void)
     uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
-    if (!is_asked_for() || is_filtered() || !memsc_may_read_counter() ||
+    if (!is_asked_for() || memsc_emulated() || is_filtered() || !memsc_may_read_counter() ||
         (&__libc_single_threaded && !__libc_single_threaded))
         return;
     uint32_t count = memsc_objects(objects, images);

@@ -22,7 +22,7 @@ struct counts {
     uint32_t kinds[MEMSC_SITE_BEFORE + 1], unpatched[MEMSC_MISSED_REASONS];
 };
 
-static const char *where;
+static char where[4096];      /* a copy: servers write their titles over the environment */
 static struct counts *counts; /* NULL: nobody asks */
 
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
@@ -153,7 +153,7 @@ void memsc_stats_open(const char *path)
         MEMSC_SYS(SYS_munmap, address, sizeof *counts, 0, 0, 0, 0);
         return;
     }
-    where = path;
+    memsc_put(where, where + sizeof where - 1, path);
     counts = (struct counts *)address;
 }
 
@@ -236,7 +236,7 @@ static void write_out(const char *text, size_t size)
 void memsc_stats_start(void)
 {
     char text[128], program[64];
-    if (!where)
+    if (!*where)
         return;
     struct line line = {text, text + sizeof text, ""};
     open_line(&line);
@@ -251,7 +251,7 @@ void memsc_stats_write(const char *end)
     static char text[64 * 1024];
     char program[64];
     /* A task that shares the memory but is a process of its own has counted nothing. */
-    if (!where || (memsc_running() && !has_region()))
+    if (!*where || (memsc_running() && !has_region()))
         return;
     struct line line = {text, text + sizeof text, ""};
     open_line(&line);
@@ -274,7 +274,7 @@ void memsc_stats_execute(const char *path)
 {
     enum { LONGEST = 1024, REST = 16 };
     char text[LONGEST + REST];
-    if (!where)
+    if (!*where)
         return;
     struct line line = {text, text + LONGEST, ""};
     open_line(&line);
