@@ -69,7 +69,10 @@ int main(int count, char **arguments)
     return 0;
 }
 """
-SAID = r"Invalid write of size 1|^child.*|^.*come first.*|(?:ERROR|SUMMARY|WARNING): \w+:?[^/\n]*|^.*cannot.*"
+SAID = (
+    r"Invalid write of size 1|^child.*|^.*come first.*|^.*cannot.*"
+    r"|(?:ERROR|SUMMARY|WARNING): \w+:?[^/\n]*"
+)
 
 pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
