@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import (
@@ -21,9 +22,9 @@ from memsc.commands.options import (
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from memsc.runtime.launch import Launch
+    from memsc.runtime.session_socket import SessionSocket
+    from memsc.runtime.tally import Tally
 
 
 class Command:
@@ -138,37 +139,42 @@ def _print(*lines: str) -> None:
 def _as_child(launch: Launch, path: str, command: list[str], args: argparse.Namespace) -> int:
     from contextlib import nullcontext
     from dataclasses import replace
-    from shutil import rmtree
 
+    from memsc.runtime.session_socket import SessionSocket
     from memsc.runtime.supervise import ended_as, supervise
+    from memsc.runtime.tally import Tally
     from memsc.tracer.session.observe.channel import isolated
-    from memsc.tracer.state.folders import session_folder
 
     statistics = args.stats or args.stats_json is not None
     if args.stats_json is not None:
         _write(args.stats_json, "")  # whether it can be is better known before the program ran
-    folder = session_folder()  # where `memsc clean` finds it, should this process be killed
-    try:
-        file = folder / "stats" if statistics else None
-        alone = isolated(launch.app_cpus, launch.service_cpus) if args.isolate else nullcontext()
-        with alone as adopt:
-            # Onto an isolated CPU only the helper can put it.
-            cpus = () if args.isolate else launch.app_cpus
-            status = supervise(replace(launch, stats=file, app_cpus=cpus), path, command, adopt)
-        if file is not None:
-            _report(launch, file, args)
-    finally:
-        rmtree(folder, ignore_errors=True)
+    tally = Tally()
+    alone = isolated(launch.app_cpus, launch.service_cpus) if args.isolate else nullcontext()
+    with SessionSocket() if statistics else nullcontext() as session, alone as adopt:
+        # Onto an isolated CPU only the helper can put it.
+        cpus = () if args.isolate else launch.app_cpus
+        end = None if session is None else session.end
+        how = replace(launch, session=end, stats=statistics, app_cpus=cpus)
+        listen = None if session is None else partial(_listen, session, tally)
+        status = supervise(how, path, command, adopt, listen)
+    if statistics:
+        _report(launch, tally, args)
     return ended_as(status)
 
 
-def _report(launch: Launch, file: Path, args: argparse.Namespace) -> None:
+def _listen(session: SessionSocket, tally: Tally) -> None:
+    while messages := session.receive():
+        for message in messages:
+            message.close()
+            tally.add(message)
+
+
+def _report(launch: Launch, tally: Tally, args: argparse.Namespace) -> None:
     import json
 
-    from memsc.runtime.tally import read, to_json
+    from memsc.runtime.tally import to_json
     from memsc.runtime.tally_text import table
 
-    tally = read(file)
     if args.stats:
         _print(*table(tally, f"{launch.transport} {launch.service}"))
     if args.stats_json is not None:

@@ -25,6 +25,7 @@ from memsc.runtime.launch import (
     running_on,
 )
 from memsc.runtime.library import LAYER
+from memsc.runtime.session_socket import End
 
 DESIGN = Path(__file__).parent.parent / "docs" / "design.md"
 CPU = max(topology.read().reachable)
@@ -37,6 +38,7 @@ EVERYTHING = Launch(
     service_cpus=PLACED.service_cpus,
     idle_us=NEVER,
     spin_us=7,
+    session=End(250, 8611),
     directory=Path("/nonexistent"),
     recording=True,
     ring_records=64,
@@ -58,7 +60,7 @@ def test_the_environment_is_what_the_design_says() -> None:
     documented = set(re.findall(r"^\| `(MEMSC_\w+)` \|", DESIGN.read_text(), re.MULTILINE))
     made = EVERYTHING.environment()
     made.pop("MEMSC_FILTERS", None)  # only where there are any, as in a container
-    assert set(made) == documented - {"MEMSC_STATS", "MEMSC_FILTERS"}
+    assert set(made) == documented - {"MEMSC_STATS", "MEMSC_FILTERS", "MEMSC_LIBRARY"}
     assert made == {
         "MEMSC_TRANSPORT": "ipi",
         "MEMSC_SERVICE": "scanner",
@@ -69,6 +71,7 @@ def test_the_environment_is_what_the_design_says() -> None:
         "MEMSC_RING": "64",
         "MEMSC_RING_POLICY": "wait",
         "MEMSC_DIRECTORY": "/nonexistent",
+        "MEMSC_SOCKET": "250:8611",
         "MEMSC_KEEP": "1",
         "MEMSC_PROBE_EVERY": "1",
     }

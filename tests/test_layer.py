@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests import listening
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
@@ -159,12 +159,13 @@ def test_feature(
 
 def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     """All that dd does to its files after start-up goes through Memsc, and nothing is missed."""
-    stats = tmp_path / "stats"
-    environment = _environment("memsc", "inline", MEMSC_STATS=str(stats))
+    environment = _environment("memsc", "inline", MEMSC_STATS="1")
     command = ["dd", "if=/dev/zero", "of=x", "bs=512", "count=1009", "status=none"]
-    assert _run(command, tmp_path / "folder", environment).status == 0
-    started, line = [json.loads(line) for line in stats.read_text().splitlines()]
+    done, messages = listening.run(command, environment, cwd=tmp_path)
+    assert done.returncode == 0
+    started, region, line = listening.said(messages, "starts", "region", "program")
     assert started == {"pid": line["pid"], "starts": "dd"}
+    assert region == {"region": True}
     assert line["program"] == "dd"
     assert line["end"] == "exit"
     assert line["forwarded"]["write"] == 1009
@@ -175,15 +176,16 @@ def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", [None, "direct"])
-def test_layer_is_inert(transport: str | None, tmp_path: Path) -> None:
+def test_layer_is_inert(transport: str | None) -> None:
     """Unset, or direct without recording: no page of the C library's text is changed."""
-    environment = _environment("direct", "inline", MEMSC_STATS=str(tmp_path / "stats"))
+    environment = _environment("direct", "inline", MEMSC_STATS="1")
     del environment["MEMSC_RECORD"]
     if transport is None:
         del environment["MEMSC_TRANSPORT"]
-    output = _run(["cat", "/proc/self/smaps"], tmp_path / "folder", environment).output
-    assert not (tmp_path / "stats").exists()
-    assert _changed_text(output) == 0
+    command = ["cat", "/proc/self/smaps"]
+    done, messages = listening.run(command, environment, stdout=subprocess.PIPE)
+    assert messages == []
+    assert _changed_text(done.stdout) == 0
 
 
 def test_no_page_is_writable_and_executable(tmp_path: Path) -> None:
@@ -217,11 +219,11 @@ def test_no_page_is_asked_to_be_both(
 
 def test_clocks_are_read_without_a_call(built: Path, tmp_path: Path) -> None:
     """What the kernel lets programs read by themselves is not made a call by being carried."""
-    stats = tmp_path / "stats"
-    environment = _environment("memsc", "inline", MEMSC_STATS=str(stats))
+    environment = _environment("memsc", "inline", MEMSC_STATS="1")
     command = [str(built / "mechanics"), "clocks"]
-    assert _run(command, tmp_path / "folder", environment).output == "done\n"
-    line = json.loads(stats.read_text().splitlines()[-1])
+    done, messages = listening.run(command, environment, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.stdout == "done\n"
+    (line,) = listening.said(messages, "program")
     seen = line["forwarded"].keys() | line["local"].keys()
     assert not seen & {"clock_gettime", "gettimeofday", "time", "getcpu"}
 

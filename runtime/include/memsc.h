@@ -36,13 +36,16 @@ struct memsc_options {
         probe_every;     /* one of so many calls passes the static probes while they are attached */
     uint32_t keep;       /* 1: leave the region's file for a reader when the process ends */
     char directory[256]; /* where the region's file is made; "" makes an anonymous one */
+    int32_t
+        session_socket; /* descriptor by which a session wants the region, which then has no file … */
+    uint64_t session_inode; /* … if it leads to this socket; 0: none does */
 };
 
 /* Defaults, with both times MEMSC_ADAPTIVE_US if MEMSC_TRANSPORT says so; overridden by
  * MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US, MEMSC_SPIN_US, MEMSC_RECORD,
- * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY. A set-uid program, or
- * one with capabilities of its own, gets the defaults alone. size is sizeof *options; what a later version
- * has there, and this one does not know, becomes 0.
+ * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY, MEMSC_SOCKET. A set-uid
+ * program, or one with capabilities of its own, gets the defaults alone. size is sizeof *options; what a
+ * later version has there, and this one does not know, becomes 0.
  * -EINVAL: a variable holds something else than documented, and its name is in *wrong if that is not
  * NULL; or the size is none of this or a later version, and *wrong is "size". */
 MEMSC_API int memsc_options_default(struct memsc_options *options, uint32_t size,
@@ -123,6 +126,9 @@ MEMSC_API void memsc_clock_probe(uint64_t hits);
 MEMSC_API const char *memsc_name_of(long number);
 MEMSC_API const char *memsc_reason_of(long number);
 MEMSC_API const char *memsc_exception_of(long number);
+
+/* Why calls were not forwarded that could have been, by where a region counts them; NULL: no such reason. */
+MEMSC_API const char *memsc_missed_of(uint32_t reason);
 
 /* Version of the library, as in pyproject.toml. */
 MEMSC_API const char *memsc_version(void);

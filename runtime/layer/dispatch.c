@@ -20,6 +20,8 @@
 #include "../src/table.h"
 #include "../src/wait.h"
 #include "answers.h"
+#include "environment.h"
+#include "guard.h"
 #include "handlers.h"
 #include "joining.h"
 #include "local.h"
@@ -54,8 +56,8 @@ static struct memsc_answer unforwarded(long number, enum memsc_unforwarded reaso
 
 static bool ends_program(long number, const uint64_t args[6])
 {
-    return number == SYS_exit || number == SYS_exit_group || number == SYS_execve ||
-           number == SYS_execveat || memsc_retires(number, args);
+    return number == SYS_exit || number == SYS_exit_group || memsc_executes(number) ||
+           memsc_retires(number, args);
 }
 
 static bool has_page_now(void)
@@ -89,6 +91,7 @@ static bool is_borrowing(void)
     if ((uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0) != memsc_layer_thread.vfork_parent)
         return true;
     memsc_layer_thread.vfork_parent = 0;
+    memsc_environment_release();
     return false;
 }
 
@@ -114,6 +117,8 @@ static struct memsc_answer local(long number, const uint64_t args[6])
         return (struct memsc_answer){memsc_sigaction(args), 1};
     if (memsc_answers(number, args, &result))
         return (struct memsc_answer){result, 1};
+    if (memsc_executes(number))
+        return memsc_execute(number, args, false);
     memsc_before_local(number, args);
     return run_here;
 }
@@ -146,8 +151,15 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
     if (__builtin_expect(special & MEMSC_RETIRED, 0))
         return unforwarded(number, MEMSC_AFTER_RETIRING);
     if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
-        memsc_before_borrowed(number, args);
-        return unforwarded(number, MEMSC_IN_VFORK);
+        unforwarded(number, MEMSC_IN_VFORK);
+        if (memsc_executes(number))
+            return memsc_execute(number, args, true);
+        return memsc_may_touch_kept(number) ? memsc_guard(number, args, true) : run_here;
+    }
+    if (__builtin_expect(memsc_may_touch_kept(number), 0)) {
+        struct memsc_answer answer = memsc_guard(number, args, false);
+        if (answer.done)
+            return answer;
     }
     if (__builtin_expect(thread->never != 0, 0)) {
         struct memsc_answer answer =

@@ -20,6 +20,19 @@
  * ever once there was a second one. */
 extern char __libc_single_threaded __attribute__((weak));
 
+/* The folder of an attachable program may be out of reach of one that has another user or root now: its calls
+ * are forwarded all the same, if nobody can look at them. */
+static int start(void)
+{
+    int error = memsc_process_start(&memsc_layer.options);
+    if (!memsc_layer.options.directory[0] ||
+        (error != -EACCES && error != -EPERM && error != -ENOENT && error != -EROFS))
+        return error;
+    struct memsc_options options = memsc_layer.options;
+    options.directory[0] = 0;
+    return memsc_process_start(&options);
+}
+
 static enum memsc_join join(void)
 {
     uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
@@ -32,7 +45,7 @@ static enum memsc_join join(void)
     } else {
         int error = memsc_recall_enable();
         if (!error)
-            error = memsc_process_start(&memsc_layer.options);
+            error = start();
         if (!error && load_relaxed(&memsc_layer.special) & MEMSC_KEYED)
             memsc_keys_of_service();
         if (error && error != -EALREADY)

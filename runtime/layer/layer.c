@@ -8,12 +8,15 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../src/session.h"
 #include "../src/wait.h"
 #include "answers.h"
 #include "bridge.h"
 #include "dispatch.h"
 #include "emulated.h"
+#include "environment.h"
 #include "handlers.h"
 #include "objects.h"
 #include "patch.h"
@@ -48,7 +51,8 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
     return "verify_asan_link_order=0";
 }
 
-__attribute__((constructor)) static void load(void)
+/* Leads the calls of the C library and the loader here; why not, if that cannot be done. */
+static const char *take_over(void)
 {
     static struct memsc_site sites[MEMSC_MAX_SITES];
     struct memsc_object objects[MEMSC_MAX_OBJECTS];
@@ -56,13 +60,15 @@ __attribute__((constructor)) static void load(void)
     uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
-    if (!is_asked_for() || memsc_emulated() || is_filtered() || !memsc_may_read_counter() ||
-        (&__libc_single_threaded && !__libc_single_threaded))
-        return;
+    if (memsc_emulated())
+        return "it runs under valgrind";
+    if (!memsc_may_read_counter())
+        return "it may not read the processor's counter";
+    if (&__libc_single_threaded && !__libc_single_threaded)
+        return "it had threads before the layer was loaded";
     uint32_t count = memsc_objects(objects, images);
-    if (!count) /* another C library's program */
-        return;
-    memsc_stats_open(getenv("MEMSC_STATS"));
+    if (!count)
+        return "its C library is not glibc";
     bool ready = true;
     for (uint32_t i = 0; i < count && ready; i++) {
         struct memsc_site *first = &sites[firsts[i]];
@@ -80,8 +86,22 @@ __attribute__((constructor)) static void load(void)
         memsc_stats_sites(&sites[firsts[i]], found);
         memsc_image_close(&images[i]);
     }
-    if (!ready)
+    return ready ? NULL : "the system lets no program change its text";
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    if (!is_asked_for() || is_filtered())
         return;
+    const char *statistics = getenv("MEMSC_STATS");
+    memsc_session_use(&memsc_layer.options);
+    memsc_environment_keep(environ, memsc_own_path());
+    memsc_stats_open(statistics && strcmp(statistics, "1") == 0);
+    const char *why = take_over();
+    if (why) {
+        memsc_stats_leave(why);
+        return;
+    }
     memsc_handlers_start();
     memsc_answers_start();
     memsc_stats_start();

@@ -15,6 +15,7 @@
 #include "../src/thread.h"
 #include "changes.h"
 #include "dispatch.h"
+#include "environment.h"
 #include "joining.h"
 #include "own_calls.h"
 #include "peek.h"
@@ -79,22 +80,16 @@ static const char *executed(long number, const uint64_t args[6])
     return found ? (const char *)path : NULL;
 }
 
-static void before_exec(long number, const uint64_t args[6])
+struct memsc_answer memsc_execute(long number, const uint64_t args[6], bool borrowed)
 {
     const char *path = executed(number, args);
-    if (path || number == SYS_execveat)
+    if (!borrowed && (path || number == SYS_execveat))
         memsc_stats_write("exec");
+    if (!path && number != SYS_execveat)
+        return (struct memsc_answer){0, 0};
     if (path)
-        memsc_stats_execute(path);
-}
-
-void memsc_before_borrowed(long number, const uint64_t args[6])
-{
-    if (number != SYS_execve && number != SYS_execveat)
-        return;
-    const char *path = executed(number, args);
-    if (path)
-        memsc_stats_execute(path);
+        memsc_stats_execute(path, memsc_environment_obstacle());
+    return (struct memsc_answer){memsc_environment_execute(number, args), 1};
 }
 
 void memsc_before_local(long number, const uint64_t args[6])
@@ -104,19 +99,22 @@ void memsc_before_local(long number, const uint64_t args[6])
         return;
     }
     if (memsc_changes_thread(number, args)) {
+        memsc_environment_leave_path();
         before_change();
         return;
     }
     switch (number) {
+    case SYS_chroot:
+    case SYS_pivot_root:
+    case SYS_mount:
+    case SYS_umount2:
+        memsc_environment_leave_path();
+        break;
     case SYS_exit:
         before_thread_exit(args[0]);
         break;
     case SYS_exit_group:
         before_exit();
-        break;
-    case SYS_execve:
-    case SYS_execveat:
-        before_exec(number, args);
         break;
     case SYS_clone:
         before_clone(args[0]);

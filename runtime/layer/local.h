@@ -5,7 +5,11 @@
 #ifndef MEMSC_LAYER_LOCAL_H
 #define MEMSC_LAYER_LOCAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/syscall.h>
+
+#include "stub.h"
 
 /* The thread's state besides its page. A forked child inherits it, a vforked one shares it. */
 struct memsc_layer_thread {
@@ -14,6 +18,8 @@ struct memsc_layer_thread {
     uint32_t refusals;     /* how often in a row it got no page */
     uint32_t pause;        /* calls until it asks again … */
     uint32_t paused_for;   /* … for this reason: enum memsc_unforwarded */
+    /* Memory for what a program is given that this thread, or a child that borrows its memory, executes. */
+    uint64_t environment, environment_size;
 };
 
 extern _Thread_local struct memsc_layer_thread memsc_layer_thread
@@ -22,8 +28,13 @@ extern _Thread_local struct memsc_layer_thread memsc_layer_thread
 /* Called before any call that is not forwarded. */
 void memsc_before_local(long number, const uint64_t args[6]);
 
-/* The same for a call of a task that may not touch the memory it runs in: only what is executed is
- * noted. */
-void memsc_before_borrowed(long number, const uint64_t args[6]);
+/* Whether a call executes a program. */
+static inline bool memsc_executes(long number)
+{
+    return number == SYS_execve || number == SYS_execveat;
+}
+
+/* Makes such a call, for a thread of the process or for a child that borrows its memory. */
+struct memsc_answer memsc_execute(long number, const uint64_t args[6], bool borrowed);
 
 #endif

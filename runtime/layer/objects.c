@@ -101,3 +101,22 @@ uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
         dl_iterate_phdr(look_at, &search);
     return search.count;
 }
+
+static int look_for_own(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + header->p_vaddr, here = (uintptr_t)look_for_own;
+        if (header->p_type == PT_LOAD && here >= start && here < start + header->p_memsz)
+            *(const char **)context = info->dlpi_name;
+    }
+    return 0;
+}
+
+const char *memsc_own_path(void)
+{
+    const char *path = "";
+    dl_iterate_phdr(look_for_own, &path);
+    return path;
+}

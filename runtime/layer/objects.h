@@ -17,4 +17,7 @@ enum { MEMSC_MAX_OBJECTS = 8 };
 uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
                        struct memsc_image images[MEMSC_MAX_OBJECTS]);
 
+/* Path of the layer's own file, as the loader found it. */
+const char *memsc_own_path(void);
+
 #endif

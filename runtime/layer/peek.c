@@ -10,8 +10,7 @@ struct part {
     uint64_t address, size;
 };
 
-/* Bytes copied; of what is not there, 0. */
-static uint64_t copy(void *to, uint64_t from, uint64_t size)
+uint64_t memsc_peek_bytes(void *to, uint64_t from, uint64_t size)
 {
     struct part here = {(uint64_t)to, size}, there = {from, size};
     long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
@@ -27,7 +26,7 @@ static uint64_t copy(void *to, uint64_t from, uint64_t size)
 uint64_t memsc_peek(uint64_t address)
 {
     uint64_t word = 0;
-    return address && copy(&word, address, sizeof word) == sizeof word ? word : 0;
+    return address && memsc_peek_bytes(&word, address, sizeof word) == sizeof word ? word : 0;
 }
 
 bool memsc_peek_string(char *string, uint64_t room, uint64_t address)
@@ -39,7 +38,7 @@ bool memsc_peek_string(char *string, uint64_t room, uint64_t address)
         uint64_t part = PAGE - (address + size) % PAGE;
         if (part > room - 8 - size)
             part = room - 8 - size;
-        uint64_t got = address ? copy(string + size, address + size, part) : 0;
+        uint64_t got = address ? memsc_peek_bytes(string + size, address + size, part) : 0;
         for (uint64_t i = 0; i < got; i++)
             if (!string[size + i]) {
                 for (uint64_t k = 0; k < 8; k++)

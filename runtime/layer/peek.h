@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Copies what is there, from the beginning on; returns how much. */
+uint64_t memsc_peek_bytes(void *to, uint64_t from, uint64_t size);
+
 /* The word at an address, 0 if there is none. */
 uint64_t memsc_peek(uint64_t address);
 

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "stats.h"
 
-#include <asm/signal.h>
-#include <errno.h>
-#include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
 #include "../src/cpu.h"
+#include "../src/kept.h"
 #include "../src/process.h"
+#include "../src/session.h"
 #include "../src/table.h"
 #include "../src/text.h"
 
@@ -22,19 +21,12 @@ struct counts {
     uint32_t kinds[MEMSC_SITE_BEFORE + 1], unpatched[MEMSC_MISSED_REASONS];
 };
 
-static char where[4096];      /* a copy: servers write their titles over the environment */
-static struct counts *counts; /* NULL: nobody asks */
+static bool told;             /* somebody listens */
+static struct counts *counts; /* NULL: not to these */
 
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
 static const char *const unpatched_names[] = {"undecoded", "no room",        "jump",
                                               "no stub",   "function entry", "changed by another"};
-static const char *const missed_names[] = {
-    "signal handler on top of another call",    "vfork child, in its parent's memory",
-    "thread shares its thread-local storage",   "thread has credentials or files of its own",
-    "after the program's own seccomp filter",   "no service to be had, or no free page",
-    "all entries of the thread were in flight", "thread has other memory protection keys",
-    "program has looked at its own threads",
-};
 
 struct line {
     char *at, *end;
@@ -141,19 +133,19 @@ static void put_word(struct line *line, const char *name, const char *value)
     put(line, "\"");
 }
 
-void memsc_stats_open(const char *path)
+void memsc_stats_open(bool count)
 {
-    if (!path || !*path)
+    told = memsc_keeps(MEMSC_KEPT_SOCKET);
+    if (!told || !count)
         return;
     long address = MEMSC_SYS(SYS_mmap, 0, sizeof *counts, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (address < 0 && address > -4096)
+    if (address < 0)
         return;
     if (MEMSC_SYS(SYS_madvise, address, sizeof *counts, MADV_WIPEONFORK, 0, 0, 0) != 0) {
         MEMSC_SYS(SYS_munmap, address, sizeof *counts, 0, 0, 0, 0);
         return;
     }
-    memsc_put(where, where + sizeof where - 1, path);
     counts = (struct counts *)address;
 }
 
@@ -172,16 +164,19 @@ void memsc_stats_local(long number)
         add_relaxed(&counts->local[memsc_count_index(number)], 1);
 }
 
-void memsc_stats_missed(long number, enum memsc_unforwarded reason)
-{
-    if (counts)
-        add_relaxed(&counts->missed[reason][memsc_count_index(number)], 1);
-}
-
 static bool has_region(void)
 {
     uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
     return memsc_running() && memsc_process->region->pid == pid;
+}
+
+void memsc_stats_missed(long number, enum memsc_unforwarded reason)
+{
+    if (counts)
+        add_relaxed(&counts->missed[reason][memsc_count_index(number)], 1);
+    /* Also of a child in its parent's memory: a session finds it with the parent's. */
+    if (told && memsc_running())
+        add_relaxed(&memsc_process->region->missed[reason], 1);
 }
 
 static uint64_t forwarded_in_slots(uint32_t number)
@@ -212,38 +207,49 @@ void memsc_stats_keep(int64_t times)
     }
 }
 
-static void write_out(const char *text, size_t size)
+static void tell(const struct line *line, const char *text)
 {
-    long fd = -1;
-    if (*where >= '0' && *where <= '9')
-        fd = (long)memsc_number(where);
-    else
-        fd = MEMSC_SYS(SYS_openat, AT_FDCWD, where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600,
-                       0, 0);
-    if (fd < 0)
-        return;
-    /* A closed pipe or a limit on file sizes must not end a program for its statistics. */
-    uint64_t both = 1ull << (SIGPIPE - 1) | 1ull << (SIGXFSZ - 1), before = 0, now[2] = {0, 0};
-    MEMSC_SYS(SYS_rt_sigprocmask, SIG_BLOCK, &both, &before, sizeof both, 0, 0);
-    long written = MEMSC_SYS(SYS_write, fd, text, size, 0, 0, 0);
-    if (written == -EPIPE || written == -EFBIG)
-        MEMSC_SYS(SYS_rt_sigtimedwait, &both, 0, now, sizeof both, 0, 0);
-    MEMSC_SYS(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof both, 0, 0);
-    if (*where < '0' || *where > '9')
-        MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+    memsc_tell(text, (size_t)(line->at - text), -1);
 }
 
 void memsc_stats_start(void)
 {
     char text[128], program[64];
-    if (!*where)
+    if (!told)
         return;
     struct line line = {text, text + sizeof text, ""};
     open_line(&line);
     memsc_program_name(program, sizeof program);
     put_word(&line, "starts", program);
-    put(&line, "}\n");
-    write_out(text, (size_t)(line.at - text));
+    put(&line, "}");
+    tell(&line, text);
+}
+
+void memsc_stats_leave(const char *why)
+{
+    char text[256], program[64];
+    if (!told)
+        return;
+    struct line line = {text, text + sizeof text, ""};
+    open_line(&line);
+    memsc_program_name(program, sizeof program);
+    put_word(&line, "leaves", program);
+    put_word(&line, "why", why);
+    put(&line, "}");
+    tell(&line, text);
+}
+
+static void put_counts(struct line *line)
+{
+    put_sites(line);
+    bool slots = has_region();
+    put_numbers(line, "forwarded", counts->forwarded, slots ? forwarded_in_slots : NULL);
+    put_numbers(line, "local", counts->local, slots ? local_in_slots : NULL);
+    open_group(line, "missed");
+    for (uint32_t i = 0; i < MEMSC_UNFORWARDED_REASONS; i++)
+        if (is_any(counts->missed[i]))
+            put_numbers(line, memsc_missed_reason(i), counts->missed[i], NULL);
+    close_group(line);
 }
 
 void memsc_stats_write(const char *end)
@@ -251,35 +257,33 @@ void memsc_stats_write(const char *end)
     static char text[64 * 1024];
     char program[64];
     /* A task that shares the memory but is a process of its own has counted nothing. */
-    if (!*where || (memsc_running() && !has_region()))
+    if (!told || (memsc_running() && !has_region()))
         return;
     struct line line = {text, text + sizeof text, ""};
     open_line(&line);
     memsc_program_name(program, sizeof program);
     put_word(&line, "program", program);
     put_word(&line, "end", end);
-    put_sites(&line);
-    bool slots = has_region();
-    put_numbers(&line, "forwarded", counts->forwarded, slots ? forwarded_in_slots : NULL);
-    put_numbers(&line, "local", counts->local, slots ? local_in_slots : NULL);
-    open_group(&line, "missed");
-    for (uint32_t i = 0; i < MEMSC_UNFORWARDED_REASONS; i++)
-        if (is_any(counts->missed[i]))
-            put_numbers(&line, missed_names[i], counts->missed[i], NULL);
-    put(&line, "}}\n");
-    write_out(text, (size_t)(line.at - text));
+    if (counts)
+        put_counts(&line);
+    put(&line, "}");
+    tell(&line, text);
 }
 
-void memsc_stats_execute(const char *path)
+void memsc_stats_execute(const char *path, const char *obstacle)
 {
-    enum { LONGEST = 1024, REST = 16 };
+    enum { LONGEST = 1024, REST = 128 };
     char text[LONGEST + REST];
-    if (!*where)
+    if (!told)
         return;
-    struct line line = {text, text + LONGEST, ""};
+    struct line line = {text, text + LONGEST, ""}; /* a path that is too long is cut */
     open_line(&line);
-    put_word(&line, "executes", path);
-    line.end = text + sizeof text; /* a path that is too long is cut */
-    put(&line, "}\n");
-    write_out(text, (size_t)(line.at - text));
+    put(&line, ", \"executes\": \"");
+    put_quoted(&line, path);
+    line.end = text + sizeof text;
+    put(&line, "\"");
+    if (obstacle)
+        put_word(&line, "why", obstacle);
+    put(&line, "}");
+    tell(&line, text);
 }

@@ -1,35 +1,37 @@
 /* SPDX-License-Identifier: MIT
  *
- * What MEMSC_STATS asks for: one line of JSON per program that ran, when it exits or execs, or puts itself
- * under a seccomp filter or the like (retire.h): then none follows.
+ * What the session is told by each program (session.h), a message of JSON each:
  *
- *   {"pid": 7, "program": "dd", "end": "exit", "sites": {"hop": n, "after": n, "before": n},
- *    "unpatched": {"jump": n, …}, "forwarded": {"read": n, …}, "local": {"futex": n, …},
- *    "missed": {"vfork child, in its parent's memory": {"close": n, …}, …}}
+ *   {"pid": 7, "starts": "dd"}               the layer carries what has been executed
+ *   {"pid": 7, "leaves": "dd", "why": "…"}   it does not, or from here on it does not
+ *   {"pid": 7, "executes": "/bin/true"}      it executes this next; with "why" if that cannot be carried
+ *   {"pid": 7, "program": "dd", "end": "exit"}   it exits, executes another, or goes on without memsc
+ *                                                (retire.h): "exit", "exec", "filter"; after that none follows
+ *   {"region": true}                         with its descriptor (region.c)
  *
- * Only counts other than 0 are written. A program that a signal ends writes none. Other lines
+ * A program that a signal ends says nothing more. If the last of a process is that it executes something,
+ * that was not carried. With MEMSC_STATS=1 the line of its end has what was counted, but for zeros:
  *
- *   {"pid": 7, "executes": "/bin/true"}
- *   {"pid": 7, "starts": "true"}
- *
- * come before each exec, and when the layer has started in what was executed. If the first is the last of
- * its process, that program did not load the layer; if the second is, a signal ended it.
+ *   "sites": {"hop": n, "after": n, "before": n}, "unpatched": {"jump": n, …}, "forwarded": {"read": n, …},
+ *   "local": {"futex": n, …}, "missed": {"vfork child, in its parent's memory": {"close": n, …}, …}
  */
 #ifndef MEMSC_LAYER_STATS_H
 #define MEMSC_LAYER_STATS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dispatch.h"
 #include "plan.h"
 
-/* where: a file to append to, or the number of a descriptor; NULL: no statistics. */
-void memsc_stats_open(const char *where);
+/* To be called first. count: calls, too. */
+void memsc_stats_open(bool count);
 
 void memsc_stats_sites(const struct memsc_site *sites, uint32_t count);
 
-/* Writes the line that says it has started. */
+/* Say that it has started, and that it will not be carried or is not any more. */
 void memsc_stats_start(void);
+void memsc_stats_leave(const char *why);
 
 /* Count a call that stays on the caller on purpose and has no slot where that is counted, and one
  * that could have been forwarded. */
@@ -39,11 +41,11 @@ void memsc_stats_missed(long number, enum memsc_unforwarded reason);
 /* Adds what the slots have counted, so many times: 1 before their region ends, -1 if it did not. */
 void memsc_stats_keep(int64_t times);
 
-/* Writes the line and starts over: an exec may fail. */
+/* Tells of its end and starts over: an exec may fail. */
 void memsc_stats_write(const char *end);
 
-/* Writes the line of an exec; the path must be readable. A child that borrows its parent's memory may
- * call it. */
-void memsc_stats_execute(const char *path);
+/* Tells of an exec, and of what is in the way of carrying it or NULL; the path must be readable. A child that
+ * borrows its parent's memory may call it. */
+void memsc_stats_execute(const char *path, const char *obstacle);
 
 #endif

@@ -13,6 +13,7 @@ from typing import IO, NoReturn
 
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import LAUNCH, LAYER, REINSTALL
+from memsc.runtime.session_socket import End
 from memsc.runtime.topology import format_cpus
 
 TRANSPORTS = ("direct", "ipi", "memsc", "adaptive")
@@ -33,13 +34,14 @@ class Launch:
         service_cpus: where the service runs; empty for `direct`.
         idle_us: the service parks after so long without a call, or NEVER; None: the library's own.
         spin_us: a caller sleeps after polling so long, likewise.
-        directory: folder for region files; None makes regions anonymous.
+        session: where the program and all it starts tell of themselves and give their regions.
+        directory: folder for region files, without a session; None makes regions anonymous.
         recording: record calls from the start.
         ring_records: records per call ring.
         ring_policy: `drop` or `wait`.
         keep: leave the region file when the program ends, for a reader.
         probe_every: while static probes are attached, one of so many calls passes them.
-        stats: file that the layer appends its statistics to; None for none.
+        stats: the layer tells the session what it counted, too.
         peer: name of another hand-off that stands beside memsc in a benchmark; its program knows
             nothing of memsc.
     """
@@ -50,13 +52,14 @@ class Launch:
     service_cpus: tuple[int, ...] = ()
     idle_us: int | str | None = None
     spin_us: int | str | None = None
+    session: End | None = None
     directory: Path | None = None
     recording: bool = False
     ring_records: int = 1 << 17
     ring_policy: str = "drop"
     keep: bool = False
     probe_every: int = 1
-    stats: Path | None = None
+    stats: bool = False
     peer: str | None = None
 
     @property
@@ -70,7 +73,7 @@ class Launch:
     @property
     def inert(self) -> bool:
         """Whether nothing of memsc is needed in the program."""
-        return self.transport == "direct" and not self.recording and self.stats is None
+        return self.transport == "direct" and not self.recording and not self.stats
 
     def environment(self) -> dict[str, str]:
         """The MEMSC_* variables."""
@@ -91,11 +94,18 @@ class Launch:
             variables["MEMSC_FILTERS"] = str(filters)
         if self.service_cpus:
             variables["MEMSC_SERVICE_CPUS"] = format_cpus(self.service_cpus)
+        if self.session is not None:
+            variables["MEMSC_SOCKET"] = str(self.session)
         if self.directory is not None:
             variables["MEMSC_DIRECTORY"] = str(self.directory)
-        if self.stats is not None:
-            variables["MEMSC_STATS"] = str(self.stats)
+        if self.stats:
+            variables["MEMSC_STATS"] = "1"
         return variables
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Descriptors that the program is to have."""
+        return () if self.session is None else (self.session.number,)
 
 
 def _filters() -> int:
@@ -137,6 +147,18 @@ def running_on(cpus: Sequence[int]) -> Generator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def inheriting(descriptors: Sequence[int]) -> Generator[None]:
+    """Let descriptors be inherited by what is started meanwhile; no other thread may start any."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    try:
+        yield
+    finally:
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
 
 
 def clean_environment(base: Mapping[str, str]) -> dict[str, str]:
@@ -221,7 +243,7 @@ def spawn(launch: Launch, program: str, arguments: Sequence[str], mask: set[int]
     """
     environment = program_environment(launch)
     try:
-        with running_on(launch.app_cpus):
+        with running_on(launch.app_cpus), inheriting(launch.inherited):
             return os.posix_spawn(
                 program, list(arguments), environment, setsigmask=mask, setsigdef=_restored()
             )
@@ -258,6 +280,8 @@ def spawn_held(
         try:
             os.close(go)
             if os.read(reading, 1):
+                for descriptor in launch.inherited:
+                    os.set_inheritable(descriptor, True)
                 for number in _restored():
                     signal.signal(number, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -340,7 +364,7 @@ class Target:
                 self.process = subprocess.Popen(
                     [str(LAUNCH), str(reading), library, *command],
                     env=environment,
-                    pass_fds=(reading,),
+                    pass_fds=(reading, *launch.inherited),
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,

@@ -44,6 +44,8 @@ def library() -> Any:
     for name in ("memsc_name_of", "memsc_reason_of", "memsc_exception_of"):
         getattr(lib, name).restype = ctypes.c_char_p
         getattr(lib, name).argtypes = [ctypes.c_long]
+    lib.memsc_missed_of.restype = ctypes.c_char_p
+    lib.memsc_missed_of.argtypes = [ctypes.c_uint32]
     lib.memsc_clock_cycles.restype = ctypes.c_uint64
     lib.memsc_call.argtypes = [ctypes.c_long, ctypes.POINTER(_Args), ctypes.c_void_p]
     lib.memsc_add.argtypes = [ctypes.c_long, ctypes.POINTER(_Args)]
@@ -90,6 +92,12 @@ def local_reason(number: int) -> str | None:
 def exception(number: int) -> str | None:
     """Why some calls of one that is forwarded stay on the caller, by their arguments."""
     reason: bytes | None = library().memsc_exception_of(number)
+    return reason.decode() if reason else None
+
+
+def missed_reason(number: int) -> str | None:
+    """Why calls were not forwarded that could have been, by where a region counts them."""
+    reason: bytes | None = library().memsc_missed_of(number)
     return reason.decode() if reason else None
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A process's region seen from outside: its pages, its counts, and its call rings, drained.
 
-Reading touches no CPU of the application: everything lies in a file in memory. The file is written
-by the program being watched and is not trusted. What the header says is checked against its size
-and the runtime's limits. It is read and never mapped: its program can cut it short at any time, and
-whoever touched a mapping of it then would be killed.
+Reading touches no CPU of the application: everything lies in a file in memory, or in memory that a
+program has handed over. It is written by the program being watched and is not trusted. What the
+header says is checked against its size and the runtime's limits. It is read and never mapped: its
+program can cut it short at any time, and whoever touched a mapping of it then would be killed.
 """
 
 from __future__ import annotations
@@ -42,35 +42,45 @@ class Counts:
         dropped: records that found the call ring full.
         unfinished: calls made that are neither recorded nor dropped: where a recording process was
             killed, those it did not live to see the end of, at most 64 a thread.
+        missed: calls that their callers made and nobody recorded, by `enum memsc_unforwarded`.
     """
 
     made: int
     local: int
     dropped: int
     unfinished: int
+    missed: tuple[int, ...] = ()
 
 
 class Region:
     """One open region; a context manager.
 
     Args:
-        path: a file `PID-START.region`.
+        path: a file `PID-START.region`; of one that was handed over, its name in messages.
         exclusive: claim it for as long as it is open: two readers would take each other's calls.
+        descriptor: what was handed over; closed with the region, also if that cannot be made.
 
     Raises:
         MemscError: it is not a region, of another version of the layout, or claimed by another.
     """
 
-    def __init__(self, path: Path, *, exclusive: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, exclusive: bool = False, descriptor: int | None = None
+    ) -> None:
         self.path = path
         what = f"reading {path.name}"
+        if descriptor is None:
+            try:
+                self._fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError as error:
+                raise MemscError(
+                    what, error.strerror or "unreadable", "look at its owner and mode"
+                ) from error
+        else:
+            self._fd = descriptor
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise MemscError(
-                what, error.strerror or "unreadable", "look at its owner and mode"
-            ) from error
-        try:
+            if descriptor is not None and not _in_memory(descriptor):
+                raise MemscError(what, "it is no memory", "run the program with the same memsc")
             if exclusive:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check(what)
@@ -239,8 +249,11 @@ class Region:
         local = _believed(_believed(slots["local"]).sum(axis=1))
         dropped = _believed(slots["dropped"])
         unfinished = np.clip(made - _believed(slots["written"]) - dropped, 0, ENTRIES)
-        sums = (int(each.sum()) for each in (made, local, dropped, unfinished))
-        return Counts(*(min(each, _MOST_CALLS) for each in sums))
+        made, local, dropped, unfinished = (
+            min(int(each.sum()), _MOST_CALLS) for each in (made, local, dropped, unfinished)
+        )
+        missed = tuple(_believed(self["missed"]).tolist())
+        return Counts(made, local, dropped, unfinished, missed)
 
     def forwarded(self) -> NDArray[np.int64]:
         """Calls made by number, int64[512]."""
@@ -295,6 +308,18 @@ class Region:
             records = np.concatenate([records, self._read(shapes.call, count - head, ring)])
         self._drained(index, start + count)
         return records
+
+
+def _in_memory(descriptor: int) -> bool:
+    """Whether reading a descriptor waits for nobody, as of a device or a user's file system it may.
+
+    Only of memory there are seals.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+        return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    except OSError:
+        return False
 
 
 def _believed(counts: NDArray[Any]) -> NDArray[np.int64]:

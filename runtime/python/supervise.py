@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from memsc.runtime.launch import Launch, spawn, spawn_held
 
 # Job control stops this process together with its child, by the terminal; faults are its own.
+_LISTEN_S = 0.02
 _OURS = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -34,6 +35,7 @@ def supervise(
     program: str,
     arguments: Sequence[str],
     prepare: Callable[[int], None] | None = None,
+    listen: Callable[[], object] | None = None,
 ) -> int:
     """Run a program and pass signals on to it.
 
@@ -42,6 +44,7 @@ def supervise(
         program: the file to execute.
         arguments: argv, the program's name first.
         prepare: called with the child's process number before it becomes the program.
+        listen: called now and then meanwhile, and once when it has ended.
 
     Returns:
         Its wait status.
@@ -58,10 +61,12 @@ def supervise(
         else:
             child = spawn_held(launch, program, arguments, before, prepare)
         while True:
-            found = signal.sigwaitinfo(awaited)
+            found = _awaited(awaited, listen)
             if found.si_signo == signal.SIGCHLD:
                 ended, status = os.waitpid(child, os.WNOHANG)
                 if ended == child:
+                    if listen is not None:
+                        listen()
                     return status
             elif found.si_code <= 0:
                 # Somebody sent it to this process. What the kernel sends (Ctrl-C on the terminal)
@@ -69,6 +74,16 @@ def supervise(
                 os.kill(child, found.si_signo)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _awaited(
+    signals: set[int] | set[signal.Signals], listen: Callable[[], object] | None
+) -> signal.struct_siginfo:
+    if listen is None:
+        return signal.sigwaitinfo(signals)
+    while (found := signal.sigtimedwait(signals, _LISTEN_S)) is None:
+        listen()
+    return found
 
 
 def _blocked(mask: set[int] | set[signal.Signals] | set[int | signal.Signals]) -> set[int]:

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What the C-library layer counted: the lines of its statistics file, summed up.
+"""What the C-library layer counted, as its programs told it, summed up.
 
-Each program that exits or executes another leaves one line; `runtime/layer/stats.h` describes it.
+Each program that exits or executes another says it in one message: see `runtime/layer/stats.h`.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from memsc.runtime.errors import MemscError
+from memsc.runtime.carried import FILTERED, Carried
 from memsc.runtime.printable import printable
-from memsc.runtime.program import check
+from memsc.runtime.session_socket import Message
 
 SCHEMA = 1
 _GROUPS = ("sites", "unpatched", "forwarded", "local")
@@ -28,38 +26,26 @@ class Tally:
         groups: `forwarded` and `local` calls by system call, `sites` rewritten by kind,
             `unpatched` sites by reason.
         missed: calls that could have been forwarded, by reason and system call.
-        filtered: names of those that went on directly, under a seccomp filter or the like.
+        carried: which programs were carried at all.
     """
 
     def __init__(self) -> None:
         self.programs: list[str] = []
         self.groups: dict[str, Counter[str]] = {group: Counter() for group in _GROUPS}
         self.missed: Counter[tuple[str, str]] = Counter()
-        self.filtered: list[str] = []
-        self._executing: dict[int, str] = {}
-        self._started: dict[int, str] = {}
+        self.carried = Carried()
 
-    def add(self, line: str) -> None:
-        """Add one program's line; what is not one is passed over, as programs may write there."""
+    def add(self, message: Message) -> None:
+        """Add what a program said; what is none of it is passed over: it may say anything."""
+        self.carried.add(message)
+        found = message.said
         try:
-            found: Any = json.loads(line)
-            pid = int(found["pid"])
-            if "executes" in found:
-                self._executing[pid] = printable(str(found["executes"]))
-                return
-            if "starts" in found:
-                self._executing.pop(pid, None)
-                self._started[pid] = printable(str(found["starts"]))
-                return
             groups = {group: _counts(found[group]) for group in _GROUPS}
             missed = {str(why): _counts(calls) for why, calls in found["missed"].items()}
             program = printable(str(found["program"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return
         self.programs.append(program)
-        self._started.pop(pid, None)
-        if found.get("end") == "filter":
-            self.filtered.append(program)
         for group, by_name in groups.items():
             self.groups[group].update(by_name)
         for why, by_name in missed.items():
@@ -93,12 +79,19 @@ class Tally:
     @property
     def directly(self) -> Counter[tuple[str, str]]:
         """What an exec led to that memsc did not carry: (path, why), how often."""
-        return Counter((path, _why_not(path)) for path in self._executing.values())
+        found = self.carried.directly()
+        return Counter({(path, why): n for (path, why), n in found.items() if why != FILTERED})
+
+    @property
+    def filtered(self) -> Counter[str]:
+        """Those that went on directly under a seccomp filter of their own, by name."""
+        found = self.carried.left
+        return Counter({name: n for (name, why), n in found.items() if why == FILTERED})
 
     @property
     def uncounted(self) -> Counter[str]:
         """Programs that were carried and left no counts, since a signal ended them, by name."""
-        return Counter(self._started.values())
+        return self.carried.running
 
     def local_by_reason(self) -> dict[str, Counter[str]]:
         """Calls that stayed on the caller by why, as the runtime's table has it; the most first."""
@@ -123,18 +116,6 @@ class Tally:
         return [(name, forwarded[name], missed[name], local[name]) for name in names]
 
 
-def read(file: Path) -> Tally:
-    """Sum up a statistics file; a missing one is empty."""
-    tally = Tally()
-    try:
-        text = file.read_text(errors="replace")
-    except FileNotFoundError:
-        return tally
-    for line in text.splitlines():
-        tally.add(line)
-    return tally
-
-
 def to_json(tally: Tally) -> dict[str, Any]:
     """All of it, for `memsc run --stats-json`; see docs/design.md."""
     share = tally.share
@@ -155,7 +136,7 @@ def to_json(tally: Tally) -> dict[str, Any]:
         "directly": [
             {"path": path, "why": why, "times": n} for (path, why), n in tally.directly.items()
         ],
-        "filtered": dict(Counter(tally.filtered)),
+        "filtered": dict(tally.filtered),
         "uncounted": dict(tally.uncounted),
         "instructions": {
             "rewritten": dict(tally.groups["sites"]),
@@ -183,11 +164,3 @@ def _counts(found: Mapping[Any, Any]) -> Counter[str]:
 
 def _most_first(reasons: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
     return dict(sorted(reasons.items(), key=lambda item: (-item[1].total(), item[0])))
-
-
-def _why_not(path: str) -> str:
-    try:
-        check(path)
-    except MemscError as error:
-        return error.why
-    return "started without memsc's variables, or ended at once"

@@ -71,7 +71,7 @@ def _without(tally: Tally) -> Iterator[str]:
     """What ran and is not in the counts."""
     for (path, why), times in tally.directly.most_common():
         yield f"ran directly: {path}{_by(times)}: {why}"
-    for name, times in Counter(tally.filtered).most_common():
+    for name, times in tally.filtered.most_common():
         yield f"not counted: {name}{_by(times)}: calls made directly, after its own seccomp filter"
     for name, times in tally.uncounted.most_common():
         yield f"not counted: {name}{_by(times)}: ended by a signal"

@@ -101,6 +101,11 @@ const char *memsc_reason_of(long number)
     return memsc_local_reason(number);
 }
 
+const char *memsc_missed_of(uint32_t reason)
+{
+    return memsc_missed_reason(reason);
+}
+
 const char *memsc_exception_of(long number)
 {
     return memsc_exception(number);

@@ -2,9 +2,8 @@
  *
  * The shared format: the one place where entry, syspage, call record and region are laid out.
  *
- * A *region* is one file per process that forwards system calls. It is mapped by the process itself
- * and, while a trace runs, by the tracer, which drains the call rings without touching the
- * application's CPU. Python derives its NumPy dtypes from the DWARF of these structures; any change
+ * A *region* is one file per process that forwards system calls. It is mapped by the process itself;
+ * a session that has it too drains the call rings without touching the application's CPU. Python derives its NumPy dtypes from the DWARF of these structures; any change
  * here needs a new MEMSC_LAYOUT_VERSION, and a test holds the two together.
  *
  *   0                 struct memsc_region                        (one 4 KiB page)
@@ -26,7 +25,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 5u
+#define MEMSC_LAYOUT_VERSION 6u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -36,6 +35,7 @@ enum {
     MEMSC_MAX_SERVICES = 16, /* service CPUs of one process */
     MEMSC_MAX_SLOTS = 512,  /* application threads of one process that may hold a syspage at once */
     MEMSC_ACTIVE_WORDS = MEMSC_MAX_SLOTS / 64,
+    MEMSC_MISSED = 16,   /* room for the reasons why a call is not forwarded */
 };
 
 enum memsc_transport {
@@ -130,6 +130,20 @@ struct memsc_call {
     uint32_t flags;                     /* enum memsc_call_flags, and above it enum memsc_polls */
 };
 
+/* Why a call that could be forwarded was not (../layer); table.h has their names. */
+enum memsc_unforwarded {
+    MEMSC_IN_HANDLER = 0, /* a signal handler's, while the thread was forwarding another */
+    MEMSC_IN_VFORK,       /* a vfork or posix_spawn child's, which borrows its parent's memory */
+    MEMSC_SHARED_THREAD,  /* a thread's that shares its thread-local storage with another task */
+    MEMSC_THREAD_CHANGED, /* of a thread that left the process's credentials, files or name spaces */
+    MEMSC_AFTER_RETIRING, /* after the process put itself under a seccomp filter or the like (retire.h) */
+    MEMSC_NO_SERVICE, /* the service could not be started, or no page was free */
+    MEMSC_NO_ENTRY,   /* all entries of the thread's page are in flight */
+    MEMSC_OTHER_KEYS, /* the thread may use other memory than the service (answers.h) */
+    MEMSC_LOOKED,     /* just after the program has looked at its own threads (own_threads.h) */
+    MEMSC_UNFORWARDED_REASONS,
+};
+
 enum memsc_sleeping {
     MEMSC_AWAKE = 0,
     MEMSC_SLEEPING_ANY = 0x100, /* any completion wakes it */
@@ -201,6 +215,7 @@ struct memsc_region {
     uint64_t slots_offset;   /* bytes */
     uint64_t rings_offset;   /* bytes */
     char program[64];        /* file name of the executable, NUL-terminated */
+    char comm[16];           /* name of the process as the kernel has it, NUL-terminated */
 
     /* Switches, written by whoever controls the run. */
     alignas(MEMSC_LINE) _Atomic uint32_t recording; /* 1: stamp and record calls */
@@ -211,6 +226,10 @@ struct memsc_region {
     _Atomic uint32_t active;                         /* threads registered now */
     _Atomic uint32_t unpaged;                        /* threads that found no free slot and call directly */
     _Atomic uint32_t finished;                       /* 1: the process has unregistered in order */
+
+    /* Calls that could have been forwarded and that their callers made, by enum memsc_unforwarded;
+     * written by whichever thread made one. */
+    alignas(MEMSC_LINE) _Atomic uint64_t missed[MEMSC_MISSED];
 
     struct memsc_service_line service[MEMSC_MAX_SERVICES];
 };

@@ -72,6 +72,21 @@ static int microseconds(const char *text, uint32_t *value)
     return 0;
 }
 
+/* "240:8611": a descriptor, and the inode that it is to lead to. */
+static int inherited(const char *text, struct memsc_options *options)
+{
+    uint64_t descriptor = memsc_number(text), inode;
+    if (*text < '0' || *text > '9' || descriptor > INT32_MAX)
+        return -EINVAL;
+    while (*text >= '0' && *text <= '9')
+        text++;
+    if (*text != ':' || number(text + 1, UINT64_MAX / 16, &inode))
+        return -EINVAL;
+    options->session_socket = (int32_t)descriptor;
+    options->session_inode = inode;
+    return 0;
+}
+
 /* "0", "0,2", "1-3,5": each CPU once, in that order. */
 static int cpu_list(const char *text, struct memsc_options *options)
 {
@@ -159,6 +174,7 @@ int memsc_options_default(struct memsc_options *options, uint32_t size, const ch
     FROM("MEMSC_RING_POLICY", word(text, policies, &options->ring_policy));
     FROM("MEMSC_PROBE_EVERY", number(text, UINT32_MAX, &options->probe_every));
     FROM("MEMSC_KEEP", word(text, switches, &options->keep));
+    FROM("MEMSC_SOCKET", inherited(text, options));
     if (!error && (text = variable(name = "MEMSC_DIRECTORY")) != NULL) {
         char *end = options->directory + sizeof options->directory;
         if (memsc_put(options->directory, end, text) == end)

@@ -101,6 +101,8 @@ struct memsc_process {
     struct memsc_lock lock; /* registration */
     uint64_t size;
     bool keep;
+    bool handed; /* the region is a session's, too */
+    bool backed; /* by a file, if only one in memory */
     char path[320];
     uint32_t services;
     struct memsc_service service[MEMSC_MAX_SERVICES];

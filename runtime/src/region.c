@@ -1,25 +1,33 @@
 /* SPDX-License-Identifier: MIT
  *
  * The region: its file, its mappings.
+ *
+ * A session gets it by a descriptor of its memory (session.h). Without one it is a file in a folder, or
+ * nobody else's. The process itself keeps no descriptor of it: the program might close it, and a child with
+ * fewer rights would inherit it. What is mapped later continues what is mapped already.
  */
 #include <errno.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
+#include <linux/prctl.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
 #include "cpu.h"
+#include "kept.h"
 #include "process.h"
+#include "session.h"
 #include "text.h"
 
 enum {
-    MAP_POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE, Linux 5.14 */
-    PROGRAMS = 10000,        /* programs that one process may execute in turn */
+    POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE, Linux 5.14 */
+    PROGRAMS = 10000,    /* programs that one process may execute in turn */
+    PAGE = 4096,
 };
 
 static uint64_t page_up(uint64_t bytes)
 {
-    return (bytes + 4095) & ~4095ull;
+    return (bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 }
 
 static uint64_t ring_bytes(uint64_t records)
@@ -27,22 +35,33 @@ static uint64_t ring_bytes(uint64_t records)
     return page_up(records * sizeof(struct memsc_call));
 }
 
-static long map(uint64_t size, int fd, uint64_t offset)
+static long map(uint64_t size, int fd)
 {
     int flags = MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0);
-    long address = MEMSC_SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, flags, fd, offset);
+    long address = MEMSC_SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (address >= 0)
         /* A forked child must not write its parent's entries. */
         MEMSC_SYS(SYS_madvise, address, size, MADV_DONTFORK, 0, 0, 0);
     return address;
 }
 
-/* Makes sure of memory for a part of the file: a write that finds its file system full would kill the
- * program (SIGBUS). File systems that cannot promise it are not in memory; let them try. */
-static int reserve(int fd, uint64_t offset, uint64_t bytes)
+/* Maps what lies in the file `gap` bytes behind something that is mapped up to `end`: duplicates its last
+ * page with all that follows (an old size of 0 does), and gives back what is not wanted of that. */
+static long map_behind(char *end, uint64_t gap, uint64_t size)
 {
-    long error = MEMSC_SYS(SYS_fallocate, fd, 0, offset, bytes, 0, 0);
-    return error == -EOPNOTSUPP ? 0 : (int)error;
+    long address = MEMSC_SYS(SYS_mremap, end - PAGE, 0, PAGE + gap + size, MREMAP_MAYMOVE, 0, 0);
+    if (address < 0)
+        return address;
+    MEMSC_SYS(SYS_munmap, address, PAGE + gap, 0, 0, 0, 0);
+    return address + PAGE + (long)gap;
+}
+
+/* Makes sure of memory, which a write would otherwise find wanting (SIGBUS). Kernels that cannot tell
+ * beforehand let the program try. */
+static int populate(void *address, uint64_t bytes)
+{
+    long error = MEMSC_SYS(SYS_madvise, address, bytes, POPULATE_WRITE, 0, 0, 0);
+    return error < 0 && error != -EINVAL ? -ENOSPC : 0;
 }
 
 /* Field 22 of /proc/self/stat, 0 if it cannot be read. The second field may hold anything, so
@@ -84,6 +103,78 @@ static int open_file(struct memsc_process *process, const char *directory, uint3
     return -EEXIST;
 }
 
+/* The memory of a region that a session is given. */
+static int open_memory(void)
+{
+    enum { CLOSED_ON_EXEC = 1, NOT_EXECUTABLE = 8 /* Linux 6.3 */ };
+    static const char name[] = "memsc-region";
+    long fd = MEMSC_SYS(SYS_memfd_create, name, CLOSED_ON_EXEC | NOT_EXECUTABLE, 0, 0, 0, 0);
+    if (fd == -EINVAL)
+        fd = MEMSC_SYS(SYS_memfd_create, name, CLOSED_ON_EXEC, 0, 0, 0, 0);
+    return (int)fd;
+}
+
+/* The file to make the region of, of no size yet; NONE if nobody else is to see it, or -errno. */
+enum { NONE = -4096 };
+
+static int open_region(struct memsc_process *process, const struct memsc_options *options,
+                       uint32_t pid, uint64_t started)
+{
+    process->path[0] = 0;
+    process->handed = memsc_kept_at(MEMSC_KEPT_SOCKET) >= 0;
+    if (process->handed)
+        return open_memory();
+    if (!options->directory[0])
+        return NONE;
+    int fd = open_file(process, options->directory, pid, started);
+    if (fd < 0)
+        process->path[0] = 0;
+    return fd;
+}
+
+/* Header and slots, mapped and with memory behind the header; -errno. */
+static long map_head(uint64_t head, uint64_t whole, int fd)
+{
+    long error = fd >= 0 ? MEMSC_SYS(SYS_ftruncate, fd, whole, 0, 0, 0, 0) : 0;
+    if (error < 0)
+        return error;
+    long address = map(head, fd);
+    if (address >= 0 && populate((void *)address, sizeof(struct memsc_region))) {
+        MEMSC_SYS(SYS_munmap, address, head, 0, 0, 0, 0);
+        return -ENOSPC;
+    }
+    return address;
+}
+
+static void describe(struct memsc_region *region, const struct memsc_options *options,
+                     uint64_t rings_offset)
+{
+    region->transport = options->transport;
+    region->service_mode = options->service_mode;
+    region->slots = MEMSC_MAX_SLOTS;
+    region->ring_records = options->ring_records;
+    region->slots_offset = page_up(sizeof(struct memsc_region));
+    region->rings_offset = rings_offset;
+    memsc_program_name(region->program, sizeof region->program);
+    MEMSC_SYS(SYS_prctl, PR_GET_NAME, region->comm, 0, 0, 0, 0);
+    store_relaxed(&region->recording, options->recording);
+    store_relaxed(&region->ring_policy, options->ring_policy);
+    region->version = MEMSC_LAYOUT_VERSION;
+    /* Release: a reader that finds the magic finds the rest. */
+    atomic_thread_fence(memory_order_release);
+    *(volatile uint64_t *)&region->magic = MEMSC_MAGIC;
+}
+
+/* Gives it to the session. If that is gone, or cannot be told, nobody reads what would be recorded. */
+static void hand_over(struct memsc_region *region, int fd)
+{
+    static const char message[] = "{\"region\": true}";
+    if (memsc_tell(message, sizeof message - 1, fd) == 0)
+        return;
+    store_relaxed(&region->recording, 0);
+    store_relaxed(&region->ring_policy, MEMSC_RING_DROP);
+}
+
 int memsc_region_create(struct memsc_process *process, const struct memsc_options *options)
 {
     uint64_t slots_offset = page_up(sizeof(struct memsc_region));
@@ -92,21 +183,21 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
     uint64_t started = start_time();
 
     process->size = rings_offset;
-    process->path[0] = 0;
-    long fd = -1;
-    long error = 0;
-    if (options->directory[0]) {
-        fd = open_file(process, options->directory, pid, started);
-        if (fd < 0) {
-            process->path[0] = 0;
-            return (int)fd;
-        }
-        uint64_t whole = rings_offset + MEMSC_MAX_SLOTS * ring_bytes(options->ring_records);
-        error = reserve((int)fd, 0, slots_offset);
-        if (error >= 0)
-            error = MEMSC_SYS(SYS_ftruncate, fd, whole, 0, 0, 0, 0);
+    int fd = open_region(process, options, pid, started);
+    if (fd < 0 && fd != NONE)
+        return fd;
+    process->backed = fd >= 0;
+    uint64_t whole = rings_offset + MEMSC_MAX_SLOTS * ring_bytes(options->ring_records);
+    long address = map_head(process->size, whole, fd);
+    if (address >= 0) {
+        process->region = (struct memsc_region *)address;
+        process->slots = (struct memsc_slot *)(address + (long)slots_offset);
+        process->region->pid = pid;
+        process->region->start_time = started;
+        describe(process->region, options, rings_offset);
+        if (process->handed)
+            hand_over(process->region, fd);
     }
-    long address = error < 0 ? error : map(process->size, (int)fd, 0);
     if (fd >= 0)
         MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
     if (address < 0) {
@@ -114,24 +205,6 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
         memsc_region_destroy(process);
         return (int)address;
     }
-    struct memsc_region *region = (struct memsc_region *)address;
-    process->region = region;
-    process->slots = (struct memsc_slot *)(address + (long)slots_offset);
-    region->pid = pid;
-    region->start_time = started;
-    region->transport = options->transport;
-    region->service_mode = options->service_mode;
-    region->slots = MEMSC_MAX_SLOTS;
-    region->ring_records = options->ring_records;
-    region->slots_offset = slots_offset;
-    region->rings_offset = rings_offset;
-    memsc_program_name(region->program, sizeof region->program);
-    store_relaxed(&region->recording, options->recording);
-    store_relaxed(&region->ring_policy, options->ring_policy);
-    region->version = MEMSC_LAYOUT_VERSION;
-    /* Release: a reader that finds the magic finds the rest. */
-    atomic_thread_fence(memory_order_release);
-    *(volatile uint64_t *)&region->magic = MEMSC_MAGIC;
     return 0;
 }
 
@@ -164,36 +237,38 @@ void memsc_region_finish(struct memsc_process *process)
     unlink_unless_kept(process);
 }
 
+/* Where the ring of a slot goes: behind the one before it, or whatever is mapped before that. */
+static long map_ring(const struct memsc_process *process, uint32_t slot)
+{
+    const struct memsc_region *region = process->region;
+    uint64_t bytes = ring_bytes(region->ring_records), gap = 0;
+    if (!process->backed)
+        return map(bytes, -1);
+    for (uint32_t i = slot; i > 0; i--, gap += bytes)
+        if (process->selves[i - 1].ring)
+            return map_behind((char *)process->selves[i - 1].ring + bytes, gap, bytes);
+    return map_behind((char *)region + process->size, gap, bytes);
+}
+
 int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
 {
     const struct memsc_region *region = process->region;
     struct memsc_self *self = &process->selves[slot];
     if (self->ring)
         return 0;
+    int error = populate(&process->slots[slot], sizeof(struct memsc_slot));
+    if (error)
+        return error;
     uint64_t bytes = ring_bytes(region->ring_records);
-    uint64_t offset = region->rings_offset + slot * bytes;
-    bool recording = load_relaxed(&region->recording);
-    int fd = -1, error = 0;
-    if (process->path[0]) {
-        /* Opened again each time: a program may close every descriptor it finds. */
-        fd = (int)MEMSC_SYS(SYS_openat, AT_FDCWD, process->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0,
-                            0, 0);
-        if (fd < 0)
-            return fd;
-        error = reserve(fd, region->slots_offset + slot * sizeof(struct memsc_slot),
-                        sizeof(struct memsc_slot));
-    }
-    /* Whoever turns recording on later sees to the rings that are there by then. */
-    long address = error || (fd >= 0 && recording && reserve(fd, offset, bytes))
-                       ? -ENOSPC
-                       : map(bytes, fd, offset);
-    if (fd >= 0)
-        MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+    long address = map_ring(process, slot);
     if (address < 0)
-        return error; /* with a slot, and no ring, each call is counted as lost */
-    if (recording)
-        /* Page faults now, not between the calls being measured. */
-        MEMSC_SYS(SYS_madvise, address, bytes, MAP_POPULATE_WRITE, 0, 0, 0);
+        return 0; /* with a slot, and no ring, each call is counted as lost */
+    /* Page faults now, not between the calls being measured. Whoever turns recording on later sees to the
+     * rings that are there by then. */
+    if (load_relaxed(&region->recording) && populate((void *)address, bytes)) {
+        MEMSC_SYS(SYS_munmap, address, bytes, 0, 0, 0, 0);
+        return 0;
+    }
     self->ring = (struct memsc_call *)address;
     return 0;
 }
@@ -211,14 +286,21 @@ static bool locked(const char *path, int flags)
     return error < 0;
 }
 
-void memsc_region_look_for_reader(struct memsc_process *process)
+static bool has_reader(const struct memsc_process *process)
 {
+    if (process->handed)
+        return !memsc_session_is_gone();
     char folder[sizeof process->path];
     char *end = memsc_put(folder, folder + sizeof folder, process->path);
     while (end > folder && *end != '/')
         end--;
     *end = 0;
     /* The session's folder first: its files are locked only once it has seen them. */
-    if (!locked(folder, O_DIRECTORY) && !locked(process->path, 0))
+    return locked(folder, O_DIRECTORY) || locked(process->path, 0);
+}
+
+void memsc_region_look_for_reader(struct memsc_process *process)
+{
+    if (!has_reader(process))
         store_relaxed(&process->region->ring_policy, MEMSC_RING_DROP);
 }

@@ -11,6 +11,7 @@
 
 #include "handshake.h"
 #include "process.h"
+#include "session.h"
 #include "text.h"
 #include "thread.h"
 
@@ -163,6 +164,7 @@ int memsc_process_start(const struct memsc_options *given)
     if (!begin_start(process))
         return -EALREADY;
     memsc_thread_forget();
+    memsc_session_use(&options);
     set_up(process, &options);
     error = memsc_region_create(process, &options);
     if (!error)

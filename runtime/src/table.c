@@ -7,6 +7,7 @@
 
 #include "barrier.h"
 #include "flags.h"
+#include "layout.h"
 #include "own_calls.h"
 
 static const char THREAD[] = "creates, ends or replaces the caller";
@@ -26,7 +27,8 @@ static const char DEVICE[] =
     "commands that are not in memsc's table: drivers may look at the thread";
 static const char OWN_FILE[] =
     "files that look at the thread: signals, /proc, a terminal in the background";
-static const char FILES[] = "gives the calling thread files of its own";
+static const char FILES[] =
+    "gives the thread files of its own, or goes around what memsc keeps open";
 static const char UNKNOWN[] = "not in memsc's table";
 
 enum { CALLER = MEMSC_CALLER_LOOKS, SERVICE = MEMSC_SERVICE_LOOKS, BOTH = CALLER | SERVICE };
@@ -179,6 +181,19 @@ const char *memsc_local_reason(long number)
 const char *memsc_exception(long number)
 {
     return memsc_row_of(number)->unless;
+}
+
+static const char *const missed_reasons[MEMSC_UNFORWARDED_REASONS] = {
+    "signal handler on top of another call",    "vfork child, in its parent's memory",
+    "thread shares its thread-local storage",   "thread has credentials or files of its own",
+    "after the program's own seccomp filter",   "no service to be had, or no free page",
+    "all entries of the thread were in flight", "thread has other memory protection keys",
+    "program has looked at its own threads",
+};
+
+const char *memsc_missed_reason(uint32_t reason)
+{
+    return reason < MEMSC_UNFORWARDED_REASONS ? missed_reasons[reason] : NULL;
 }
 
 const char *memsc_call_name(long number)

@@ -99,6 +99,9 @@ const char *memsc_local_reason(long number);
 /* Why some of a number that is forwarded stay on the caller, by their arguments; NULL if none does. */
 const char *memsc_exception(long number);
 
+/* Why a call was not forwarded that could have been: of enum memsc_unforwarded; NULL if there is no such. */
+const char *memsc_missed_reason(uint32_t reason);
+
 /* Name of a system call, NULL if this build does not know the number. */
 const char *memsc_call_name(long number);
 

@@ -47,10 +47,13 @@ int memsc_read_file(const char *path, char *text, size_t size)
 
 void memsc_program_name(char *name, size_t size)
 {
-    char path[1024];
-    long length =
-        MEMSC_SYS(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1, 0, 0);
-    path[length > 0 ? length : 0] = 0;
+    /* In another root there may be no /proc any more. Threads that come here at once write the same. */
+    static char path[1024];
+    if (!path[0]) {
+        long length =
+            MEMSC_SYS(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1, 0, 0);
+        path[length > 0 ? length : 0] = 0;
+    }
     const char *base = path;
     for (const char *at = path; *at; at++)
         if (*at == '/')

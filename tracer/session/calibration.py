@@ -126,7 +126,7 @@ class Calibration:
         steered = replace(
             launch,
             recording=recording,
-            directory=self._scratch,
+            directory=None,
             ring_records=_RING,
             keep=False,
             probe_every=self._probing.every(probes),

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections import Counter
+import select
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.runtime.carried import Carried
 from memsc.runtime.errors import MemscError
 from memsc.runtime.library import syscall_name
-from memsc.runtime.region import Counts, Region, regions
+from memsc.runtime.region import Counts, Region
+from memsc.runtime.session_socket import Message, SessionSocket
 from memsc.tracer.format import RoundKey
 from memsc.tracer.format.writer import TraceWriter
-from memsc.tracer.helper.kernel import tasks
 from memsc.tracer.session.pace import Pace
 from memsc.tracer.session.snapshot import Filter
 
@@ -27,6 +28,36 @@ _HELD, _SAFE_S = 4_000_000, 5.0
 _SNAPSHOT_SAFE_S = 1.0  # of which there is little
 _FULL_ENOUGH = 0.25
 _SHORTEST_MS, _LONGEST_MS = 10, 500
+_MESSAGES = 100
+
+
+@dataclass
+class _Open:
+    """A region that is being drained.
+
+    Args:
+        region: it.
+        pid: its process, as this one sees it.
+        process: a descriptor of the process (pidfd), -1 if it has ended.
+        taken: calls taken of it.
+    """
+
+    region: Region
+    pid: int
+    process: int
+    taken: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is still there."""
+        return self.process >= 0 and not select.select([self.process], [], [], 0)[0]
+
+    def close(self) -> None:
+        """Let go of both."""
+        self.region.close()
+        if self.process >= 0:
+            os.close(self.process)
+        self.process = -1
 
 
 class Drain:
@@ -35,17 +66,20 @@ class Drain:
     Args:
         writer: where the calls go; a snapshot's filter gets them at once.
         key: the round.
-        source: the folder where its processes make their region files; or the region of a program
-            that runs already and goes on afterwards.
+        source: where its processes hand over their regions; or the region of a program that runs
+            already and goes on afterwards.
 
     Attributes:
         key: the round.
+        carried: which of its programs are recorded.
         outlived: processes that the program has left behind; they go on, unrecorded.
         interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
             is as rare as the rings' filling allows.
     """
 
-    def __init__(self, writer: TraceWriter | Filter, key: RoundKey, source: Path | Region) -> None:
+    def __init__(
+        self, writer: TraceWriter | Filter, key: RoundKey, source: SessionSocket | Region
+    ) -> None:
         self._writer = writer
         self._discards = False
         self._most, safe_s = _HELD, _SAFE_S
@@ -53,21 +87,23 @@ class Drain:
             self._most, safe_s = 0, _SNAPSHOT_SAFE_S
         self._pace = Pace(safe_s)
         self.key = key
-        self._folder = source if isinstance(source, Path) else None
-        self._lock = _locked(self._folder) if self._folder else -1
-        self._open: dict[Path, Region] = {}
+        self._socket = source if isinstance(source, SessionSocket) else None
+        self._open: list[_Open] = []
         self._held: list[tuple[int, NDArray[Any]]] = []
         self._made = self._local = self._dropped = self._unfinished = 0
         self.interval_ms = 50
         self.eager = False  # take what there is at each look, for somebody who watches
         self._latest: list[NDArray[Any]] = []
         self.calls = 0
-        self._taken: Counter[Path] = Counter()
+        self.carried = Carried()
         self.pids: set[int] = set()
         self.outlived: set[int] = set()
         if isinstance(source, Region):
-            self._open[source.path] = source
-            self.pids.add(source.pid)
+            self._add(_Open(source, source.pid, os.pidfd_open(source.pid)))
+
+    def _add(self, opened: _Open) -> None:
+        self._open.append(opened)
+        self.pids.add(opened.pid)
 
     @property
     def counts(self) -> Counts:
@@ -76,14 +112,16 @@ class Drain:
 
     def step(self) -> None:
         """Look once: take what is full enough, and close the regions of processes that ended."""
-        self._discover()
-        fullest = 0.0
-        for path, region in list(self._open.items()):
-            fullest = max(fullest, region.fill)
-            if region.finished or not _alive(region):
-                self._close(path, region)
-            elif self.eager or region.fill > _FULL_ENOUGH:
-                self._take(region)
+        said = self._listen()
+        # As many messages as may wait on any system, less what comes while this is under way.
+        fullest = _FULL_ENOUGH * said / _MESSAGES
+        for opened in list(self._open):
+            fill = opened.region.fill
+            fullest = max(fullest, fill)
+            if opened.region.finished or not opened.alive:
+                self._close(opened)
+            elif self.eager or fill > _FULL_ENOUGH:
+                self._take(opened)
         # At the rate seen, the next look finds the fullest ring just full enough.
         next_ms = self.interval_ms * _FULL_ENOUGH / max(fullest, 0.1)
         self.interval_ms = int(min(max(next_ms, _SHORTEST_MS), _LONGEST_MS))
@@ -95,7 +133,7 @@ class Drain:
 
     def dropped(self) -> int:
         """Calls lost so far."""
-        running = sum(region.counts().dropped for region in self._open.values())
+        running = sum(opened.region.counts().dropped for opened in self._open)
         return self._dropped + running
 
     @property
@@ -105,56 +143,62 @@ class Drain:
 
     def save(self) -> None:
         """Write all there is, that of rings hardly filled too: kill -9 then costs none of it."""
-        for region in self._open.values():
-            self._take(region)
+        for opened in self._open:
+            self._take(opened)
         self._write()
         if self._writer.flush():
             self._pace.restart()
 
     def finish(self) -> None:
-        """Take everything and write it: the processes have ended.
-
-        Raises:
-            MemscError: a region could not be read; all others were.
-        """
-        unread = self._discover()
-        for path, region in list(self._open.items()):
-            self._close(path, region)
+        """Take everything and write it: the processes have ended."""
+        self._listen()
+        for opened in list(self._open):
+            self._close(opened)
         self._write()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-        if unread is not None:
-            raise unread
+        if self._socket is not None:
+            self._socket.close()
 
-    def _discover(self) -> MemscError | None:
-        """Open the regions that are new; why one of them cannot be."""
-        unread: MemscError | None = None
-        if self._folder is None:
-            return None
-        for path in regions(self._folder):
-            if path in self._open:
-                continue
-            try:
-                region = Region(path, exclusive=True)
-            except MemscError as error:
-                if isinstance(error.__cause__, OSError) and path.exists():
-                    unread = error
-                continue  # being made; if it is never finished, it holds nothing
-            self._open[path] = region
-            self.pids.add(region.pid)
-        return unread
+    def _listen(self) -> int:
+        """Hear what processes have said, and open what they have handed over; how much it was."""
+        if self._socket is None:
+            return 0
+        count = 0
+        while messages := self._socket.receive():
+            count += len(messages)
+            for message in messages:
+                if "region" in message.said:
+                    self._receive(message)
+                else:
+                    self.carried.add(message)
+                message.close()
+        return count
 
-    def _take(self, region: Region) -> bool:
+    def _receive(self, message: Message) -> None:
+        """Take a region out of a message; a process whose region cannot be read is not recorded."""
+        name = f"process {message.pid}"
+        if message.descriptor < 0:
+            why = "memsc had too many files open" if message.refused else "it handed over no memory"
+            self.carried.leaves(name, why)
+            return
+        descriptor, message.descriptor = message.descriptor, -1
+        try:
+            region = Region(Path(name), descriptor=descriptor, exclusive=True)
+        except MemscError as error:
+            self.carried.leaves(name, f"its region cannot be read: {error.why}")
+            return
+        process, message.process = message.process, -1
+        self._add(_Open(region, message.pid, process))
+
+    def _take(self, opened: _Open) -> bool:
         """Take what can be taken at once; whether there was any."""
         if self._discards:
-            region.skip()
+            opened.region.skip()
             return False
-        records = region.drain()
+        records = opened.region.drain()
         if not len(records):
             return False
-        self._held.append((region.pid, records))
-        self._taken[region.path] += len(records)
+        self._held.append((opened.pid, records))
+        opened.taken += len(records)
         if self.eager:
             self._latest.append(records)
         self.calls += len(records)
@@ -162,26 +206,25 @@ class Drain:
             self._write()
         return True
 
-    def _close(self, path: Path, region: Region) -> None:
-        outlives = self._folder is not None and not region.finished and _alive(region)
+    def _close(self, opened: _Open) -> None:
+        region = opened.region
+        outlives = self._socket is not None and not region.finished and opened.alive
         if outlives:
             region.recording = False
-            self.outlived.add(region.pid)
+            self.outlived.add(opened.pid)
         for _ in range(region.drains):
-            if not self._take(region):
+            if not self._take(opened):
                 break
         counts = region.counts()
         self._local += counts.local
         self._dropped += counts.dropped
         if outlives:  # what it calls from now on is counted there, too
-            self._made += self._taken[path] + counts.dropped
+            self._made += opened.taken + counts.dropped
         else:
             self._made += counts.made
             self._unfinished += 0 if region.finished else counts.unfinished
-        del self._open[path]
-        region.close()
-        if self._folder is not None:
-            path.unlink(missing_ok=True)
+        self._open.remove(opened)
+        opened.close()
 
     def discard(self) -> None:
         """Write nothing any more: from now on rings are emptied for the program's sake alone.
@@ -199,14 +242,3 @@ class Drain:
         held, self._held = self._held, []
         for pid, records in held:
             self._writer.calls(self.key, pid, records, syscall_name)
-
-
-def _locked(folder: Path) -> int:
-    """Tells programs whose rings are full that somebody will empty them, as long as he lives."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-def _alive(region: Region) -> bool:
-    return tasks.start_time(region.pid) == int(region["start_time"])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ import msgspec
 from memsc.runtime import library, topology
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
+from memsc.runtime.session_socket import SessionSocket
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import environment
@@ -95,6 +97,9 @@ class TraceSession:
 
     def __enter__(self) -> Self:
         self._before = os.sched_getaffinity(0)
+        # Two for each process that is recorded; the program's own limit stays what it was.
+        self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._files[1], self._files[1]))
         self._endings = endings()
         self._endings.__enter__()
         try:
@@ -156,11 +161,12 @@ class TraceSession:
 
     def _hold(self, launch: Launch, command: Sequence[str], **how: Any) -> Target:
         """A program on hold, on its CPUs; where these are isolated only the helper can put it."""
-        if not self.quiet.isolated:
-            return Target(launch, command, **how)
-        target = Target(replace(launch, app_cpus=()), command, **how)
+        isolated = self.quiet.isolated
+        target = Target(replace(launch, app_cpus=()) if isolated else launch, command, **how)
         try:
-            self.quiet.adopt(target.pid)
+            resource.prlimit(target.pid, resource.RLIMIT_NOFILE, self._files)
+            if isolated:
+                self.quiet.adopt(target.pid)
         except BaseException:
             target.end()
             raise
@@ -170,6 +176,7 @@ class TraceSession:
         self._elevation.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         os.sched_setaffinity(0, self._before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
         self._endings.__exit__(None, None, None)
 
     def __exit__(
@@ -218,20 +225,40 @@ class TraceSession:
             MemscError: the disk is full, a probe's helper died.
             KeyboardInterrupt: after the program was ended and what it left was written.
         """
-        folder = self._folder / f"round-{len(self._rounds)}"
-        folder.mkdir(mode=0o700)
+        with SessionSocket(waits=self._arms[arm].ring_policy == "wait") as socket:
+            return self._round(
+                socket,
+                RoundKey(arm, work.case, number),
+                work,
+                check=check,
+                recording=recording,
+                interactive=interactive,
+                duration_s=duration_s,
+                turn=turn,
+            )
+
+    def _round(
+        self,
+        socket: SessionSocket,
+        key: RoundKey,
+        work: Work,
+        *,
+        check: bool,
+        recording: bool,
+        interactive: bool,
+        duration_s: float | None,
+        turn: int | None,
+    ) -> Round:
         probes = self.probing.of_round(check) if recording and not work.bare else []
         launch = replace(
-            self._arms[arm],
-            directory=folder,
+            self._arms[key.arm],
+            session=socket.end,
             recording=recording,
-            keep=True,
-            ring_records=work.ring_records or self._arms[arm].ring_records,
+            ring_records=work.ring_records or self._arms[key.arm].ring_records,
             probe_every=self.probing.every(probes),
         )
-        key = RoundKey(arm, work.case, number)
         snapshot = self.filter()
-        drain = Drain(snapshot or self.writer, key, folder)
+        drain = Drain(snapshot or self.writer, key, socket)
         started, spent = self.clock.sample(), time.process_time()
         interrupted: KeyboardInterrupt | None = None
         stopped: str | None = None
@@ -248,6 +275,7 @@ class TraceSession:
                 stdin=None if interactive else null,
                 stdout=null if work.quiet else None,
             )
+            socket.let_go()
             try:
                 watched = None if work.ring_holds_all else drain
                 stopped = self._run(target, watched, probes, duration_s, snapshot)
@@ -279,7 +307,7 @@ class TraceSession:
                 spent,
                 check=check,
                 recording=recording,
-                turn=number if turn is None else turn,
+                turn=key.round if turn is None else turn,
                 pids=sorted(drain.pids),
                 exit_status=target.process.returncode,
                 calls=drain.calls if recording else None,
@@ -291,10 +319,9 @@ class TraceSession:
                 stopped=stopped,
                 isolated=isolated,
             )
-        shutil.rmtree(folder, ignore_errors=True)
         if drain.outlived:
             pids = ", ".join(map(str, sorted(drain.outlived)))
-            self._notes.append(f"{arm}: processes outlive the program, unrecorded: {pids}")
+            self._notes.append(f"{key.arm}: processes outlive the program, unrecorded: {pids}")
         if interrupted is not None:
             raise interrupted
         return done

@@ -166,13 +166,6 @@ def _remove_session(folder: Path, done: Cleaned) -> None:
     if _alive(*owner):
         done.in_use.append(Item("session", str(folder), f"process {owner[0]} runs"))
         return
-    # The session is dead, but a program of it may go on: it opens its region again for each thread.
-    for region in folder.rglob("*.region"):
-        program = _process(f"-{region.name.removesuffix('.region')}")
-        if program is not None and _alive(*program):
-            reason = f"its program, process {program[0]}, runs on"
-            done.in_use.append(Item("session", str(folder), reason))
-            return
     _remove(folder, done)
 
 
