@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from memsc.commands.progress import opened
-from memsc.commands.report import show
+from memsc.commands.report import print_json, show
 from memsc.runtime.errors import FAIL_IF_MET, WITHHELD
 
 
@@ -38,7 +37,7 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Compare, print, and end with the status that says what was met."""
         from memsc.analysis.compare.comparison import Comparison, parse
-        from memsc.analysis.compare.text import compare_json, render
+        from memsc.analysis.compare.text import comparison_report, render
 
         conditions = [condition for text in args.fail_if for condition in parse(text)]
         with opened(args.base) as base, opened(args.new) as new:
@@ -46,7 +45,7 @@ class Command:
             # Where nothing is shared no condition can be judged: that is said instead.
             outcomes = comparison.judge(conditions) if comparison.shared() else []
         if args.json:
-            print(json.dumps(compare_json(comparison, outcomes), indent=1, allow_nan=False))
+            print_json(comparison_report(comparison, outcomes))
         else:
             show(render(comparison, outcomes))
         if comparison.withheld():

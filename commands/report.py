@@ -7,10 +7,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from memsc.commands.progress import opened, opened_many
 from memsc.runtime.errors import WITHHELD
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from memsc.bench.verdict.model import BenchReport
 
 
 class Command:
@@ -57,12 +62,12 @@ class Command:
         from memsc.analysis.report.text import render
         from memsc.bench.verdict.report import SECTIONS
 
-        summary = _one(args.trace[0], args, 1)
+        report = _one(args.trace[0], args, 1)
         if args.json:
-            print(json.dumps(summary, indent=1, allow_nan=False))
+            print_json(report)
         else:
-            show(render(summary, SECTIONS))
-        return WITHHELD if summary["verdict"]["withheld"] else 0
+            show(render(report, SECTIONS))
+        return WITHHELD if report.verdict.withheld else 0
 
 
 def is_fleet(places: list[str]) -> bool:
@@ -77,12 +82,12 @@ def is_fleet(places: list[str]) -> bool:
     return path.is_dir() and path.suffix != SUFFIX and not (path / SESSION).exists()
 
 
-def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
-    """A trace's summary, and the files that were asked for."""
+def _one(path: str, args: argparse.Namespace, traces: int) -> BenchReport:
+    """A trace's report, and the files that were asked for."""
     from memsc.bench.verdict.report import summarise
 
     with opened(path) as trace:
-        summary = summarise(trace)
+        report = summarise(trace)
     if args.figure:
         from memsc.analysis.figures.files import save
 
@@ -95,24 +100,31 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> dict[str, Any]:
     if args.html:
         from memsc.analysis.report.page import save_html
 
-        save_html(trace, summary, file_name(args.html, trace.name, traces))
-    return summary
+        save_html(trace, report, file_name(args.html, trace.name, traces))
+    return report
 
 
 def _fleet(args: argparse.Namespace) -> int:
-    from memsc.analysis.fleet.text import fleet_json, render_fleet
+    from memsc.analysis.fleet.text import fleet_report, render_fleet
 
     with opened_many(args.trace, args.cluster, args.skip_failed) as fleet:
-        content = fleet_json(fleet) if args.json else None
+        content = fleet_report(fleet) if args.json else None
         drawn = None if args.json else render_fleet(fleet)
     if args.html or args.figure or args.results:
         for summary in fleet.summaries:
             _one(summary.partition.path, args, len(fleet.partitions))
     if content is not None:
-        print(json.dumps(content, indent=1, allow_nan=False))
+        print_json(content)
     else:
         show(drawn)
     return WITHHELD if fleet.withheld() else 0
+
+
+def print_json(report: msgspec.Struct) -> None:
+    """Prints a report as JSON."""
+    import msgspec
+
+    print(json.dumps(msgspec.to_builtins(report), indent=1, allow_nan=False))
 
 
 def show(renderable: object) -> None:

@@ -108,7 +108,7 @@ def look(folder: Path, scratch: Path) -> tuple[str, str]:
 
     def report() -> None:
         summary = summarise(trace)
-        json.dumps(summary, allow_nan=False)
+        json.dumps(msgspec.to_builtins(summary), allow_nan=False)
         said["text"] = to_string(summary, SECTIONS)
         said["page"] = to_html(trace, summary)
 

@@ -375,14 +375,15 @@ def test_turns_at_the_pmu_are_scaled_and_said(tmp_path: Path) -> None:
 def test_a_report_says_what_threads_did_and_what_is_not_known(tmp_path: Path) -> None:
     t = ma.open(fabricate(tmp_path / "a.memsc"))
     summary = summarise(t)
+    assert summary.counters is not None
     said = to_string(summary)
     assert "What threads did: sync" in said
     assert "not counted: cache-misses: no PMU: the hypervisor shows none" in said
     assert "memsc service" in said
     assert "direct service" not in said
     assert max(map(len, said.splitlines())) <= 80
-    assert summary["counters"]["events"]["cache-misses"]["counted"] is False
-    assert summary["counters"]["ratios"]
+    assert not summary.counters.events["cache-misses"].counted
+    assert summary.counters.ratios
     figure = t.counters.plot_counters()
     assert len(figure.axes) == 3
     with pytest.raises(MemscError, match="it has no counters"):
@@ -395,8 +396,8 @@ def test_a_trace_without_counters_says_what_brings_them(tmp_path: Path) -> None:
         t.counters.df_counters()
     assert t.counters.unavailable == {}
     summary = summarise(t)
-    assert summary["counters"] is None
-    assert "not asked for" in summary["counters_reason"]
+    assert summary.counters is None
+    assert "not asked for" in str(summary.counters_reason)
     assert "What threads did" not in to_string(summary)
 
 

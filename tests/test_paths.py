@@ -114,10 +114,10 @@ def test_a_report_says_where_calls_come_from(tmp_path: Path) -> None:
     assert "Where the calls come from: memsc, most time" in said
     assert "main → slow → read → getppid()" in said
     assert max(map(len, said.splitlines())) <= text.WIDTH
-    (first, second) = summary["paths"]["rows"]
-    assert first["path"][-2] == second["path"][-2] == "read"
-    assert summary["paths"]["calls"] == CALLS // EVERY
-    json.dumps(summary)
+    assert summary.paths is not None
+    (first, second) = summary.paths.rows
+    assert first.path[-2] == second.path[-2] == "read"
+    assert summary.paths.calls == CALLS // EVERY
 
 
 def test_collapsed_stacks_end_in_the_stage(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_trace_without_paths_says_what_brings_them(tmp_path: Path) -> None:
     trace = ma.open(folder)
     with pytest.raises(MemscError, match="--probes paths"):
         trace.paths.df_paths()
-    assert summarise(trace)["paths"] is None
+    assert summarise(trace).paths is None
 
 
 # ---- a real program ----

@@ -177,7 +177,8 @@ def test_what_a_hit_counts_itself_is_taken_off(tmp_path: Path) -> None:
     assert (instructions["per_call"], instructions["n"]) == (6000, 50)
     assert instructions["counted"] == 0.5
     summary = summarise(t)
-    assert summary["stage_counters"]["uncounted"] == {"dTLB-load-misses": reason}
+    assert summary.stage_counters is not None
+    assert summary.stage_counters.uncounted == {"dTLB-load-misses": reason}
     said = to_string(summary)
     assert "not read: dTLB-load-misses: this processor's PMU does not count it" in said
     assert "took turns at the PMU: instructions (of 50 % of the stages)" in said
@@ -242,5 +243,5 @@ def test_a_trace_without_them_says_what_brings_them(tmp_path: Path) -> None:
         t.stage_counters.df_stages()
     assert t.stage_counters.unavailable == {}
     summary = summarise(t)
-    assert summary["stage_counters"] is None
-    assert "not asked for" in summary["stage_counters_reason"]
+    assert summary.stage_counters is None
+    assert "not asked for" in str(summary.stage_counters_reason)

@@ -9,29 +9,29 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.compare.comparison import Comparison, Outcome
+from memsc.analysis.compare.model import SCHEMA, CompareRow, ComparisonReport, FailIf
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.sketch import TOTAL
-from memsc.analysis.report.summary import SCHEMA, Json, records
+from memsc.analysis.report.model import Verdict
+from memsc.analysis.report.summary import rows as rows_of
 from memsc.analysis.report.terminal import heading, mark, table
 
 _SHOWN = ("mean", "p50", "p99", "p999")
 _FACTOR = 10
 
 
-def compare_json(comparison: Comparison, outcomes: list[Outcome]) -> Json:
-    """`schema`, `base`, `new`, `verdict`, `rows` (see `Comparison.df_compare`), `fail_if`."""
+def comparison_report(comparison: Comparison, outcomes: list[Outcome]) -> ComparisonReport:
+    """What `compare --json` prints."""
     reasons = comparison.withheld()
-    return {
-        "schema": SCHEMA,
-        "base": comparison.base.name,
-        "new": comparison.new.name,
-        "verdict": {"withheld": bool(reasons), "reasons": reasons},
-        "differences": differences(comparison),
-        "rows": records(comparison.df_compare(syscalls=True)),
-        "fail_if": [
-            {"condition": o.condition.text, "met": o.met, "found": o.found} for o in outcomes
-        ],
-    }
+    return ComparisonReport(
+        schema=SCHEMA,
+        base=comparison.base.name,
+        new=comparison.new.name,
+        verdict=Verdict(bool(reasons), reasons),
+        differences=differences(comparison),
+        rows=rows_of(comparison.df_compare(syscalls=True), CompareRow),
+        fail_if=[FailIf(o.condition.text, o.met, o.found) for o in outcomes],
+    )
 
 
 def differences(comparison: Comparison) -> list[str]:
@@ -57,15 +57,13 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
         yield mark("✗", f"verdict withheld: {reason}", "bold red")
     for line in differences(comparison):
         yield mark("!", f"the machines differ in {line}", "yellow")
-    rows = records(comparison.df_compare())
-    for case in dict.fromkeys(row["case"] for row in rows):
+    rows = rows_of(comparison.df_compare(), CompareRow)
+    for case in dict.fromkeys(row.case for row in rows):
         yield heading(case, "total time of a call")
-        mine = [row for row in rows if row["case"] == case]
+        mine = [row for row in rows if row.case == case]
         yield from _totals(mine)
         if any(
-            row["stage"] != TOTAL
-            and row["metric"] == "mean"
-            and row["verdict"] in ("slower", "faster")
+            row.stage != TOTAL and row.metric == "mean" and row.verdict in ("slower", "faster")
             for row in mine
         ):
             yield heading(case, "mean of the stages that changed")
@@ -80,39 +78,41 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
 _COLUMNS = ("base ns", "new ns", "change", "low to high", "verdict")
 
 
-def _totals(rows: list[Json]) -> Iterator[RenderableType]:
+def _totals(rows: list[CompareRow]) -> Iterator[RenderableType]:
     grid = table("", "", *_COLUMNS)
     for row in rows:
-        if row["stage"] == TOTAL and row["metric"] in _SHOWN:
-            first = row["arm"] if row["metric"] == "mean" else ""
-            grid.add_row(first, row["metric"], *_cells(row))
+        if row.stage == TOTAL and row.metric in _SHOWN:
+            first = row.arm if row.metric == "mean" else ""
+            grid.add_row(first, row.metric, *_cells(row))
     yield grid
-    if any(row["interval"] == "blocks" for row in rows):
+    if any(row.interval == "blocks" for row in rows):
         yield Text("  * within one run each: says nothing about other runs", "dim")
 
 
-def _changed(rows: list[Json]) -> RenderableType:
+def _changed(rows: list[CompareRow]) -> RenderableType:
     """Means, since they add up: what changed in the stages is what changed in the total."""
     grid = table("", "", *_COLUMNS)
     arm = ""
     for row in rows:
-        known = row["metric"] == "mean" and row["verdict"] in ("slower", "faster")
-        if known and row["stage"] != TOTAL:
-            grid.add_row(row["arm"] if row["arm"] != arm else "", row["stage"], *_cells(row))
-            arm = row["arm"]
+        known = row.metric == "mean" and row.verdict in ("slower", "faster")
+        if known and row.stage != TOTAL:
+            grid.add_row(row.arm if row.arm != arm else "", row.stage, *_cells(row))
+            arm = row.arm
     return grid
 
 
-def _cells(row: Json) -> tuple[str | Text, ...]:
-    if row["verdict"] == "insufficient":
+def _cells(row: CompareRow) -> tuple[str | Text, ...]:
+    if row.verdict == "insufficient":
         return ("–", "–", "–", "–", "insufficient")
-    change, low, high = (_relative(row[name]) for name in ("change", "low", "high"))
-    style = {"slower": "red", "faster": "green"}.get(row["verdict"], "")
-    within = "" if row["interval"] == "rounds" else "*"
-    figures = (number(row["base_ns"]), number(row["new_ns"]), change, f"{low} to {high}")
-    return (*figures, Text(row["verdict"] + within, style))
+    change, low, high = (_relative(value) for value in (row.change, row.low, row.high))
+    style = {"slower": "red", "faster": "green"}.get(row.verdict, "")
+    within = "" if row.interval == "rounds" else "*"
+    figures = (number(row.base_ns), number(row.new_ns), change, f"{low} to {high}")
+    return (*figures, Text(row.verdict + within, style))
 
 
-def _relative(change: float) -> str:
+def _relative(change: float | None) -> str:
     """A change in per cent, or as a factor where that would be long."""
+    if change is None:
+        return "–"
     return f"{change:+.1%}" if change < _FACTOR else f"×{number(1 + change)}"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from memsc.analysis.data.hits import hit_cost
 from memsc.analysis.data.requires import lossy, requires
 from memsc.analysis.data.rounds import coded, rounds_in
 from memsc.analysis.data.selection import Selection
@@ -124,9 +123,9 @@ class Wakeup:
         frame = frame.assign(rank=frame["path"].map(order), back=frame["direction"] != "poll")
         frame = frame.sort_values(["arm", "case", "back", "rank"], ascending=True)
         frame = frame[[*_KEYS, "calls", "share", *times]].reset_index(drop=True)
-        below = pd.Series("", frame.index, object)
+        below, cost = pd.Series("", frame.index, object), self._folder.session.perturbation
         for step, probes in _BOUNDED_BY.items():
-            costs = [hit_cost(self._folder.session.perturbation, probe) for probe in probes]
+            costs = [cost.hit_ns(probe) if cost else None for probe in probes]
             short = frame[f"{step}_ns"] < max((cost or 0.0 for cost in costs), default=0.0)
             frame.loc[short, f"{step}_ns"] = np.nan
             below[short] += f"{step}, "

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from memsc.analysis.data.statistics import PERCENTILES
-from memsc.analysis.report.summary import Json, arms_of, verdict_of
+from memsc.analysis.report.model import ArmFigures, StageFigures, Verdict
+from memsc.analysis.report.summary import arms_of, verdict_of
 from memsc.analysis.trace import Trace
 
 _HELP = {
@@ -26,16 +26,14 @@ Sample = tuple[str, dict[str, str], float]
 def write_openmetrics(trace: Trace, path: Path) -> str:
     """Writes a trace's report; what is not known is left out, never 0."""
     # A report looks at slow calls and their events too; none of that is asked for here.
-    text = to_openmetrics(
-        {"trace": trace.name, "verdict": verdict_of(trace), "arms": arms_of(trace)}
-    )
+    text = to_openmetrics(trace.name, verdict_of(trace), arms_of(trace))
     path.write_text(text)
     return f"{sum(not line.startswith('#') for line in text.splitlines())} samples"
 
 
-def to_openmetrics(summary: Json) -> str:
-    """`trace`, `verdict` and `arms` of a summary (see `memsc.analysis.report.summary`) as text."""
-    samples = list(_samples(summary))
+def to_openmetrics(trace: str, verdict: Verdict, arms: Mapping[str, ArmFigures]) -> str:
+    """These parts of a report as text."""
+    samples = list(_samples(trace, verdict, arms))
     lines: list[str] = []
     for name, (kind, unit, text) in _HELP.items():
         mine = [sample for sample in samples if sample[0] == name]
@@ -50,27 +48,27 @@ def _lines(samples: Iterable[Sample]) -> Iterator[str]:
         yield f"{name}{{{inner}}} {value:.12g}"
 
 
-def _samples(summary: Json) -> Iterator[Sample]:
-    trace: dict[str, str] = {"trace": summary["trace"]}
-    yield "memsc_verdict_withheld", trace, float(summary["verdict"]["withheld"])
-    for arm, content in summary["arms"].items():
+def _samples(name: str, verdict: Verdict, arms: Mapping[str, ArmFigures]) -> Iterator[Sample]:
+    trace = {"trace": name}
+    yield "memsc_verdict_withheld", trace, float(verdict.withheld)
+    for arm, content in arms.items():
         labels = {**trace, "arm": arm}
-        for name, key in (("memsc_calls", "calls"), ("memsc_calls_lost", "lost")):
-            if content[key] is not None:
-                yield name, labels, content[key]
-        for check, found in content["checks"].items():
-            if found["held"] is not None:
-                yield "memsc_check_held", {**labels, "check": check}, float(found["held"])
-        for case, mine in content["cases"].items():
-            for stage, figures in mine["stages"].items():
+        for metric, value in (("memsc_calls", content.calls), ("memsc_calls_lost", content.lost)):
+            if value is not None:
+                yield metric, labels, value
+        for check, found in content.checks.items():
+            if found.held is not None:
+                yield "memsc_check_held", {**labels, "check": check}, float(found.held)
+        for case, mine in content.cases.items():
+            for stage, figures in mine.stages.items():
                 yield from _stage({**labels, "case": case, "stage": stage}, figures)
 
 
-def _stage(labels: dict[str, str], figures: dict[str, Any]) -> Iterator[Sample]:
-    if figures["mean_ns"] is not None:
-        yield "memsc_stage_mean_seconds", labels, figures["mean_ns"] * 1e-9
+def _stage(labels: dict[str, str], figures: StageFigures) -> Iterator[Sample]:
+    if figures.mean_ns is not None:
+        yield "memsc_stage_mean_seconds", labels, figures.mean_ns * 1e-9
     for name, q in PERCENTILES.items():
-        value = figures[f"{name}_ns"]
+        value = figures.percentile(name)
         if value is not None:
             yield "memsc_stage_quantile_seconds", {**labels, "quantile": f"{q:g}"}, value * 1e-9
 

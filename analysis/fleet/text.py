@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,88 +16,89 @@ from memsc.analysis.data.order import natural
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.data.statistics import FEWEST_ROUNDS
 from memsc.analysis.fleet.fleet import Fleet
-from memsc.analysis.report.summary import SCHEMA, Json, records, stages_json
+from memsc.analysis.fleet.model import FleetArm, FleetCase, FleetReport, PartitionRow, StageRow
+from memsc.analysis.report.model import SCHEMA, Reason, Verdict
+from memsc.analysis.report.summary import rows as rows_of
+from memsc.analysis.report.summary import stages_of
 from memsc.analysis.report.text import heading, mark, stage_cells, table
-from memsc.tracer.format import STAGES, Environment
+from memsc.tracer.format import STAGES
 
 _SHOWN_PARTITIONS = 20
 
 
-def fleet_json(fleet: Fleet) -> Json:
-    """A fleet as plain data: what `report --json` prints of several traces.
-
-    Returns:
-        `schema`, `traces`, `skipped`, `verdict`, `partitions` (see `Fleet.df_partitions`), `arms`,
-        `hosts`, `environment`. `arms` is as in the report of one trace, of all calls together;
-        `hosts` has the total of each host's arms and cases; `environment` what all have in
-        common, and null with a reason where they differ.
-    """
+def fleet_report(fleet: Fleet) -> FleetReport:
+    """What `report --json` prints of a fleet."""
     reasons = fleet.withheld()
-    partitions = records(fleet.df_partitions().astype(object))
-    return {
-        "schema": SCHEMA,
-        "traces": len(fleet.summaries),
-        "skipped": len(fleet.failures),
-        "verdict": {"withheld": bool(reasons), "reasons": reasons},
-        "partitions": [{key: _known(value) for key, value in row.items()} for row in partitions],
-        "arms": _arms(fleet),
-        "hosts": {host: _totals(fleet, host) for host in fleet.hosts},
-        "environment": _environment(fleet),
-    }
+    return FleetReport(
+        schema=SCHEMA,
+        traces=len(fleet.summaries),
+        skipped=len(fleet.failures),
+        verdict=Verdict(bool(reasons), reasons),
+        partitions=_partition_rows(fleet),
+        arms=_arms(fleet),
+        hosts={host: _totals(fleet, host) for host in fleet.hosts},
+        environment=_environment(fleet),
+    )
 
 
-def _known(value: object) -> object:
-    return value if isinstance(value, str | int | float) else None
+def _partition_rows(fleet: Fleet) -> list[PartitionRow]:
+    known = fleet.df_partitions().astype(object)
+    return rows_of(known.where(known.notna(), None), PartitionRow)
 
 
-def _arms(fleet: Fleet) -> Json:
+def _arms(fleet: Fleet) -> dict[str, FleetArm]:
     frame = fleet.df_stages(syscalls=False)
-    arms: Json = {}
+    arms: dict[str, FleetArm] = {}
     for arm in fleet.arms:
         sides = [one.arms[arm] for one in fleet.summaries if arm in one.arms]
         mine = frame[frame["arm"] == arm]
-        cases: Json = {}
+        cases: dict[str, FleetCase] = {}
         for (case, mode), rows in mine.groupby(["case", "mode"], sort=False):
             name = str(case) if case not in cases else f"{case} ({mode})"
-            whole = {"calls": int(rows["n"].iloc[0]), "traces": int(rows["rounds"].iloc[0])}
-            cases[name] = {"mode": str(mode), **whole, "stages": stages_json(rows)}
+            calls, traces = int(rows["n"].iloc[0]), int(rows["rounds"].iloc[0])
+            cases[name] = FleetCase(str(mode), calls, traces, stages_of(rows))
         first = min(cases, key=natural, default=None)
-        arms[arm] = {
-            **_sum("calls", [side.calls for side in sides]),
-            **_sum("lost", [side.lost for side in sides]),
-            **_sum("made", [side.made for side in sides]),
-            "case": first,
-            "stages": cases[first]["stages"] if first else None,
-            **({} if first else {"stages_reason": "no calls recorded"}),
-            "cases": cases,
-        }
+        calls, calls_reason = _sum([side.calls for side in sides])
+        lost, lost_reason = _sum([side.lost for side in sides])
+        made, made_reason = _sum([side.made for side in sides])
+        arms[arm] = FleetArm(
+            calls=calls,
+            calls_reason=calls_reason,
+            lost=lost,
+            lost_reason=lost_reason,
+            made=made,
+            made_reason=made_reason,
+            case=first,
+            stages=cases[first].stages if first else None,
+            stages_reason=UNSET if first else "no calls recorded",
+            cases=cases,
+        )
     return arms
 
 
-def _sum(name: str, counts: list[int | None]) -> Json:
+def _sum(counts: list[int | None]) -> tuple[int | None, Reason]:
     known = [count for count in counts if count is not None]
     if len(known) == len(counts):
-        return {name: sum(known)}
-    return {name: None, f"{name}_reason": "a session did not end in order"}
+        return sum(known), UNSET
+    return None, "a session did not end in order"
 
 
-def _totals(fleet: Fleet, host: str) -> list[Json]:
+def _totals(fleet: Fleet, host: str) -> list[StageRow]:
     frame = fleet.stages_of(host).df_stages(syscalls=False)
-    return records(frame[frame["stage"] == TOTAL])
+    return rows_of(frame[frame["stage"] == TOTAL], StageRow)
 
 
-def _environment(fleet: Fleet) -> Json:
-    found: Json = {}
-    for name in Environment.__struct_fields__ if fleet.summaries else ():
-        values = [getattr(one.environment, name) for one in fleet.summaries]
-        same = all(value == values[0] for value in values)
-        if name.endswith("_reason"):
-            if same and values[0] is not UNSET:
-                found[name] = values[0]
-            continue
-        found[name] = msgspec.to_builtins(values[0], str_keys=True) if same else None
-        if not same:
-            found[f"{name}_reason"] = "it differs between traces"
+def _environment(fleet: Fleet) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    machines = [msgspec.to_builtins(one.environment, str_keys=True) for one in fleet.summaries]
+    for name in dict.fromkeys(name for machine in machines for name in machine):
+        values = [machine.get(name) for machine in machines]
+        if all(value == values[0] for value in values):
+            found[name] = values[0]
+        elif name.endswith("_reason"):
+            found.setdefault(name, "the reasons differ between traces")
+        else:
+            found[name], found[f"{name}_reason"] = None, "it differs between traces"
     return found
 
 
@@ -141,11 +143,10 @@ def _some(values: list[str]) -> str:
 def _partitions(fleet: Fleet) -> Iterator[RenderableType]:
     yield heading("Traces")
     grid = table("host", "run", "calls", "lost", "status")
-    rows = records(fleet.df_partitions().astype(object))
+    rows = _partition_rows(fleet)
     for row in rows[:_SHOWN_PARTITIONS]:
-        calls, lost = (_known(row[name]) for name in ("calls", "lost"))
-        shown = f"{calls:,}" if isinstance(calls, int) else "–"
-        grid.add_row(row["host"] or "?", row["run"], shown, number(lost), row["status"])
+        shown = f"{row.calls:,}" if row.calls is not None else "–"
+        grid.add_row(row.host or "?", row.run, shown, number(row.lost), row.status)
     yield grid
     if len(rows) > _SHOWN_PARTITIONS:
         yield Text(f"  and {len(rows) - _SHOWN_PARTITIONS} more: see --json", "dim")
@@ -160,7 +161,7 @@ def _stages(fleet: Fleet) -> Iterator[RenderableType]:
         grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
         for (arm, mode), rows in mine.groupby(["arm", "mode"], sort=False):
             name = str(arm) if mode == "sync" else f"{arm} async"
-            grid.add_row(name, *stage_cells(stages_json(rows)))
+            grid.add_row(name, *stage_cells(stages_of(rows)))
         yield grid
         if runs < FEWEST_ROUNDS:
             yield Text("  * within these traces: says nothing about other runs", "dim")
@@ -175,7 +176,7 @@ def _by_host(fleet: Fleet, case: str) -> Iterator[RenderableType]:
         frame = fleet.stages_of(host).df_stages(syscalls=False)
         first = host
         for (arm, _), rows in frame[frame["case"] == case].groupby(["arm", "mode"], sort=False):
-            cells = stage_cells(stages_json(rows))[len(STAGES) :]
+            cells = stage_cells(stages_of(rows))[len(STAGES) :]
             counts = str(int(rows["rounds"].iloc[0])), number(int(rows["n"].iloc[0]))
             grid.add_row(first, str(arm), *counts, *cells)
             first = ""

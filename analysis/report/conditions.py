@@ -4,56 +4,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Json = dict[str, Any]
+from memsc.analysis.report.model import Report
+from memsc.tracer.format import Added, Noise
 
 
-def isolation_lines(summary: Json) -> Iterator[str]:
+def isolation_lines(report: Report) -> Iterator[str]:
     """How the application's CPUs were kept free, and what came there nevertheless."""
-    found = summary.get("isolation")
-    if not found:
+    found = report.isolation
+    if found is None:
         return
-    during = found["during"]
+    during = found.during
     came = f"{_rates(during)} while programs ran" if during else "what came is not known"
-    if found["how"] is None:
+    if found.how is None:
         yield f"not isolated: {came}"
         return
-    yield f"isolated by {found['how']}: {came}"
-    before, isolated = found["before"], found["isolated"]
+    yield f"isolated by {found.how}: {came}"
+    before, isolated = found.before, found.isolated
     if before and isolated:
         yield f"while kept busy, before: {_rates(before)}"
         yield f"while kept busy, isolated: {_rates(isolated)}"
-    for problem in found["failed"]:
+    for problem in found.failed:
         yield f"not given back: {problem}"
 
 
-def calibration_lines(summary: Json) -> Iterator[str]:
+def calibration_lines(report: Report) -> Iterator[str]:
     """What recording and probes added to a call, as measured at the session's start."""
-    found = summary.get("perturbation_at_start")
-    if not found:
+    found = report.perturbation_at_start
+    if found is None:
         return
-    if found["recording"] is None:
-        yield f"not calibrated: {found['reason']}"
+    if found.recording is None:
+        yield f"not calibrated: {found.reason or 'nobody knows why'}"
         return
-    yield f"recording adds {_added(found['recording'])} to the median {found['arm']} call"
-    if found["probes"]:
-        yield f"{', '.join(found['probes']['names'])}: {_added(found['probes'])} more"
+    yield f"recording adds {_added(found.recording)} to the median {found.arm or '?'} call"
+    if found.probes:
+        yield f"{', '.join(found.probes.names)}: {_added(found.probes)} more"
     costs = [
-        f"{name} {cost:,.0f} ns" + ("" if hit["cost_ns"] else " (as declared)")
-        for name, hit in found["hits"].items()
-        if (cost := hit["cost_ns"] or hit["declared_ns"])
+        f"{name} {cost:,.0f} ns" + ("" if hit.cost_ns else " (as declared)")
+        for name, hit in found.hits.items()
+        if (cost := found.hit_ns(name))
     ]
     if costs:
         yield f"a hit costs: {', '.join(costs)}"
 
 
-def _added(side: Json) -> str:
-    return f"{side['added_ns']:.0f} ns ({side['low_ns']:.0f} to {side['high_ns']:.0f})"
+def _added(side: Added) -> str:
+    return f"{side.added_ns:.0f} ns ({side.low_ns:.0f} to {side.high_ns:.0f})"
 
 
-def _rates(noise: Json) -> str:
-    said = f"{noise['interrupts']:,.0f}"
-    if noise["switches"] is not None:
-        return f"{said} interrupts/s, {noise['switches']:,.0f} switches/s"
+def _rates(noise: Noise) -> str:
+    said = f"{noise.interrupts:,.0f}"
+    if noise.switches is not None:
+        return f"{said} interrupts/s, {noise.switches:,.0f} switches/s"
     return f"{said} interrupts/s"

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from msgspec import UNSET
 
 from memsc.analysis.data.numbers import number, short_ns
 from memsc.analysis.data.scan import ALL
+from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.report import page_figures
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
@@ -22,8 +24,8 @@ from memsc.analysis.report.counter_text import (
     stage_counter_notes,
     stage_counter_tables,
 )
+from memsc.analysis.report.model import RatioRow, Report, Stages
 from memsc.analysis.report.slow_text import cause_rows
-from memsc.analysis.report.summary import Json
 from memsc.analysis.report.tables import DERIVED, to_csv
 from memsc.analysis.report.text import biggest, cases_of, ratio_cells, trust_lines
 from memsc.analysis.report.wakeup_text import HEADERS, LEGEND, wakeup_rows
@@ -31,6 +33,9 @@ from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import STAGES
+
+Context = dict[str, Any]
+"""What the template takes."""
 
 WORST = 6
 """Calls shown one by one, of each arm."""
@@ -47,12 +52,12 @@ _SHOWN = (
 _KINDS = {"✗": "bad", "✓": "good", "?": "doubt", "!": "doubt"}
 
 
-def to_html(trace: Trace, summary: Json) -> str:
+def to_html(trace: Trace, report: Report) -> str:
     """The report as a page; the same trace gives the same bytes.
 
     Args:
         trace: the trace, for its figures and worst calls.
-        summary: see `memsc.analysis.report.summary`.
+        report: of it.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -61,33 +66,33 @@ def to_html(trace: Trace, summary: Json) -> str:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("report.html").render(
-        s=summary,
+        s=report,
         stages=STAGES,
-        trust=[(sign, _KINDS[sign], text) for sign, text in trust_lines(summary)],
-        environment=list(_environment(summary)),
+        trust=[(sign, _KINDS[sign], text) for sign, text in trust_lines(report)],
+        environment=list(_environment(report)),
         halves=page_figures.halves(trace),
         bands=list(page_figures.bands(trace)),
         flames=list(page_figures.flames(trace)),
-        cases=[_case(summary, name) for name in cases_of(summary)[:CASES]],
-        more=max(len(cases_of(summary)) - CASES, 0),
-        **_against(summary),
-        machine=_machine(summary),
-        causes=list(_causes(summary)),
+        cases=[_case(report, name) for name in cases_of(report)[:CASES]],
+        more=max(len(cases_of(report)) - CASES, 0),
+        **_against(report),
+        machine=_machine(report),
+        causes=list(_causes(report)),
         worst=list(_worst(trace)),
-        wakeups=list(wakeup_rows(summary)),
+        wakeups=list(wakeup_rows(report)),
         wakeup_headers=HEADERS,
         wakeup_legend=LEGEND,
-        counters=list(counter_tables(summary)),
-        counter_notes=list(counter_notes(summary)),
-        counted=page_figures.counters(trace, summary),
-        stage_counters=list(stage_counter_tables(summary)),
-        stage_counter_notes=list(stage_counter_notes(summary)),
-        perturbation=list(_perturbation(summary)),
+        counters=list(counter_tables(report)),
+        counter_notes=list(counter_notes(report)),
+        counted=page_figures.counters(trace, report),
+        stage_counters=list(stage_counter_tables(report)),
+        stage_counter_notes=list(stage_counter_notes(report)),
+        perturbation=list(_perturbation(report)),
         downloads=list(_downloads(trace)),
     )
 
 
-def save_html(trace: Trace, summary: Json, path: Path) -> None:
+def save_html(trace: Trace, report: Report, path: Path) -> None:
     """Writes the page, whole or not at all.
 
     Raises:
@@ -95,7 +100,7 @@ def save_html(trace: Trace, summary: Json, path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        temporary.write_text(to_html(trace, summary))
+        temporary.write_text(to_html(trace, report))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -103,77 +108,76 @@ def save_html(trace: Trace, summary: Json, path: Path) -> None:
         raise MemscError(f"cannot write {path}", why, "choose another place") from error
 
 
-def _environment(summary: Json) -> Iterator[tuple[str, str]]:
-    found, clock = summary["environment"], summary["clock"]
+def _environment(report: Report) -> Iterator[tuple[str, str]]:
+    found, clock = report.environment, report.clock
     for name in _SHOWN:
-        value = found.get(name)
-        if value is None and f"{name}_reason" in found:
-            yield name.replace("_", " "), f"unknown: {found[f'{name}_reason']}"
+        value, reason = getattr(found, name), getattr(found, f"{name}_reason", UNSET)
+        if value is None and reason:
+            yield name.replace("_", " "), f"unknown: {reason}"
         elif value not in (None, ""):
             yield name.replace("_", " "), str(value)
-    skew = clock["skew_bound_ns"]
+    skew = clock.skew_bound_ns
     agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew unknown"
-    yield "clock", f"{clock['counter']}, {clock['hz'] / 1e9:.4f} GHz, {agree}"
-    for line in isolation_lines(summary):
+    yield "clock", f"{clock.counter}, {clock.hz / 1e9:.4f} GHz, {agree}"
+    for line in isolation_lines(report):
         yield "application CPU", line
-    for line in calibration_lines(summary):
+    for line in calibration_lines(report):
         yield "observing", line
-    for name, arm in summary["arms"].items():
-        sides = {"application": arm["app_cpus"], "service": arm["service_cpus"]}
+    for name, arm in report.arms.items():
+        sides = {"application": arm.app_cpus, "service": arm.service_cpus}
         cpus = [f"{side} CPU {', '.join(map(str, some))}" for side, some in sides.items() if some]
-        service = f"{arm['service']} service" if arm["service"] else "no service"
-        yield f"arm {name}", "; ".join([f"{arm['transport']}, {service}", *cpus])
+        service = f"{arm.service} service" if arm.service else "no service"
+        yield f"arm {name}", "; ".join([f"{arm.transport}, {service}", *cpus])
 
 
-def _case(summary: Json, case: str) -> Json:
-    found = {n: a["cases"][case] for n, a in summary["arms"].items() if case in a["cases"]}
-    rows: list[Json] = []
+def _case(report: Report, case: str) -> Context:
+    found = {n: a.cases[case] for n, a in report.arms.items() if case in a.cases}
+    rows: list[Context] = []
     for name, content in found.items():
-        rows.append(_row(name, content, sub=False))
-        if len(content["syscalls"]) > 1:
-            rows += [_row(call, mine, sub=True) for call, mine in biggest(content)]
+        rows.append(_row(name, content.calls, content.stages, sub=False))
+        if len(content.syscalls) > 1:
+            rows += [
+                _row(call, mine.calls, mine.stages, sub=True) for call, mine in biggest(content)
+            ]
     return {
         "name": case,
-        "rounds": max(content["rounds"] for content in found.values()),
-        "late": any(content["mode"] == "async" for content in found.values()),
+        "rounds": max(content.rounds for content in found.values()),
+        "late": any(content.mode == "async" for content in found.values()),
         "rows": rows,
-        "starred": any(
-            content["stages"]["total"]["interval"] == "blocks" for content in found.values()
-        ),
+        "starred": any(content.stages[TOTAL].interval == "blocks" for content in found.values()),
     }
 
 
-def _row(name: str, content: Json, sub: bool) -> Json:
-    total = content["stages"]["total"]
-    bounds = _bounds(total["mean_low_ns"], total["mean_high_ns"])
-    if total["interval"] == "blocks":
+def _row(name: str, calls: int, stages: Stages, sub: bool) -> Context:
+    total = stages[TOTAL]
+    bounds = _bounds(total.mean_low_ns, total.mean_high_ns)
+    if total.interval == "blocks":
         bounds += "*"
-    cells = [_cell(content["stages"][stage]["mean_ns"]) for stage in STAGES]
-    cells += [_cell(total["mean_ns"]), {"text": bounds, "why": None}]
-    cells += [_cell(total[f"{p}_ns"], total.get(f"{p}_reason")) for p in PERCENTILES]
-    cells.append(_cell(total["max_ns"]))
-    return {"name": name, "calls": f"{content['calls']:,}", "cells": cells, "sub": sub}
+    cells = [_cell(stages[stage].mean_ns) for stage in STAGES]
+    cells += [_cell(total.mean_ns), {"text": bounds, "why": None}]
+    cells += [_cell(total.percentile(p), total.reason(p)) for p in PERCENTILES]
+    cells.append(_cell(total.max_ns))
+    return {"name": name, "calls": f"{calls:,}", "cells": cells, "sub": sub}
 
 
 def _bounds(low: float | None, high: float | None) -> str:
     return "–" if low is None else f"{number(low)} to {number(high)}"
 
 
-def _cell(value: float | None, why: str | None = None) -> Json:
+def _cell(value: float | None, why: str | None = None) -> Context:
     return {"text": number(value), "why": why}
 
 
-def _machine(summary: Json) -> str:
-    found = summary["environment"]
-    names = [found.get(name) for name in ("cpu_model", "hypervisor", "kernel")]
-    return " · ".join(str(name) for name in names if name)
+def _machine(report: Report) -> str:
+    found = report.environment
+    return " · ".join(filter(None, (found.cpu_model, found.hypervisor, found.kernel)))
 
 
-def _against(summary: Json) -> Json:
+def _against(report: Report) -> Context:
     """The first case's ratios as `ratios`, all others folded: `folded`, a title and rows each."""
-    rows = [] if summary["verdict"]["withheld"] else list(_ratios(summary))
+    rows = [] if report.verdict.withheld else list(_ratios(report))
     first = (rows[0]["case"], rows[0]["source"]) if rows else None
-    folded: dict[str, list[Json]] = {}
+    folded: dict[str, list[Context]] = {}
     for row in rows:
         if (row["case"], row["source"]) != first:
             # All batches are one story: what waiting costs, shared by more and more calls.
@@ -188,7 +192,7 @@ def _against(summary: Json) -> Json:
     }
 
 
-def _gist(rows: list[Json]) -> str:
+def _gist(rows: list[Context]) -> str:
     """What a folded table says in a few words: the ratio this is all about, first to last."""
     found = [row["cells"][2] for row in rows if row["name"] == "ipi ÷ memsc"]
     if not found:
@@ -197,56 +201,55 @@ def _gist(rows: list[Json]) -> str:
     return f"ipi ÷ memsc, mean {ends}"
 
 
-def _ratios(summary: Json) -> Iterator[Json]:
-    found: dict[tuple[str, str, str, bool], dict[str, Json]] = {}
-    for row in summary["ratios"]:
-        if row["arm"] == "direct" or (row["arm"] == "ipi" and row["base"] == "limit"):
+def _ratios(report: Report) -> Iterator[Context]:
+    found: dict[tuple[str, str, str, bool], dict[str, RatioRow]] = {}
+    for row in report.ratios:
+        if row.arm == "direct" or (row.arm == "ipi" and row.base == "limit"):
             continue
-        flip = row["base"] == "ipi"
-        pair = (row["base"], row["arm"]) if flip else (row["arm"], row["base"])
-        source = {"stamps": "stamps", "timings": "the workload's clock"}[row["source"]]
-        found.setdefault((row["case"], " ÷ ".join(pair), source, flip), {})[row["metric"]] = row
+        flip = row.base == "ipi"
+        pair = (row.base, row.arm) if flip else (row.arm, row.base)
+        source = {"stamps": "stamps", "timings": "the workload's clock"}[row.source]
+        found.setdefault((row.case, " ÷ ".join(pair), source, flip), {})[row.metric] = row
     for (case, name, source, flip), metrics in found.items():
         both = [ratio_cells(metrics.get(metric), flip) for metric in ("p50", "mean")]
         cells = [*both[0], *both[1]]
         yield {"case": case, "name": name, "source": source, "cells": cells}
 
 
-def _worst(trace: Trace) -> Iterator[Json]:
+def _worst(trace: Trace) -> Iterator[Context]:
     for call in waterfalls(trace, WORST):
-        total = max(call["total_ns"], 1e-9)
-        parts = list(call["stages"].items())
+        total = max(call.total_ns, 1e-9)
+        parts = list(call.stages.items())
         yield {
-            "arm": f"{call['arm']} {call['case']}",
-            "syscall": call["syscall"],
-            "at": f"{call['start_s']:.3f} s",
-            "total": short_ns(call["total_ns"]),
-            "cause": call["cause"],
+            "arm": f"{call.arm} {call.case}",
+            "syscall": call.syscall,
+            "at": f"{call.start_s:.3f} s",
+            "total": short_ns(call.total_ns),
+            "cause": call.cause,
             "title": ", ".join(f"{stage} {short_ns(ns)}" for stage, ns in parts),
             "parts": [(stage, f"{max(100 * ns / total, 0):.1f}") for stage, ns in parts],
             "events": [
                 {
-                    "text": f"{one['side']}: {one['what']}"
-                    + (f" {short_ns(one['ns'])}" if one["ns"] else ""),
-                    "left": f"{min(100 * one['from_ns'] / total, 99.5):.1f}",
-                    "width": f"{max(100 * one['ns'] / total, 0.5):.1f}",
+                    "text": f"{one.side}: {one.what}" + (f" {short_ns(one.ns)}" if one.ns else ""),
+                    "left": f"{min(100 * one.from_ns / total, 99.5):.1f}",
+                    "width": f"{max(100 * one.ns / total, 0.5):.1f}",
                 }
-                for one in call["events"]
+                for one in call.events
             ],
         }
 
 
-def _causes(summary: Json) -> Iterator[Json]:
-    for title, counts, rows in cause_rows(summary):
+def _causes(report: Report) -> Iterator[Context]:
+    for title, counts, rows in cause_rows(report):
         yield {"title": title, "counts": counts, "rows": rows}
 
 
-def _perturbation(summary: Json) -> Iterator[Json]:
-    for row in summary["perturbation"]:
-        bounds = _bounds(row["added_low_ns"], row["added_high_ns"])
-        ratio: Any = row["p50_ratio"]
-        shown = {"adds": number(row["added_ns"]), "interval": bounds}
-        names = {"arm": row["arm"], "case": row["case"]}
+def _perturbation(report: Report) -> Iterator[Context]:
+    for row in report.perturbation:
+        bounds = _bounds(row.added_low_ns, row.added_high_ns)
+        ratio = row.p50_ratio
+        shown = {"adds": number(row.added_ns), "interval": bounds}
+        names = {"arm": row.arm, "case": row.case}
         yield names | shown | {"ratio": f"{ratio:.3f}" if ratio is not None else "–"}
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from memsc.analysis.domains.stacks import OFF_CPU, PROFILE
 from memsc.analysis.figures.files import inline_svg
@@ -17,6 +16,7 @@ from memsc.analysis.report.flames import (
     stacks_svg,
     whole_svg,
 )
+from memsc.analysis.report.model import Report
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 
@@ -53,9 +53,9 @@ def bands(trace: Trace) -> Iterator[tuple[str, str]]:
             yield cell.arm, inline_svg(plot_band(frame[mine]))
 
 
-def counters(trace: Trace, summary: dict[str, Any]) -> str | None:
+def counters(trace: Trace, report: Report) -> str | None:
     """What threads of the first case did per call, if it was counted."""
-    return inline_svg(trace.counters.plot_counters()) if summary["counters"] else None
+    return inline_svg(trace.counters.plot_counters()) if report.counters else None
 
 
 def flames(trace: Trace) -> Iterator[tuple[str, str]]:

@@ -3,52 +3,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from memsc.analysis.data.numbers import short_ns
+from memsc.analysis.report.model import PathRow, Report
 from memsc.analysis.report.terminal import heading
-
-Json = dict[str, Any]
 
 _SHOWN = 5
 _LONGEST = 72  # of a path in a line
-_ORDERS = (
-    ("total_ns", "most time"),
-    ("tail_ns", "most time in the slowest 1 %"),
-    ("failed", "most errors"),
+_ORDERS: tuple[tuple[Callable[[PathRow], float], str], ...] = (
+    (lambda row: row.total_ns, "most time"),
+    (lambda row: row.tail_ns, "most time in the slowest 1 %"),
+    (lambda row: row.failed, "most errors"),
 )
 
 
-def path_rows(summary: Json) -> Iterator[tuple[str, str, list[Json]]]:
+def path_rows(report: Report) -> Iterator[tuple[str, str, list[PathRow]]]:
     """By arm, and by each of what paths are put in order by: the arm, the order, its first rows."""
-    found = summary["paths"]
-    if not found:
+    found = report.paths
+    if found is None:
         return
-    for arm in dict.fromkeys(row["arm"] for row in found["rows"]):
-        mine = [row for row in found["rows"] if row["arm"] == arm]
-        for name, words in _ORDERS:
-            rows = sorted((row for row in mine if row[name]), key=lambda row: -row[name])
+    for arm in dict.fromkeys(row.arm for row in found.rows):
+        mine = [row for row in found.rows if row.arm == arm]
+        for by, words in _ORDERS:
+            rows = sorted((row for row in mine if by(row)), key=by, reverse=True)
             if rows:
                 yield arm, words, rows[:_SHOWN]
 
 
-def path_figures(row: Json, total_ns: float) -> str:
+def path_figures(row: PathRow, total_ns: float) -> str:
     """What is known of a path, in a line."""
-    share = 100 * row["total_ns"] / total_ns if total_ns else 0.0
-    error = 100 * row["total_error_ns"] / total_ns if total_ns else 0.0
+    share = 100 * row.total_ns / total_ns if total_ns else 0.0
+    error = 100 * row.total_error_ns / total_ns if total_ns else 0.0
     words = [
         f"{share:.1f} ±{error:.1f} %",
-        f"{row['calls']:,.0f} calls of {short_ns(row['total_ns'] / row['calls'])}",
+        f"{row.calls:,.0f} calls of {short_ns(row.total_ns / row.calls)}",
     ]
-    if row["tail_ns"]:
-        words.append(f"tail {short_ns(row['tail_ns'])}")
-    if row["failed"]:
-        words.append(f"{row['failed']:,.0f} failed")
-    return " · ".join([*words, f"{row['samples']} looked at"])
+    if row.tail_ns:
+        words.append(f"tail {short_ns(row.tail_ns)}")
+    if row.failed:
+        words.append(f"{row.failed:,.0f} failed")
+    return " · ".join([*words, f"{row.samples} looked at"])
 
 
 def path_words(names: Sequence[str], most: int = _LONGEST) -> str:
@@ -65,20 +63,21 @@ def path_words(names: Sequence[str], most: int = _LONGEST) -> str:
     return words if len(words) <= most else f"…{words[-most:]}"
 
 
-def arm_totals(summary: Json) -> dict[str, float]:
+def arm_totals(report: Report) -> dict[str, float]:
     """Nanoseconds of all calls, by arm."""
     totals: dict[str, float] = {}
-    for row in (summary["paths"] or {"rows": []})["rows"]:
-        totals[row["arm"]] = totals.get(row["arm"], 0.0) + row["total_ns"]
+    for row in report.paths.rows if report.paths else []:
+        totals[row.arm] = totals.get(row.arm, 0.0) + row.total_ns
     return totals
 
 
-def paths(summary: Json) -> Iterator[RenderableType]:
+def paths(report: Report) -> Iterator[RenderableType]:
     """The section; nothing without the probe."""
-    totals = arm_totals(summary)
-    for arm, words, rows in path_rows(summary):
-        looked = f"{summary['paths']['calls']:,} calls looked at; ± is one standard error"
+    totals = arm_totals(report)
+    for arm, words, rows in path_rows(report):
+        calls = report.paths.calls if report.paths else 0
+        looked = f"{calls:,} calls looked at; ± is one standard error"
         yield heading(f"Where the calls come from: {arm}, {words}", looked)
         for row in rows:
-            yield Text(f"  {path_words(row['path'])}")
+            yield Text(f"  {path_words(row.path)}")
             yield Text(f"      {path_figures(row, totals[arm])}", "dim")

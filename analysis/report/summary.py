@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""A trace's report as plain data: what `report --json` prints and every other view is drawn from.
-
-Times are nanoseconds. A value that is not known is null with a reason beside it, never 0.
-"""
+"""Makes a trace's report (see `model`): everything that any view of it says."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import UNSET
 
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.requires import missing
@@ -19,81 +17,97 @@ from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.domains import paths, stage_counters
 from memsc.analysis.domains.counters import TABLE
+from memsc.analysis.report.model import (
+    SCHEMA,
+    ArmFigures,
+    CaseFigures,
+    CauseRow,
+    CheckResult,
+    CounterFigures,
+    CounterRatioRow,
+    CounterRow,
+    ExcessRow,
+    Interrupted,
+    MatchedRow,
+    PathFigures,
+    PathRow,
+    PerturbationRow,
+    RatioRow,
+    Reason,
+    Report,
+    StageCounterFigures,
+    StageCounterRow,
+    StageFigures,
+    Stages,
+    SyscallFigures,
+    TimingRow,
+    Verdict,
+    Wakeups,
+    WayRow,
+)
 from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import FLAGS
 
-SCHEMA = 1
 _PATHS = 100  # call paths, of those that took most time
 
-Json = dict[str, Any]
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 
-def summarise(trace: Trace) -> Json:
-    """Everything a report says.
-
-    Returns:
-        `schema`, `trace`, `complete`, `interrupted` (the rounds that were), `verdict`
-        {`withheld`, `reasons`}, `arms`, `ratios`, `causes`, `excess`, `worst`, `wakeups`
-        {`paths`, `matched`}, `timings`, `snapshot` (or null), `counters` and `stage_counters`
-        (or null), `perturbation`, `perturbation_at_start`, `environment`, `clock`, `isolation`,
-        `probes`, `paths` (or null). Per arm: `calls`, `lost`, `made`, `checks`, `cases` by name,
-        and `stages` of the case named in `case`.
-    """
+def summarise(trace: Trace) -> Report:
+    """Everything a report says."""
     session = trace.session
     verdict = verdict_of(trace)
-    reasons = verdict["reasons"]
-    return {
-        "schema": SCHEMA,
-        "trace": trace.name,
-        "memsc": session.memsc,
-        "created": session.created,
-        "command": session.command,
-        "complete": session.complete,
-        "interrupted": [
-            {"arm": r.arm, "case": r.case, "round": r.round}
+    counters, counters_reason = _counters(trace)
+    by_stage, by_stage_reason = _stage_counters(trace)
+    called, called_reason = _paths(trace)
+    return Report(
+        schema=SCHEMA,
+        trace=trace.name,
+        memsc=session.memsc,
+        created=session.created,
+        command=session.command,
+        complete=session.complete,
+        interrupted=[
+            Interrupted(r.arm, r.case, r.round)
             for r in session.rounds
             if r.stopped == "interrupted"
         ],
-        "snapshot": msgspec.to_builtins(session.snapshot),
-        "verdict": verdict,
-        "arms": arms_of(trace),
-        "ratios": [] if reasons else records(trace.ratios.df_ratios()),
-        **({"ratios_reason": "the verdict is withheld"} if reasons else {}),
-        "causes": records(trace.tail.df_causes()),
-        "excess": records(trace.tail.df_excess().query("syscall == 'all'")),
-        "worst": waterfalls(trace),
-        "wakeups": _wakeups(trace),
-        "timings": records(trace.timings.df_timings()),
-        "perturbation": records(trace.timings.df_perturbation()),
-        **_counters(trace),
-        **_stage_counters(trace),
-        **_paths(trace),
-        "environment": msgspec.to_builtins(session.environment, str_keys=True),
-        "clock": msgspec.to_builtins(session.clock),
-        "perturbation_at_start": msgspec.to_builtins(session.perturbation),
-        "isolation": msgspec.to_builtins(session.isolation),
-        "probes": {name: msgspec.to_builtins(found) for name, found in session.probes.items()},
-    }
+        snapshot=session.snapshot,
+        verdict=verdict,
+        arms=arms_of(trace),
+        ratios=[] if verdict.withheld else rows(trace.ratios.df_ratios(), RatioRow),
+        ratios_reason="the verdict is withheld" if verdict.withheld else UNSET,
+        causes=rows(trace.tail.df_causes(), CauseRow),
+        excess=rows(trace.tail.df_excess().query("syscall == 'all'"), ExcessRow),
+        worst=waterfalls(trace),
+        wakeups=_wakeups(trace),
+        timings=rows(trace.timings.df_timings(), TimingRow),
+        perturbation=rows(trace.timings.df_perturbation(), PerturbationRow),
+        counters=counters,
+        counters_reason=counters_reason,
+        stage_counters=by_stage,
+        stage_counters_reason=by_stage_reason,
+        paths=called,
+        paths_reason=called_reason,
+        environment=session.environment,
+        clock=session.clock,
+        perturbation_at_start=session.perturbation,
+        isolation=session.isolation,
+        probes=session.probes,
+    )
 
 
-def records(frame: pd.DataFrame) -> list[Json]:
+def rows(frame: pd.DataFrame, kind: type[Row]) -> list[Row]:
+    """A frame's rows as structures: NaN becomes None."""
+    return msgspec.convert(records(frame), list[kind])
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A frame's rows as JSON objects: NaN becomes null."""
-    rows = frame.to_dict("records")
-    return [{str(key): _plain(value) for key, value in row.items()} for row in rows]
-
-
-def _wakeups(trace: Trace) -> Json:
-    """How the baseline's wake-ups got through; empty without it or its events, with the reason."""
-    if all(arm.transport != "ipi" for arm in trace.session.arms.values()):
-        return {"paths": [], "matched": [], "reason": "no arm is woken at each call"}
-    wakeup = trace.wakeup
-    try:
-        paths, matched = wakeup.df_paths(), wakeup.df_matched()
-    except MemscError as error:
-        return {"paths": [], "matched": [], "reason": error.why}
-    return {"paths": records(paths), "matched": records(matched)}
+    found = frame.to_dict("records")
+    return [{str(key): _plain(value) for key, value in row.items()} for row in found]
 
 
 def _plain(value: Any) -> Any:
@@ -102,116 +116,127 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def verdict_of(trace: Trace) -> Json:
-    """Whether a verdict is withheld, and why: `withheld`, `reasons`."""
+def _wakeups(trace: Trace) -> Wakeups:
+    """How the baseline's wake-ups got through; empty without it or its events, with the reason."""
+    if all(arm.transport != "ipi" for arm in trace.session.arms.values()):
+        return Wakeups([], [], "no arm is woken at each call")
+    try:
+        ways, matched = trace.wakeup.df_paths(), trace.wakeup.df_matched()
+    except MemscError as error:
+        return Wakeups([], [], error.why)
+    return Wakeups(rows(ways, WayRow), rows(matched, MatchedRow))
+
+
+def verdict_of(trace: Trace) -> Verdict:
+    """Whether a verdict is withheld, and why."""
     reasons = trace.checks.withheld()
-    return {"withheld": bool(reasons), "reasons": reasons}
+    return Verdict(bool(reasons), reasons)
 
 
-def arms_of(trace: Trace) -> Json:
-    """What `summarise` has in `arms`: counts, stages and checks of each."""
+def arms_of(trace: Trace) -> dict[str, ArmFigures]:
+    """Counts, stages and checks of each arm."""
     frame = trace.stages.df_stages()
-    arms: Json = {}
+    arms: dict[str, ArmFigures] = {}
     for name in trace.arms:
         side = trace.session.arms[name]
         cases = _cases(trace, frame[frame["arm"] == name])
         first = min(cases, key=natural, default=None)
-        arms[name] = {
-            **_known("calls", side.calls),
-            **_known("lost", side.lost),
-            **_known("made", side.made),
-            "transport": side.transport,
-            "service": side.service,
-            "app_cpus": side.app_cpus,
-            "service_cpus": side.service_cpus,
-            "case": first,
-            "stages": cases[first]["stages"] if first else None,
-            **({} if first else {"stages_reason": "no calls recorded"}),
-            "cases": cases,
-            "checks": {
-                check.name: {
-                    "value": check.value,
-                    "expected": check.expected,
-                    "held": check.held,
-                    "reason": check.reason,
-                }
+        arms[name] = ArmFigures(
+            calls=side.calls,
+            calls_reason=_unended(side.calls),
+            lost=side.lost,
+            lost_reason=_unended(side.lost),
+            made=side.made,
+            made_reason=_unended(side.made),
+            transport=side.transport,
+            service=side.service,
+            app_cpus=side.app_cpus,
+            service_cpus=side.service_cpus,
+            case=first,
+            stages=cases[first].stages if first else None,
+            stages_reason=UNSET if first else "no calls recorded",
+            cases=cases,
+            checks={
+                check.name: CheckResult(check.value, check.expected, check.held, check.reason)
                 for check in trace.checks.all()
                 if check.arm == name
             },
-        }
+        )
     return arms
 
 
-def _counters(trace: Trace) -> Json:
-    """What was counted: events, rows per call and ratios; or null, with the reason."""
+def _unended(value: int | None) -> Reason:
+    return "the session did not end in order" if value is None else UNSET
+
+
+def _counters(trace: Trace) -> tuple[CounterFigures | None, Reason]:
+    """What was counted: events, rows per call and ratios; or the reason."""
     lacking = missing(trace.folder, TABLE)
     found = trace.session.counters
     if lacking or found is None:
-        return {"counters": None, "counters_reason": lacking[0].reason if lacking else "damaged"}
-    told = {"rows": records(trace.counters.df_counters())}
-    told["ratios"] = records(trace.counters.df_ratios())
-    return {"counters": msgspec.to_builtins(found) | told}
+        return None, lacking[0].reason if lacking else "damaged"
+    counted, ratios = trace.counters.df_counters(), trace.counters.df_ratios()
+    figures = CounterFigures(
+        **msgspec.structs.asdict(found),
+        rows=rows(counted, CounterRow),
+        ratios=rows(ratios, CounterRatioRow),
+    )
+    return figures, UNSET
 
 
-def _stage_counters(trace: Trace) -> Json:
-    """What stages were seen to do, and what cannot be; or null, with the reason."""
+def _stage_counters(trace: Trace) -> tuple[StageCounterFigures | None, Reason]:
+    """What stages were seen to do, and what cannot be; or the reason."""
     if lacking := missing(trace.folder, stage_counters.NAME):
-        return {"stage_counters": None, "stage_counters_reason": lacking[0].reason}
+        return None, lacking[0].reason
     found = trace.stage_counters
-    told = {"rows": records(found.df_stages()), "uncounted": found.unavailable}
-    return {"stage_counters": told}
+    return StageCounterFigures(rows(found.df_stages(), StageCounterRow), found.unavailable), UNSET
 
 
-def _paths(trace: Trace) -> Json:
-    """Where calls were made: how many were looked at, and the paths; or null, with the reason."""
+def _paths(trace: Trace) -> tuple[PathFigures | None, Reason]:
+    """Where calls were made: how many were looked at, and the paths; or the reason."""
     if lacking := missing(trace.folder, paths.PROBE):
-        return {"paths": None, "paths_reason": lacking[0].reason}
+        return None, lacking[0].reason
     frame = trace.paths.df_paths()
     looked = int(frame["samples"].sum())
-    rows = records(frame.head(_PATHS).drop(columns="stack"))
-    for row, stack in zip(rows, frame["stack"].head(_PATHS).tolist(), strict=True):
-        row["path"] = [*trace.paths.path(stack).names, f"{row['syscall']}()"]
-    return {"paths": {"calls": looked, "rows": rows}}
+    frame = frame.head(_PATHS)
+    names = [trace.paths.path(stack).names for stack in frame["stack"].tolist()]
+    calls = [[*path, f"{call}()"] for path, call in zip(names, frame["syscall"], strict=True)]
+    return PathFigures(
+        looked, rows(frame.assign(path=pd.Series(calls, frame.index)), PathRow)
+    ), UNSET
 
 
-def _known(name: str, value: int | None) -> Json:
-    if value is not None:
-        return {name: value}
-    return {name: None, f"{name}_reason": "the session did not end in order"}
-
-
-def _cases(trace: Trace, frame: pd.DataFrame) -> Json:
-    cases: Json = {}
-    for (case, mode), rows in frame.groupby(["case", "mode"], sort=False):
+def _cases(trace: Trace, frame: pd.DataFrame) -> dict[str, CaseFigures]:
+    cases: dict[str, CaseFigures] = {}
+    for (case, mode), every in frame.groupby(["case", "mode"], sort=False):
         # A program may do both; its asynchronous calls are then a case of their own.
         name = str(case) if case not in cases else f"{case} ({mode})"
-        by_call = {str(call): mine for call, mine in rows.groupby("syscall", sort=False)}
+        by_call = {str(call): mine for call, mine in every.groupby("syscall", sort=False)}
         whole = by_call.pop(ALL)
-        cases[name] = {
-            "mode": str(mode),
-            "calls": int(whole["n"].iloc[0]),
-            "rounds": int(whole["rounds"].iloc[0]),
-            "stages": stages_json(whole),
-            "syscalls": {
-                call: {"calls": int(mine["n"].iloc[0]), "stages": stages_json(mine)}
+        cases[name] = CaseFigures(
+            mode=str(mode),
+            calls=int(whole["n"].iloc[0]),
+            rounds=int(whole["rounds"].iloc[0]),
+            stages=stages_of(whole),
+            syscalls={
+                call: SyscallFigures(int(mine["n"].iloc[0]), stages_of(mine))
                 for call, mine in by_call.items()
             },
-            "flags": _flags(trace, str(whole["arm"].iloc[0]), str(case), str(mode)),
-        }
+            flags=_flags(trace, str(whole["arm"].iloc[0]), str(case), str(mode)),
+        )
     return cases
 
 
-def stages_json(rows: pd.DataFrame) -> Json:
+def stages_of(frame: pd.DataFrame) -> Stages:
     """Rows of `df_stages` of one cell, by stage."""
-    return {row["stage"]: _stage(row) for row in records(rows)}
+    return {row["stage"]: _stage(row) for row in records(frame)}
 
 
-def _stage(row: Json) -> Json:
-    names = ["mean", *PERCENTILES]
-    wanted = [f"{name}{end}_ns" for name in names for end in ("", "_low", "_high")]
-    found = {name: row[name] for name in [*wanted, "max_ns", "share", "interval"]}
-    reasons = {p: row[f"{p}_reason"] for p in PERCENTILES}
-    return found | {f"{p}_reason": reason for p, reason in reasons.items() if reason}
+def _stage(row: dict[str, Any]) -> StageFigures:
+    # A reason that is not there is left out.
+    reasons = {f"{p}_reason" for p in PERCENTILES}
+    kept = {name: value for name, value in row.items() if name not in reasons or value}
+    return msgspec.convert(kept, StageFigures)
 
 
 def _flags(trace: Trace, arm: str, case: str, mode: str) -> dict[str, int]:

@@ -3,21 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.order import natural
+from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.domains.checks import STAMP_CHECKS
 from memsc.analysis.domains.timings import LINE
 from memsc.analysis.report.conditions import calibration_lines, isolation_lines
 from memsc.analysis.report.counter_text import counters, stage_counters
+from memsc.analysis.report.model import (
+    CaseFigures,
+    CheckResult,
+    RatioRow,
+    Report,
+    Stages,
+    SyscallFigures,
+)
 from memsc.analysis.report.paths_text import paths
 from memsc.analysis.report.slow_text import slow_parts
-from memsc.analysis.report.summary import Json
 from memsc.analysis.report.terminal import heading, mark, table
 from memsc.analysis.report.wakeup_text import wakeups
 from memsc.tracer.format import STAGES
@@ -32,137 +41,135 @@ class Section:
     """What somebody above adds to the report of a trace, such as the benchmark.
 
     Attributes:
-        render: its lines, from a summary that holds what they need; none where there is nothing.
+        render: its lines, from a report that holds what they need; none where there is nothing.
         shows: whether it shows the times of a case itself, so that the report need not.
     """
 
-    render: Callable[[Json], Iterable[RenderableType]]
+    render: Callable[[Any], Iterable[RenderableType]]
     shows: Callable[[str], bool] = lambda _: False
 
 
-def render(summary: Json, sections: Sequence[Section] = ()) -> RenderableType:
-    """A summary (see `memsc.analysis.report.summary`) as a rich renderable."""
-    return Group(*_parts(summary, sections))
+def render(report: Report, sections: Sequence[Section] = ()) -> RenderableType:
+    """A report as a rich renderable."""
+    return Group(*_parts(report, sections))
 
 
-def to_string(summary: Json, sections: Sequence[Section] = (), width: int = WIDTH) -> str:
+def to_string(report: Report, sections: Sequence[Section] = (), width: int = WIDTH) -> str:
     """The report as plain text."""
     console = Console(width=width, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(render(summary, sections))
+        console.print(render(report, sections))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def _parts(summary: Json, sections: Sequence[Section]) -> Iterator[RenderableType]:
-    yield Text.assemble((f"{summary['trace']}", "bold"), f" · {summary['created'][:16]}")
-    yield from (Text(f"  {line}") for line in _machine(summary))
+def _parts(report: Report, sections: Sequence[Section]) -> Iterator[RenderableType]:
+    yield Text.assemble((report.trace, "bold"), f" · {report.created[:16]}")
+    yield from (Text(f"  {line}") for line in _machine(report))
     yield heading("Can it be believed?")
-    yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(summary))
-    for case in cases_of(summary):
-        yield from _stage_table(summary, case)
-    yield from wakeups(summary)
-    yield from slow_parts(summary)
-    yield from paths(summary)
-    yield from counters(summary)
-    yield from stage_counters(summary)
-    yield from _outside(summary, sections)
-    if not summary["verdict"]["withheld"]:
-        yield from _ratios(summary)
-    yield from _recording(summary)
+    yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(report))
+    for case in cases_of(report):
+        yield from _stage_table(report, case)
+    yield from wakeups(report)
+    yield from slow_parts(report)
+    yield from paths(report)
+    yield from counters(report)
+    yield from stage_counters(report)
+    yield from _outside(report, sections)
+    if not report.verdict.withheld:
+        yield from _ratios(report)
+    yield from _recording(report)
     for section in sections:
-        yield from section.render(summary)
-    yield from _calibration(summary)
+        yield from section.render(report)
+    yield from _calibration(report)
 
 
-def _machine(summary: Json) -> Iterator[str]:
-    env, clock = summary["environment"], summary["clock"]
-    virtual = env.get("virtual")
-    kind = f"virtual machine ({env.get('hypervisor') or 'hypervisor unknown'})"
-    machine = env.get("cpu_model") or env.get("machine") or "CPU unknown"
-    system = f"Linux {env.get('kernel') or 'unknown'}"
-    yield " · ".join(
-        [machine, kind if virtual else "real machine" if virtual is False else "?", system]
-    )
-    isolated = env.get("isolated_cpus") or "none"
-    yield f"isolated CPUs {isolated} · idle driver {env.get('idle_driver') or 'unknown'}"
-    yield from isolation_lines(summary)
-    fit, skew = clock["residual_ns"], clock["skew_bound_ns"]
+def _machine(report: Report) -> Iterator[str]:
+    env, clock = report.environment, report.clock
+    virtual = f"virtual machine ({env.hypervisor or 'hypervisor unknown'})"
+    kind = virtual if env.virtual else "real machine" if env.virtual is False else "?"
+    machine = env.cpu_model or env.architecture or "CPU unknown"
+    yield " · ".join([machine, kind, f"Linux {env.kernel or 'unknown'}"])
+    isolated = env.isolated_cpus or "none"
+    yield f"isolated CPUs {isolated} · idle driver {env.idle_driver or 'unknown'}"
+    yield from isolation_lines(report)
+    fit, skew = clock.residual_ns, clock.skew_bound_ns
     agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"
     known = f"fit ±{fit:.1f} ns" if fit is not None else "fit unknown"
-    yield f"clock {clock['counter']} {clock['hz'] / 1e9:.3f} GHz, {known}, {agree}"
+    yield f"clock {clock.counter} {clock.hz / 1e9:.3f} GHz, {known}, {agree}"
 
 
 _STYLES = {"✗": "red", "✓": "green", "?": "yellow", "!": "yellow"}
 
 
-def trust_lines(summary: Json) -> Iterator[tuple[str, str]]:
+def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
     """The checks, one line each, with a sign: what failed first, what was not checked last."""
-    for reason in summary["verdict"]["reasons"]:
+    for reason in report.verdict.reasons:
         yield "✗", f"verdict withheld: {reason}"
-    if not summary["complete"]:
+    if not report.complete:
         yield "✗", "the session did not end in order; what was written is shown"
-    arms = summary["arms"].values()
-    if arms and all(arm["calls"] is not None and arm["lost"] == 0 for arm in arms):
-        calls = sum(arm["calls"] for arm in arms)
-        counted = all(arm["made"] is not None for arm in arms)
+    arms = report.arms.values()
+    if arms and all(arm.calls is not None and arm.lost == 0 for arm in arms):
+        calls = sum(arm.calls or 0 for arm in arms)
+        counted = all(arm.made is not None for arm in arms)
         said = f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost"
-        if summary["complete"]:
+        if report.complete:
             yield "✓", f"{said}{', every one accounted for' if counted else ''}"
         else:
             yield "?", f"{said} in rounds that ended; of the last one that is not known"
-    failed, held, unknown = _sorted_checks(summary)
+    failed, held, unknown = _sorted_checks(report)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)
     yield from (("?", line) for line in unknown)
-    for cut in summary["interrupted"]:
+    for cut in report.interrupted:
         why = "its program was stopped there, and what was to follow is missing"
-        yield "!", f"interrupted in round {cut['round']} of {cut['arm']}: {why}"
-    if summary["environment"].get("invariant_counter") is False:
+        yield "!", f"interrupted in round {cut.round} of {cut.arm}: {why}"
+    if report.environment.invariant_counter is False:
         yield "!", "the CPU's counter is not invariant: its pace may have changed; trust no time"
-    if summary["environment"].get("virtual"):
+    if report.environment.virtual:
         yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
 
 
-def _sorted_checks(summary: Json) -> tuple[list[str], list[str], list[str]]:
+def _sorted_checks(report: Report) -> tuple[list[str], list[str], list[str]]:
     failed: list[str] = []
     held: list[str] = []
     few: list[str] = []
     unknown: dict[str, dict[str, None]] = {}
-    arms = summary["arms"].items()
-    timed = {row["arm"] for row in summary["timings"]}
-    idle = [arm for arm, found in arms if not (found["cases"] or found["calls"] or arm in timed)]
+    arms = report.arms.items()
+    timed = {row.arm for row in report.timings}
+    idle = [arm for arm, found in arms if not (found.cases or found.calls or arm in timed)]
     for arm, content in arms:
-        checks: Json = content["checks"]
+        checks = content.checks
         if arm in idle:
             # Of no call there is nothing to say but what went wrong in its rounds.
-            checks = {name: check for name, check in checks.items() if check["held"] is False}
-        zero = [name for name, check in checks.items() if check["expected"] is not None]
-        if content["transport"] == "ipi":
+            checks = {name: check for name, check in checks.items() if check.held is False}
+        zero = [name for name, check in checks.items() if check.expected is not None]
+        if content.transport == "ipi":
             _uncounted(checks, unknown)
         events = [name for name in zero if name.endswith("_per_call")]
         failed += [
-            f"{arm}: {_words(name)} {number(checks[name]['value'])}, expected 0"
-            + (f" ({checks[name]['reason']})" if checks[name]["reason"] else "")
+            f"{arm}: {_words(name)} {number(checks[name].value)}, expected 0"
+            + (f" ({checks[name].reason})" if checks[name].reason else "")
             for name in zero
-            if checks[name]["held"] is False and name not in ("lost", "counted")
+            if checks[name].held is False and name not in ("lost", "counted")
         ]
-        kept = [_words(name) for name in events if checks[name]["held"]]
+        kept = [_words(name) for name in events if checks[name].held]
         if kept:
             held.append(f"{arm}: 0 per call: {', '.join(kept)}")
-        if checks.get("stamps_off", {}).get("held"):
-            held.append(f"{arm}: stamps hold: {checks['stamps_off']['reason']}")
-        if all(checks.get(name, {}).get("held") for name in STAMP_CHECKS):
-            held.append(f"{arm}: {_IN_ORDER}{checks['fits_outside']['reason']}")
+        if "stamps_off" in checks and checks["stamps_off"].held:
+            held.append(f"{arm}: stamps hold: {checks['stamps_off'].reason}")
+        if all(name in checks and checks[name].held for name in STAMP_CHECKS):
+            held.append(f"{arm}: {_IN_ORDER}{checks['fits_outside'].reason}")
         # What was counted on too few calls: names that share their counts share a line.
         counted: dict[str, list[str]] = {}
         for name in events:
-            if checks[name]["held"] is None and checks[name]["value"] is not None:
-                counted.setdefault(checks[name]["reason"], []).append(_words(name))
-            elif checks[name]["held"] is None:
-                unknown.setdefault(checks[name]["reason"], {})[_words(name)] = None
+            check = checks[name]
+            if check.held is None and check.value is not None:
+                counted.setdefault(check.reason or "", []).append(_words(name))
+            elif check.held is None:
+                unknown.setdefault(check.reason or "", {})[_words(name)] = None
         few += [f"{arm}: {', '.join(names)}: {reason}" for reason, names in counted.items()]
         held += _measured(arm, checks)
-    held = _together(held, len(summary["arms"]) - len(idle))
+    held = _together(held, len(report.arms) - len(idle))
     if idle:
         few.append(f"{', '.join(idle)}: no calls recorded")
     missing = [f"not checked: {', '.join(names)}: {why}" for why, names in unknown.items()]
@@ -181,18 +188,18 @@ def _together(held: list[str], arms: int) -> list[str]:
     return held
 
 
-def _uncounted(checks: Json, unknown: dict[str, dict[str, None]]) -> None:
+def _uncounted(checks: Mapping[str, CheckResult], unknown: dict[str, dict[str, None]]) -> None:
     """The point of arm `ipi` is its interrupts: whoever counted none shall know."""
     for name, check in checks.items():
-        if "ipis_to" in name and check["value"] is None and check["reason"]:
-            unknown.setdefault(check["reason"], {})[_words(name)] = None
+        if "ipis_to" in name and check.value is None and check.reason:
+            unknown.setdefault(check.reason, {})[_words(name)] = None
 
 
-def _measured(arm: str, checks: Json) -> list[str]:
+def _measured(arm: str, checks: Mapping[str, CheckResult]) -> list[str]:
     found = {
-        name: check["value"]
+        name: check.value
         for name, check in checks.items()
-        if check["expected"] is None and check["value"]
+        if check.expected is None and check.value
     }
     shown = [f"{number(value)} {_words(name)}" for name, value in found.items() if value >= 0.01]
     return [f"{arm}: per call {', '.join(shown)}"] if shown else []
@@ -204,20 +211,18 @@ def _words(name: str) -> str:
     )
 
 
-def cases_of(summary: Json) -> list[str]:
+def cases_of(report: Report) -> list[str]:
     """The cases of any arm, in the order they are shown; none where calls were chosen."""
-    if summary["snapshot"]:
+    if report.snapshot:
         return []
-    found = {case: None for arm in summary["arms"].values() for case in arm["cases"]}
+    found = {case: None for arm in report.arms.values() for case in arm.cases}
     return sorted(found, key=natural)
 
 
-def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
-    rows = {
-        name: arm["cases"][case] for name, arm in summary["arms"].items() if case in arm["cases"]
-    }
-    late = any(row["mode"] == "async" for row in rows.values())
-    rounds = max(row["rounds"] for row in rows.values())
+def _stage_table(report: Report, case: str) -> Iterator[RenderableType]:
+    rows = {name: arm.cases[case] for name, arm in report.arms.items() if case in arm.cases}
+    late = any(row.mode == "async" for row in rows.values())
+    rounds = max(row.rounds for row in rows.values())
     note = f"ns, means and percentiles of the total · {rounds} round{'s' if rounds > 1 else ''}"
     if late:
         note = "ns · posted ahead: complete includes the time spent elsewhere"
@@ -225,12 +230,12 @@ def _stage_table(summary: Json, case: str) -> Iterator[RenderableType]:
     grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
     grid.columns[0].no_wrap = False  # names give way to figures
     for name, row in rows.items():
-        grid.add_row(_short(name), *stage_cells(row["stages"]))
-        if len(row["syscalls"]) > 1:
+        grid.add_row(_short(name), *stage_cells(row.stages))
+        if len(row.syscalls) > 1:
             for call, content in biggest(row):
-                grid.add_row(_short(f"  {call}"), *stage_cells(content["stages"]), style="dim")
+                grid.add_row(_short(f"  {call}"), *stage_cells(content.stages), style="dim")
     yield grid
-    if any(row["stages"]["total"]["interval"] == "blocks" for row in rows.values()):
+    if any(row.stages[TOTAL].interval == "blocks" for row in rows.values()):
         yield Text("  * within one run: says nothing about other runs", "dim")
 
 
@@ -238,46 +243,46 @@ def _short(name: str) -> Text:
     return Text(name, no_wrap=True, overflow="ellipsis")
 
 
-def biggest(row: Json) -> list[tuple[str, Json]]:
+def biggest(row: CaseFigures) -> list[tuple[str, SyscallFigures]]:
     """The system calls of a case that took most of its time."""
     spent = {
-        call: content["calls"] * content["stages"]["total"]["mean_ns"]
-        for call, content in row["syscalls"].items()
+        call: content.calls * (content.stages[TOTAL].mean_ns or 0.0)
+        for call, content in row.syscalls.items()
     }
     chosen = sorted(spent, key=lambda call: -spent[call])[:_NAMED]
-    return [(call, row["syscalls"][call]) for call in chosen]
+    return [(call, row.syscalls[call]) for call in chosen]
 
 
-def stage_cells(stages: Json) -> list[str]:
+def stage_cells(stages: Stages) -> list[str]:
     """Means of the stages and of the total, half its interval, and its percentiles."""
-    total = stages["total"]
-    known = total["mean_low_ns"] is not None
-    half = (total["mean_high_ns"] - total["mean_low_ns"]) / 2 if known else None
-    sign = "" if total["interval"] == "rounds" or half is None else "*"
+    total, half = stages[TOTAL], None
+    if total.mean_low_ns is not None and total.mean_high_ns is not None:
+        half = (total.mean_high_ns - total.mean_low_ns) / 2
+    sign = "" if total.interval == "rounds" or half is None else "*"
     return [
-        *(number(stages[stage]["mean_ns"]) for stage in STAGES),
-        number(total["mean_ns"]),
+        *(number(stages[stage].mean_ns) for stage in STAGES),
+        number(total.mean_ns),
         number(half) + sign,
-        *(number(total[f"{p}_ns"]) for p in ("p50", "p99", "p999")),
+        *(number(total.percentile(p)) for p in ("p50", "p99", "p999")),
     ]
 
 
-def _outside(summary: Json, sections: Sequence[Section]) -> Iterator[RenderableType]:
+def _outside(report: Report, sections: Sequence[Section]) -> Iterator[RenderableType]:
     times = [
         row
-        for row in summary["timings"]
-        if not row["recording"]
-        and row["case"] != LINE
-        and not any(section.shows(row["case"]) for section in sections)
+        for row in report.timings
+        if not row.recording
+        and row.case != LINE
+        and not any(section.shows(row.case) for section in sections)
     ]
     if not times:
         return
     yield heading("Timed from outside, not recorded", "mean ns per call")
-    arms = [arm for arm in summary["arms"] if any(row["arm"] == arm for row in times)]
-    found = {(row["case"], row["arm"]): row["mean_ns"] for row in times}
+    arms = [arm for arm in report.arms if any(row.arm == arm for row in times)]
+    found = {(row.case, row.arm): row.mean_ns for row in times}
     both = {"ipi", "memsc"} <= set(arms)
     grid = table("", *arms, *(["ipi ÷ memsc"] if both else []))
-    for case in dict.fromkeys(row["case"] for row in times):
+    for case in dict.fromkeys(row.case for row in times):
         last = [how_often(found.get((case, "ipi")), found.get((case, "memsc")))] if both else []
         grid.add_row(case, *(number(found.get((case, arm))) for arm in arms), *last)
     yield grid
@@ -288,15 +293,15 @@ def how_often(value: float | None, base: float | None) -> str:
     return f"{value / base:,.1f}" if value and base else "–"
 
 
-def _ratios(summary: Json) -> Iterator[RenderableType]:
-    rows = [row for row in summary["ratios"] if row["source"] == "stamps" and row["case"] == "sync"]
-    wanted = [row for row in rows if row["arm"].startswith("memsc") or row["arm"] == "ipi"]
+def _ratios(report: Report) -> Iterator[RenderableType]:
+    rows = [row for row in report.ratios if row.source == "stamps" and row.case == "sync"]
+    wanted = [row for row in rows if row.arm.startswith("memsc") or row.arm == "ipi"]
     if not wanted:
         return
     yield heading("Against each other", "synchronous calls, one run; low–high at 95 %")
     grid = table("", "p50", "low–high", "mean", "low–high")
-    pairs = dict.fromkeys((row["arm"], row["base"]) for row in wanted)
-    by_name = {(row["arm"], row["base"], row["metric"]): row for row in wanted}
+    pairs = dict.fromkeys((row.arm, row.base) for row in wanted)
+    by_name = {(row.arm, row.base, row.metric): row for row in wanted}
     for arm, base in pairs:
         if arm == "ipi" and base == "limit":
             continue
@@ -306,40 +311,40 @@ def _ratios(summary: Json) -> Iterator[RenderableType]:
             cells += ratio_cells(by_name.get((arm, base, metric)), flip)
         grid.add_row(f"{base} ÷ {arm}" if flip else f"{arm} ÷ {base}", *cells)
     yield grid
-    line = next((row for row in summary["timings"] if row["case"] == LINE), None)
+    line = next((row for row in report.timings if row.case == LINE), None)
     if line:
         yield Text(
-            f"  limit = direct + one cache-line round trip ({line['p50_ns']:.0f} ns p50)", "dim"
+            f"  limit = direct + one cache-line round trip ({line.p50_ns:.0f} ns p50)", "dim"
         )
 
 
-def ratio_cells(row: Json | None, flip: bool) -> list[str]:
+def ratio_cells(row: RatioRow | None, flip: bool) -> list[str]:
     """A ratio and its interval, turned over if asked for."""
     if row is None:
         return ["–", "–"]
-    value = 1 / row["ratio"] if flip else row["ratio"]
-    if row["low"] is None:
+    value = 1 / row.ratio if flip else row.ratio
+    if row.low is None or row.high is None:
         return [_ratio(value), "–"]
-    low, high = (1 / row["high"], 1 / row["low"]) if flip else (row["low"], row["high"])
+    low, high = (1 / row.high, 1 / row.low) if flip else (row.low, row.high)
     return [_ratio(value), f"{_ratio(low)}–{_ratio(high)}"]
 
 
-def _recording(summary: Json) -> Iterator[RenderableType]:
-    rows = summary["perturbation"]
+def _recording(report: Report) -> Iterator[RenderableType]:
+    rows = report.perturbation
     if not rows:
         return
     yield heading("What recording costs", "ns per call, recorded minus not recorded")
     grid = table("", "case", "adds", "low to high", "p50 ÷ p50")
     for row in rows:
-        low, high = number(row["added_low_ns"]), number(row["added_high_ns"])
-        bounds = f"{low} to {high}" if row["added_low_ns"] is not None else "–"
-        cells = (number(row["added_ns"]), bounds, _ratio(row["p50_ratio"]))
-        grid.add_row(row["arm"], row["case"], *cells)
+        low, high = number(row.added_low_ns), number(row.added_high_ns)
+        bounds = f"{low} to {high}" if row.added_low_ns is not None else "–"
+        cells = (number(row.added_ns), bounds, _ratio(row.p50_ratio))
+        grid.add_row(row.arm, row.case, *cells)
     yield grid
 
 
-def _calibration(summary: Json) -> Iterator[RenderableType]:
-    lines = list(calibration_lines(summary))
+def _calibration(report: Report) -> Iterator[RenderableType]:
+    lines = list(calibration_lines(report))
     if lines:
         yield heading("What observing costs", "getppid at the session's start; low to high at 95 %")
         yield from (Text(f"  {line}") for line in lines)

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from memsc.analysis.data.numbers import number
 from memsc.analysis.domains.wakeup_chains import STEPS
+from memsc.analysis.report.model import Report, WayRow
 from memsc.analysis.report.terminal import heading, table
 
 HEADERS = ("share", *STEPS, "total")
@@ -19,9 +19,9 @@ _FEWEST = 1e-3
 """A way that fewer calls in a thousand took has no mean worth a line."""
 
 
-def wakeups(summary: dict[str, Any]) -> Iterator[RenderableType]:
+def wakeups(report: Report) -> Iterator[RenderableType]:
     """The section about wake-ups; none without the baseline or its events."""
-    for title, matched, directions in wakeup_rows(summary):
+    for title, matched, directions in wakeup_rows(report):
         yield heading(f"How wake-ups get through: {title}", f"ns, means · {matched}")
         grid = table("", *HEADERS)
         for direction, rows in directions:
@@ -35,7 +35,7 @@ def wakeups(summary: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def wakeup_rows(
-    summary: dict[str, Any],
+    report: Report,
 ) -> Iterator[tuple[str, str, list[tuple[str, list[list[str]]]]]]:
     """What a page shows of wake-ups, as text.
 
@@ -43,21 +43,21 @@ def wakeup_rows(
         Per arm and case its name, how many calls have their whole chain, and by stage the rows of
         path, share, and the mean of each step and of the total in ns.
     """
-    for whole in summary["wakeups"]["matched"]:
+    for whole in report.wakeups.matched:
         mine = [
             row
-            for row in summary["wakeups"]["paths"]
-            if (row["arm"], row["case"]) == (whole["arm"], whole["case"])
-            and row["share"] >= _FEWEST
+            for row in report.wakeups.paths
+            if (row.arm, row.case) == (whole.arm, whole.case) and row.share >= _FEWEST
         ]
         directions = [
-            (direction, [_row(row) for row in mine if row["direction"] == direction])
+            (direction, [_row(row) for row in mine if row.direction == direction])
             for direction in ("poll", "complete")
         ]
-        share = f"{100 * whole['share']:.1f} % of chains whole"
-        yield f"{whole['arm']} {whole['case']}", share, directions
+        share = f"{100 * (whole.share or 0.0):.1f} % of chains whole"
+        yield f"{whole.arm} {whole.case}", share, directions
 
 
-def _row(row: dict[str, Any]) -> list[str]:
-    times = [number(row[f"{step}_ns"]) for step in (*STEPS, "total")]
-    return [row["path"], f"{100 * row['share']:.1f} %", *times]
+def _row(row: WayRow) -> list[str]:
+    steps = (row.ask_ns, row.send_ns, row.deliver_ns, row.wake_ns, row.run_ns, row.pick_ns)
+    times = [number(ns) for ns in (*steps, row.total_ns)]
+    return [row.path, f"{100 * row.share:.1f} %", *times]

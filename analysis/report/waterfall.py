@@ -10,6 +10,7 @@ import pandas as pd
 
 from memsc.analysis.causes.intervals import TASK
 from memsc.analysis.causes.shares import HOST
+from memsc.analysis.report.model import SlowCall, SlowEvent
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES, RoundKey
 
@@ -19,15 +20,13 @@ _EVENTS = 6
 """Events shown of each call: those that took longest."""
 
 
-def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
+def waterfalls(trace: Trace, calls: int = WORST) -> list[SlowCall]:
     """The slowest calls of each arm.
 
     Returns:
-        One per call, arms in their order, slowest first: arm, case, syscall, start_s, cause,
-        cause_ns, stage (with the cause's part), total_ns, stages (the four, in ns), and events:
-        side ("app" or "service"), what, from_ns and ns, relative to the call's begin and cut to
-        it; at most six, by time. What the host took is among them: so much of a stage as was laid
-        to it, where no event fills the stage.
+        One per call, arms in their order, slowest first; of its events at most six, by time, cut to
+        the call. What the host took is among them: so much of a stage as was laid to it, where no
+        event fills the stage.
     """
     blamed = trace.tail.blame.worst(calls)
     frame = blamed.frame.sort_values("total_ns", ascending=False, kind="stable")
@@ -48,7 +47,7 @@ def waterfalls(trace: Trace, calls: int = WORST) -> list[dict[str, Any]]:
     ]
 
 
-def _waterfall(call: dict[Any, Any], events: pd.DataFrame, host: pd.DataFrame) -> dict[str, Any]:
+def _waterfall(call: dict[Any, Any], events: pd.DataFrame, host: pd.DataFrame) -> SlowCall:
     start, end = int(call["called"]), int(call["completed"])
     here = events["cpu"].isin([call["app_cpu"], call["service_cpu"]]) & (events["level"] >= 0)
     mine = events[here & (events["end"] >= start) & (events["start"] <= end)]
@@ -65,22 +64,19 @@ def _waterfall(call: dict[Any, Any], events: pd.DataFrame, host: pd.DataFrame) -
     gaps = [_gap(call, part, found) for part in host.to_dict("records")]
     found = pd.concat([found, pd.DataFrame(gaps)], ignore_index=True) if gaps else found
     longest = found.nlargest(_EVENTS, "ns").sort_values("from_ns", kind="stable")
-    return {
-        **{name: call[name] for name in ("arm", "case", "syscall", "start_s", "cause")},
-        "cause_ns": float(call["cause_ns"]),
-        "stage": str(call["stage"]),
-        "total_ns": float(call["total_ns"]),
-        "stages": {stage: float(call[f"{stage}_ns"]) for stage in STAGES},
-        "events": [
-            {
-                "side": str(one["side"]),
-                "what": str(one["what"]),
-                "from_ns": int(one["from_ns"]),
-                "ns": int(one["ns"]),
-            }
+    return SlowCall(
+        *(str(call[name]) for name in ("arm", "case", "syscall")),
+        start_s=float(call["start_s"]),
+        cause=str(call["cause"]),
+        cause_ns=float(call["cause_ns"]),
+        stage=str(call["stage"]),
+        total_ns=float(call["total_ns"]),
+        stages={stage: float(call[f"{stage}_ns"]) for stage in STAGES},
+        events=[
+            SlowEvent(str(one["side"]), str(one["what"]), int(one["from_ns"]), int(one["ns"]))
             for one in longest.to_dict("records")
         ],
-    }
+    )
 
 
 def _gap(call: dict[Any, Any], part: dict[Any, Any], events: pd.DataFrame) -> dict[str, Any]:

@@ -9,23 +9,21 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from memsc.analysis.data.numbers import number
-from memsc.analysis.report.summary import Json
 from memsc.analysis.report.terminal import heading, table
+from memsc.bench.verdict.model import BenchReport
 
-_MEASURES = ("seen", "lost", "cpu_ns_per_call", "bytes_per_call")
 
-
-def tracing(summary: Json) -> Iterator[RenderableType]:
+def tracing(report: BenchReport) -> Iterator[RenderableType]:
     """Each tracer beside memsc's own recording."""
-    rows = summary["tracing"]
+    rows = report.tracing
     if not rows:
         return
     yield heading("What seeing every call costs", "added to a synchronous call of arm memsc")
     grid = table("", "p50 ns", "p50", "p99", "seen", "lost", "CPU ns", "bytes")
     for row in rows:
-        grow = (f"{100 * row[f'slowdown_{p}']:+,.0f} %" for p in ("p50", "p99"))
-        rest = (number(row[name]) for name in _MEASURES)
-        grid.add_row(row["tracer"], f"{row['added_p50_ns']:+,.0f}", *grow, *rest)
+        grow = (f"{100 * slowdown:+,.0f} %" for slowdown in (row.slowdown_p50, row.slowdown_p99))
+        rest = (row.seen, row.lost, row.cpu_ns_per_call, row.bytes_per_call)
+        grid.add_row(row.tracer, f"{row.added_p50_ns:+,.0f}", *grow, *map(number, rest))
     yield grid
     yield Text(
         "  seen: events in all rounds; CPU of the tracer and bytes it wrote: per call", "dim"

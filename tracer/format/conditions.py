@@ -176,3 +176,15 @@ class Perturbation(msgspec.Struct, frozen=True, kw_only=True):
     hits: dict[str, Hit] = {}
     reason: Reason = UNSET
     """Why none of it is known."""
+
+    def hit_ns(self, probe: str) -> float | None:
+        """What one hit of a probe costs, nanoseconds: what it measures below is not reported.
+
+        Returns:
+            As measured at the session's start, else as the probe declares; None where neither is
+            known.
+        """
+        hit = self.hits.get(probe)
+        if hit is None:
+            return None
+        return hit.declared_ns if hit.cost_ns is None else hit.cost_ns

@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: MIT
+"""The report of a trace as data: what `report --json` prints, and what every view is drawn from.
+
+Times are nanoseconds. A value that is not known is null, mostly with a reason beside it, never 0. A
+field that may be left out is one that is only there if it has something to say.
+docs/schemas/report.schema.json is made from this; SCHEMA grows when a field goes or changes its
+meaning.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from memsc.tracer.format import (
+    Clock,
+    Counters,
+    Environment,
+    Isolation,
+    Perturbation,
+    ProbeStatus,
+    Snapshot,
+)
+
+SCHEMA = 1
+
+Reason = str | UnsetType
+"""Why the value beside it is null; left out if it is not."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the verdict is withheld, and why."""
+
+    withheld: bool
+    reasons: list[str]
+
+
+class Interrupted(msgspec.Struct, frozen=True):
+    """A round that an interrupt cut short."""
+
+    arm: str
+    case: str
+    round: int
+
+
+class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage, or the total, of some calls: mean, percentiles and their 95 % intervals.
+
+    `interval` says over what those are: "rounds", "blocks" (within one run) or "none"; `share` is
+    of the total.
+    """
+
+    mean_ns: float | None
+    mean_low_ns: float | None
+    mean_high_ns: float | None
+    p50_ns: float | None
+    p50_low_ns: float | None
+    p50_high_ns: float | None
+    p90_ns: float | None
+    p90_low_ns: float | None
+    p90_high_ns: float | None
+    p99_ns: float | None
+    p99_low_ns: float | None
+    p99_high_ns: float | None
+    p999_ns: float | None
+    p999_low_ns: float | None
+    p999_high_ns: float | None
+    p9999_ns: float | None
+    p9999_low_ns: float | None
+    p9999_high_ns: float | None
+    max_ns: float | None
+    share: float | None
+    interval: str
+    p50_reason: Reason = UNSET
+    p90_reason: Reason = UNSET
+    p99_reason: Reason = UNSET
+    p999_reason: Reason = UNSET
+    p9999_reason: Reason = UNSET
+
+    def percentile(self, name: str) -> float | None:
+        """A percentile by its name: "p50" to "p9999"."""
+        found: float | None = getattr(self, f"{name}_ns")
+        return found
+
+    def reason(self, name: str) -> str | None:
+        """Why a percentile is not known."""
+        found: Reason = getattr(self, f"{name}_reason")
+        return found or None
+
+
+Stages = dict[str, StageFigures]
+"""By stage, and the total under `total`."""
+
+
+class SyscallFigures(msgspec.Struct, frozen=True):
+    """One system call of a case."""
+
+    calls: int
+    stages: Stages
+
+
+class CaseFigures(msgspec.Struct, frozen=True):
+    """One case under one arm: all its calls together, each system call, and calls by flag."""
+
+    mode: str
+    calls: int
+    rounds: int
+    stages: Stages
+    syscalls: dict[str, SyscallFigures]
+    flags: dict[str, int]
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """One check: `held` is null where it could not be made, or nothing is promised."""
+
+    value: float | None
+    expected: float | None
+    held: bool | None
+    reason: str | None
+
+
+class ArmFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One arm; `stages` are those of the case named in `case`."""
+
+    calls: int | None
+    calls_reason: Reason = UNSET
+    lost: int | None
+    lost_reason: Reason = UNSET
+    made: int | None
+    made_reason: Reason = UNSET
+    transport: str
+    service: str | None
+    app_cpus: list[int]
+    service_cpus: list[int]
+    case: str | None
+    stages: Stages | None
+    stages_reason: Reason = UNSET
+    cases: dict[str, CaseFigures]
+    checks: dict[str, CheckResult]
+
+
+class RatioRow(msgspec.Struct, frozen=True):
+    """One arm against another, of synchronous calls of a case (`Ratios.df_ratios`)."""
+
+    case: str
+    arm: str
+    base: str
+    metric: str
+    source: str
+    value_ns: float
+    base_ns: float
+    ratio: float
+    low: float | None
+    high: float | None
+    interval: str
+
+
+class CauseRow(msgspec.Struct, frozen=True):
+    """What made slow calls slow (`Tail.df_causes`)."""
+
+    arm: str
+    case: str
+    mode: str
+    band: str
+    cause: str
+    calls: int
+    share: float
+    mean_ns: float
+    total_ns: float
+    every: int
+
+
+class ExcessRow(msgspec.Struct, frozen=True):
+    """A stage in the tail against the same in the body (`Tail.df_excess`)."""
+
+    arm: str
+    case: str
+    syscall: str
+    mode: str
+    stage: str
+    body_ns: float
+    tail_ns: float
+    excess_ns: float
+    excess_share: float | None
+
+
+class SlowEvent(msgspec.Struct, frozen=True):
+    """What had one of the CPUs while a call was under way, relative to its begin."""
+
+    side: str
+    what: str
+    from_ns: int
+    ns: int
+
+
+class SlowCall(msgspec.Struct, frozen=True):
+    """One of the slowest calls: its stages, and the cause of the largest part of its excess."""
+
+    arm: str
+    case: str
+    syscall: str
+    start_s: float
+    cause: str
+    cause_ns: float
+    stage: str
+    total_ns: float
+    stages: dict[str, float]
+    events: list[SlowEvent]
+
+
+class WayRow(msgspec.Struct, frozen=True):
+    """How wake-ups got through (`Wakeup.df_paths`)."""
+
+    arm: str
+    case: str
+    direction: str
+    path: str
+    calls: int
+    share: float
+    ask_ns: float | None
+    send_ns: float | None
+    deliver_ns: float | None
+    wake_ns: float | None
+    run_ns: float | None
+    pick_ns: float | None
+    total_ns: float | None
+    below: str
+
+
+class MatchedRow(msgspec.Struct, frozen=True):
+    """How many calls have their whole wake-up chain (`Wakeup.df_matched`)."""
+
+    arm: str
+    case: str
+    calls: int
+    matched: int
+    share: float | None
+
+
+class Wakeups(msgspec.Struct, frozen=True):
+    """The baseline's wake-ups; empty without it or its events, with the reason."""
+
+    paths: list[WayRow]
+    matched: list[MatchedRow]
+    reason: Reason = UNSET
+
+
+class TimingRow(msgspec.Struct, frozen=True):
+    """Time per call from outside (`Timings.df_timings`)."""
+
+    arm: str
+    case: str
+    recording: bool
+    calls: int
+    intervals: int
+    rounds: int
+    mean_ns: float
+    mean_low_ns: float | None
+    mean_high_ns: float | None
+    p50_ns: float
+    p50_low_ns: float | None
+    p50_high_ns: float | None
+    p999_ns: float | None
+    p999_low_ns: float | None
+    p999_high_ns: float | None
+    interval: str
+
+
+class PerturbationRow(msgspec.Struct, frozen=True):
+    """What recording adds (`Timings.df_perturbation`)."""
+
+    arm: str
+    case: str
+    off_mean_ns: float
+    on_mean_ns: float
+    added_ns: float
+    added_low_ns: float | None
+    added_high_ns: float | None
+    mean_ratio: float | None
+    mean_ratio_low: float | None
+    mean_ratio_high: float | None
+    p50_ratio: float | None
+    p50_ratio_low: float | None
+    p50_ratio_high: float | None
+    interval: str
+
+
+class CounterRow(msgspec.Struct, frozen=True):
+    """An event per call, by side (`Counters.df_counters`)."""
+
+    arm: str
+    case: str
+    side: str
+    event: str
+    unit: str
+    per_call: float | None
+    low: float | None
+    high: float | None
+    interval: str
+    rounds: int
+    calls: int
+    counted: float
+
+
+class CounterRatioRow(msgspec.Struct, frozen=True):
+    """One event by another (`Counters.df_ratios`)."""
+
+    arm: str
+    case: str
+    side: str
+    name: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    interval: str
+
+
+class CounterFigures(Counters, frozen=True, kw_only=True):
+    """What threads did, as perf events counted it."""
+
+    rows: list[CounterRow]
+    ratios: list[CounterRatioRow]
+
+
+class StageCounterRow(msgspec.Struct, frozen=True):
+    """An event per call and stage (`StageCounters.df_stages`)."""
+
+    arm: str
+    case: str
+    syscall: str
+    stage: str
+    event: str
+    unit: str
+    per_call: float | None
+    low: float | None
+    high: float | None
+    p50: float | None
+    hit: float | None
+    told: bool
+    n: int
+    counted: float
+
+
+class StageCounterFigures(msgspec.Struct, frozen=True):
+    """What stages were seen to do; `uncounted` are the events that could not be read, and why."""
+
+    rows: list[StageCounterRow]
+    uncounted: dict[str, str]
+
+
+class PathRow(msgspec.Struct, frozen=True):
+    """What calls from one place in the program took, estimated (`Paths.df_paths`).
+
+    `path` has the frames from the outermost and the call; errors are standard errors.
+    """
+
+    arm: str
+    case: str
+    syscall: str
+    post_ns: float
+    poll_ns: float
+    execute_ns: float
+    complete_ns: float
+    total_ns: float
+    calls: float
+    calls_error: float
+    total_error_ns: float
+    tail_ns: float
+    failed: float
+    samples: int
+    path: list[str]
+
+
+class PathFigures(msgspec.Struct, frozen=True):
+    """Where calls were made: how many were looked at, and the paths that took most time."""
+
+    calls: int
+    rows: list[PathRow]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of one trace.
+
+    `interrupted` are the rounds that were; `environment` is the machine as the session found it;
+    `perturbation_at_start` what observing cost then.
+    """
+
+    schema: int
+    trace: str
+    memsc: str
+    created: str
+    command: list[str]
+    complete: bool
+    interrupted: list[Interrupted]
+    snapshot: Snapshot | None
+    verdict: Verdict
+    arms: dict[str, ArmFigures]
+    ratios: list[RatioRow]
+    ratios_reason: Reason = UNSET
+    causes: list[CauseRow]
+    excess: list[ExcessRow]
+    worst: list[SlowCall]
+    wakeups: Wakeups
+    timings: list[TimingRow]
+    perturbation: list[PerturbationRow]
+    counters: CounterFigures | None
+    counters_reason: Reason = UNSET
+    stage_counters: StageCounterFigures | None
+    stage_counters_reason: Reason = UNSET
+    paths: PathFigures | None
+    paths_reason: Reason = UNSET
+    environment: Environment
+    clock: Clock
+    perturbation_at_start: Perturbation | None
+    isolation: Isolation | None
+    probes: dict[str, ProbeStatus]
