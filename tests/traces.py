@@ -118,6 +118,7 @@ def fabricate(
                         arm,
                         case,
                         index,
+                        turn=index,
                         start_ns=int(ends_ns[0]),
                         end_ns=int(ends_ns[1]),
                         start_cycles=clock,
