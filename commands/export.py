@@ -25,12 +25,12 @@ class Command:
     every round; flamegraph shows the time of every stage as an SVG, folded and
     speedscope for other tools, with --base one arm against another; perfetto is
     a timeline of calls, service and kernel for ui.perfetto.dev, chrome a smaller
-    one for any viewer; calls-… , pprof and firefox show where in the program the
+    one for any viewer; calls-…, pprof and firefox show where in the program the
     calls were made (--probes paths), profile-… and offcpu-… where its threads
-    were (--probes profile,offcpu); openmetrics is the report for Prometheus; csv, arrow and
-    parquet hold one table: stages, ratios, perturbation, checks, or one of the
-    trace's own (calls, timings, events/PROBE). Times are nanoseconds, stamps of
-    calls are cycles.
+    were (--probes profile,offcpu); openmetrics is the report for Prometheus;
+    csv, arrow and parquet hold one table: stages, ratios, perturbation, checks,
+    or one of the trace's own (calls, timings, events/PROBE). Times are
+    nanoseconds, stamps of calls are cycles.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from tests import enclosure
 from tests.workload import gone, wait_until
 
 from memsc.runtime.errors import MemscError
+from memsc.runtime.topology import parse_cpus
 from memsc.tracer.helper.isolation import cpusets, irqs, isolate
 from memsc.tracer.helper.isolation.journal import Journal, same
 from memsc.tracer.helper.kernel import tasks
@@ -190,14 +191,15 @@ INSIDE = "cat /proc/self/cpuset; sed -n s/Cpus_allowed_list:.//p /proc/self/stat
 
 def test_a_traced_program_has_its_cpu_for_itself(enclosed: None, tmp_path: Path) -> None:
     trace = f"$MEMSC trace -o t.memsc --probes none --isolate -- sh -c '{INSIDE}'"
-    said = run(f"{trace} && {LEFT}", tmp_path).split()
     cpu = max(os.sched_getaffinity(0))
+    coming = [irq for irq in IRQS if cpu in parse_cpus(irq.read_text())]
+    said = run(f"{trace} && {LEFT}", tmp_path).split()
     assert said[0].endswith("/inside")
     assert said[1:] == [str(cpu), "1"]  # back to balancing, and neither journal nor group
     session = json.loads((tmp_path / "t.memsc/session.json").read_text())
     found = session["isolation"]
     assert found["how"] == cpusets.CPUSET
-    assert found["interrupts_moved"] + found["interrupts_kept"] >= len(IRQS)
+    assert found["interrupts_moved"] + found["interrupts_kept"] >= len(coming)
     assert not found["failed"]
     for span in ("before", "isolated", "during"):
         assert found[span]["seconds"] > 0
