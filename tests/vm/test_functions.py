@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.sessions import nothing_left, program_ids
+from tests.helpers.sessions import nothing_left, program_ids
+from tests.helpers.workload import wait_until
 from tests.vm import lacking
-from tests.workload import wait_until
 
 from memsc.probes.declaration import find, names
 from memsc.tracer.session import interruptions
@@ -22,7 +22,6 @@ from memsc.tracer.session.observe import channel
 from memsc.tracer.session.observe.event_ring import Events
 from memsc.tracer.session.observe.probe_client import Helper
 
-pytestmark = pytest.mark.vm
 PRIME = 499
 FROM, TO = 0, 1
 SEND = find("ipi").kind_names.index("send")

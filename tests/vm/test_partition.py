@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.workload import wait_until
+from tests.helpers.workload import wait_until
 
 from memsc.tracer.helper.isolation import cpusets, irqs
 from memsc.tracer.helper.kernel import tasks
 
 pytestmark = [
-    pytest.mark.vm,
     pytest.mark.skipif((os.cpu_count() or 1) < 3, reason="needs three CPUs"),
 ]
 

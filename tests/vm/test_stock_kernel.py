@@ -16,8 +16,6 @@ import pytest
 from memsc import analysis as ma
 from memsc.analysis.domains.checks import STAMP_CHECKS
 
-pytestmark = pytest.mark.vm
-
 MEMSC = [sys.executable, "-m", "memsc.commands"]
 ARMS = ("direct", "ipi", "memsc")
 PRIME = 997

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Whether both ends of what pyproject.toml declares are true: the tests of analysis, there.
+
+    python tests/helpers/bounds.py lowest|newest [PYTEST'S WORDS…]
+
+It makes an environment in build/bounds that has the lowest version of each dependency, or the
+newest that the registry offers, and runs every test file that imports `memsc.analysis`. What others
+deprecate is no failure there: it is one in `make test`, with the versions of requirements.txt.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = {
+    *("hdrhistogram", "hypothesis", "ipykernel", "jupytext", "nbclient", "perfetto", "protobuf"),
+    *("prometheus-client", "pypdfium2", "pytest"),
+}
+"""What the tests themselves need, in the versions of requirements-dev.txt."""
+
+
+def wanted(which: str) -> list[str]:
+    """All that is declared, extras too, as pip takes it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    found: list[str] = []
+    for line in (line for group in groups for line in group):
+        (bound,) = Requirement(line).specifier
+        if bound.operator != ">=":
+            raise SystemExit(f"{line}: only lower bounds are understood here")
+        name = Requirement(line).name
+        found.append(f"{name}=={bound.version}" if which == "lowest" else name)
+    dev = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    return found + [line for line in dev.splitlines() if re.split("[=[]", line)[0] in TOOLS]
+
+
+def prepare(which: str) -> Path:
+    """The environment's Python; made anew where what it should have has changed."""
+    place = ROOT / "build" / "bounds" / which
+    python, stamp, lines = place / "bin" / "python", place / "made-from", wanted(which)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8").split("\n") != lines:
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *lines], check=True)
+        stamp.write_text("\n".join(lines), encoding="utf-8")
+    folders = sorted(path.name for path in (ROOT / "build" / "house" / "memsc").iterdir())
+    subprocess.run([python, ROOT / "tools" / "house", *folders], check=True)
+    shutil.copy(ROOT / "runtime" / "native" / "memsc", place / "bin" / "memsc")
+    return python
+
+
+def main(which: str, words: list[str]) -> int:
+    """Prepare, say what is there, and become pytest."""
+    python = prepare(which)
+    files = sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"\bmemsc(\.| import )analysis\b", path.read_text(encoding="utf-8"))
+    )
+    quiet = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
+    options = [f"-Wignore::{name}" for name in quiet]
+    os.chdir(ROOT)
+    os.execv(
+        python, [str(python), "-m", "pytest", "-m", "not bpf and not vm", *options, *words, *files]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

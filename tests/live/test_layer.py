@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""Unmodified programs behave with the layer preloaded as without it, whatever carries them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.helpers import listening
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
+CPUS = sorted(os.sched_getaffinity(0))
+ARMS = [("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
+LIMIT_S = 120
+
+pytestmark = [
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
+    pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program and one for the service"),
+]
+
+arms = pytest.mark.parametrize(("transport", "service"), ARMS, ids=str)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a user of a program sees of it."""
+
+    status: int
+    output: str
+    errors: str
+    files: dict[str, bytes]
+
+
+def _environment(transport: str | None, service: str, **more: str) -> dict[str, str]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("MEMSC_")}
+    variables["LC_ALL"] = "C"
+    if transport is not None:
+        variables |= {
+            "LD_PRELOAD": str(LAYER),
+            "MEMSC_TRANSPORT": transport,
+            "MEMSC_SERVICE": service,
+            "MEMSC_SERVICE_CPUS": str(CPUS[0]),
+            "MEMSC_RECORD": "1",  # direct is carried only when it is recorded
+            "MEMSC_RING": "1024",
+        }
+    return variables | more
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str]) -> Outcome:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        preexec_fn=lambda: os.sched_setaffinity(0, {CPUS[-1]}),
+    )
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return Outcome(done.returncode, done.stdout, done.stderr, files)
+
+
+def _compare(command: list[str], folder: Path, transport: str, service: str) -> None:
+    expected = _run(command, folder, _environment(None, service))
+    assert "not so:" not in expected.output
+    assert _run(command, folder, _environment(transport, service)) == expected
+
+
+PROGRAMS = {
+    "dd": "dd if=/dev/zero of=x bs=512 count=2000 status=none; dd if=x of=y bs=997 status=none",
+    "ls": "ls -l /usr/bin; ls /nonexistent",
+    "cp": "cp -r /etc/apt copy && diff -r /etc/apt copy",
+    "tar": "tar cf - -C /usr/include/linux . | tar tf - | sort; tar xf /nonexistent",
+    "gzip": "tar czf t -C /usr/include/linux . && tar tzf t; rm t",
+    "find": "find /usr/share/doc -name copyright; find / -maxdepth 1 -newer /etc/passwd | wc -l",
+    "grep": "grep -r include /usr/include/linux; grep nothing-like-this /etc/passwd",
+    "sort": "seq 50000 | sort -r | sort -n | tail -3; sort --parallel=2 -S 1M /etc/services | wc",
+    "python3": """/usr/bin/python3 -c '
+import os, subprocess, threading
+print(subprocess.run(["echo", "hi"], capture_output=True).stdout)
+threads = [threading.Thread(target=os.listdir, args=("/",)) for _ in range(20)]
+[t.start() for t in threads], [t.join() for t in threads]
+print(len(os.listdir("/etc")), os.fork() and os.wait()[1])'""",
+    "sqlite": """/usr/bin/python3 -c '
+import sqlite3
+base = sqlite3.connect("base")
+base.execute("create table t(a)")
+base.executemany("insert into t values(?)", [(i,) for i in range(2000)])
+base.commit()
+print(base.execute("select sum(a) from t").fetchone())'; rm base""",
+    "perl": "perl -e 'print qq(x\\n), `echo y`; open F, q(</etc/passwd); print scalar <F>; exit 3'",
+    "bash": """for i in 1 2 3 4 5 6; do echo $i | cat; (exit $i); echo $?; done
+x=$(ls / | wc -l); echo $x; sleep 0.05 & wait; trap 'echo bye' EXIT; kill -TERM $$""",
+    "git": "git init -q .; git status --short; git --version; rm -r .git",
+    "gcc": "echo 'int main(){return 7;}' | gcc -x c - && ./a.out; s=$?; rm a.out; exit $s",
+    "pipes": "yes | head -100000 | tail -1; seq 1 100000 | tee s | md5sum; timeout 0.2 sleep 9",
+    "limits": "exec 2>&-; ulimit -f 10; dd if=/dev/zero of=big bs=1k count=99 status=none; echo $?",
+    "signals": "kill -SEGV $$",
+}
+
+
+@arms
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program(program: str, transport: str, service: str, tmp_path: Path) -> None:
+    """Same output, files and exit status as without Memsc."""
+    name = {"sqlite": "/usr/bin/python3"}.get(program, program)
+    if name not in {"pipes", "limits", "signals"} and shutil.which(name) is None:
+        pytest.skip(f"needs {name}")
+    _compare(["bash", "-c", PROGRAMS[program]], tmp_path / "folder", transport, service)
+
+
+def _features(source: str) -> list[str]:
+    text = (ROOT / "tests" / "live" / "programs" / f"{source}.c").read_text()
+    table = text[text.index("features[] = {") :]
+    return [line.split('"')[1] for line in table.splitlines() if line.strip().startswith('{"')]
+
+
+SOURCES = (
+    *("signals", "waits", "handlers", "tasks", "identity", "filters", "mechanics"),
+    *("endings", "shortages", "attributes", "terminals", "own_files"),
+)
+FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the feature programs."""
+    folder = tmp_path_factory.mktemp("programs")
+    for source in {s for s, _ in FEATURES}:
+        subprocess.run(
+            [
+                *("gcc", "-O1", "-rdynamic", "-pthread", "-Wno-unused-result"),
+                *("-o", folder / source, ROOT / "tests" / "live" / "programs" / f"{source}.c"),
+            ],
+            check=True,
+        )
+    return folder
+
+
+@arms
+@pytest.mark.parametrize("case", FEATURES, ids=[f for _, f in FEATURES])
+def test_feature(
+    case: tuple[str, str], transport: str, service: str, built: Path, tmp_path: Path
+) -> None:
+    """Where such layers break: each case prints the same, and finds nothing that is not so."""
+    source, feature = case
+    _compare([str(built / source), feature], tmp_path / "folder", transport, service)
+
+
+def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
+    """All that dd does to its files after start-up goes through Memsc, and nothing is missed."""
+    environment = _environment("memsc", "inline", MEMSC_STATS="1")
+    command = ["dd", "if=/dev/zero", "of=x", "bs=512", "count=1009", "status=none"]
+    done, messages = listening.run(command, environment, cwd=tmp_path)
+    assert done.returncode == 0
+    started, region, line = listening.said(messages, "starts", "region", "program")
+    assert started == {"pid": line["pid"], "starts": "dd"}
+    assert region == {"region": True}
+    assert line["program"] == "dd"
+    assert line["end"] == "exit"
+    assert line["forwarded"]["write"] == 1009
+    assert line["forwarded"]["read"] >= 1009
+    assert line["local"]["exit_group"] == 1
+    assert line["missed"] == {}
+    assert set(line["unpatched"]) <= {"no room"}
+
+
+@pytest.mark.parametrize("transport", [None, "direct"])
+def test_layer_is_inert(transport: str | None) -> None:
+    """Unset, or direct without recording: no page of the C library's text is changed."""
+    environment = _environment("direct", "inline", MEMSC_STATS="1")
+    del environment["MEMSC_RECORD"]
+    if transport is None:
+        del environment["MEMSC_TRANSPORT"]
+    command = ["cat", "/proc/self/smaps"]
+    done, messages = listening.run(command, environment, stdout=subprocess.PIPE)
+    assert messages == []
+    assert _changed_text(done.stdout) == 0
+
+
+def test_no_page_is_writable_and_executable(tmp_path: Path) -> None:
+    """At rest, in a program whose C library was rewritten."""
+    environment = _environment("memsc", "inline")
+    output = _run(["cat", "/proc/self/smaps"], tmp_path / "folder", environment).output
+    assert " rwx" not in output
+    assert _changed_text(output) > 0
+
+
+@arms
+def test_no_page_is_asked_to_be_both(
+    transport: str, service: str, built: Path, tmp_path: Path
+) -> None:
+    """Not for a moment: by all that the kernel is asked from the first instruction to the last."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace; see requirements-debian-test.txt")
+    environment = _environment(transport, service)
+    preload = environment.pop("LD_PRELOAD")
+    calls = "trace=mmap,mprotect,pkey_mprotect,mremap,shmat,remap_file_pages,execve"
+    how = ["strace", "-f", "-qq", "-e", calls, "-o", "../trace", "-E", f"LD_PRELOAD={preload}"]
+    done = _run([*how, str(built / "mechanics"), "pages"], tmp_path / "folder", environment)
+    assert done.output.splitlines()[-1] == "0"
+    asked = (tmp_path / "trace").read_text().splitlines()
+    assert sum("execve(" in line for line in asked) == 2
+    text = [line for line in asked if "mprotect(" in line and "PROT_READ|PROT_EXEC" in line]
+    # Of both programs, slots for two objects; their own text is written by the kernel.
+    assert len(text) >= 4
+    assert [line for line in asked if "PROT_WRITE|PROT_EXEC" in line or "SHM_EXEC" in line] == []
+
+
+def test_clocks_are_read_without_a_call(built: Path, tmp_path: Path) -> None:
+    """What the kernel lets programs read by themselves is not made a call by being carried."""
+    environment = _environment("memsc", "inline", MEMSC_STATS="1")
+    command = [str(built / "mechanics"), "clocks"]
+    done, messages = listening.run(command, environment, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.stdout == "done\n"
+    (line,) = listening.said(messages, "program")
+    seen = line["forwarded"].keys() | line["local"].keys()
+    assert not seen & {"clock_gettime", "gettimeofday", "time", "getcpu"}
+
+
+def _changed_text(smaps: str) -> int:
+    """KiB of the C library's executable pages that are no longer the file's."""
+    changed, inside = 0, False
+    for line in smaps.splitlines():
+        if "-" in line.split(" ")[0]:
+            inside = " r-xp " in line and "/libc.so" in line
+        elif inside and line.startswith("Private_Dirty:"):
+            changed += int(line.split()[1])
+    return changed

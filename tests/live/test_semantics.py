@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""docs/semantics.md is what the runtime does: its lists are the table's, each row has a test."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import runpy
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "semantics.md"
+LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
+CPUS = sorted(os.sched_getaffinity(0))
+NOT_TRIED = 2  # rows that need a machine or a file system that is not there
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the page is x86-64's")
+two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program, one for memsc")
+
+
+def _rows() -> list[list[str]]:
+    """Cells of the tables that say by what each row is shown."""
+    rows: list[list[str]] = []
+    for part in PAGE.read_text().split("\n## ")[1:3]:
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        rows += [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return rows
+
+
+def _features() -> set[str]:
+    names: set[str] = set()
+    for source in (ROOT / "tests" / "live" / "programs").glob("*.c"):
+        names |= set(re.findall(r'^    \{"([^"]+)", \w+\},$', source.read_text(), re.MULTILINE))
+    return names
+
+
+def test_the_page_is_the_table() -> None:
+    """Made anew, it is the same; if not: tools/semantics docs/semantics.md."""
+    page = runpy.run_path(str(ROOT / "tools" / "semantics"))["page"]
+    assert page(PAGE.read_text()) == PAGE.read_text()
+
+
+def test_every_row_has_a_test_that_is_there() -> None:
+    """A case of tests/live/programs, a test of a file, or a file of tests."""
+    features, not_tried = _features(), 0
+    rows = _rows()
+    assert len(rows) > 60
+    for row in rows:
+        *_, shown = row
+        if shown.startswith("— needs"):
+            not_tried += 1
+            continue
+        names = re.findall(r"`([^`]+)`", shown)
+        assert names, row
+        for name in names:
+            file, _, function = name.partition("::")
+            if "/" not in file:
+                assert name in features, name
+                continue
+            text = (ROOT / file).read_text()
+            assert not function or f"def {function}(" in text, name
+    assert not_tried == NOT_TRIED
+
+
+def test_each_row_says_how() -> None:
+    """By one of the four words, and a limit has a reason."""
+    for what, how, why, _ in (row for row in _rows() if len(row) == 4):
+        assert how in {"by design", "made the same", "stays", "limit"}, what
+        assert why or how == "stays", what
+
+
+PROGRAM = r"""
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+static double seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+int main(void)
+{
+    double process = seconds(CLOCK_PROCESS_CPUTIME_ID), thread = seconds(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < 50000; i++)
+        getppid();
+    process = seconds(CLOCK_PROCESS_CPUTIME_ID) - process;
+    thread = seconds(CLOCK_THREAD_CPUTIME_ID) - thread;
+    printf("%d\n", process > 1.2 * thread);
+    fflush(stdout);
+    char byte;
+    return read(0, &byte, 1) < 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Says whether its process takes more time than its only thread, and waits."""
+    path = tmp_path_factory.mktemp("semantics") / "program"
+    gcc = ["gcc", "-O1", "-x", "c", "-", "-o", str(path)]
+    subprocess.run(gcc, input=PROGRAM, text=True, check=True)
+    return path
+
+
+def _start(program: Path, carried: bool) -> subprocess.Popen[str]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("MEMSC_")}
+    if carried:
+        variables |= {"LD_PRELOAD": str(LAYER), "MEMSC_TRANSPORT": "memsc"}
+        variables["MEMSC_SERVICE_CPUS"] = str(CPUS[0])
+    return subprocess.Popen(
+        ["taskset", "-c", str(CPUS[-1]), str(program)],
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _threads(pid: int) -> dict[int, tuple[str, int, int]]:
+    """By number: name, CPU, ticks of CPU time, as others see them."""
+    found: dict[int, tuple[str, int, int]] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        before, _, after = (task / "stat").read_text().rpartition(")")
+        fields = after.split()
+        ticks = int(fields[11]) + int(fields[12])
+        found[int(task.name)] = before.partition("(")[2], int(fields[36]), ticks
+    return found
+
+
+@two_cpus
+@pytest.mark.parametrize("carried", [False, True])
+def test_cpu_time_counts_the_service(program: Path, carried: bool) -> None:
+    """A limit: the process's time is that of both CPUs."""
+    with _start(program, carried) as process:
+        assert process.stdout
+        assert process.stdout.readline() == f"{carried:d}\n"
+        process.communicate("x")
+
+
+@two_cpus
+def test_others_see_service_threads(program: Path) -> None:
+    """A limit: by their name, in the process's list of threads."""
+    with _start(program, carried=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        names = [name for name, _, _ in _threads(process.pid).values()]
+        assert sorted(set(names)) == ["memsc-service", "program"]
+        assert names.count("program") == 1
+        process.communicate("x")
+
+
+@two_cpus
+def test_calls_run_on_the_service_cpu(program: Path) -> None:
+    """A limit, and what it is for: time and place of a call are the service's."""
+    with _start(program, carried=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        threads = _threads(process.pid)
+        service = [(cpu, ticks) for name, cpu, ticks in threads.values() if name != "program"]
+        assert {cpu for cpu, _ in service} == {CPUS[0]}
+        assert sum(ticks for _, ticks in service) > 0
+        process.communicate("x")

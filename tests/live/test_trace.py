@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: MIT
+"""`memsc trace` and `memsc bench` on real programs: what is recorded, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers import traces
+from tests.helpers.workload import gone, wait_until
+
+from memsc.bench.suites import peer_tracers, peer_transports
+from memsc.bench.suites.cases import ON_REQUEST, Case, choose, rounds, suites
+from memsc.runtime.errors import MemscError
+from memsc.runtime.files import LAYER, WORK
+from memsc.runtime.launch import Launch
+from memsc.tracer.format import STAMPS, Round, RoundKey, TraceFolder, open_trace
+from memsc.tracer.format.writer import TraceWriter
+from memsc.tracer.session import environment
+from memsc.tracer.session.session import TraceSession
+from memsc.tracer.session.work import interleaved
+from memsc.tracer.state import folders
+
+ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
+ALL = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")
+
+two_cpus = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="polling on both sides needs two CPUs"
+)
+layered = pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+pytestmark = [two_cpus, layered]
+
+
+def start(*args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    command, *options = args
+    if command in ("trace", "bench"):
+        options.insert(0, "--no-calibrate")  # tests/live/test_calibration.py has it
+    return subprocess.Popen(
+        [sys.executable, "-m", "memsc.commands", command, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+    )
+
+
+def memsc(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+def trace(folder: Path, program: Sequence[str], *options: str) -> TraceFolder:
+    done = memsc("trace", "-o", str(folder), "--probes", "none", *options, "--", *program)
+    assert done.returncode == 0, done.stderr
+    return open_trace(folder)
+
+
+def check_counts(found: TraceFolder) -> None:
+    """Recorded + lost = made in each round, and the stages of every row sum to its total."""
+    assert found.session.complete
+    for r in found.session.rounds:
+        assert r.calls is not None and r.made is not None and r.lost is not None
+        assert r.calls + r.lost == r.made
+        assert r.exit_status == 0
+    recorded = sum(r.calls or 0 for r in found.session.rounds)
+    assert found.rows("calls") == recorded
+    stamps = found.read("calls", STAMPS).to_pandas()
+    stages = np.diff(stamps.to_numpy(), axis=1)
+    total = stamps["completed"] - stamps["called"]
+    assert (stages.sum(axis=1) == total).all()
+
+
+def test_each_arm_records_each_call_of_an_unmodified_program(tmp_path: Path) -> None:
+    output = tmp_path / "copy"
+    program = ("dd", "if=/dev/zero", f"of={output}", "bs=512", "count=211", "status=none")
+    found = trace(tmp_path / "dd.memsc", program, *ALL)
+    check_counts(found)
+    assert output.stat().st_size == 211 * 512
+    calls = found.read("calls", ["arm", "syscall", "result"]).to_pandas()
+    for arm in (*ARMS, "ipi-scanner"):
+        mine = calls[calls["arm"] == arm]
+        blocks = mine[(mine["syscall"] == "write") & (mine["result"] == 512)]
+        assert len(blocks) == 211, arm
+
+
+def test_batches_are_recorded_as_asynchronous(tmp_path: Path) -> None:
+    program = (str(WORK), "batch", "16", "4096", str(tmp_path / "timings"))
+    found = trace(tmp_path / "batch.memsc", program)
+    check_counts(found)
+    calls = found.read("calls", ["syscall", "flags"]).to_pandas()
+    assert (calls["syscall"] == "getppid").sum() >= 4096
+    assert (calls[calls["syscall"] == "getppid"]["flags"] & 1).all()
+
+
+def test_a_hot_service_records_as_well(tmp_path: Path) -> None:
+    program = (str(WORK), "sync", "2000", str(tmp_path / "timings"))
+    check_counts(trace(tmp_path / "hot.memsc", program, "--spin"))
+    check_counts(trace(tmp_path / "cold.memsc", program, "--idle", "0"))
+
+
+def test_the_clock_has_a_fit_and_a_skew_bound(tmp_path: Path) -> None:
+    clock = trace(tmp_path / "t.memsc", ["true"]).session.clock
+    assert clock.points >= 4
+    assert clock.hz == pytest.approx(1e9 / clock.ns_per_cycle)
+    assert clock.residual_ns is not None
+    assert clock.skew_bound_ns is not None
+
+
+def test_children_and_programs_executed_in_turn_are_recorded(tmp_path: Path) -> None:
+    script = "stat / >/dev/null; (exec stat /etc >/dev/null); exec stat /usr >/dev/null"
+    found = trace(tmp_path / "sh.memsc", ["sh", "-c", script])
+    check_counts(found)
+    assert len(found.session.rounds[0].pids) == 3
+    calls = found.read("calls", ["syscall"]).to_pandas()
+    assert (calls["syscall"] == "statx").sum() >= 3
+
+
+def test_a_small_ring_drops_and_counts_or_waits(tmp_path: Path) -> None:
+    program = (str(WORK), "sync", "50000", str(tmp_path / "timings"))
+    waits = trace(tmp_path / "wait.memsc", program, "--ring", "64")
+    check_counts(waits)
+    assert waits.session.rounds[0].lost == 0
+    drops = trace(tmp_path / "drop.memsc", program, "--ring", "64", "--when-full", "drop")
+    check_counts(drops)
+    assert (drops.session.rounds[0].lost or 0) > 0
+    report = memsc("report", str(tmp_path / "drop.memsc"))
+    assert report.returncode == 4
+    assert "lost" in report.stdout
+
+
+@pytest.mark.bpf
+def test_probes_see_the_rounds(tmp_path: Path) -> None:
+    folder = tmp_path / "probed.memsc"
+    program = (str(WORK), "sync", "997", str(tmp_path / "timings"))
+    probes = ("--probes", "sched,ipi,syscalls")
+    done = memsc("trace", "-o", str(folder), "--transport", "ipi,memsc", *probes, "--", *program)
+    assert done.returncode == 0, done.stderr
+    found = open_trace(folder)
+    check_counts(found)
+    assert all(found.session.probes[name].attached for name in ("sched", "ipi", "syscalls"))
+    by_check: dict[bool, list[Round]] = {True: [], False: []}
+    for r in found.session.rounds:
+        by_check[r.check].append(r)
+    # Calls are slowed by `syscalls`, so it is attached in rounds of its own alone.
+    assert all(r.probes == ["sched", "ipi"] for r in by_check[False])
+    assert all(r.probes == ["sched", "ipi", "syscalls"] for r in by_check[True])
+    events = found.read("events/syscalls", ["kind", "number"]).to_pandas()
+    getppid = events[(events["number"] == 110) & (events["kind"] == "enter")]
+    made = 2 * (997 + 2000)  # two arms, and the work's warm-up
+    lost = found.session.probes["syscalls"].lost
+    assert lost is not None
+    assert made - lost <= len(getppid) <= made
+    switches = found.read("events/sched", ["kind"]).to_pandas()
+    assert (switches["kind"] == "switch").sum() >= 997
+
+
+def test_a_program_killed_in_mid_call_is_accounted_for(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    work = f"{WORK} sync 100000000 {tmp_path / 'timings'}"
+    script = f"{work} & sleep 0.5; kill -9 $!; wait"
+    options = ("--probes", "none", "--transport", "memsc", "--when-full", "drop")
+    done = memsc("trace", "-o", str(folder), *options, "--", "sh", "-c", script)
+    assert done.returncode in (0, 137), done.stderr
+    found = open_trace(folder).session.rounds[0]
+    assert found.calls and found.made and found.lost is not None
+    assert found.calls + found.lost + (found.unfinished or 0) == found.made
+    assert (found.unfinished or 0) <= 1
+    assert memsc("report", str(folder)).returncode in (0, 4)
+
+
+def test_the_exit_status_is_the_programs(tmp_path: Path) -> None:
+    for script, status in (("exit 7", 7), ("kill -9 $$", 137)):
+        done = memsc(
+            "trace", "-fo", str(tmp_path / "t.memsc"), "--probes=none", "--", "sh", "-c", script
+        )
+        assert done.returncode == status, done.stderr
+        assert open_trace(tmp_path / "t.memsc").session.complete
+
+
+def test_ctrl_c_ends_in_order_and_keeps_what_was_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    script = f"{WORK} sync 5000 {tmp_path / 'timings'}; echo; exec sleep 600"
+    process = start("trace", "-o", str(folder), "--probes", "none", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was recorded is in" in err
+    found = open_trace(folder)
+    assert found.session.complete
+    calls = found.read("calls", ["syscall"]).to_pandas()
+    assert (calls["syscall"] == "getppid").sum() >= 7000  # the shell makes one of its own
+    for pid in found.session.rounds[0].pids:
+        wait_until(lambda pid=pid: gone(pid), "the program's end")
+    assert not list(folders.base().glob(f"session-{process.pid}-*"))
+
+
+def test_a_request_to_end_is_treated_as_ctrl_c(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    program = "echo; exec sleep 600"
+    process = start("trace", "-o", str(folder), "--probes", "none", "--", "sh", "-c", program)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "what was recorded is in" in err
+    assert open_trace(folder).session.complete
+    assert not list(folders.base().glob(f"session-{process.pid}-*"))
+
+
+def test_an_interrupted_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment, "describe", interrupt)
+    before, handler = os.sched_getaffinity(0), signal.getsignal(signal.SIGTERM)
+    launch = Launch(app_cpus=(max(before),), service_cpus=(min(before),))
+    with (
+        pytest.raises(KeyboardInterrupt),
+        TraceSession(TraceWriter(tmp_path), ["true"], [launch]),
+    ):
+        pass
+    assert os.sched_getaffinity(0) == before
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert not list(folders.base().glob(f"session-{os.getpid()}-*"))
+
+
+def test_a_killed_session_leaves_a_trace_that_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    program = "echo; exec sleep 600"
+    options = ("--rounds", "3", "--probes", "none", "--transport", "direct,memsc")
+    process = start("trace", "-o", str(folder), *options, "--", "sh", "-c", program)
+    assert process.stdout is not None
+    process.stdout.readline()
+    session = next(folders.base().glob(f"session-{process.pid}-*"))
+    process.kill()
+    # Its program goes with it (nobody would drain its rings), and lets go of the pipes.
+    process.communicate(timeout=60)
+    found = open_trace(folder)
+    assert not found.session.complete
+    assert not folders.owner_is_alive(session)
+    # The next command of any kind removes what it left.
+    assert memsc("report", str(folder)).returncode in (0, 1, 4)
+    assert not session.exists()
+
+
+def test_of_a_long_round_that_is_killed_its_first_seconds_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    program = "while read line; do :; done </etc/passwd; sleep 0.02"
+    script = f"while :; do {program}; done"
+    process = start("trace", "-o", str(folder), "--probes", "sched", "--", "sh", "-c", script)
+    parts = ("calls/part-*.parquet", "events/sched/part-*.parquet")
+    wait_until(lambda: all(any(folder.glob(part)) for part in parts), "what is safe")
+    process.kill()
+    process.communicate(timeout=60)
+    found = open_trace(folder)
+    assert not found.session.complete
+    assert found.rows("calls") > 100
+    assert found.rows("events/sched") > 100
+    assert memsc("report", str(folder)).returncode in (0, 1, 4)
+
+
+def test_a_trace_that_vanishes_is_not_made_anew_without_its_beginning(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    folder.mkdir()
+    records = np.zeros(3, traces.CALL)
+    with pytest.raises(MemscError, match="has vanished"), TraceWriter(folder) as writer:
+        writer.session(traces.session([], {}))
+        writer.calls(RoundKey("memsc", "program", 0), 1, records, {})
+        writer.flush()
+        shutil.rmtree(folder)
+        folder.mkdir()
+        writer.calls(RoundKey("memsc", "program", 0), 1, records, {})
+        writer.flush()
+    assert not list(folder.iterdir())
+
+
+BAD = {
+    "no program": (["trace", "-o", "x.memsc"], 2, "no program is named"),
+    "unknown program": (["trace", "-o", "x.memsc", "--", "no-such-program"], 1, "no such program"),
+    "unknown probe": (["trace", "-o", "x.memsc", "--probes", "magic", "--", "ls"], 2, "one of"),
+    "probes in each other's way": (
+        ["trace", "-o", "x.memsc", "--probes", "stages,stage_counters", "--", "ls"],
+        2,
+        "record once with each",
+    ),
+    "unknown transport": (
+        ["trace", "-o", "x.memsc", "--transport", "tcp", "--", "ls"],
+        2,
+        "one of",
+    ),
+    "unknown service": (["trace", "-o", "x.memsc", "--service", "none", "--", "ls"], 2, "one of"),
+    "same CPU": (
+        ["trace", "-o", "x.memsc", "--app-cpus", "0", "--service-cpus", "0", "--", "ls"],
+        1,
+        ";",
+    ),
+    "no such CPU": (["trace", "-o", "x.memsc", "--app-cpus", "4000", "--", "ls"], 1, "no CPU"),
+    "one arm twice": (
+        ["trace", "-o", "x.memsc", "--transport", "direct,memsc,direct", "--", "ls"],
+        2,
+        "named twice",
+    ),
+    "no rounds": (["trace", "-o", "x.memsc", "--rounds", "0", "--", "ls"], 2, "positive"),
+    "too large a ring": (
+        ["trace", "-o", "x.memsc", "--ring", "99999999999", "--", "ls"],
+        2,
+        "smaller",
+    ),
+    "no such folder": (["trace", "-o", "missing/x.memsc", "--", "ls"], 1, "another place"),
+    "no idle time": (["trace", "-o", "x.memsc", "--idle", "soon", "--", "ls"], 2, "write it like"),
+    "unknown suite": (["bench", "-o", "x.memsc", "music"], 2, "one of"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_with_a_remedy(name: str, tmp_path: Path) -> None:
+    args, status, words = BAD[name]
+    done = memsc(*args, cwd=tmp_path)
+    assert done.returncode in ({status, 2} if "CPU" in name else {status}), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("memsc: ")
+    assert words in done.stderr
+    assert not (tmp_path / "x.memsc").exists()
+
+
+def test_existing_output_is_kept_unless_forced(tmp_path: Path) -> None:
+    folder = tmp_path / "t.memsc"
+    trace(folder, ["true"])
+    before = (folder / "session.json").read_bytes()
+    again = memsc("trace", "-o", str(folder), "--probes", "none", "--", "true")
+    assert again.returncode == 2
+    assert "-f" in again.stderr
+    assert (folder / "session.json").read_bytes() == before
+    trace(folder, ["true"], "-f")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "thesis.tex").write_text("years of work")
+    refused = memsc("trace", "-fo", str(notes), "--probes", "none", "--", "true")
+    assert refused.returncode == 2
+    assert (notes / "thesis.tex").exists()
+
+
+def test_a_small_benchmark_prints_rows_and_targets(tmp_path: Path) -> None:
+    folder = tmp_path / "b.memsc"
+    done = memsc("bench", "limit", "--quick", "--json", "--probes", "none", "-o", str(folder))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["schema"] == 1
+    row = next(row for row in said["rows"] if row["metric"] == "p50_ns")
+    assert (row["suite"], row["case"], row["arm"]) == ("limit", "line", "memsc")
+    assert row["n"] == 1_000_000
+    assert {"name", "value", "bound", "held"} <= set(said["targets"][0])
+    assert all(target["held"] is None for target in said["targets"])
+    assert said["environment"]["kernel"]
+
+
+def test_rounds_of_arms_are_interleaved() -> None:
+    assert interleaved(["a", "b"], 3) == [
+        ("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2),
+    ]  # fmt: skip
+
+
+def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
+    arms = [*ARMS, *peer_transports.NAMES, *peer_tracers.TRACERS]
+    for cases in suites(ARMS, quick=True).values():
+        planned = list(rounds(cases, arms))
+        keys = [(one.case.name, one.arm, one.number) for one in planned]
+        assert len(keys) == len(set(keys))
+        assert len(keys) == sum(_wanted(case) for case in cases)
+        turns = [one.turn for one in planned]
+        assert turns == sorted(turns)
+        for case in cases:
+            for wanted, recording in ((case.recorded, True), (case.rounds, False)):
+                for arm, count in wanted.items():
+                    mine = [o for o in planned if (o.case, o.arm) == (case, arm)]
+                    assert [o.number for o in mine] == list(range(len(mine)))
+                    assert [o.turn for o in mine if o.recording == recording] == [*range(count)]
+
+
+def test_a_case_that_two_suites_share_runs_once_beside_what_is_held_against_it() -> None:
+    available = suites(ARMS, quick=True)
+    assert set(choose([], available)) == set(available) - set(ON_REQUEST)
+    assert [case.name for case in choose([], available)["sync"]] == ["line", "sync"]
+    both, alone = choose([], available)["limit"], choose(["limit"], available)["limit"]
+    assert [case.name for case in alone] == ["line", *(case.name for case in both)]
+
+
+def _wanted(case: Case) -> int:
+    return sum(case.rounds.values()) + sum(case.recorded.values())
+
+
+def test_what_a_killed_session_leaves_waits_for_nobody(tmp_path: Path) -> None:
+    work = f"{WORK} sync 300000 {tmp_path / 'timings'}"
+    # The session's own child dies with it: what that has started must come to its end.
+    script = f"{work} & echo $!; wait"
+    options = ("--probes", "none", "--transport", "memsc", "--ring", "64")
+    process = start("trace", "-o", str(tmp_path / "t.memsc"), *options, "--", "sh", "-c", script)
+    assert process.stdout is not None
+    grandchild = int(process.stdout.readline())
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: gone(grandchild), "the program to end")
+    assert (tmp_path / "timings").stat().st_size == 8 * 300_000
+    for left in folders.MEMORY.glob(f"memsc-*/session-{process.pid}-*"):
+        shutil.rmtree(left)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Figures with intervals: of rounds, of turns, and of two figures divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.traces import fabricate
+
+from memsc.analysis import open as open_analysis
+from memsc.analysis.data.estimates import Estimate, difference, mean_of, median_of, quotient
+from memsc.analysis.domains.timings import Timed
+from memsc.bench.verdict.benchmark import benchmark
+from memsc.bench.verdict.target_figures import Figures
+
+ROUNDS = 12
+RUNS = 300
+SURELY = 0.88  # of intervals that shall hold the truth in 95 of 100
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(1)
+    held = {"mean": 0, "median": 0, "quotient": 0, "difference": 0}
+    for run in range(RUNS):
+        one, other = (centre + generator.normal(size=ROUNDS) for centre in (20, 10))
+        sides = mean_of(list(one), f"{run}/one"), mean_of(list(other), f"{run}/other")
+        held["mean"] += bool(sides[0].across(20))
+        held["median"] += bool(median_of(list(one), f"{run}").across(20))
+        divided = quotient(*sides)
+        assert divided is not None
+        held["quotient"] += bool(divided.across(2))
+        held["difference"] += bool(difference(*sides).across(10))
+    assert min(held.values()) >= SURELY * RUNS, held
+
+
+@pytest.mark.parametrize("values", [[3.0, 1.0, 2.0, 9.0], [5.0, 1.0, 4.0, 2.0, 3.0]])
+def test_a_median_of_resamples_is_the_median_of_what_was_drawn(values: list[float]) -> None:
+    found = median_of(values, "x")
+    assert found.value == np.median(values)
+    assert found.low is not None
+    assert found.high is not None
+    assert min(values) <= found.low <= found.value <= found.high <= max(values)
+
+
+def test_few_rounds_have_no_interval() -> None:
+    assert mean_of([1.0, 2.0, 3.0], "x") == Estimate(2.0)
+    assert median_of([1.0], "x") == Estimate(1.0)
+    assert quotient(Estimate(4.0), Estimate(2.0, 1.0, 3.0)) == Estimate(2.0)
+    assert quotient(Estimate(4.0), Estimate(0.0)) is None
+    assert Estimate(1.0).across(1.0) is None
+
+
+def test_a_target_is_judged_by_its_figure_and_says_whether_its_bound_is_within(
+    tmp_path: Path,
+) -> None:
+    trace = open_analysis(fabricate(tmp_path / "t.memsc", calls=500))
+    timed = trace.timings.per_call()
+    ipi, ours = (timed[Timed(arm, "sync", recording=False)] for arm in ("ipi", "memsc"))
+    figure = Figures(trace).mean(("ipi", "sync"), ("memsc", "sync"))
+    assert figure.value == ipi.mean / ours.mean
+    (target,) = (t for t in benchmark(trace)["targets"] if t["name"] == "ipi ÷ memsc, sync, mean")
+    assert (target["value"], target["low"], target["high"]) == figure
+    assert target["low"] < target["value"] < target["high"]
+    assert (target["held"], target["settled"]) == (True, True)
+    few = open_analysis(fabricate(tmp_path / "few.memsc", calls=500, rounds=2))
+    (target,) = (t for t in benchmark(few)["targets"] if t["name"] == "ipi ÷ memsc, sync, mean")
+    assert (target["held"], target["low"], target["settled"]) == (True, None, None)
