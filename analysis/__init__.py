@@ -9,9 +9,31 @@ Example:
     ['post', 'poll', 'execute', 'complete', 'total']
 """
 
-from memsc.analysis.compare.comparison import Comparison, compare
-from memsc.analysis.fleet.fleet import Fleet, open_many
-from memsc.analysis.trace import Trace
-from memsc.analysis.trace import open_one as open  # noqa: A004 (analysis.open is its name)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memsc.analysis.comparison.comparison import Comparison, compare
+    from memsc.analysis.fleet.fleet import Fleet, open_many
+    from memsc.analysis.trace import Trace
+    from memsc.analysis.trace import open_one as open  # noqa: A004 (analysis.open is its name)
 
 __all__ = ["Comparison", "Fleet", "Trace", "compare", "open", "open_many"]
+_PLACES = {
+    "Comparison": ("comparison.comparison", "Comparison"),
+    "Fleet": ("fleet.fleet", "Fleet"),
+    "Trace": ("trace", "Trace"),
+    "compare": ("comparison.comparison", "compare"),
+    "open": ("trace", "open_one"),
+    "open_many": ("fleet.fleet", "open_many"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Each name when it is first used: a command imports what it needs and no more."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    module, there = _PLACES[name]
+    return getattr(import_module(f"{__name__}.{module}"), there)

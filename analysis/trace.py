@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""An opened trace: filters, windows and the domains of analysis."""
+"""An opened trace: filters, windows and the domains of analysis.
+
+A domain is imported when it is first asked for: most commands need one or two of them.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,29 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from memsc.analysis.causes.blame import Blame
 from memsc.analysis.data.order import few, in_order, natural
 from memsc.analysis.data.scan import Cells, Progress, scan
 from memsc.analysis.data.selection import Selection, names
-from memsc.analysis.domains.agreement import Agreement
-from memsc.analysis.domains.checks import Checks
-from memsc.analysis.domains.counters import Counters
-from memsc.analysis.domains.noise import Noise
-from memsc.analysis.domains.paths import Paths
-from memsc.analysis.domains.ratios import Ratios
-from memsc.analysis.domains.stacks import Stacks
-from memsc.analysis.domains.stage_counters import StageCounters
-from memsc.analysis.domains.stages import Stages
-from memsc.analysis.domains.tail import Tail
-from memsc.analysis.domains.timings import Timings
-from memsc.analysis.domains.wakeup import Wakeup
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
+
+if TYPE_CHECKING:
+    from memsc.analysis.domains.agreement import Agreement
+    from memsc.analysis.domains.checks import Checks
+    from memsc.analysis.domains.counters import Counters
+    from memsc.analysis.domains.noise import Noise
+    from memsc.analysis.domains.paths import Paths
+    from memsc.analysis.domains.ratios import Ratios
+    from memsc.analysis.domains.stacks import Stacks
+    from memsc.analysis.domains.stage_counters import StageCounters
+    from memsc.analysis.domains.stages import Stages
+    from memsc.analysis.domains.tail import Tail
+    from memsc.analysis.domains.timings import Timings
+    from memsc.analysis.domains.wakeup import Wakeup
 
 T = TypeVar("T")
 
@@ -86,6 +90,8 @@ class Trace:
     @cached_property
     def stages(self) -> Stages:
         """Where the time of a call goes."""
+        from memsc.analysis.domains.stages import Stages
+
         snapshot = self.session.snapshot
         chosen = snapshot.why if snapshot else None
         return Stages(lambda: self.cells, self.session.clock.ns_per_cycle, self.arms, chosen)
@@ -93,57 +99,80 @@ class Trace:
     @cached_property
     def tail(self) -> Tail:
         """What slow calls are made of."""
+        from memsc.analysis.causes.blame import Blame
+        from memsc.analysis.domains.tail import Tail
+
         blame = Blame(self.folder, self.selection, lambda: self.cells, self.start_cycles)
         return Tail(self.stages, blame)
 
     @cached_property
     def noise(self) -> Noise:
         """What took the CPUs away."""
+        from memsc.analysis.domains.noise import Noise
+
         return Noise(self.folder, self.selection)
 
     @cached_property
     def wakeup(self) -> Wakeup:
         """How one CPU wakes a thread on another, step by step."""
+        from memsc.analysis.domains.wakeup import Wakeup
+
         return Wakeup(self.folder, self.selection)
 
     @cached_property
     def counters(self) -> Counters:
         """What threads did, as perf events counted it."""
+        from memsc.analysis.domains.counters import Counters
+
         return Counters(self.folder, self.selection)
 
     @cached_property
     def stage_counters(self) -> StageCounters:
         """What the CPUs did in each stage, as counters of theirs tell."""
+        from memsc.analysis.domains.stage_counters import StageCounters
+
         return StageCounters(self.folder, self.selection)
 
     @cached_property
     def timings(self) -> Timings:
         """What the workload measured from outside."""
+        from memsc.analysis.domains.timings import Timings
+
         return Timings(self.folder, self.arms, self.selection)
 
     @cached_property
     def ratios(self) -> Ratios:
         """Arms against each other, against direct execution and against the limit."""
+        from memsc.analysis.domains.ratios import Ratios
+
         return Ratios(self.stages, self.timings)
 
     @cached_property
     def checks(self) -> Checks:
         """Whether the trace may be believed."""
+        from memsc.analysis.domains.checks import Checks
+
         return Checks(self.folder, lambda: self.cells, self.arms)
 
     @cached_property
     def stacks(self) -> Stacks:
         """Where threads are, on the CPU and off it."""
+        from memsc.analysis.domains.stacks import Stacks
+
         return Stacks(self.folder, self.selection)
 
     @cached_property
     def paths(self) -> Paths:
         """Where in the program calls are made."""
+        from memsc.analysis.domains.paths import Paths
+
         return Paths(self.folder, lambda: self.cells, self.selection)
 
     @cached_property
     def agreement(self) -> Agreement:
         """Stamps against the static probes, an observer that knows nothing of them."""
+        from memsc.analysis.domains.agreement import Agreement
+
         return Agreement(self.folder, self.selection)
 
     def where(

@@ -36,8 +36,8 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Compare, print, and end with the status that says what was met."""
-        from memsc.analysis.compare.comparison import Comparison, parse
-        from memsc.analysis.compare.text import comparison_report, render
+        from memsc.analysis.comparison.comparison import Comparison, parse
+        from memsc.analysis.comparison.text import comparison_report, render
 
         conditions = [condition for text in args.fail_if for condition in parse(text)]
         with opened(args.base) as base, opened(args.new) as new:

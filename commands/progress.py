@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 @contextmanager
 def opened(path: str) -> Generator[Trace]:
     """A trace; the bar advances by the rows read and goes when the work is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from memsc.analysis.trace import Trace
     from memsc.tracer.format import CALLS, open_trace
 
     folder = open_trace(path)
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
-    with bar:
+    if not sys.stderr.isatty():
+        yield Trace(folder)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"reading {folder.path.name}", total=folder.rows(CALLS))
         yield Trace(folder, progress=lambda rows: bar.advance(task, rows))
 

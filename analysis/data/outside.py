@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.data.rounds import Rows, rounds_in, split
 from memsc.tracer.format import FLAGS, TIMINGS, Round, RoundKey, TraceFolder, range_of, read_part
+from memsc.tracer.format.arrays import numbers
 
 Ints = NDArray[np.int64]
 
@@ -46,7 +47,7 @@ def timed_rounds(trace: TraceFolder) -> dict[RoundKey, Timed]:
         if bounds is not None and bounds[1] == 0:
             continue
         table = read_part(part, _COLUMNS)
-        calls, cycles, recording = (table[name].to_numpy() for name in _COLUMNS[3:])
+        calls, cycles, recording = (numbers(table[name]) for name in _COLUMNS[3:])
         for key, rows in rounds_in(table):
             mine = recording[rows] != 0
             if key in rounds and mine.any():
@@ -104,7 +105,7 @@ class Fills:
     def add(self, key: RoundKey, table: pa.Table, rows: Rows) -> None:
         """The next calls of a round: some rows of the table `calls`."""
         names = ("called", "completed", "tid", "flags")
-        called, completed, tid, flags = (table[name].to_numpy()[rows] for name in names)
+        called, completed, tid, flags = (numbers(table[name])[rows] for name in names)
         seen = self._seen.get(key, 0)
         self._seen[key] = seen + len(called)
         threads = self.rounds.setdefault(key, {})

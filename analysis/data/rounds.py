@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.data.selection import Selection
 from memsc.tracer.format import RoundKey, TraceFolder
+from memsc.tracer.format.arrays import numbers
 
 Rows = slice | NDArray[np.int64]
 
@@ -29,7 +30,7 @@ def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
         return
     arm, arms = coded(table, "arm")
     case, cases = coded(table, "case")
-    number = table["round"].to_numpy()
+    number = numbers(table["round"])
     found, index = _distinct(number)
     codes = (arm.astype(np.int64) * len(cases) + case) * len(found) + index
     for code, rows in split(codes):
@@ -43,7 +44,7 @@ def coded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], list[str]]:
     array: Any = table[column].unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0)
-    return array.indices.to_numpy(), array.dictionary.to_pylist()
+    return numbers(array.indices), array.dictionary.to_pylist()
 
 
 def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

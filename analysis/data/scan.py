@@ -26,6 +26,7 @@ from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import Sketch
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
+from memsc.tracer.format.arrays import numbers
 
 MOST_BLOCKS = 16
 """Of one round; fewer where an arm has many rounds, so that memory stays bounded."""
@@ -187,7 +188,7 @@ def sketch_table(
     if not table.num_rows:
         return cells
     stages = stages_of(table) if units is None else in_units(stages_of(table), units)
-    flags = table["flags"].to_numpy()
+    flags = numbers(table["flags"])
     for key, rows in rounds_in(table):
         if rounds is not None and key not in rounds:
             continue
@@ -208,7 +209,7 @@ def sketch_table(
 def stages_of(table: pa.Table) -> NDArray[np.int64]:
     """The four stages and the total of each row: shape (5, n), cycles."""
     stages = np.empty((len(STAMPS), table.num_rows), np.int64)
-    stamps = [table[stamp].to_numpy() for stamp in STAMPS]
+    stamps = [numbers(table[stamp]) for stamp in STAMPS]
     for i in range(len(STAMPS) - 1):
         np.subtract(stamps[i + 1], stamps[i], out=stages[i])
     np.subtract(stamps[-1], stamps[0], out=stages[-1])
@@ -244,7 +245,7 @@ class _Inner:
 
     def __init__(self, table: pa.Table, rows: Rows) -> None:
         syscall, self.names = coded(table, "syscall")
-        asynchronous = (table["flags"].to_numpy() & FLAGS["async"]) > 0
+        asynchronous = (numbers(table["flags"]) & FLAGS["async"]) > 0
         self.codes = (syscall * 2 + asynchronous)[rows].astype(np.int64)
         self.rows = rows
 

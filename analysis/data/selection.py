@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import USAGE, MemscError
+from memsc.tracer.format.arrays import numbers
 
 OUTCOMES = ("ok", "error")
 
@@ -130,10 +130,12 @@ def names(wanted: str | Collection[str] | None) -> frozenset[str] | None:
 
 
 def _among(table: pa.Table, column: str, wanted: frozenset[str]) -> NDArray[np.bool_]:
+    import pyarrow.compute as pc  # noqa: PLC0415 (slow to import, and seldom needed)
+
     options = pa.array(sorted(wanted), pa.string())
     plain = table[column].cast(pa.string())
     return pc.is_in(plain, value_set=options).to_numpy()
 
 
 def _numbers(table: pa.Table, column: str) -> NDArray[np.int64]:
-    return table[column].to_numpy()
+    return numbers(table[column])

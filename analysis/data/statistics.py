@@ -11,6 +11,7 @@ the interval is named so.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from memsc.analysis.data.histogram import Histogram, middle
 from memsc.analysis.data.scan import BlockKey
 from memsc.analysis.data.sketch import Sketch
+from memsc.analysis.data.student import normal_below, quantile
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -71,7 +72,7 @@ class Resampling:
         """
         generator = np.random.default_rng(zlib.crc32(seed.encode()))
         labels = np.asarray(rounds)
-        found = np.unique(labels)
+        found = sorted(set(rounds))
         over_rounds = len(found) >= FEWEST_ROUNDS
         if over_rounds:
             share = np.full(len(found), 1 / len(found))
@@ -119,8 +120,7 @@ def tails(units: int, freedom: int, level: float = LEVEL) -> tuple[float, float]
         freedom: degrees of freedom of all sides together.
         level: how often the interval is to hold the truth.
     """
-    t = special.stdtrit(freedom, (1 - level) / 2)
-    tail = float(special.ndtr(np.sqrt(units / (units - 1)) * t))
+    tail = normal_below(math.sqrt(units / (units - 1)) * quantile((1 - level) / 2, freedom))
     return tail, 1 - tail
 
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from memsc.analysis.data.requires import requires
 from memsc.analysis.data.selection import Selection
@@ -234,6 +233,8 @@ def _less(mean: _Mean, hit: _Mean) -> dict[str, float]:
     if not variance > 0:
         # All alike, or not known.
         return {"per_call": value, "low": value + variance, "high": value + variance}
+    from scipy.special import stdtrit  # noqa: PLC0415 (slow to import)
+
     freedom = variance**2 / sum(square**2 / free for square, free in parts if free)
-    half = float(stats.t.ppf((1 + _LEVEL) / 2, freedom)) * variance**0.5
+    half = float(stdtrit(freedom, (1 + _LEVEL) / 2)) * variance**0.5
     return {"per_call": value, "low": value - half, "high": value + half}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from memsc.analysis.data.histogram import middle
 from memsc.analysis.data.order import natural
@@ -22,6 +21,7 @@ from memsc.analysis.data.statistics import (
 from memsc.runtime.errors import MemscError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 COLUMNS = [
@@ -196,6 +196,8 @@ class Stages:
 
     def frame(self, cells: Sequence[Cell], intervals: bool = False) -> pd.DataFrame:
         """`df_stages` of some cells."""
+        import pandas as pd  # noqa: PLC0415 (slow to import; an export needs the sketches alone)
+
         rows = [
             self._row(cell, quantity, intervals)
             for cell in cells
@@ -205,6 +207,8 @@ class Stages:
 
     def distribution(self, cells: Sequence[Cell]) -> pd.DataFrame:
         """`df_distribution` of some cells."""
+        import pandas as pd  # noqa: PLC0415 (slow to import)
+
         frames = [pd.DataFrame(columns=_DISTRIBUTION)]
         for cell in cells:
             histogram = self.resampled(cell).whole.histograms[QUANTITIES.index(TOTAL)]

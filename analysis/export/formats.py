@@ -5,36 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
-from memsc.analysis.domains.stacks import OFF_CPU, PROFILE
-from memsc.analysis.export import perfetto
-from memsc.analysis.export.chrome import write_chrome
-from memsc.analysis.export.firefox import write_firefox
-from memsc.analysis.export.folded import (
-    write_calls_flamegraph,
-    write_calls_folded,
-    write_calls_speedscope,
-    write_flamegraph,
-    write_flamegraph_difference,
-    write_folded,
-    write_folded_difference,
-    write_speedscope,
-)
 from memsc.analysis.export.hgrm import deviation, to_hgrm
-from memsc.analysis.export.hlog import write_hlog
-from memsc.analysis.export.openmetrics import write_openmetrics
-from memsc.analysis.export.perfetto import write_perfetto
-from memsc.analysis.export.pprof import write_pprof
-from memsc.analysis.export.stacks import draw_stacks, write_stacks
-from memsc.analysis.export.tables import write_table
-from memsc.analysis.export.timeline import CALLS_PER_ARM, first_calls
-from memsc.analysis.report.flames import Difference, difference, difference_of_calls
+from memsc.analysis.export.timeline import first_calls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
+
+if TYPE_CHECKING:
+    from memsc.analysis.report.flames import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +144,7 @@ def _hgrm(trace: Trace, path: Path, options: Options) -> str:
         why = f"there is no stage {options.stage}"
         raise MemscError("cannot export hgrm", why, f"it is {', '.join(QUANTITIES)}", USAGE)
     quantity = QUANTITIES.index(options.stage)
-    whole = trace.stages.resampled(cell).whole
+    whole = trace.cells.whole(cell)
     histogram, ns = whole.histograms[quantity], trace.session.clock.ns_per_cycle
     mean = int(whole.sums[quantity]) / whole.n
     spread = deviation(histogram, mean) * ns
@@ -169,7 +153,28 @@ def _hgrm(trace: Trace, path: Path, options: Options) -> str:
     return f"{options.stage} of {whole.n} calls of {'/'.join(cell)}, nanoseconds"
 
 
+def _later(module: str, name: str) -> Any:
+    """A writer that is imported when it is called: each needs libraries that the others do not."""
+
+    def write(*args: Any) -> Any:
+        return getattr(import_module(f"memsc.analysis.{module}"), name)(*args)
+
+    return write
+
+
+def _whole(module: str, name: str) -> Export:
+    write = _later(module, name)
+    return lambda trace, path, _: write(trace, path)
+
+
+def _chosen(module: str, name: str) -> Export:
+    write = _later(module, name)
+    return lambda trace, path, options: write(narrowed(trace, options), path)
+
+
 def _table(kind: str) -> Export:
+    write_table = _later("export.tables", "write_table")
+
     def write(trace: Trace, path: Path, options: Options) -> str:
         name = options.table or "stages"
         write_table(trace, name, kind, path)
@@ -178,61 +183,64 @@ def _table(kind: str) -> Export:
     return write
 
 
-def _timeline(write: Callable[[Trace, Path, int | None], str], usual: int) -> Export:
+def _timeline(module: str, name: str) -> Export:
+    write = _later(module, name)
+
     def writer(trace: Trace, path: Path, options: Options) -> str:
-        calls = usual if options.calls is None else options.calls
-        return write(narrowed(trace, options), path, calls or None)
+        found = narrowed(trace, options)
+        if options.calls is None:
+            return str(write(found, path))
+        return str(write(found, path, options.calls or None))
 
     return writer
 
 
-def _stacks(
-    whole: Callable[[Trace, Path], str],
-    against: Callable[[Difference, Path], str],
-    differs: Callable[[Trace, str, str, str | None], Difference] = difference,
-) -> Export:
+def _stacks(whole: str, against: str, differs: str) -> Export:
+    write, write_difference = _later(_FOLDED, whole), _later(_FOLDED, against)
+    difference: Callable[..., Difference] = _later("report.flames", differs)
+
     def writer(trace: Trace, path: Path, options: Options) -> str:
         if options.base is None:
-            return whole(narrowed(trace, options), path)
+            return str(write(narrowed(trace, options), path))
         # The two arms stay; the rest of what was asked for narrows both.
         found = narrowed(trace, replace(options, arm=None))
         arm = options.arm or next((a for a in ("memsc", *trace.arms) if a in trace.arms), "memsc")
-        return against(differs(found, arm, options.base, options.case), path)
+        return str(write_difference(difference(found, arm, options.base, options.case), path))
 
     return writer
 
 
-def _of_threads(write: Callable[[Trace, str, Path], str], probe: str) -> Export:
+def _of_threads(name: str, probe: str) -> Export:
+    write = _later("export.stacks", name)
     return lambda trace, path, options: write(narrowed(trace, options), probe, path)
 
 
+_FOLDED = "export.folded"
 _OF_ALL_CALLS = (
     *("hgrm", "hlog", "folded", "flamegraph", "speedscope"),
     *("calls-folded", "calls-flamegraph", "calls-speedscope", "pprof"),
 )
 FORMATS: dict[str, Export] = {
     "hgrm": _hgrm,
-    "hlog": lambda trace, path, _: write_hlog(trace, path),
-    "folded": _stacks(write_folded, write_folded_difference),
-    "flamegraph": _stacks(write_flamegraph, write_flamegraph_difference),
-    "speedscope": lambda trace, path, options: write_speedscope(narrowed(trace, options), path),
-    "calls-folded": _stacks(write_calls_folded, write_folded_difference, difference_of_calls),
+    "hlog": _whole("export.hlog", "write_hlog"),
+    "folded": _stacks("write_folded", "write_folded_difference", "difference"),
+    "flamegraph": _stacks("write_flamegraph", "write_flamegraph_difference", "difference"),
+    "speedscope": _chosen(_FOLDED, "write_speedscope"),
+    "calls-folded": _stacks("write_calls_folded", "write_folded_difference", "difference_of_calls"),
     "calls-flamegraph": _stacks(
-        write_calls_flamegraph, write_flamegraph_difference, difference_of_calls
+        "write_calls_flamegraph", "write_flamegraph_difference", "difference_of_calls"
     ),
-    "calls-speedscope": lambda trace, path, options: write_calls_speedscope(
-        narrowed(trace, options), path
-    ),
-    "pprof": lambda trace, path, options: write_pprof(narrowed(trace, options), path),
-    "firefox": lambda trace, path, options: write_firefox(narrowed(trace, options), path),
-    "chrome": _timeline(write_chrome, CALLS_PER_ARM),
-    "perfetto": _timeline(write_perfetto, perfetto.CALLS_PER_ARM),
+    "calls-speedscope": _chosen(_FOLDED, "write_calls_speedscope"),
+    "pprof": _chosen("export.pprof", "write_pprof"),
+    "firefox": _chosen("export.firefox", "write_firefox"),
+    "chrome": _timeline("export.chrome", "write_chrome"),
+    "perfetto": _timeline("export.perfetto", "write_perfetto"),
     **{
         f"{probe}-{name}": _of_threads(write, probe)
-        for probe in (PROFILE, OFF_CPU)
-        for name, write in (("folded", write_stacks), ("flamegraph", draw_stacks))
+        for probe in ("profile", "offcpu")
+        for name, write in (("folded", "write_stacks"), ("flamegraph", "draw_stacks"))
     },
-    "openmetrics": lambda trace, path, _: write_openmetrics(trace, path),
+    "openmetrics": _whole("export.openmetrics", "write_openmetrics"),
     "csv": _table("csv"),
     "arrow": _table("arrow"),
     "parquet": _table("parquet"),

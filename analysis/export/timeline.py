@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.analysis.data.rounds import chosen_rounds, rounds_in
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, Clock, RoundKey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CALLS_PER_ARM = 2000
 """A viewer wants a timeline that fits a screen, not a million slices."""

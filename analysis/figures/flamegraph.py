@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from memsc.analysis.figures.style import ON_COLOUR, STAGE_COLOURS
+from memsc.analysis.figures.colours import ON_COLOUR, STAGE_COLOURS
 
 Stack = tuple[str, ...]
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from memsc.analysis.figures.style import STAGE_COLOURS, name_rows, percent, styled
+from memsc.analysis.figures.colours import STAGE_COLOURS
+from memsc.analysis.figures.style import name_rows, percent, styled
 from memsc.runtime.errors import MemscError
 
 _ROWS = 8

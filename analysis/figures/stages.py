@@ -14,10 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.data.statistics import FEW
+from memsc.analysis.figures.colours import ON_COLOUR, STAGE_COLOURS
 from memsc.analysis.figures.style import (
     ARM_LINES,
-    ON_COLOUR,
-    STAGE_COLOURS,
     colour,
     name_rows,
     styled,

@@ -16,8 +16,9 @@ from matplotlib.ticker import PercentFormatter
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import in_order
 from memsc.analysis.data.statistics import FEW
+from memsc.analysis.figures.colours import STAGE_COLOURS
 from memsc.analysis.figures.rows import case_of
-from memsc.analysis.figures.style import STAGE_COLOURS, colour, name_rows, styled
+from memsc.analysis.figures.style import colour, name_rows, styled
 from memsc.tracer.format import STAGES
 
 _COLUMNS = 2

@@ -7,6 +7,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,39 @@ def test_a_command_is_found_without_importing_the_others_or_what_is_heavy() -> N
     assert not loaded & {"numpy", "pandas", "pyarrow", "rich", "matplotlib", "bcc"}
     others = {f"memsc.commands.{name}" for name in command_line.NAMES} - {"memsc.commands.doctor"}
     assert not loaded & others
+
+
+HEAVY = (
+    *("scipy", "seaborn", "matplotlib", "pandas", "pyarrow", "numpy", "rich", "jinja2", "dask"),
+    *("fsspec", "upath", "distributed", "IPython", "elftools", "multi_demangle", "bcc", "asyncio"),
+)
+"""Libraries that take more than 10 ms to import, and those that bring them."""
+CALLS = Path(__file__).resolve().parents[2] / "notebooks" / "traces" / "calls.memsc"
+
+
+@pytest.mark.parametrize(
+    ("words", "may"),
+    [
+        ("export {calls} --format hgrm -o {out}", {"numpy", "pyarrow"}),
+        ("export {calls} --format hlog -o {out}", {"numpy", "pyarrow"}),
+        ("export {calls} --format folded -o {out}", {"numpy", "pyarrow", "pandas"}),
+        ("report {calls}", {"numpy", "pyarrow", "pandas", "rich"}),
+        ("report {calls} --json", {"numpy", "pyarrow", "pandas", "rich"}),
+    ],
+)
+def test_a_command_imports_what_it_uses(words: str, may: set[str], tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from memsc.commands import __main__ as command_line\n"
+        "command_line.tidy = lambda: None\n"  # what others left here is not its own
+        "command_line.main(sys.argv[1:])\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    argv = words.format(calls=CALLS, out=tmp_path / "out").split()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *argv], capture_output=True, text=True, check=True
+    )
+    assert {name for name in HEAVY if name in done.stderr.split()} <= may
 
 
 def test_an_error_is_one_line_with_its_remedy_and_status(

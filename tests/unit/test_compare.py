@@ -13,7 +13,7 @@ import scipy.stats
 from tests.helpers import traces
 
 from memsc import analysis as ma
-from memsc.analysis.compare.comparison import LEAST_EFFECT, Comparison, parse
+from memsc.analysis.comparison.comparison import LEAST_EFFECT, Comparison, parse
 from memsc.analysis.data.scan import BlockKey
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.data.statistics import LEVEL, Resampled, ratio

@@ -94,13 +94,21 @@ def test_an_empty_figure_is_refused_with_the_way_out() -> None:
             draw()
 
 
+def class_of(found: cached_property[Any]) -> Any:
+    """What a property gives; a trace's are imported where they are used."""
+    try:
+        return get_type_hints(found.func)["return"]
+    except NameError:
+        return type(getattr(ma.open(TRACES / "calls.memsc"), found.func.__name__))
+
+
 def public() -> Iterator[tuple[str, Any]]:
     """What a user of the analysis calls: methods of the domains, and what opens traces."""
     owners: dict[type, None] = dict.fromkeys((ma.Trace, ma.Fleet, ma.Comparison))
     for owner in list(owners):
         for found in vars(owner).values():
             if isinstance(found, cached_property):
-                domain = get_type_hints(found.func)["return"]
+                domain = class_of(found)
                 if inspect.isclass(domain) and any(n.startswith("df_") for n in dir(domain)):
                     owners[domain] = None
     for owner in owners:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import special
 from tests.helpers.traces import fabricate
 
 from memsc.analysis import open as open_analysis
+from memsc.analysis.data import student
 from memsc.analysis.data.estimates import Estimate, difference, mean_of, median_of, quotient
 from memsc.analysis.domains.timings import Timed
 from memsc.bench.verdict.benchmark import benchmark
@@ -67,3 +69,10 @@ def test_a_target_is_judged_by_its_figure_and_says_whether_its_bound_is_within(
     few = open_analysis(fabricate(tmp_path / "few.memsc", calls=500, rounds=2))
     (target,) = (t for t in benchmark(few)["targets"] if t["name"] == "ipi ÷ memsc, sync, mean")
     assert (target["held"], target["low"], target["settled"]) == (True, None, None)
+
+
+def test_students_quantiles_are_those_of_scipy() -> None:
+    for freedom in (*range(1, 40), 127, 255, 256, 999):
+        for below in (0.005, 0.025, 0.3, 0.5, 0.9, 0.975):
+            expected = float(special.stdtrit(freedom, below))
+            assert student.quantile(below, freedom) == pytest.approx(expected, rel=1e-12, abs=1e-12)

@@ -46,3 +46,15 @@ def of_rows(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
         return integers(np.array(values, np.int64))
     places = {label: place for place, label in enumerate(dict.fromkeys(values))}
     return names(np.array([places[value] for value in values], np.int32), list(places))
+
+
+def numbers(column: pa.ChunkedArray[Any] | pa.Array[Any]) -> NDArray[Any]:
+    """The values of a column of whole numbers without empty ones: shares its memory if it can."""
+    if isinstance(column, pa.ChunkedArray):
+        chunks = [numbers(chunk) for chunk in column.chunks]
+        return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty(0, np.int64), *chunks])
+    kind = column.type.to_pandas_dtype()
+    data: Any = column.buffers()[1]
+    if data is None or not len(column):
+        return np.empty(0, kind)
+    return np.frombuffer(data, kind)[column.offset : column.offset + len(column)]

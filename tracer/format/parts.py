@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from memsc.runtime.errors import MemscError
@@ -71,15 +70,25 @@ def _printable(table: pa.Table) -> pa.Table:
         named = pa.types.is_dictionary(kind)
         if not pa.types.is_string(kind.value_type if named else kind):
             continue
-        column = table.column(i).cast(pa.string()) if named else table.column(i)
-        texts = pc.unique(column).to_pylist()
-        shown = [None if text is None else printable(text) for text in texts]
-        if shown != texts:
-            # By way of the distinct ones; two that look alike afterwards are one name.
-            at = pc.index_in(column, value_set=pa.array(texts, pa.string()))
-            column = pc.take(pa.array(shown, pa.string()), at)
-            table = table.set_column(i, field, column.dictionary_encode() if named else column)
+        column: Any = table.column(i)
+        column.validate(full=True)
+        texts = set[str | None]().union(
+            *((chunk.dictionary if named else chunk).to_pylist() for chunk in column.chunks)
+        )
+        shown = {text: None if text is None else printable(text) for text in texts}
+        if any(text != as_shown for text, as_shown in shown.items()):
+            table = table.set_column(i, field, _replaced(column, shown))
     return table
+
+
+def _replaced(column: pa.ChunkedArray[Any], by: dict[str | None, str | None]) -> Any:
+    """Texts replaced, by way of the distinct ones; two that are alike afterwards are one name."""
+    import pyarrow.compute as pc  # noqa: PLC0415 (slow to import, and seldom needed)
+
+    named = pa.types.is_dictionary(column.type)
+    at = pc.index_in(column.cast(pa.string()), value_set=pa.array(list(by), pa.string()))
+    replaced = pc.take(pa.array(list(by.values()), pa.string()), at)
+    return replaced.dictionary_encode() if named else replaced
 
 
 def _check(part: Part, table: pa.Table) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from memsc.analysis.compare.shift import COLUMNS as SHIFT_COLUMNS
-from memsc.analysis.compare.shift import shifts
+from memsc.analysis.comparison.shift import COLUMNS as SHIFT_COLUMNS
+from memsc.analysis.comparison.shift import shifts
 from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
@@ -173,9 +173,9 @@ class Comparison:
 
         Returns:
             One row per arm, case, system call, mode and quantile (0.05 to 0.999) that both traces
-            have, with the columns `memsc.analysis.compare.shift.COLUMNS`, in nanoseconds; low and
-            high bound `shift_ns` (new minus base) at 95 %, each quantile for itself. With fewer
-            than 20 calls above a quantile its figures are NaN and `reason` says so.
+            have, with the columns of `comparison.shift.COLUMNS`, in nanoseconds; low and high bound
+            `shift_ns` (new minus base) at 95 %, each quantile for itself. With fewer than 20 calls
+            above a quantile its figures are NaN and `reason` says so.
 
         Raises:
             MemscError: there is no such stage.

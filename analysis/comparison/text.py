@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from memsc.analysis.compare.comparison import Comparison, Outcome
-from memsc.analysis.compare.model import SCHEMA, CompareRow, ComparisonReport, FailIf
+from memsc.analysis.comparison.comparison import Comparison, Outcome
+from memsc.analysis.comparison.model import SCHEMA, CompareRow, ComparisonReport, FailIf
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.report.model import Verdict
