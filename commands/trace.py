@@ -7,7 +7,7 @@ import argparse
 import math
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -144,14 +144,18 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
     """Enter a session and do its work, and say how it went."""
     from contextlib import nullcontext
 
-    from memsc.commands.live import shown
     from memsc.tracer.format import SESSION
+
+    def drawn() -> AbstractContextManager[None]:
+        from memsc.commands.live import shown
+
+        return shown(session, folder.name)
 
     try:
         with session.writer, session:
             for note in session.notes():
                 say(f"note: {note}")
-            with shown(session, folder.name) if live else nullcontext():
+            with drawn() if live else nullcontext():
                 status = run()
     except KeyboardInterrupt as error:
         if (folder / SESSION).exists():
