@@ -30,7 +30,8 @@ exit status:
   1  failure: one line on stderr says what, why and the remedy
   2  usage
   3  a condition of --fail-if was met
-  4  the verdict is withheld: calls were lost, or there are too few samples
+  4  the verdict is withheld: calls were lost, programs ran
+     unrecorded, or there are too few samples
   `memsc run` ends with the status of its program.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 
+from memsc.commands.options import add_unrecorded
 from memsc.commands.progress import opened
 from memsc.commands.report import print_json, show
 from memsc.runtime.errors import FAIL_IF_MET, WITHHELD
@@ -26,6 +27,7 @@ class Command:
         parser.add_argument("base", metavar="BASE", help="folder NAME.memsc: what it was")
         parser.add_argument("new", metavar="NEW", help="folder NAME.memsc: what it is now")
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+        add_unrecorded(parser)
         parser.add_argument(
             "--fail-if",
             metavar="EXPR",
@@ -41,6 +43,8 @@ class Command:
 
         conditions = [condition for text in args.fail_if for condition in parse(text)]
         with opened(args.base) as base, opened(args.new) as new:
+            for side in (base, new) if args.allow_unrecorded else ():
+                side.checks.allow_unrecorded = True
             comparison = Comparison(base, new)
             # Where nothing is shared no condition can be judged: that is said instead.
             outcomes = comparison.judge(conditions) if comparison.shared() else []

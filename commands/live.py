@@ -8,8 +8,8 @@ when the session looks at its rings anyway: twice a second at most.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Generator
+from collections import Counter, deque
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -35,9 +35,16 @@ class View:
     Args:
         ns_per_cycle: of its clock.
         program: what it runs.
+        executed: tells which programs the kernel saw, as in `Carried.unrecorded`.
     """
 
-    def __init__(self, ns_per_cycle: float, program: str) -> None:
+    def __init__(
+        self,
+        ns_per_cycle: float,
+        program: str,
+        executed: Callable[[], dict[int, list[str]] | None] = lambda: None,
+    ) -> None:
+        self._executed = executed
         self._ns = ns_per_cycle
         self._program = program
         self._began = self._last = time.monotonic()
@@ -46,12 +53,21 @@ class View:
         self._means: list[float] = []
         self._rate = 0.0
         self._lost = 0
+        self._unrecorded = ""
+        self._missing = Counter[tuple[str, str]]()
 
     def look(self, drain: Drain) -> None:
         """Take in what was drained since the last look."""
         now = time.monotonic()
         self._rate = (drain.calls - self._calls) / max(now - self._last, 1e-9)
         self._last, self._calls, self._lost = now, drain.calls, drain.dropped()
+        programs, now_missing = drain.carried.unrecorded(self._executed())
+        # One that is just starting has not said so yet.
+        found, self._missing = now_missing & self._missing, now_missing
+        missing = [f"{name} ({why})" for (name, why), _ in found.most_common(2)]
+        if missing:
+            names = ", ".join(missing)
+            self._unrecorded = f"! {found.total()} of {programs} programs unrecorded: {names}"
         batch = drain.take_latest()
         if batch is None:
             return
@@ -79,13 +95,17 @@ class View:
             cells = [*stages, sum(stages)]
             label = f"{name[:15]} {now - when:3.0f} s ago"
             grid.add_row(label, *(f"{value:,.0f}" for value in cells), style="dim")
-        return Group(head, counts, Text(), grid, Text("  the slowest of each half second", "dim"))
+        said = [Text(self._unrecorded, "yellow")] if self._unrecorded else []
+        return Group(
+            head, counts, *said, Text(), grid, Text("  the slowest of each half second", "dim")
+        )
 
 
 @contextmanager
 def shown(session: TraceSession, program: str) -> Generator[None]:
     """Draw what a session sees, on standard error; the terminal is given back as it was."""
-    view = View(session.clock.fit().ns_per_cycle, program)
+    kernel = session.probing.kernel
+    view = View(session.clock.fit().ns_per_cycle, program, lambda: kernel.executed)
     console = Console(stderr=True)
     with Live(view, console=console, screen=True, auto_refresh=False) as live:
 

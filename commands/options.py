@@ -42,6 +42,15 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unrecorded(parser: argparse.ArgumentParser) -> None:
+    """Declare that not all needs to be recorded."""
+    parser.add_argument(
+        "--allow-unrecorded",
+        action="store_true",
+        help="give a verdict though over 1%% of programs or calls were not recorded",
+    )
+
+
 def add_probes(parser: argparse.ArgumentParser, *more: str) -> None:
     """Declare what is watched beside the calls.
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memsc.commands.options import add_unrecorded
 from memsc.commands.progress import opened, opened_many
-from memsc.runtime.errors import WITHHELD
+from memsc.runtime.errors import USAGE, WITHHELD, MemscError
 
 if TYPE_CHECKING:
     import msgspec
@@ -51,6 +52,7 @@ class Command:
             metavar="ADDRESS",
             help="read a fleet on the workers of this dask scheduler",
         )
+        add_unrecorded(parser)
         parser.add_argument(
             "--skip-failed", action="store_true", help="leave out traces that cannot be read"
         )
@@ -58,6 +60,9 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Print the report of a trace, or of a fleet."""
         if args.cluster or args.skip_failed or is_fleet(args.trace):
+            if args.allow_unrecorded:
+                why = "each trace of a fleet says itself whether that is so"
+                raise MemscError("--allow-unrecorded", why, "give it to `memsc trace`", USAGE)
             return _fleet(args)
         from memsc.analysis.report.text import render
         from memsc.bench.verdict.report import SECTIONS
@@ -87,6 +92,8 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> BenchReport:
     from memsc.bench.verdict.report import summarise
 
     with opened(path) as trace:
+        if args.allow_unrecorded:
+            trace.checks.allow_unrecorded = True
         report = summarise(trace)
     if args.figure:
         from memsc.analysis.figures.files import save

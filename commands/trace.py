@@ -20,6 +20,7 @@ from memsc.commands.options import (
     add_program,
     add_ring,
     add_snapshot,
+    add_unrecorded,
     announce,
     command_of,
     patient,
@@ -97,6 +98,7 @@ class Command:
             "--duration", type=_seconds, metavar="S", help="stop after so many seconds"
         )
         add_snapshot(parser)
+        add_unrecorded(parser)
         add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
@@ -133,6 +135,7 @@ class Command:
             isolate=args.isolate,
             calibrate=args.calibrate,
             snapshot=snapshot,
+            allow_unrecorded=args.allow_unrecorded,
             every={"paths": args.paths_every} if args.paths_every else {},
         )
         names = [arm.arm for arm in arms]

@@ -268,6 +268,11 @@ def names() -> tuple[str, ...]:
     return tuple(probe.name for probe in offered() if probe.hooks)
 
 
+def loadable() -> tuple[str, ...]:
+    """Names of what a session may load: those, and what makes events beside them."""
+    return tuple(p.name for p in _declared().values() if p.hooks and p.kinds)
+
+
 def find(name: str) -> Probe:
     """The declaration of one probe.
 

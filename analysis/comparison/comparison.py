@@ -137,6 +137,11 @@ class Comparison:
             found.append(f"no arm and case is in both traces: {', '.join(has)}")
         return found
 
+    def unrecorded(self) -> list[str]:
+        """What ran in either and was not recorded."""
+        sides = (("BASE", self.base), ("NEW", self.new))
+        return [f"{name}: {what}" for name, side in sides for what in side.checks.unrecorded()]
+
     def shared(self) -> set[Cell]:
         """What can be compared: the cells that both traces have."""
         return set(self.base.stages.cells()) & set(self.new.stages.cells())

@@ -38,12 +38,16 @@ class FailIf(msgspec.Struct, frozen=True):
 
 
 class ComparisonReport(msgspec.Struct, frozen=True):
-    """Two traces against each other; `differences` are those of their machines."""
+    """Two traces against each other; `differences` are those of their machines.
+
+    `unrecorded` says what ran in either and was not recorded.
+    """
 
     schema: int
     base: str
     new: str
     verdict: Verdict
+    unrecorded: list[str]
     differences: list[str]
     rows: list[CompareRow]
     fail_if: list[FailIf]

@@ -28,6 +28,7 @@ def comparison_report(comparison: Comparison, outcomes: list[Outcome]) -> Compar
         base=comparison.base.name,
         new=comparison.new.name,
         verdict=Verdict(bool(reasons), reasons),
+        unrecorded=comparison.unrecorded(),
         differences=differences(comparison),
         rows=rows_of(comparison.df_compare(syscalls=True), CompareRow),
         fail_if=[FailIf(o.condition.text, o.met, o.found) for o in outcomes],
@@ -53,8 +54,12 @@ def render(comparison: Comparison, outcomes: list[Outcome]) -> RenderableType:
 def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[RenderableType]:
     title = f"{comparison.base.name} → {comparison.new.name}"
     yield Text.assemble((title, "bold"), "  change, with 95 % interval")
-    for reason in comparison.withheld():
+    reasons = comparison.withheld()
+    for reason in reasons:
         yield mark("✗", f"verdict withheld: {reason}", "bold red")
+    if not reasons:
+        for what in comparison.unrecorded():
+            yield mark("!", what, "yellow")
     for line in differences(comparison):
         yield mark("!", f"the machines differ in {line}", "yellow")
     rows = rows_of(comparison.df_compare(), CompareRow)

@@ -15,6 +15,7 @@ from memsc.analysis.data.outside import fit
 from memsc.analysis.data.scan import ALL, Cells
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.domains.agreement import PROBE, Agreement
+from memsc.analysis.domains.coverage import BOUND, coverage, percent
 from memsc.analysis.domains.events_per_round import COUNTS, df_events_per_round
 from memsc.tracer.format import CALLS, TraceFolder
 
@@ -70,6 +71,9 @@ class Checks:
         cells: its sketches, with `all`.
         arms: arms in the order they are shown.
         ns: nanoseconds to a unit of the sketches; by default they are in cycles.
+
+    Attributes:
+        allow_unrecorded: programs and calls that were not recorded withhold no verdict.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Checks:
         self._arms = arms
         self._ns = trace.session.clock.ns_per_cycle if ns is None else ns
         self._found: list[Check] | None = None
+        self.allow_unrecorded = trace.session.allow_unrecorded
 
     def all(self) -> list[Check]:
         """Every check of every arm."""
@@ -93,7 +98,12 @@ class Checks:
             self._found = [
                 check
                 for arm in self._arms
-                for check in (*self._counts(arm), *self._stamps(arm), *self._events(arm, events))
+                for check in (
+                    *self._counts(arm),
+                    *self._coverage(arm),
+                    *self._stamps(arm),
+                    *self._events(arm, events),
+                )
             ]
             self._found += self._agreement()
         return self._found
@@ -153,8 +163,22 @@ class Checks:
         return [
             f"{check.arm}: {check.reason or check.name}"
             for arm in self._arms
-            for check in (*self._counts(arm), *self._stamps(arm))
+            for check in (*self._counts(arm), *self._coverage(arm), *self._stamps(arm))
             if check.withholds and not check.held
+        ]
+
+    def unrecorded(self) -> list[str]:
+        """What ran and was not recorded, however little it was."""
+        found = {
+            arm: coverage(r for r in self._trace.session.rounds if r.arm == arm)
+            for arm in self._arms
+        }
+        return [
+            f"{arm}: {says}"
+            for arm, one in found.items()
+            if one is not None
+            for says in (one.says, one.says_calls)
+            if says
         ]
 
     def _counts(self, arm: str) -> list[Check]:
@@ -186,6 +210,24 @@ class Checks:
         says = f"status {failed[0].exit_status} in round {failed[0].round}" if failed else None
         found.append(Check(arm, "failed_rounds", len(failed), 0, not failed, says))
         return found
+
+    def _coverage(self, arm: str) -> list[Check]:
+        """Whether what was recorded stands for all that ran."""
+        found = coverage(r for r in self._trace.session.rounds if r.arm == arm)
+        if found is None:
+            return []
+        withholds = not self.allow_unrecorded
+        few = found.count <= BOUND * found.programs
+        programs = Check(arm, "unrecorded_programs", found.count, 0, few, found.says, withholds)
+        if found.share is None:
+            return [programs]
+        says = found.says_calls or (
+            f"calls unrecorded: 0 of {found.calls:,}, at most {percent(found.share_high)}"
+        )
+        share = Check(
+            arm, "unrecorded_calls", found.share, 0, found.share <= BOUND, says, withholds
+        )
+        return [programs, share]
 
     def _sample(self, arm: str) -> list[Check]:
         """Whether the calls that are there stand for all: those of a snapshot were chosen."""

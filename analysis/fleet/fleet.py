@@ -185,6 +185,14 @@ class Fleet:
             for why in one.withheld
         ]
 
+    def unrecorded(self) -> list[str]:
+        """What ran and was not recorded, trace by trace."""
+        return [
+            f"{one.partition.host}/{one.partition.run}: {what}"
+            for one in self.summaries
+            for what in one.unrecorded
+        ]
+
     def where(
         self,
         *,

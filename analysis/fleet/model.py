@@ -90,15 +90,16 @@ class StageRow(msgspec.Struct, frozen=True):
 class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     """The report of several traces as one fleet.
 
-    `arms` is as in the report of one trace, of all calls together; `hosts` has the total of each
-    host's arms and cases; `environment` what all have in common, and null with a reason where they
-    differ.
+    `unrecorded` says what ran and was not recorded. `arms` is as in the report of one trace, of all
+    calls together; `hosts` has the total of each host's arms and cases; `environment` what all have
+    in common, and null with a reason where they differ.
     """
 
     schema: int
     traces: int
     skipped: int
     verdict: Verdict
+    unrecorded: list[str]
     partitions: list[PartitionRow]
     arms: dict[str, FleetArm]
     hosts: dict[str, list[StageRow]]

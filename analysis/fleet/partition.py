@@ -47,6 +47,7 @@ class Summary:
     Attributes:
         cells: sketches in units of 1/`UNITS` ns, in few blocks, by cell.
         withheld: why this trace's figures may not be trusted; empty if they may.
+        unrecorded: what ran and was not recorded.
     """
 
     partition: Partition
@@ -56,6 +57,7 @@ class Summary:
     arms: dict[str, Arm]
     cells: dict[Cell, list[Sketch]]
     withheld: list[str]
+    unrecorded: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def _summary(partition: Partition, folder: TraceFolder, selection: Selection) ->
         session.arms,
         few,
         checks.withheld(),
+        checks.unrecorded(),
     )
 
 

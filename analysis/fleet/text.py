@@ -34,6 +34,7 @@ def fleet_report(fleet: Fleet) -> FleetReport:
         traces=len(fleet.summaries),
         skipped=len(fleet.failures),
         verdict=Verdict(bool(reasons), reasons),
+        unrecorded=fleet.unrecorded(),
         partitions=_partition_rows(fleet),
         arms=_arms(fleet),
         hosts={host: _totals(fleet, host) for host in fleet.hosts},
@@ -114,6 +115,9 @@ def _parts(fleet: Fleet) -> Iterator[RenderableType]:
     yield heading("Can it be believed?")
     for reason in fleet.withheld():
         yield mark("✗", f"verdict withheld: {reason}", "red")
+    if not fleet.withheld():
+        for what in fleet.unrecorded():
+            yield mark("!", what, "yellow")
     for failure in fleet.failures:
         yield mark("!", f"skipped {failure.partition.path}: {failure.why}", "yellow")
     if fleet.failures:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from memsc.analysis.domains.coverage import ArmCoverage
 from memsc.tracer.format import (
     Clock,
     Counters,
@@ -394,6 +395,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: list[Interrupted]
     snapshot: Snapshot | None
     verdict: Verdict
+    coverage: dict[str, ArmCoverage]
     arms: dict[str, ArmFigures]
     ratios: list[RatioRow]
     ratios_reason: Reason = UNSET

@@ -112,10 +112,13 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
         calls = sum(arm.calls or 0 for arm in arms)
         counted = all(arm.made is not None for arm in arms)
         said = f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost"
-        if report.complete:
+        if report.complete and any(arm.count for arm in report.coverage.values()):
+            yield "!", f"{said}, of the programs that are recorded"
+        elif report.complete:
             yield "✓", f"{said}{', every one accounted for' if counted else ''}"
         else:
             yield "?", f"{said} in rounds that ended; of the last one that is not known"
+    yield from _coverage(report)
     failed, held, unknown = _sorted_checks(report)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)
@@ -127,6 +130,32 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
         yield "!", "the CPU's counter is not invariant: its pace may have changed; trust no time"
     if report.environment.virtual:
         yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
+
+
+def _coverage(report: Report) -> Iterator[tuple[str, str]]:
+    """What ran unrecorded, once for the arms of which the same is to be said."""
+    said: dict[tuple[str, str], list[str]] = {}
+    reasons = "".join(report.verdict.reasons)  # need not be said twice
+    for arm, found in report.coverage.items():
+        if found.says and found.says not in reasons:
+            said.setdefault(("!", found.says), []).append(arm)
+        if found.says and found.by == "layer":
+            why = f"what those executed in turn is not known: {found.by_reason}"
+            said.setdefault(("!", why), []).append(arm)
+        if found.says_calls:
+            if found.says_calls in reasons:
+                continue
+            said.setdefault(("!", found.says_calls), []).append(arm)
+        elif found.unseen is not None and found.share_high is not None:
+            at_least = f"{100 * (1 - found.share_high):.4g} % at least"
+            line = f"100 % of {found.calls:,} calls recorded or counted ({at_least})"
+            said.setdefault(("✓", line), []).append(arm)
+    for (sign, line), arms in said.items():
+        whose = "" if len(arms) == len(report.arms) else f"{', '.join(arms)}: "
+        yield sign, whose + line
+
+
+_SAID_APART = ("lost", "counted", "unrecorded_programs", "unrecorded_calls")
 
 
 def _sorted_checks(report: Report) -> tuple[list[str], list[str], list[str]]:
@@ -150,7 +179,7 @@ def _sorted_checks(report: Report) -> tuple[list[str], list[str], list[str]]:
             f"{arm}: {_words(name)} {number(checks[name].value)}, expected 0"
             + (f" ({checks[name].reason})" if checks[name].reason else "")
             for name in zero
-            if checks[name].held is False and name not in ("lost", "counted")
+            if checks[name].held is False and name not in _SAID_APART
         ]
         kept = [_words(name) for name in events if checks[name].held]
         if kept:

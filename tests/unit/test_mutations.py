@@ -34,6 +34,7 @@ KINDS = {
 }
 LAYOUTS = {"ipi": IPI, "sched": SCHED, "syscalls": SYSCALLS, "stages": np.dtype(STATIC.layout())}
 LATE_NS, HIT_NS = 300, 600
+PROGRAMS = 100
 
 
 @dataclass
@@ -94,6 +95,7 @@ def sound() -> Content:
                 lost=0,
                 made=CALLS,
                 local=0,
+                coverage=fmt.Coverage(PROGRAMS, "kernel", unseen=0),
             )
         )
         calls.append(rows)
@@ -230,6 +232,13 @@ def of_session(**changes: object) -> Mutation:
     return lambda content: content.changes.update(changes)
 
 
+def unrecorded(programs: int, calls: int) -> Mutation:
+    """In one of the rounds."""
+    static = [fmt.Unrecorded("static", "why", programs)] if programs else []
+    cover = fmt.Coverage(PROGRAMS, "kernel", unrecorded=static, unseen=calls)
+    return of_round(coverage=cover)
+
+
 SNAPSHOT = fmt.Snapshot("total>1us", "total", 1000, 0)
 FITS, ORDER, CALLER = "fits_outside", "stamps_in_order", "service_within_caller"
 MUTATIONS: Mapping[str, tuple[Mutation, set[str]]] = {
@@ -278,6 +287,10 @@ MUTATIONS: Mapping[str, tuple[Mutation, set[str]]] = {
     "a call was not written": (of_round(calls=CALLS - 1), {"counted", "rows"}),
     "a call was made that nobody saw": (of_round(made=CALLS + 1), {"counted"}),
     "a call was lost": (of_arm(lost=1), {"lost"}),
+    "programs ran unrecorded": (unrecorded(ROUNDS + 1, 0), {"unrecorded_programs"}),
+    "few programs ran unrecorded": (unrecorded(ROUNDS, 0), set()),
+    "calls were made unrecorded": (unrecorded(0, CALLS * ROUNDS // 50), {"unrecorded_calls"}),
+    "few calls were made unrecorded": (unrecorded(0, CALLS * ROUNDS // 200), set()),
     "a program failed": (of_round(exit_status=1), {"failed_rounds"}),
     "only slow calls were kept": (of_session(snapshot=SNAPSHOT), {"all_kept"}),
     "an interrupt is sent to the application": (

@@ -91,6 +91,30 @@ class Arm(msgspec.Struct, frozen=True):
     kept: int | None = None  # and those that its tables hold
 
 
+class Unrecorded(msgspec.Struct, frozen=True):
+    """A program that ran and was not recorded, or not to its end: its path or name."""
+
+    name: str
+    why: str
+    times: int = 1
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """What there was to record in a round, and what of it was not.
+
+    `by` says who counted the programs: the kernel, or the layer in them. By their word alone,
+    what a program that is not recorded executes in turn is not known.
+    """
+
+    programs: int
+    by: Literal["kernel", "layer"]
+    by_reason: str | None = None  # why not the kernel
+    unrecorded: list[Unrecorded] = []
+    missed: dict[str, int] = {}  # calls that programs made unrecorded, by why
+    unseen: int | None = None  # calls in processes that are not recorded: the kernel counts them in
+    # check rounds with probe syscalls
+
+
 class Round(msgspec.Struct, frozen=True):
     """One run of one case under one arm; `check` rounds are disturbed by probes, on purpose."""
 
@@ -121,6 +145,7 @@ class Round(msgspec.Struct, frozen=True):
     tracer_cpu_s: float | None = None  # of the session itself, until all is drained and written
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None
+    coverage: Coverage | None = None  # null where the program was not memsc's to start
 
     @property
     def key(self) -> RoundKey:
@@ -177,6 +202,7 @@ class Session(msgspec.Struct, frozen=True):
     perturbation: Perturbation | None = None
     snapshot: Snapshot | None = None
     counters: Counters | None = None
+    allow_unrecorded: bool = False  # the user knows that not all is recorded
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""

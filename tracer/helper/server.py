@@ -16,7 +16,7 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
-from memsc.probes.declaration import Probe, find, names
+from memsc.probes.declaration import Probe, find, loadable
 from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import capabilities, wire
 from memsc.tracer.helper.isolation.isolate import recover
@@ -164,7 +164,7 @@ class Server:
         places = Places(tracefs.mount(), self._user)
         candidates = {
             name: LoadedProbe(find(name), places)
-            for name in ("tracking", *self._chosen(request, names()))
+            for name in ("tracking", *self._chosen(request, loadable()))
         }
         tracking = candidates.pop("tracking")
         problem = tracking.problem()

@@ -140,6 +140,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
             snapshot,
             (started, ended),
             spent,
+            covered=False,
             pids=[pid],
             calls=drain.calls,
             lost=drain.counts.dropped - before.dropped,

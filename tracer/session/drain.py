@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from memsc.runtime.carried import Carried
 from memsc.runtime.errors import MemscError
-from memsc.runtime.library import syscall_name
+from memsc.runtime.library import missed_reason, syscall_name
 from memsc.runtime.region import Counts, Region
 from memsc.runtime.session_socket import Message, SessionSocket
 from memsc.tracer.format import RoundKey
@@ -91,6 +92,7 @@ class Drain:
         self._open: list[_Open] = []
         self._held: list[tuple[int, NDArray[Any]]] = []
         self._made = self._local = self._dropped = self._unfinished = 0
+        self._missed = Counter[str]()
         self.interval_ms = 50
         self.eager = False  # take what there is at each look, for somebody who watches
         self._latest: list[NDArray[Any]] = []
@@ -109,6 +111,11 @@ class Drain:
     def counts(self) -> Counts:
         """Of all processes of the round that have been drained to their end."""
         return Counts(self._made, self._local, self._dropped, self._unfinished)
+
+    @property
+    def missed(self) -> dict[str, int]:
+        """Calls that could have been recorded and were not, by why, as programs have counted."""
+        return dict(self._missed)
 
     def step(self) -> None:
         """Look once: take what is full enough, and close the regions of processes that ended."""
@@ -217,6 +224,9 @@ class Drain:
                 break
         counts = region.counts()
         self._local += counts.local
+        for number, calls in enumerate(counts.missed):
+            if calls:
+                self._missed[missed_reason(number) or "?"] += calls
         self._dropped += counts.dropped
         if outlives:  # what it calls from now on is counted there, too
             self._made += opened.taken + counts.dropped

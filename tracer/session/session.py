@@ -52,6 +52,7 @@ class TraceSession:
         calibrate: measure first what recording and the probes cost, which takes a second.
         snapshot: keep only slow calls and what is around them.
         every: of how many calls one passes a probe's static places, where it is not as declared.
+        allow_unrecorded: what is not recorded shall withhold no verdict.
         earlier: the session that this one goes on with (see `tracer.resume`).
 
     Raises:
@@ -70,6 +71,7 @@ class TraceSession:
         calibrate: bool = True,
         snapshot: Snapshot | None = None,
         every: Mapping[str, int] | None = None,
+        allow_unrecorded: bool = False,
         earlier: Session | None = None,
     ) -> None:
         self.writer = writer
@@ -93,6 +95,7 @@ class TraceSession:
             command=list(command),
             clock=self.clock.fit(),
             snapshot=snapshot,
+            allow_unrecorded=allow_unrecorded,
         )
 
     def __enter__(self) -> Self:
@@ -276,6 +279,8 @@ class TraceSession:
                 stdout=null if work.quiet else None,
             )
             socket.let_go()
+            if work.layered:
+                drain.carried.executes(target.pid, work.command[0])
             try:
                 watched = None if work.ring_holds_all else drain
                 stopped = self._run(target, watched, probes, duration_s, snapshot)
@@ -305,6 +310,7 @@ class TraceSession:
                 snapshot,
                 (started, ended),
                 spent,
+                covered=work.layered and recording,
                 check=check,
                 recording=recording,
                 turn=key.round if turn is None else turn,
@@ -388,6 +394,8 @@ class TraceSession:
         snapshot: Filter | None,
         span: tuple[tuple[int, int], tuple[int, int]],
         spent: float,
+        *,
+        covered: bool,
         **facts: Any,
     ) -> Round:
         """Write what is left of a round that is over and drained, and note it.
@@ -398,9 +406,13 @@ class TraceSession:
             snapshot: what stood before the writer.
             span: cycles and nanoseconds at its begin, and at its end.
             spent: this process's processor time at its begin, all its threads', seconds.
+            covered: whether its programs were memsc's to start and to record.
             facts: what else is known of it, as in `Round`.
         """
         lost = self.probing.finish_round(probes, drain.key)
+        if covered:
+            kernel = self.probing.kernel
+            facts["coverage"] = kernel.coverage(drain.carried, drain.pids, drain.missed)
         self.probing.snapshot = None
         if snapshot is not None:
             snapshot.settle()

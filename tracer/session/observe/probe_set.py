@@ -10,10 +10,12 @@ import msgspec
 
 from memsc.probes.counters import PROBE as COUNTERS
 from memsc.probes.declaration import find
+from memsc.probes.programs import PROBE as PROGRAMS
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import Counters, ProbeStatus, RoundKey
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.observe.channel import Elevation
+from memsc.tracer.session.observe.kernel_view import KernelView
 from memsc.tracer.session.observe.probe_client import Helper, Loaded
 from memsc.tracer.session.observe.stacks import Stacks
 from memsc.tracer.session.observe.thread_counters import Counting
@@ -38,6 +40,7 @@ class Probing:
         counters: what is counted, if it is; None without.
         notes: what the user should be told.
         snapshot: gets the round's events instead of the writer.
+        kernel: what the kernel says of the round's programs.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Probing:
         self.counters: Counters | None = None
         self.notes: list[str] = []
         self.snapshot: Filter | None = None
+        self.kernel = KernelView()
 
     def load(self, app: Collection[int], service: Collection[int]) -> None:
         """Start the helper, compile, and attach what disturbs nothing.
@@ -77,17 +81,19 @@ class Probing:
             return
         try:
             self._helper = Helper(self._elevation.channel())
-            loaded = self._helper.load(wanted)
+            loaded = self._helper.load([*wanted, PROGRAMS.name])
             self._helper.watch({*app, *service})
-            usable = [name for name in wanted if loaded[name].usable]
+            usable = [name for name in (*wanted, PROGRAMS.name) if loaded[name].usable]
             loaded |= self._helper.attach(*_steady(usable))
         except MemscError as error:
             self._let_go()
             self._refuse(wanted, error)
+            self.kernel.absent = error.why
             self.notes.append(f"no probes: {error}")
             return
         if self._helper.warning:
             self.notes.append(self._helper.warning)
+        self.kernel.absent = loaded[PROGRAMS.name].reason
         self.usable |= {name for name in wanted if loaded[name].usable}
         self.status |= {name: _status(loaded[name]) for name in wanted}
 
@@ -200,7 +206,11 @@ class Probing:
         if self._helper is None or not programs:
             return
         self._helper.track(pid)
-        self._dropped_at = {name: self._helper.dropped(name) for name in programs}
+        watched = [*programs, *self._kernel_probe]
+        self._dropped_at = {name: self._helper.dropped(name) for name in watched}
+        for name in self._kernel_probe:
+            self._helper.drain(name)
+        self.kernel.begin()
         if any(find(name).tables or find(name).walks for name in programs):
             if self._stacks is None:
                 self._stacks = Stacks(self._writer, self._helper)
@@ -212,6 +222,11 @@ class Probing:
                     self.status[name], uncounted=dict(loaded.uncounted)
                 )
         self._helper.recording = True
+
+    @property
+    def _kernel_probe(self) -> list[str]:
+        """The probe that nobody chooses, which tells what is executed; none where it cannot be."""
+        return [] if self.kernel.absent else [PROGRAMS.name]
 
     def every(self, probes: Sequence[str]) -> int:
         """Of how many calls of a round one passes the static probes."""
@@ -243,10 +258,13 @@ class Probing:
             return
         if self._stacks is not None:
             self._stacks.look()
+        for name in self._kernel_probe:
+            self.kernel.take(name, self._helper.drain(name))
         for name in _programs(probes):
             if not everything and self._helper.fill(name) < _FULL_ENOUGH:
                 continue
             events = self._helper.drain(name)
+            self.kernel.take(name, events)
             probe = find(name)
             if self._stacks is not None and probe.walks:
                 events = self._stacks.translate(probe.tables[0] if probe.tables else "", events)
@@ -279,10 +297,13 @@ class Probing:
             return {}
         if disturbing:
             self._helper.detach(*disturbing)
-        return {
+        lost = {
             name: self._helper.dropped(name) - self._dropped_at.get(name, 0)
-            for name in _programs(probes)
+            for name in (*_programs(probes), *self._kernel_probe)
         }
+        for name, events in lost.items():
+            self.kernel.lost(name, events)
+        return {name: lost[name] for name in _programs(probes)}
 
     def close(self) -> None:
         """Detach all, and take the last counts."""

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""What there was to record and was not: programs that ran unrecorded, and calls."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from memsc.tracer.format import Round, Unrecorded
+
+BOUND = 0.01
+"""Share of programs, or of calls, above which a trace does not stand for what ran."""
+
+_Z = 1.96
+
+
+class ArmCoverage(msgspec.Struct, frozen=True):
+    """An arm's recorded rounds together.
+
+    `unseen` of the calls were made by processes that are not recorded, as the kernel counted them
+    in rounds with probe `syscalls`; `share` of all calls was not recorded, of `calls` looked at,
+    with its 95 % interval: without such rounds as far as programs told themselves.
+    """
+
+    rounds: int
+    programs: int
+    by: Literal["kernel", "layer"]
+    by_reason: str | None
+    unrecorded: list[Unrecorded]
+    missed: dict[str, int]
+    calls: int
+    unseen: int | None
+    share: float | None
+    share_low: float | None
+    share_high: float | None
+
+    @property
+    def count(self) -> int:
+        """How many programs ran unrecorded."""
+        return sum(one.times for one in self.unrecorded)
+
+    @property
+    def says(self) -> str | None:
+        """Which they were, in words; None if there were none."""
+        if not self.count:
+            return None
+        runs = f" in {self.rounds} runs" if self.rounds > 1 else ""
+        named = named_programs(self.unrecorded)
+        programs = f"program{'s' if self.programs != 1 else ''}"
+        return f"{self.count} of {self.programs} {programs} ran unrecorded{runs}: {named}"
+
+    @property
+    def says_calls(self) -> str | None:
+        """How many calls were not recorded, in words; None if there were none."""
+        if not self.share:
+            return None
+        whys = [f"{why} ({n:,})" for why, n in self.missed.items()]
+        if self.unseen:
+            whys.insert(0, f"made by programs that ran unrecorded ({self.unseen:,})")
+        interval = f"{percent(self.share_low)} to {percent(self.share_high)}"
+        share = f"{percent(self.share)} of {self.calls:,} calls ({interval})"
+        return f"{share} unrecorded: {', '.join(whys)}"
+
+
+def percent(share: float | None) -> str:
+    """A share in words."""
+    return "?" if share is None else f"{100 * share:.2g} %"
+
+
+def named_programs(programs: Sequence[Unrecorded], most: int = 4) -> str:
+    """Programs and why, those that ran most often first."""
+    shown = [f"{one.name} ({one.why}){_times(one.times)}" for one in programs[:most]]
+    more = sum(one.times for one in programs[most:])
+    return ", ".join([*shown, *([f"{more} more"] if more else [])])
+
+
+def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
+    """What the rounds of one arm recorded; None if that was not looked at."""
+    mine = [r for r in rounds if r.recording and r.coverage is not None]
+    found = [r.coverage for r in mine if r.coverage is not None]
+    if not found:
+        return None
+    unrecorded, missed = Counter[tuple[str, str]](), Counter[str]()
+    for one in found:
+        for program in one.unrecorded:
+            unrecorded[program.name, program.why] += program.times
+        missed.update(one.missed)
+    # Calls that nobody saw are known of where the kernel counted: those rounds stand for all.
+    asked = [r for r in mine if r.coverage is not None and r.coverage.unseen is not None]
+    looked = asked or mine
+    unseen = sum(r.coverage.unseen or 0 for r in looked if r.coverage is not None)
+    gone = unseen + sum(sum(r.coverage.missed.values()) for r in looked if r.coverage is not None)
+    calls = gone + sum((r.made or 0) + (r.local or 0) for r in looked)
+    low, high = wilson(gone, calls)
+    by_layer = next((one for one in found if one.by == "layer"), None)
+    return ArmCoverage(
+        rounds=len(found),
+        programs=sum(one.programs for one in found),
+        by="layer" if by_layer else "kernel",
+        by_reason=by_layer.by_reason if by_layer else None,
+        unrecorded=[Unrecorded(*key, n) for key, n in unrecorded.most_common()],
+        missed=dict(missed.most_common()),
+        calls=calls,
+        unseen=unseen if asked else None,
+        share=gone / calls if calls else None,
+        share_low=low,
+        share_high=high,
+    )
+
+
+def wilson(hits: int, n: int) -> tuple[float | None, float | None]:
+    """The 95 % interval of a share (Wilson's), which holds for shares near 0, too."""
+    if not n:
+        return None, None
+    share = hits / n
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _times(n: int) -> str:
+    return f" ×{n}" if n > 1 else ""

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""What ran unrecorded is named and counted, and a trace that misses too much gives no verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from memsc.runtime.carried import BY_ANOTHER, FILTERED, GAINS
+from memsc.runtime.files import LAYER
+from memsc.tracer.format import open_trace
+
+STATIC = "it is linked statically, and loads no library"
+MEMSC = (sys.executable, "-m", "memsc.commands")
+_TWO_CPUS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+_LAYER = pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+
+
+_PROGRAM = r"""
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    for (int i = 0; i < 300; i++)
+        if (write(1, "", 0) != 0)
+            return 1;
+    if (count > 1)
+        execv(words[1], words + 1);
+    return count > 1;
+}
+"""
+_FILTER = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+class Program(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_ushort), ("at", ctypes.c_void_p)]
+allow = (ctypes.c_ulonglong * 1)(0x7fff000000000006)
+libc.prctl(38, 1, 0, 0, 0)
+program = Program(1, ctypes.addressof(allow))
+libc.prctl(22, 2, ctypes.byref(program))
+for _ in range(300): os.write(1, b"")
+"""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A way to lose what carries a program.
+
+    Args:
+        command: in the shell's words; @static@ and @setuid@ are programs, @plain@ one that is
+            carried.
+        by_layer: what programs say themselves: name and why, how often.
+        by_kernel: what only the kernel knows, besides.
+    """
+
+    command: str
+    by_layer: dict[tuple[str, str], int]
+    by_kernel: dict[tuple[str, str], int]
+
+
+WAYS = {
+    "none": Lost("@plain@; @plain@", {}, {}),
+    "static": Lost("@static@; @plain@", {("@static@", STATIC): 1}, {}),
+    "static twice": Lost("@static@; @static@", {("@static@", STATIC): 2}, {}),
+    "by a static one": Lost(
+        "@static@ @static@; true", {("@static@", STATIC): 1}, {("static", BY_ANOTHER): 1}
+    ),
+    "carried again": Lost("@static@ @plain@; true", {("@static@", STATIC): 1}, {}),
+    "set-uid": Lost(
+        "setpriv --reuid=65534 --clear-groups @setuid@; true", {("@setuid@", GAINS): 1}, {}
+    ),
+    "filter": Lost("/usr/bin/python3 -ISc '@filter@'; true", {("python3.*", FILTERED): 1}, {}),
+    "its variables taken": Lost("env -u LD_PRELOAD -u MEMSC_TRANSPORT @plain@; @plain@", {}, {}),
+    "nobody to be executed": Lost("/nonexistent/x; @plain@", {}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    # Not below pytest's folder, which others may not enter.
+    folder = Path("/tmp") / tmp_path_factory.mktemp("programs").name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o755)
+    (folder / "program.c").write_text(_PROGRAM)
+    for name, how in (("plain", []), ("static", ["-static"]), ("setuid", [])):
+        command = ["gcc", "-O1", "-o", folder / name, *how, folder / "program.c"]
+        subprocess.run(command, check=True)
+    (folder / "setuid").chmod(0o4755)
+    yield {f"@{name}@": str(folder / name) for name in ("plain", "static", "setuid")}
+    shutil.rmtree(folder)
+
+
+def trace(
+    command: str, folder: Path, *options: str, programs: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    for word, path in {**programs, "@filter@": _FILTER}.items():
+        command = command.replace(word, path)
+    how = ("-f", "-o", "t.memsc", "--no-calibrate", "--ring", "1024")
+    return subprocess.run(
+        [*MEMSC, "trace", *how, *options, "--", "sh", "-c", command],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def report(folder: Path, *options: str) -> tuple[int, str]:
+    command = [*MEMSC, "report", "t.memsc", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def _matches(found: Counter[tuple[str, str]], expected: dict[tuple[str, str], int]) -> bool:
+    """Names that end in .* stand for all that begin so."""
+    left = Counter(found)
+    for (name, why), times in expected.items():
+        head, wild, _ = name.partition(".*")
+        for key in list(left):
+            if key[1] == why and (key[0].startswith(head) if wild else key[0] == name):
+                left[key] -= times
+                break
+        else:
+            return False
+    return not any(left.values())
+
+
+@pytest.mark.parametrize("probes", ["none", "sched"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is root's to become")
+@_TWO_CPUS
+@_LAYER
+def test_it_is_said(way: str, probes: str, programs: dict[str, str], tmp_path: Path) -> None:
+    """Under each arm, by the kernel's word and without it."""
+    lost = WAYS[way]
+    transports = "direct,ipi,memsc" if probes == "none" else "direct,memsc"
+    arms = ("--transport", transports, "--service", "inline,scanner")
+    done = trace(lost.command, tmp_path, "--probes", probes, *arms, programs=programs)
+    found = open_trace(tmp_path / "t.memsc").session
+    if probes != "none" and not found.probes[probes].attached:
+        pytest.skip(str(found.probes[probes].reason))
+    expected = dict(lost.by_layer) | (lost.by_kernel if probes != "none" else {})
+    named = {(programs.get(name, name), why): times for (name, why), times in expected.items()}
+    assert len(found.rounds) == len(found.arms)
+    for one in found.rounds:
+        cover = one.coverage
+        assert cover is not None
+        assert cover.by == ("layer" if probes == "none" else "kernel"), cover.by_reason
+        said = Counter({(each.name, each.why): each.times for each in cover.unrecorded})
+        assert _matches(said, named), (one.arm, said, done.stderr)
+    status, text = report(tmp_path)
+    assert status == (4 if expected else 0)
+    assert ("ran unrecorded" in text) == bool(expected)
+    assert ("every one accounted for" in text) == (not expected)
+
+
+@pytest.mark.parametrize("arm", ["direct", "memsc"])
+@_TWO_CPUS
+@_LAYER
+def test_one_of_ten_makes_the_verdict_withheld(
+    arm: str, programs: dict[str, str], tmp_path: Path
+) -> None:
+    how = ("--probes", "none", "--transport", arm)
+    ten = ["@plain@"] * 9
+    whole = trace("; ".join([*ten, "@plain@"]), tmp_path, *how, programs=programs)
+    assert whole.returncode == 0
+    status, text = report(tmp_path)
+    assert status == 0
+    assert "✓" in text.partition("accounted for")[0].splitlines()[-1]
+
+    trace("; ".join([*ten, "@static@"]), tmp_path, *how, programs=programs)
+    status, text = report(tmp_path)
+    assert status == 4
+    assert "accounted for" not in text
+    line = next(line for line in text.splitlines() if "of the programs that are recorded" in line)
+    assert "!" in line
+    told = json.loads(report(tmp_path, "--json")[1])
+    (cover,) = told["coverage"].values()
+    assert cover["programs"] == 11
+    (static,) = cover["unrecorded"]
+    assert static == {"name": programs["@static@"], "why": STATIC, "times": 1}
+    assert told["verdict"]["withheld"]
+    page = report(tmp_path, "--html", "page.html")
+    assert page[0] == 4
+    assert "1 of 11 programs ran unrecorded" in (tmp_path / "page.html").read_text()
+
+    status, text = report(tmp_path, "--allow-unrecorded")
+    assert status == 0
+    assert "! 1 of 11 programs ran unrecorded" in text
+    trace("; ".join([*ten, "@static@"]), tmp_path, *how, "--allow-unrecorded", programs=programs)
+    assert report(tmp_path)[0] == 0
+
+
+@_TWO_CPUS
+@_LAYER
+def test_a_comparison_says_it_too(programs: dict[str, str], tmp_path: Path) -> None:
+    trace("@plain@; @static@", tmp_path, "--probes", "none", programs=programs)
+    command = [*MEMSC, "compare", "t.memsc", "t.memsc"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "BASE: memsc: 1 of 3 programs ran unrecorded" in " ".join(done.stdout.split())
+    allowed = [*command, "--allow-unrecorded"]
+    done = subprocess.run(allowed, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "! BASE: memsc: 1 of 3 programs" in done.stdout
+
+
+@_TWO_CPUS
+@_LAYER
+def test_calls_that_nobody_saw_are_counted_by_the_kernel(
+    programs: dict[str, str], tmp_path: Path
+) -> None:
+    """In a check round: 300 of the program that is not recorded, and those of its start."""
+    trace("@static@; @plain@", tmp_path, "--probes", "syscalls", programs=programs)
+    session = open_trace(tmp_path / "t.memsc").session
+    if not session.probes["syscalls"].attached:
+        pytest.skip(str(session.probes["syscalls"].reason))
+    (check,) = [one for one in session.rounds if one.check]
+    assert check.coverage is not None
+    assert check.coverage.unseen is not None
+    assert 300 <= check.coverage.unseen <= 600
+    status, text = report(tmp_path)
+    assert status == 4
+    assert "made by programs that ran unrecorded" in " ".join(text.split())
