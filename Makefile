@@ -202,7 +202,7 @@ test-arm-quick:
 	@$(MAKE) test-arm ARM_TESTS="-R '^(call|async|clock|errors|layout|options|ready|recording|table|threads)'"
 
 test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
-	@$(BIN)/python -m pytest --long -v tests/live/test_places.py
+	@$(BIN)/python -m pytest --long -v $(addprefix tests/live/,test_places.py test_outputs.py test_surroundings.py)
 
 test-s3: setup ## a fleet in an object store, with a server of one (a minute)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import importlib.util
 import inspect
@@ -12,10 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from types import FrameType
 from typing import NoReturn, Protocol, cast
 
-from memsc.runtime.errors import USAGE, MemscError
+from memsc.commands.streams import prepare, say, silence
+from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason, shortage
 
 NAMES = ("doctor", "run", "trace", "report", "compare", "export", "bench", "clean")
 
@@ -125,32 +125,10 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     return args.loaded, args
 
 
-# What may run out anywhere.
-REMEDIES = {
-    errno.ENOSPC: "free some space or write it elsewhere",
-    errno.EDQUOT: "free some space or write it elsewhere",
-    errno.EROFS: "write it elsewhere",
-    errno.EMFILE: "raise `ulimit -n`",
-    errno.ENFILE: "close other programs",
-    errno.ENOMEM: "free some memory, or raise `ulimit -v`",
-    errno.EAGAIN: "raise `ulimit -u`",
-}
-
-
 def complain(error: MemscError) -> int:
     """Print an error as the one line that users and scripts rely on; return its status."""
-    print("memsc:", error, file=sys.stderr)
+    say(f"memsc: {error}")
     return error.status
-
-
-def silence(stream_number: int) -> None:
-    """Point a broken standard stream at nothing, so that Python's exit does not trip over it."""
-    with suppress(OSError):
-        os.close(stream_number)  # first: there may be room for no other
-    null = os.open(os.devnull, os.O_WRONLY)
-    if null != stream_number:
-        os.dup2(null, stream_number)
-        os.close(null)
 
 
 def tidy() -> None:
@@ -178,11 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: see parse.
     """
     try:
-        command, args = parse(sys.argv[1:] if argv is None else argv)
-        if args.command != "clean":  # which says what it removes
-            tidy()
-        status = command.run(args)
-        sys.stdout.flush()
+        return _run(sys.argv[1:] if argv is None else argv)
     except MemscError as error:
         return complain(error)
     except KeyboardInterrupt as error:
@@ -197,13 +171,53 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return complain(MemscError("memsc", str(error), "raise `ulimit -v` and `ulimit -u`"))
     except OSError as error:
-        if error.errno not in REMEDIES:
+        remedy = REMEDIES.get(error.errno or 0) or shortage(str(error))
+        if not remedy:
             raise
         silence(1)
         what = error.filename or "the output is incomplete"
-        return complain(MemscError(str(what), os.strerror(error.errno), REMEDIES[error.errno]))
+        return complain(MemscError(str(what), reason(error), remedy))
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        command, args = parse(argv)
+    except SystemExit:
+        sys.stdout.flush()  # the help, which may have found no room
+        raise
+    if args.command != "clean":  # which says what it removes
+        tidy()
+    status = command.run(args)
+    sys.stdout.flush()
     return status
 
 
+def start() -> NoReturn:
+    """What is installed as the command calls this: `main`, in whatever state it was started."""
+    status = 128 + signal.SIGINT
+    interrupted: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    try:
+        prepare()
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
+        if os.environ.pop("MEMSC_FRONT_HELD", None):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        status = main()
+    except KeyboardInterrupt:
+        pass
+    except Exception:
+        if not interrupted:  # libraries that are imported make other errors of it
+            raise
+    finally:
+        if signal.getsignal(signal.SIGINT) == interrupt:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done that Ctrl-C could spoil
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
+from memsc.commands.options import say
 from memsc.runtime.errors import FAILURE
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _print(done: Cleaned) -> None:
         print("nothing to remove")
     for item in done.failed:
         remedy = "look at its owner and mode"
-        print(f"memsc: removing {item.name}: {item.reason}; {remedy}", file=sys.stderr)
+        say(f"removing {item.name}: {item.reason}; {remedy}")
     for item in done.unseen:
         remedy = f"; {AS_ROOT}" if item.reason == "that needs root" else ""
-        print(f"memsc: not looked at: {item.name}: {item.reason}{remedy}", file=sys.stderr)
+        say(f"not looked at: {item.name}: {item.reason}{remedy}")

@@ -48,17 +48,16 @@ class Command:
         return FAILURE if lacking else 0
 
     def _print(self, found: list[Feature], described: Environment) -> None:
-        from rich.console import Console
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
+        from memsc.commands.report import show
         from memsc.tracer.doctor.features import summarize, verdict
 
-        console = Console(highlight=False)
-        console.width = min(console.width, 80)
         idle = described.idle_driver or "no idle driver"
         host = described.hypervisor if described.virtual else "no hypervisor"
-        console.print(
+        machine = (
             f"{described.distribution}, Linux {described.kernel}, {described.cpu_model}, "
             f"CPUs {described.cpus_online}, {host}, {idle}\n"
         )
@@ -74,8 +73,7 @@ class Command:
                 said_before.add(feature.remedy)
                 said.append(f"\n→ {feature.remedy}", style="italic")
             table.add_row(Text(feature.state, style=colours[feature.state]), feature.name, said)
-        console.print(table)
-        console.print("\nprobes: what one hit costs, in ns; each session measures it again\n")
+        head = "\nprobes: what one hit costs, in ns; each session measures it again\n"
         probes = Table(box=None, pad_edge=False, show_header=False)
         probes.add_column(no_wrap=True)
         probes.add_column(no_wrap=True, justify="right")
@@ -83,10 +81,9 @@ class Command:
         for probe in _probes():
             cost = "–" if probe["cost_ns"] is None else f"{probe['cost_ns']:,.0f}"
             probes.add_row(probe["name"], cost, probe["summary"])
-        console.print(probes)
-        console.print()
-        for line in verdict(found):
-            console.print(line)
+        show(
+            Group(Text(machine), table, Text(head), probes, Text(), *map(Text, verdict(found))), 80
+        )
 
 
 def _probes() -> list[dict[str, Any]]:

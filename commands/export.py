@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
+from memsc.commands import streams
 from memsc.commands.progress import opened
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -39,7 +38,9 @@ class Command:
         parser.add_argument(
             "--format", required=True, choices=FORMATS, metavar="F", help=", ".join(FORMATS)
         )
-        parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to")
+        parser.add_argument(
+            "-o", "--output", required=True, metavar="FILE", help="where to; - is standard output"
+        )
         parser.add_argument("-f", "--force", action="store_true", help="replace FILE")
         parser.add_argument("--table", metavar="NAME", help="table to write (stages)")
         parser.add_argument("--arm", metavar="NAME", help="arm; of a histogram memsc")
@@ -63,9 +64,10 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Write the file and say what is in it."""
         from memsc.analysis.export.formats import Options, export
+        from memsc.runtime.outputs import is_kept, named
 
-        path = Path(args.output)
-        if path.exists() and not args.force:
+        path = named(args.output)
+        if path.exists() and not (args.force or is_kept(path)):
             remedy = "choose another name, or replace it with -f"
             raise MemscError(f"cannot write {path}", "it exists", remedy, USAGE)
         options = Options(
@@ -80,7 +82,7 @@ class Command:
         )
         with opened(args.trace) as trace:
             said = export(trace, args.format, path, options)
-        print(f"{path}: {said}", file=sys.stderr)
+        streams.say(f"{path}: {said}")
         return 0
 
 

@@ -114,7 +114,12 @@ def record(arguments: list[str]) -> Trace:
     where = [] if chosen else ["-o", str(folder)]
     command = [sys.executable, "-m", "memsc.commands", "trace", *where, *arguments]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,  # as the locale has it, which is the child's, too
+        errors="replace",
     )
     try:
         said, complaints = process.communicate()

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memsc.commands import streams
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
@@ -230,4 +230,4 @@ def announce(arms: list[Launch], notes: list[str]) -> None:
 
 def say(text: str) -> None:
     """Print a message on stderr, where messages belong."""
-    print(f"memsc: {text}", file=sys.stderr)
+    streams.say(f"memsc: {text}")

@@ -30,6 +30,7 @@ class Command:
     Several traces, a folder that holds some, or a pattern as in 's3://bucket/*/'
     are reported as one fleet, by host and run: counts are merged, percentiles never
     averaged. --html, --figure and --results still make a file for each trace.
+    '--html -' writes the page to standard output, in place of the text.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,9 @@ class Command:
         from memsc.bench.verdict.report import SECTIONS
 
         report = _one(args.trace[0], args, 1)
-        if args.json:
+        if _is_taken(args):
+            pass
+        elif args.json:
             print_json(report)
         else:
             show(render(report, SECTIONS))
@@ -120,7 +123,9 @@ def _fleet(args: argparse.Namespace) -> int:
     if args.html or args.figure or args.results:
         for summary in fleet.summaries:
             _one(summary.partition.path, args, len(fleet.partitions))
-    if content is not None:
+    if _is_taken(args):
+        pass
+    elif content is not None:
         print_json(content)
     else:
         show(drawn)
@@ -134,12 +139,14 @@ def print_json(report: msgspec.Struct) -> None:
     print(json.dumps(msgspec.to_builtins(report), indent=1, allow_nan=False))
 
 
-def show(renderable: object) -> None:
-    """Prints for people: in the terminal's width, or 80 columns into a file."""
+def show(renderable: object, widest: int = 1000) -> None:
+    """Prints for people: in the terminal's width up to the widest, or 80 columns into a file."""
     from rich.console import Console
 
     if sys.stdout.isatty():
-        Console(highlight=False).print(renderable)
+        console = Console(highlight=False)
+        console.width = min(console.width, widest)
+        console.print(renderable)
         return
     console = Console(width=80, highlight=False)
     with console.capture() as capture:
@@ -149,6 +156,17 @@ def show(renderable: object) -> None:
 
 
 def file_name(name: str, trace: str, traces: int) -> Path:
-    """Several traces get a file each."""
-    path = Path(name)
-    return path if traces == 1 else path.with_stem(f"{path.stem}-{trace}")
+    """Several traces get a file each; a device or a pipe gets them all."""
+    from memsc.runtime.outputs import is_kept, named
+
+    path = named(name)
+    if traces == 1 or is_kept(path):
+        return path
+    return path.with_stem(f"{path.stem}-{trace}")
+
+
+def _is_taken(args: argparse.Namespace) -> bool:
+    """Whether standard output is for a file that was asked for."""
+    from memsc.runtime.outputs import STDOUT, named
+
+    return STDOUT in (named(word) for word in (args.html, args.figure, args.results) if word)

@@ -56,7 +56,9 @@ class Command:
             action="store_true",
             help="print on stderr which calls were forwarded, which not, and why",
         )
-        parser.add_argument("--stats-json", metavar="FILE", help="write all of that as JSON")
+        parser.add_argument(
+            "--stats-json", metavar="FILE", help="write all of that as JSON; - is stdout"
+        )
         parser.add_argument(
             "--attachable", action="store_true", help="`memsc trace --pid` may look at it later"
         )
@@ -183,10 +185,14 @@ def _report(launch: Launch, tally: Tally, args: argparse.Namespace) -> None:
 
 
 def _write(file: str, text: str) -> None:
-    from pathlib import Path
+    from memsc.runtime.errors import FAILURE, failed
+    from memsc.runtime.outputs import is_kept, named, whole
 
+    path = named(file)
+    if not text and is_kept(path):
+        return  # to open a pipe is to begin with it
     try:
-        Path(file).write_text(text)
+        with whole(path) as place:
+            place.write_text(text, encoding="utf-8")
     except OSError as error:
-        why = error.strerror or "it cannot be written"
-        raise MemscError(file, why, "name another file", USAGE if not text else 1) from error
+        raise failed(file, error, "name another file", FAILURE if text else USAGE) from error

@@ -36,7 +36,7 @@ def main(source: Path, output: Path) -> None:
             for die in members.values()
             if die.tag == "DW_TAG_enumeration_type"
         }
-    output.write_text(json.dumps(found, indent=1) + "\n")
+    output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def described(elf: Any) -> Any:

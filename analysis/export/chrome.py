@@ -37,7 +37,7 @@ def write_chrome(trace: Trace, path: Path, per_arm: int | None = CALLS_PER_ARM) 
         events += _slices(2 * group, frame, trace.session.clock)
     other = {"clock": "CLOCK_MONOTONIC", "trace": trace.name, "memsc": trace.session.memsc}
     content = {"traceEvents": events, "displayTimeUnit": "ns", "otherData": other}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     which = "the first of each arm" if per_arm is not None else "all"
     return f"{sum(map(len, frames))} calls, {which}; CLOCK_MONOTONIC"
 

@@ -135,7 +135,7 @@ def write_firefox(trace: Trace, path: Path) -> str:
         "counters": [],
         "profilerOverhead": [],
     }
-    path.write_text(json.dumps(profile))
+    path.write_text(json.dumps(profile), encoding="utf-8")
     return f"{len(calls)} calls of {len(threads)} threads, samples and markers"
 
 

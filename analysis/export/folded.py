@@ -22,7 +22,7 @@ def write_folded(trace: Trace, path: Path) -> str:
     """FlameGraph's collapsed stacks: `arm;case;syscall;stage nanoseconds`."""
     stacks = stacks_of(trace)
     lines = [f"{_line(stack)} {weight}\n" for stack, weight in stacks.items()]
-    path.write_text("".join(lines))
+    path.write_text("".join(lines), encoding="utf-8")
     return f"{len(lines)} stacks, nanoseconds"
 
 
@@ -34,34 +34,38 @@ def write_folded_difference(found: Difference, path: Path) -> str:
         " ".join([_line(stack), *(str(round(1000 * side.get(stack, 0))) for side in sides)])
         for stack in stacks
     ]
-    path.write_text("".join(f"{line}\n" for line in lines))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return f"{found.base}, {found.arm}: {found.case}, nanoseconds per thousand calls"
 
 
 def write_flamegraph(trace: Trace, path: Path) -> str:
     """A flame graph of all time: arm, case, system call, stage."""
     stacks = stacks_of(trace)
-    path.write_text(whole_svg(stacks, trace.name, trace.arms))
+    path.write_text(whole_svg(stacks, trace.name, trace.arms), encoding="utf-8")
     return f"{len(stacks)} stacks, nanoseconds"
 
 
 def write_flamegraph_difference(found: Difference, path: Path) -> str:
     """A differential flame graph, as wide as the arm that is looked at."""
-    path.write_text(difference_svg(found))
+    path.write_text(difference_svg(found), encoding="utf-8")
     return f"{found.arm} against {found.base}: {found.case}, nanoseconds per call"
 
 
 def write_calls_folded(trace: Trace, path: Path) -> str:
     """Collapsed stacks by call path: `arm;frame;…;syscall();stage nanoseconds`."""
     stacks = stacks_of_calls(trace)
-    path.write_text("".join(f"{_line(stack)} {round(ns)}\n" for stack, ns in stacks.items()))
+    path.write_text(
+        "".join(f"{_line(stack)} {round(ns)}\n" for stack, ns in stacks.items()), encoding="utf-8"
+    )
     return f"{len(stacks)} stacks, nanoseconds"
 
 
 def write_calls_flamegraph(trace: Trace, path: Path) -> str:
     """A flame graph of all time of calls by where they were made."""
     stacks = stacks_of_calls(trace)
-    path.write_text(whole_svg(stacks, f"{trace.name}: where calls come from", trace.arms))
+    path.write_text(
+        whole_svg(stacks, f"{trace.name}: where calls come from", trace.arms), encoding="utf-8"
+    )
     return f"{len(stacks)} stacks, nanoseconds"
 
 
@@ -100,7 +104,7 @@ def _speedscope(trace: Trace, stacks: Mapping[Stack, float], path: Path) -> str:
         "shared": {"frames": [{"name": name} for name in names]},
         "profiles": profiles,
     }
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return f"{len(profiles)} profiles, nanoseconds"
 
 

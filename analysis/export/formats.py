@@ -16,6 +16,7 @@ from memsc.analysis.export.hgrm import deviation, to_hgrm
 from memsc.analysis.export.timeline import first_calls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.outputs import written
 
 if TYPE_CHECKING:
     from memsc.analysis.report.flames import Difference
@@ -77,15 +78,8 @@ def export(trace: Trace, name: str, path: Path, options: Options | None = None) 
         raise MemscError(what, "unknown format", f"choose from {', '.join(FORMATS)}", USAGE)
     if name in _OF_ALL_CALLS:
         trace.stages.need_sample(what)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        said = FORMATS[name](trace, temporary, options)
-        temporary.replace(path)
-    except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "choose another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return said
+    with written(path, what) as place:
+        return FORMATS[name](trace, place, options)
 
 
 def narrowed(trace: Trace, options: Options) -> Trace:
@@ -149,7 +143,7 @@ def _hgrm(trace: Trace, path: Path, options: Options) -> str:
     mean = int(whole.sums[quantity]) / whole.n
     spread = deviation(histogram, mean) * ns
     largest = int(whole.maxs[quantity]) * ns
-    path.write_text(to_hgrm(histogram, ns, mean * ns, spread, largest))
+    path.write_text(to_hgrm(histogram, ns, mean * ns, spread, largest), encoding="utf-8")
     return f"{options.stage} of {whole.n} calls of {'/'.join(cell)}, nanoseconds"
 
 

@@ -49,7 +49,9 @@ def write_hlog(trace: Trace, path: Path) -> str:
             rows.append((since, f"Tag={tag},{since:.3f},{length:.3f},{largest:.3f},{data}"))
     head = ["#[Histogram log format version 1.3]", "#[StartTime: 0.000 (seconds since epoch)]"]
     head.append('"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"')
-    path.write_text("\n".join([*head, *(line for _, line in sorted(rows))]) + "\n")
+    path.write_text(
+        "\n".join([*head, *(line for _, line in sorted(rows))]) + "\n", encoding="utf-8"
+    )
     return f"{len(rows)} rounds, nanoseconds"
 
 

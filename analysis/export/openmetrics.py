@@ -27,7 +27,7 @@ def write_openmetrics(trace: Trace, path: Path) -> str:
     """Writes a trace's report; what is not known is left out, never 0."""
     # A report looks at slow calls and their events too; none of that is asked for here.
     text = to_openmetrics(trace.name, verdict_of(trace), arms_of(trace))
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return f"{sum(not line.startswith('#') for line in text.splitlines())} samples"
 
 

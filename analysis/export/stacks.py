@@ -12,12 +12,15 @@ from memsc.analysis.trace import Trace
 def write_stacks(trace: Trace, probe: str, path: Path) -> str:
     """FlameGraph's collapsed stacks: `arm;side;stage;frame;… weight`."""
     stacks = stacks_of_threads(trace, probe)
-    path.write_text("".join(f"{';'.join(stack)} {weight}\n" for stack, weight in stacks.items()))
+    path.write_text(
+        "".join(f"{';'.join(stack)} {weight}\n" for stack, weight in stacks.items()),
+        encoding="utf-8",
+    )
     return f"{len(stacks)} stacks, {UNITS[probe]}"
 
 
 def draw_stacks(trace: Trace, probe: str, path: Path) -> str:
     """A flame graph of them."""
     stacks = stacks_of_threads(trace, probe)
-    path.write_text(threads_svg(trace, probe, stacks))
+    path.write_text(threads_svg(trace, probe, stacks), encoding="utf-8")
     return f"{len(stacks)} stacks, {UNITS[probe]}"

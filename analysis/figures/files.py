@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from memsc.analysis.figures.style import RC
 from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.outputs import written
 
 FORMATS = (".svg", ".png", ".pdf")
 
@@ -25,12 +26,10 @@ def save(figure: Figure, path: Path) -> None:
     what = f"cannot draw {path}"
     if path.suffix.lower() not in FORMATS:
         raise MemscError(what, "unknown format", f"name it {' or '.join(FORMATS)}", USAGE)
-    date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    try:
-        with mpl.rc_context(RC):
-            figure.savefig(path, metadata=date, bbox_inches="tight")
-    except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "choose another place") from error
+    kind = path.suffix.lower().removeprefix(".")
+    date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with written(path, what) as place, mpl.rc_context(RC):
+        figure.savefig(place, format=kind, metadata=date, bbox_inches="tight")
 
 
 def to_svg(figure: Figure) -> str:

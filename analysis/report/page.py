@@ -32,6 +32,7 @@ from memsc.analysis.report.wakeup_text import HEADERS, LEGEND, wakeup_rows
 from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import MemscError
+from memsc.runtime.outputs import written
 from memsc.tracer.format import STAGES
 
 Context = dict[str, Any]
@@ -98,14 +99,9 @@ def save_html(trace: Trace, report: Report, path: Path) -> None:
     Raises:
         MemscError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_text(to_html(trace, report))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        why = error.strerror or str(error)
-        raise MemscError(f"cannot write {path}", why, "choose another place") from error
+    page = to_html(trace, report)
+    with written(path) as place:
+        place.write_text(page, encoding="utf-8")
 
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:

@@ -178,7 +178,9 @@ def _once(name: str, folder: TraceFolder, table: Path) -> dict[str, float]:
         str(folder.path),
         str(table),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
         raise MemscError(f"bench analysis: {name}", said, "install its pinned version")

@@ -162,7 +162,7 @@ _TIMES = '"$@"; status=$?; times >"$0"; exit $status'
 
 
 def _spent(times: Path) -> float:
-    found = re.findall(r"(\d+)m([\d.]+)s", times.read_text())
+    found = re.findall(r"(\d+)m([\d.]+)s", times.read_text(encoding="utf-8"))
     return sum(60 * int(minutes) + float(seconds) for minutes, seconds in found)
 
 
@@ -240,7 +240,9 @@ def _beside(command: Sequence[str], out: Path, ready: str | None) -> Generator[_
     beside = _Beside(command[0], process, errors)
     try:
         until = time.monotonic() + _PATIENCE_S
-        while ready is not None and not (out.exists() and ready in out.read_text(errors="replace")):
+        while ready is not None and not (
+            out.exists() and ready in out.read_text(encoding="utf-8", errors="replace")
+        ):
             if process.poll() is not None or time.monotonic() > until:
                 raise MemscError(
                     command[0], beside.said().strip() or "it does not start", "try it alone"
@@ -255,7 +257,9 @@ def _beside(command: Sequence[str], out: Path, ready: str | None) -> Generator[_
 def _say(*command: str) -> str:
     error = ""
     for attempt in range(50):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode == 0:
             return done.stdout
         error = done.stderr.strip()
@@ -310,7 +314,7 @@ def main(arguments: Sequence[str]) -> int:
         except MemscError as error:
             _complain(str(error))
             return UNAVAILABLE
-    Path(result).write_text(json.dumps(asdict(seen)))
+    Path(result).write_text(json.dumps(asdict(seen)), encoding="utf-8")
     return status
 
 

@@ -19,6 +19,7 @@ from memsc.analysis.figures.style import colour, styled
 from memsc.bench.verdict import thesis
 from memsc.bench.verdict.results import Json, Results, markdown, pairs
 from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.outputs import written
 
 
 def write_results(bench: Json, path: Path) -> list[Path]:
@@ -40,10 +41,8 @@ def write_results(bench: Json, path: Path) -> list[Path]:
     found = Results(bench)
     drawn = {key: figure for key, draw in FIGURES.items() if (figure := draw(found))}
     files = [path.with_name(f"{path.stem}-{key}.svg") for key in drawn]
-    try:
-        path.write_text(markdown(bench, path.stem, frozenset(drawn)))
-    except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "choose another place") from error
+    with written(path, what) as place:
+        place.write_text(markdown(bench, path.stem, frozenset(drawn)), encoding="utf-8")
     for file, figure in zip(files, drawn.values(), strict=True):
         save(figure, file)
     return [path, *files]

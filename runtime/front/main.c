@@ -8,9 +8,11 @@
  *
  *   MEMSC_FRONT_KEY       the record's key, MEMSC_FRONT_RECORD the name of the file to write
  *   MEMSC_FRONT_IGNORED   signals that Python itself ignores and that were ignored before
+ *   MEMSC_FRONT_HELD      set if SIGINT is blocked until Python can end in order by it
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,10 +40,36 @@ static int fail(const char *what, const char *why, const char *remedy)
     return FAILURE;
 }
 
+/* Python is not ready for Ctrl-C before its handlers are, and would tell its user where it stood.
+ * The signal is not lost: it stays pending. */
+static void hold_interrupt(void)
+{
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &interrupt, &before) == 0 && !sigismember(&before, SIGINT))
+        setenv("MEMSC_FRONT_HELD", "1", 1);
+    else
+        unsetenv("MEMSC_FRONT_HELD");
+}
+
+/* Python cannot even say that it may not open its files. */
+static bool may_open_files(void)
+{
+    int first = open("/dev/null", O_RDONLY | O_CLOEXEC), second = dup(first);
+    bool may = second >= 0 || errno != EMFILE;
+    close(first);
+    close(second);
+    return may;
+}
+
 /* Becomes the script that lies beside this file, by the Python that lies there, too, or its own:
  * `pip install --user` and packages put no Python there. */
 static int become_python(char **argv)
 {
+    if (!may_open_files())
+        return fail("memsc", strerror(EMFILE), "raise `ulimit -n`");
+    hold_interrupt();
     char folder[PATH_MAX], python[PATH_MAX + 16], script[PATH_MAX + 16], ignored[16];
     ssize_t size = readlink("/proc/self/exe", folder, sizeof folder - 1);
     folder[size > 0 ? size : 0] = '\0';

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from memsc.runtime.printable import printable
 
 FAILURE = 1
@@ -30,3 +33,41 @@ class MemscError(Exception):
 
     def __str__(self) -> str:
         return printable(" ".join(f"{self.what}: {self.why}; {self.remedy}".split()))
+
+
+REMEDIES = {
+    errno.EACCES: "look at its owner and mode",
+    errno.EDQUOT: "free some space or write it elsewhere",
+    errno.EFBIG: "raise `ulimit -f`",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "free some memory, or raise `ulimit -v`",
+    errno.ENOSPC: "free some space or write it elsewhere",
+    errno.EAGAIN: "raise `ulimit -u`",
+    errno.EROFS: "write it elsewhere",
+}
+"""What helps where something has run out, or may not be had: that may be anywhere."""
+
+
+def failed(what: str, error: OSError, remedy: str, status: int = FAILURE) -> MemscError:
+    """The error of a user's file or folder; where something ran out, with what helps then."""
+    if error.errno in REMEDIES and error.errno != errno.EACCES:
+        remedy = REMEDIES[error.errno]
+    return MemscError(what, reason(error), remedy, status)
+
+
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.EFBIG, errno.EDQUOT, errno.ENOSPC)
+_NO_TEMPORARY = "No usable temporary directory"
+
+
+def shortage(text: str) -> str | None:
+    """What helps if a message is about something that has run out; None if it is not."""
+    if _NO_TEMPORARY in text:
+        return "name a folder for temporary files by TMPDIR, or raise `ulimit -f`"
+    found = (REMEDIES[number] for number in _SHORT if os.strerror(number) in text)
+    return next(found, None)
+
+
+def reason(error: OSError) -> str:
+    """What an error of the operating system says, without the name."""
+    return error.strerror or (os.strerror(error.errno) if error.errno else str(error))

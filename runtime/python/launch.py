@@ -113,7 +113,12 @@ def _filters() -> int:
 
     Linux before 5.9 says only that there are some, as the mode 2.
     """
-    said = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    said = dict(
+        line.split(":\t", 1)
+        for line in Path("/proc/self/status")
+        .read_text(encoding="utf-8", errors="surrogateescape")
+        .splitlines()
+    )
     return int(said.get("Seccomp_filters") or int(said.get("Seccomp", 0)) // 2)
 
 

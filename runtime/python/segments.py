@@ -47,7 +47,7 @@ def shared(listing: Path = SEGMENTS) -> list[Shared]:
         listing: the kernel's list; a kernel without System V IPC has none.
     """
     try:
-        lines = listing.read_text().splitlines()
+        lines = listing.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     return list(_parsed(lines))

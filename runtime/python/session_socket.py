@@ -207,7 +207,7 @@ def _message(data: bytes, parts: list[tuple[int, int, bytes]], flags: int) -> Me
 
 def _began(pid: int) -> int | None:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     return int(stat.rpartition(")")[2].split()[19])

@@ -151,7 +151,7 @@ def _first_set(folder: Path, *names: str) -> frozenset[int] | None:
 
 def _read_set(file: Path) -> frozenset[int] | None:
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         return frozenset(parse_cpus(text)) if text.strip() else frozenset()
     except (OSError, MemscError):
         return None
@@ -159,7 +159,7 @@ def _read_set(file: Path) -> frozenset[int] | None:
 
 def _read_int(file: Path) -> int | None:
     try:
-        return int(file.read_text())
+        return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 from memsc.probes import declaration
 from memsc.runtime import topology as cpus
-from memsc.runtime.errors import MemscError
+from memsc.runtime.errors import MemscError, reason, shortage
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.tracer.doctor import hook_trials
 from memsc.tracer.format import Environment
@@ -72,15 +72,20 @@ def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = Fal
 
     Args:
         name: the feature's.
-        tried: tries it and returns the detail; raises OSError or MemscError if it is not there.
+        tried: tries it and returns the detail; raises OSError or MemscError if it is not there, or
+            there is not enough of something to tell.
         remedy: against an OSError; a MemscError brings its own.
         needed: see Feature.
     """
     try:
         return Feature(name, "ok", tried(), needed=needed)
     except MemscError as error:
+        if helps := shortage(error.why):
+            return Feature(name, "unknown", error.why, helps, needed)
         return Feature(name, "missing", error.why, error.remedy, needed)
     except OSError as error:
+        if helps := shortage(str(error)):
+            return Feature(name, "unknown", reason(error), helps, needed)
         refused = error.errno in (errno.EPERM, errno.EACCES)
         if refused and os.geteuid() != 0:
             return Feature(name, "unknown", "needs root to tell", AS_ROOT, needed)
@@ -219,7 +224,9 @@ def _ring() -> str:
 
 
 def _tracefs() -> str:
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    mounts = (
+        Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    )
     if any(line.split()[2] == "tracefs" for line in mounts):
         return "mounted"
     # Mounting it takes a mount namespace, and this process keeps the one it has.

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from memsc.runtime.errors import USAGE, MemscError
+from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason
 from memsc.tracer.format import arrays
 from memsc.tracer.format.parts import part_name
 from memsc.tracer.format.session_file import SESSION, RoundKey, Session
@@ -271,11 +271,10 @@ class TraceWriter:
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            kept = f"{self.saved(CALLS)} calls are kept in {self.folder}"
+            kept = f"{self.saved(CALLS)} calls are kept in {self.folder} and readable"
+            remedy = REMEDIES.get(error.errno or 0, "choose another place")
             raise MemscError(
-                f"cannot write {path}",
-                error.strerror or str(error),
-                f"{kept} and readable; free some space and record again",
+                f"cannot write {path}", reason(error), f"{kept}; {remedy}, and record again"
             ) from error
 
 

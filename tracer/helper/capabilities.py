@@ -45,7 +45,7 @@ def shortfall() -> str | None:
 
     To be asked after a refusal, for a filter may let through what memsc needs.
     """
-    if Path("/proc/self/uid_map").read_text().split() != _ALL_USERS:
+    if Path("/proc/self/uid_map").read_text(encoding="utf-8").split() != _ALL_USERS:
         return "root here is no root outside of this container (user namespace)"
     if not effective() >> KEPT["sys_admin"] & 1:
         return "root here lacks the capability sys_admin"
@@ -55,7 +55,9 @@ def shortfall() -> str | None:
 
 
 def _status(name: str) -> str:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = (
+        Path("/proc/self/status").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    )
     return next(line for line in lines if line.startswith(f"{name}:")).split()[1]
 
 
@@ -66,7 +68,7 @@ def drop() -> None:
         OSError: the kernel refuses.
     """
     wanted = effective() & sum(1 << bit for bit in KEPT.values())
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="utf-8"))
     for bit in range(last + 1):
         # To drop is a right, too, which whoever has none of the others lacks.
         if not wanted >> bit & 1 and _libc.prctl(_PR_CAPBSET_READ, bit, 0, 0, 0):

@@ -106,7 +106,7 @@ def kernel_stacks(user: int) -> bool:
         return True
     try:
         restrict, paranoid = (
-            int(Path(f"/proc/sys/kernel/{name}").read_text())
+            int(Path(f"/proc/sys/kernel/{name}").read_text(encoding="utf-8"))
             for name in ("kptr_restrict", "perf_event_paranoid")
         )
     except (OSError, ValueError):

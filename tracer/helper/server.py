@@ -36,7 +36,7 @@ _REPORT = "report this as a fault of memsc"
 
 def possible_cpus() -> int:
     """One more than the highest CPU the kernel may ever have."""
-    text = Path("/sys/devices/system/cpu/possible").read_text()
+    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="utf-8")
     return max(int(number) for number in re.findall(r"\d+", text)) + 1
 
 

@@ -51,7 +51,11 @@ def find(pid: int) -> Region:
     what = f"attaching to process {pid}"
     try:
         tasks.require_own(pid, os.geteuid(), what)
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        lines = (
+            Path(f"/proc/{pid}/maps")
+            .read_text(encoding="utf-8", errors="surrogateescape")
+            .splitlines()
+        )
     except (FileNotFoundError, ProcessLookupError) as error:
         raise MemscError(what, "there is no such process", "check its number") from error
     except OSError as error:

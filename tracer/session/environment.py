@@ -92,7 +92,7 @@ def version_of(package: str) -> str | Unknown:
 def text_of(file: Path) -> str | Unknown:
     """A file's text, stripped; why not, if it cannot be read or is empty."""
     try:
-        text = file.read_text(errors="replace").strip()
+        text = file.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return Unknown(f"this kernel shows no {file}")
     except OSError as error:

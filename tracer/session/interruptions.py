@@ -72,7 +72,7 @@ def table(file: Path, cpus: Collection[int]) -> dict[str, int]:
     A numbered interrupt is called by its device, others as the kernel calls them.
     """
     try:
-        header, *lines = file.read_text().splitlines()
+        header, *lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return {}
     columns = [int(word.removeprefix("CPU")) for word in header.split()]

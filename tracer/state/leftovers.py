@@ -24,6 +24,7 @@ from memsc.tracer.helper.isolation import isolate
 from memsc.tracer.helper.kernel import tasks, tracefs
 from memsc.tracer.state import folders, starts
 
+NOT_OURS = "permission denied"
 AS_ROOT = "run `sudo memsc clean` for them"
 
 
@@ -66,7 +67,11 @@ def clean(*places: Path, kernel: bool = True) -> Cleaned:
     """
     done = Cleaned()
     for top in _tops(*(places or folders.places())):
-        _remove_sessions(top, done)
+        try:
+            _remove_sessions(top, done)
+        except PermissionError:  # root may lack what makes it root
+            done.unseen.append(Item("sessions", f"those in {top}", NOT_OURS))
+            continue
         with suppress(OSError):  # there is none, or it is made again at need
             shutil.rmtree(top / starts.FOLDER)
         with suppress(OSError):  # there is none, or programs of it run
@@ -94,7 +99,8 @@ def tidy() -> None:
     As root that includes CPUs that are still isolated.
     """
     for top in _tops(*folders.places()):
-        _remove_sessions(top, Cleaned())
+        with suppress(PermissionError):
+            _remove_sessions(top, Cleaned())
     if os.geteuid() == 0:
         isolate.recover()
 
@@ -115,6 +121,8 @@ def _remove_shared(done: Cleaned) -> None:
             continue
         try:
             segments.remove(found)
+        except PermissionError:  # root of a user name space is not everybody's
+            done.unseen.append(Item(item.kind, f"{item.kind} {item.name}", NOT_OURS))
         except OSError as error:
             done.failed.append(replace(item, reason=error.strerror))
         else:
@@ -139,6 +147,7 @@ def _tops(*places: Path) -> Iterator[Path]:
 
 
 def _remove_sessions(top: Path, done: Cleaned) -> None:
+    os.scandir(top).close()  # glob would find nothing where it may not look
     for region in folders.running(top).glob("*.region"):
         program = _process(f"-{region.name.removesuffix('.region')}")
         if program is not None and not _alive(*program):
@@ -199,7 +208,7 @@ def _alive(pid: int, started: int) -> bool:
     if tasks.start_time(pid) != started:
         return False
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return False
     return not text.rpartition(")")[2].startswith(" Z")  # dead, and nobody has asked how it ended

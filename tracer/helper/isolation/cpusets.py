@@ -124,7 +124,11 @@ def build(journal: Journal, plan: Plan) -> Fence:
 def mounts() -> tuple[Path | None, Path | None]:
     """Where cgroup v2 is mounted, and the v1 hierarchy of cpusets."""
     v2 = v1 = None
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in (
+        Path("/proc/self/mountinfo")
+        .read_text(encoding="utf-8", errors="surrogateescape")
+        .splitlines()
+    ):
         place, kind = line.split(" - ")
         words = kind.split()
         point = Path(place.split()[4].encode().decode("unicode_escape"))
@@ -137,7 +141,11 @@ def mounts() -> tuple[Path | None, Path | None]:
 
 def _group_of(pid: int, controller: str) -> Path:
     """A process's group below the root; controller is empty for v2."""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+    for line in (
+        Path(f"/proc/{pid}/cgroup")
+        .read_text(encoding="utf-8", errors="surrogateescape")
+        .splitlines()
+    ):
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             return Path(path.lstrip("/"))
@@ -211,7 +219,7 @@ def _cpuset(journal: Journal, plan: Plan, root: Path) -> Fence:
 
 
 def _cpus(file: Path) -> tuple[int, ...]:
-    text = file.read_text().strip()
+    text = file.read_text(encoding="utf-8").strip()
     return parse_cpus(text) if text else ()
 
 

@@ -33,7 +33,9 @@ class Isolation:
     """
 
     def __init__(self, app: frozenset[int], service: frozenset[int], user: int, asker: int) -> None:
-        online = frozenset(parse_cpus(Path("/sys/devices/system/cpu/online").read_text()))
+        online = frozenset(
+            parse_cpus(Path("/sys/devices/system/cpu/online").read_text(encoding="utf-8"))
+        )
         if not app or not (app | service) <= online:
             raise MemscError(_WHAT, "not all of its CPUs are online", "choose others")
         if not online - app:

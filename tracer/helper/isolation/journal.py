@@ -110,11 +110,11 @@ class Journal:
         Raises:
             OSError: the kernel refused.
         """
-        before = path.read_text().strip()
+        before = path.read_text(encoding="utf-8").strip()
         if same(before, text):
             return
         self.add({"do": "write", "path": str(path), "before": before, "after": text})
-        path.write_text(text + "\n")
+        path.write_text(text + "\n", encoding="utf-8")
 
     def group(self, path: Path, home: Path) -> None:
         """Make a control group; what is in it at the end goes home.
@@ -229,21 +229,23 @@ def _parse(text: str) -> list[Step]:
 def _undo_write(step: Step) -> None:
     path = Path(step["path"])
     with suppress(FileNotFoundError):
-        if same(path.read_text(), step["after"]):
+        if same(path.read_text(encoding="utf-8"), step["after"]):
             try:
-                path.write_text(step["before"] + "\n")
+                path.write_text(step["before"] + "\n", encoding="utf-8")
             except OSError as error:
                 # A v2 group with members cannot be told any more to have what its parent has.
                 if error.errno != errno.ENOSPC or step["before"]:
                     raise
-                path.write_text((path.parent.parent / f"{path.name}.effective").read_text())
+                path.write_text(
+                    (path.parent.parent / f"{path.name}.effective").read_text(), encoding="utf-8"
+                )
 
 
 def _undo_controller(step: Step) -> None:
     path = Path(step["path"])
     try:
-        if step["name"] in path.read_text().split():
-            path.write_text(f"-{step['name']}\n")
+        if step["name"] in path.read_text(encoding="utf-8").split():
+            path.write_text(f"-{step['name']}\n", encoding="utf-8")
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -258,7 +260,7 @@ def _undo_group(step: Step) -> None:
         with suppress(FileNotFoundError):
             for pid in (path / "cgroup.procs").read_text().split():
                 with suppress(ProcessLookupError):
-                    home.write_text(f"{pid}\n")
+                    home.write_text(f"{pid}\n", encoding="utf-8")
         try:
             # A removed partition gives its CPUs back some time later; this does it now, so that
             # the affinities can be put back next.

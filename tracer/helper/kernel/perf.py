@@ -109,7 +109,7 @@ def kind_of(device: str) -> int:
     Raises:
         OSError: ENOENT if the kernel has none.
     """
-    return int(Path(f"/sys/bus/event_source/devices/{device}/type").read_text())
+    return int(Path(f"/sys/bus/event_source/devices/{device}/type").read_text(encoding="utf-8"))
 
 
 def attach(event: int, program: int) -> None:
@@ -161,7 +161,7 @@ def count_switches(cpu: int) -> int:
 
 def online_cpus() -> list[int]:
     """The CPUs that run now."""
-    return sorted(parse_cpus(Path("/sys/devices/system/cpu/online").read_text()))
+    return sorted(parse_cpus(Path("/sys/devices/system/cpu/online").read_text(encoding="utf-8")))
 
 
 def open_samples(event: str, hertz: int, cpu: int) -> int:

@@ -151,7 +151,7 @@ def _pmu() -> bool:
 
 def _virtual() -> bool:
     try:
-        return " hypervisor" in Path("/proc/cpuinfo").read_text()
+        return " hypervisor" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
 
@@ -170,6 +170,6 @@ def _allowed(user: int, most: int) -> bool:
     if user == 0:
         return True
     try:
-        return int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) <= most
+        return int(Path("/proc/sys/kernel/perf_event_paranoid").read_text(encoding="utf-8")) <= most
     except (OSError, ValueError):
         return False

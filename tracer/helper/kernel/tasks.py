@@ -38,7 +38,9 @@ class Thread:
 
 def _fields(file: str) -> list[str]:
     """The fields of a `stat` from the third on; the second may hold anything."""
-    return Path(file).read_text().rpartition(")")[2].split()
+    return (
+        Path(file).read_text(encoding="utf-8", errors="surrogateescape").rpartition(")")[2].split()
+    )
 
 
 def start_time(tid: int) -> int | None:
@@ -90,7 +92,9 @@ def threads_of(pid: int) -> set[int]:
 def reachable(pid: int) -> bool:
     """Whether a process lies within the control groups that can be seen from here."""
     try:
-        return ":/.." not in Path(f"/proc/{pid}/cgroup").read_text()
+        return ":/.." not in Path(f"/proc/{pid}/cgroup").read_text(
+            encoding="utf-8", errors="surrogateescape"
+        )
     except OSError:
         return False
 
@@ -137,7 +141,7 @@ def require_own(pid: int, user: int, what: str) -> None:
     """
     if user == 0:
         return
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="surrogateescape")
     users = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
     # All four, as for ptrace: a set-uid program that he started is not his to look into.
     if any(int(one) != user for one in users):

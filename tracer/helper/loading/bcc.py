@@ -142,7 +142,7 @@ class Program:
     def _told(self) -> dict[str, int]:
         """What the kernel says of it in numbers."""
         try:
-            lines = Path(f"/proc/self/fdinfo/{self._fd}").read_text().splitlines()
+            lines = Path(f"/proc/self/fdinfo/{self._fd}").read_text(encoding="utf-8").splitlines()
         except OSError:
             return {}
         pairs = (line.split(":") for line in lines if line.count(":") == 1)

@@ -66,7 +66,7 @@ class Places:
 
     def _known_functions(self) -> set[str]:
         if self._functions is None:
-            lines = _FUNCTIONS.read_text().splitlines()
+            lines = _FUNCTIONS.read_text(encoding="utf-8").splitlines()
             self._functions = {line.split()[2] for line in lines if line[17:18] in "tTwW"}
         return self._functions
 

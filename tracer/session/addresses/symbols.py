@@ -102,7 +102,9 @@ def of_vdso() -> Symbols:
 
 def vdso_image() -> bytes:
     """The vDSO, which is the same in every process of this machine; nothing if there is none."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in (
+        Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    ):
         if line.endswith("[vdso]"):
             low, high = (int(word, 16) for word in line.split()[0].split("-"))
             return ctypes.string_at(low, high - low)
@@ -113,7 +115,7 @@ def of_kernel(file: Path = KALLSYMS) -> Symbols:
     """Functions of the kernel and its modules; none where the kernel hides their addresses."""
     found: dict[int, str] = {}
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except OSError:
         return NOTHING
     for line in lines:

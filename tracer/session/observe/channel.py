@@ -35,7 +35,7 @@ def _last_line(file: IO[bytes]) -> str:
 
 def _has_terminal() -> bool:
     try:
-        with Path("/dev/tty").open():
+        with Path("/dev/tty").open(encoding="utf-8"):
             return True
     except OSError:
         return False

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""Rough places: in each surrounding each command does its work, or says in a line what would help.
+
+Whatever the surrounding, there is no traceback, and nothing half-written stays.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.helpers import traces
+
+from memsc.runtime import topology
+from memsc.runtime.errors import WITHHELD
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take things away")
+pytestmark = [
+    needs_root,
+    pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
+]
+
+MEMSC = Path(sys.executable).with_name("memsc")
+TRACEBACK = re.compile(r"Traceback|Exception ignored|Fatal Python|\w+Error\b|terminated by signal")
+
+COMMANDS = {
+    "help": "--help",
+    "doctor": "doctor",
+    "doctor --json": "doctor --json",
+    "run": "run -q -- true",
+    "run --stats": "run -q --stats --stats-json stats.json -- true",
+    "trace": "trace -f -o new.memsc --no-calibrate -- true",
+    "report": "report a.memsc",
+    "report --json": "report a.memsc --json",
+    "report --html": "report a.memsc --html page.html --figure figure.svg",
+    "compare": "compare a.memsc a.memsc",
+    "export": "export a.memsc -f --format csv -o table.csv",
+    "flamegraph": "export a.memsc -f --format flamegraph -o flame.svg",
+    "clean": "clean",
+}
+PRINTS = {
+    "help",
+    "doctor",
+    "doctor --json",
+    "report",
+    "report --json",
+    "report --html",
+    "compare",
+    "clean",
+}
+WRITES = {"run --stats", "trace", "report --html", "export", "flamegraph"}
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """A shell's line around the command `$MEMSC …`, and what comes of it.
+
+    Args:
+        shell: the line; `{}` is the command.
+        fails: commands that cannot do their work there.
+        says: what their one line has in it.
+        status: how they end.
+        variables: of the environment.
+    """
+
+    shell: str
+    fails: frozenset[str] = frozenset()
+    says: str = ""
+    status: int = 1
+    variables: tuple[str, ...] = ()
+
+
+def few(number: int, *fails: str) -> Surrounding:
+    return Surrounding(f"ulimit -n {number}; {{}}", frozenset(fails), "Too many open files; raise")
+
+
+_PLAIN = ("LC_ALL=POSIX", "PYTHONCOERCECLOCALE=0", "PYTHONUTF8=0")
+_WITHOUT = "setpriv --bounding-set=-dac_override,-dac_read_search -- {}"
+SURROUNDINGS = {
+    "none": Surrounding("{}"),
+    "closed stdin": Surrounding("{} <&-"),
+    "closed stdout": Surrounding("{} >&-", frozenset(PRINTS), "standard output: it is closed; "),
+    "closed stderr": Surrounding("{} 2>&-"),
+    "full stdout": Surrounding("{} >/dev/full", frozenset(PRINTS), "No space left"),
+    "full stderr": Surrounding("{} 2>/dev/full"),
+    "left stdout": Surrounding("{} | :; exit ${PIPESTATUS[0]}", frozenset(PRINTS), status=141),
+    "left stderr": Surrounding("{ {}; } 2>&1 >/dev/null | :; exit ${PIPESTATUS[0]}"),
+    "ASCII": Surrounding("{}", variables=("PYTHONIOENCODING=ascii",)),
+    "strict Latin-1": Surrounding("{}", variables=("PYTHONIOENCODING=latin-1:strict",)),
+    "no UTF-8": Surrounding("{}", variables=_PLAIN),
+    "Latin-1": Surrounding("{}", variables=("LC_ALL=de_DE.ISO-8859-1", "LOCPATH=locales")),
+    "no file": few(4, *COMMANDS),
+    "few files": few(9, "trace"),
+    "no room": Surrounding("ulimit -f 0; {}", frozenset(WRITES), "File too large|temporary"),
+    "no DAC": Surrounding(_WITHOUT),
+    "user name space": Surrounding("unshare -Ur {}"),
+}
+QUICK = {
+    *((name, command) for name in SURROUNDINGS for command in ("run --stats", "report", "clean")),
+    *((name, "report --html") for name in ("closed stdout", "no UTF-8", "no room")),
+}
+"""The others take minutes: `make test-places`."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("surroundings")
+    traces.fabricate(folder / "a.memsc", rounds=2, calls=300)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def anothers() -> Path:
+    """Where another user keeps what dead sessions of his left."""
+    folder = Path("/dev/shm/memsc-65533")
+    (folder / "session-1-1").mkdir(parents=True, exist_ok=True)
+    for path in (folder, folder / "session-1-1"):
+        os.chown(path, 65533, 65533)
+        path.chmod(0o700)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        pytest.param(name, command, marks=() if (name, command) in QUICK else pytest.mark.long)
+        for name in SURROUNDINGS
+        for command in COMMANDS
+    ],
+)
+def test_it_works_or_says_in_a_line_what_would_help(
+    name: str, command: str, place: Path, request: pytest.FixtureRequest
+) -> None:
+    there = SURROUNDINGS[name]
+    if name == "Latin-1":
+        latin_1(place / "locales")
+    if name in ("no DAC", "user name space"):
+        request.getfixturevalue("anothers")
+    before = {path.name for path in place.iterdir()}
+    done = subprocess.run(
+        ["bash", "-c", there.shell.replace("{}", f"{MEMSC} {COMMANDS[command]}")],
+        cwd=place,
+        env=os.environ | dict(word.split("=", 1) for word in there.variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    said = done.stderr.decode("latin-1")
+    assert not TRACEBACK.search(said + done.stdout.decode("latin-1")), said
+    assert not list(place.rglob("*.partial"))
+    complaints = [line for line in said.splitlines() if re.match(r"memsc: .*: .*; ", line)]
+    if command in there.fails:
+        assert done.returncode == there.status, said
+        assert not there.says or re.search(there.says, complaints[-1]), said
+    else:
+        assert done.returncode in {0, WITHHELD if "report" in command else 0}, said
+        made = {path.name for path in place.iterdir()} - before
+        assert bool(made) == (command in WRITES)
+    for path in place.iterdir():
+        if path.name not in ("a.memsc", "locales"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+REPORT = ["report", "a.memsc"]
+
+
+@pytest.mark.parametrize("command", [REPORT, ["clean"], ["run", "-q", "--", "sleep", "9"]])
+@pytest.mark.parametrize("after_ms", [0, 5, 20, 50, 100, 200])
+def test_ctrl_c_at_any_moment_is_no_traceback(
+    command: list[str], after_ms: int, place: Path
+) -> None:
+    with subprocess.Popen(
+        [MEMSC, *command], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(after_ms / 1000)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert not TRACEBACK.search(said), said
+    assert not said
+    # It may have been done already.
+    assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT, 0)
+
+
+def test_ctrl_c_that_a_library_makes_an_import_error_of(tmp_path: Path) -> None:
+    """As NumPy does while it is imported."""
+    script = (
+        "import os, signal\n"
+        "from memsc.commands import __main__ as command\n"
+        "def main():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise ImportError('cannot import') from None\n"
+        "command.main = main\n"
+        "command.start()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def latin_1(folder: Path) -> None:
+    """A locale that is not of UTF-8, made if the machine has what it is made of."""
+    folder.mkdir(exist_ok=True)
+    made = ["localedef", "-f", "ISO-8859-1", "-i", "de_DE", str(folder / "de_DE.ISO-8859-1")]
+    try:
+        subprocess.run(made, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the package locales")
