@@ -59,7 +59,8 @@ class Command:
         host = described.hypervisor if described.virtual else "no hypervisor"
         machine = (
             f"{described.distribution}, Linux {described.kernel}, {described.cpu_model}, "
-            f"CPUs {described.cpus_online}, {host}, {idle}\n"
+            f"CPUs {described.cpus_online}, {host}, {idle}, "
+            f"hand-off {described.handoff or 'unknown'}\n"
         )
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)

@@ -186,10 +186,17 @@ def add_patience(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spin", action="store_true", help="service and callers poll and never sleep"
     )
+    parser.add_argument(
+        "--handoff",
+        choices=("machine", "at-once", "intel", "amd"),
+        metavar="HOW",
+        default="machine",
+        help="how both pass a line: machine (the default), at-once, intel, amd",
+    )
 
 
 def patient(args: argparse.Namespace, template: Launch) -> Launch:
-    """The launch with the patience that was asked for.
+    """The launch with the patience and the hand-off that were asked for.
 
     Raises:
         MemscError: a time that is none, or two wishes at once.
@@ -198,6 +205,7 @@ def patient(args: argparse.Namespace, template: Launch) -> Launch:
         raise MemscError("--spin --idle", "--spin never sleeps", "give one of them", USAGE)
     from memsc.runtime.launch import NEVER
 
+    template = replace(template, handoff=args.handoff)
     if args.spin:
         return replace(template, idle_us=NEVER, spin_us=NEVER)
     return template if args.idle is None else replace(template, idle_us=_idle(args.idle))

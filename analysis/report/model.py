@@ -133,6 +133,8 @@ class ArmFigures(msgspec.Struct, frozen=True, kw_only=True):
     service: str | None
     app_cpus: list[int]
     service_cpus: list[int]
+    handoff: str | UnsetType = UNSET
+    """How its two sides passed a line; absent where they do not."""
     case: str | None
     stages: Stages | None
     stages_reason: Reason = UNSET

@@ -123,7 +123,8 @@ def _environment(report: Report) -> Iterator[tuple[str, str]]:
         sides = {"application": arm.app_cpus, "service": arm.service_cpus}
         cpus = [f"{side} CPU {', '.join(map(str, some))}" for side, some in sides.items() if some]
         service = f"{arm.service} service" if arm.service else "no service"
-        yield f"arm {name}", "; ".join([f"{arm.transport}, {service}", *cpus])
+        handoff = [f"hand-off {arm.handoff}"] if arm.handoff else []
+        yield f"arm {name}", "; ".join([f"{arm.transport}, {service}", *cpus, *handoff])
 
 
 def _case(report: Report, case: str) -> Context:

@@ -158,6 +158,7 @@ def arms_of(trace: Trace) -> dict[str, ArmFigures]:
             service=side.service,
             app_cpus=side.app_cpus,
             service_cpus=side.service_cpus,
+            handoff=side.handoff or UNSET,
             case=first,
             stages=cases[first].stages if first else None,
             stages_reason=UNSET if first else "no calls recorded",

@@ -91,6 +91,8 @@ def _machine(report: Report) -> Iterator[str]:
     yield " · ".join([machine, kind, f"Linux {env.kernel or 'unknown'}"])
     isolated = env.isolated_cpus or "none"
     yield f"isolated CPUs {isolated} · idle driver {env.idle_driver or 'unknown'}"
+    if handoffs := {arm.handoff for arm in report.arms.values() if arm.handoff}:
+        yield f"hand-off {', '.join(sorted(handoffs))}"
     yield from isolation_lines(report)
     fit, skew = clock.residual_ns, clock.skew_bound_ns
     agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"

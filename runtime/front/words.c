@@ -17,8 +17,9 @@ struct option {
 /* A test holds this to the parser of `memsc run`. What is not in it goes to Python: --stats, which
  * stays behind as the program's parent, and --help. */
 static const struct option options[] = {
-    {"--transport", true}, {"--service", true}, {"--app-cpus", true}, {"--service-cpus", true},
-    {"--idle", true},      {"--spin", false},   {"--quiet", false},   {"-q", false},
+    {"--transport", true},    {"--service", true}, {"--app-cpus", true},
+    {"--service-cpus", true}, {"--idle", true},    {"--spin", false},
+    {"--handoff", true},      {"--quiet", false},  {"-q", false},
 };
 
 static const struct option *option_of(const char *word)

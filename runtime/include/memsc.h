@@ -39,13 +39,14 @@ struct memsc_options {
     int32_t
         session_socket; /* descriptor by which a session wants the region, which then has no file … */
     uint64_t session_inode; /* … if it leads to this socket; 0: none does */
+    uint32_t handoff;       /* enum memsc_handoff: 0 as is best on this processor */
 };
 
 /* Defaults, with both times MEMSC_ADAPTIVE_US if MEMSC_TRANSPORT says so; overridden by
  * MEMSC_TRANSPORT, MEMSC_SERVICE, MEMSC_SERVICE_CPUS, MEMSC_IDLE_US, MEMSC_SPIN_US, MEMSC_RECORD,
- * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY, MEMSC_SOCKET. A set-uid
- * program, or one with capabilities of its own, gets the defaults alone. size is sizeof *options; what a
- * later version has there, and this one does not know, becomes 0.
+ * MEMSC_RING, MEMSC_RING_POLICY, MEMSC_KEEP, MEMSC_DIRECTORY, MEMSC_PROBE_EVERY, MEMSC_SOCKET,
+ * MEMSC_HANDOFF. A set-uid program, or one with capabilities of its own, gets the defaults alone. size is
+ * sizeof *options; what a later version has there, and this one does not know, becomes 0.
  * -EINVAL: a variable holds something else than documented, and its name is in *wrong if that is not
  * NULL; or the size is none of this or a later version, and *wrong is "size". */
 MEMSC_API int memsc_options_default(struct memsc_options *options, uint32_t size,

@@ -18,6 +18,9 @@ from memsc.runtime.topology import format_cpus
 
 TRANSPORTS = ("direct", "ipi", "memsc", "adaptive")
 MODES = ("inline", "scanner")
+HANDOFFS = ("machine", "at-once", "intel", "amd")
+POLLED = ("memsc", "adaptive")
+"""Transports whose two sides look for each other in memory: they alone have a hand-off."""
 NEVER = "never"
 """A time that does not end."""
 LONGEST_US = (1 << 32) - 2  # the library's 32 bits, less the value for never
@@ -42,6 +45,7 @@ class Launch:
         keep: leave the region file when the program ends, for a reader.
         probe_every: while static probes are attached, one of so many calls passes them.
         stats: the layer tells the session what it counted, too.
+        handoff: how the two sides pass a line, one of HANDOFFS.
         peer: name of another hand-off that stands beside memsc in a benchmark; its program knows
             nothing of memsc.
     """
@@ -60,6 +64,7 @@ class Launch:
     keep: bool = False
     probe_every: int = 1
     stats: bool = False
+    handoff: str = "machine"
     peer: str | None = None
 
     @property
@@ -90,6 +95,8 @@ class Launch:
             variables["MEMSC_IDLE_US"] = str(self.idle_us)
         if self.spin_us is not None:
             variables["MEMSC_SPIN_US"] = str(self.spin_us)
+        if self.handoff != "machine":
+            variables["MEMSC_HANDOFF"] = self.handoff
         if filters := _filters():
             variables["MEMSC_FILTERS"] = str(filters)
         if self.service_cpus:

@@ -42,7 +42,7 @@ static void enter(struct memsc_self *self, uint32_t index, long number)
     self->calls[index].stamped = stamped;
 }
 
-static void post(struct memsc_self *self, uint32_t index, uint32_t next, long number,
+static void post(struct memsc_self *self, uint32_t index, uint32_t next, bool timed, long number,
                  const uint64_t args[6])
 {
     struct memsc_slot *slot = self->slot;
@@ -56,8 +56,9 @@ static void post(struct memsc_self *self, uint32_t index, uint32_t next, long nu
         entry->args[i] = args[i];
     /* Release: the whole entry before the state that says it is there. */
     store_release(&entry->status, MEMSC_SUBMITTED | (stamped ? MEMSC_STAMP : 0) |
-                                      (probed ? MEMSC_PROBED : 0) | next << MEMSC_NEXT_SHIFT);
-    if (stamped)
+                                      (timed ? MEMSC_TIMED : 0) | (probed ? MEMSC_PROBED : 0) |
+                                      next << MEMSC_NEXT_SHIFT);
+    if (stamped || timed)
         self->calls[index].posted = memsc_cycles();
     if (__builtin_expect(probed, 0))
         MEMSC_PROBE(posted, self->index, index, number, 0, self->tid);
@@ -80,16 +81,84 @@ static int free_entry(const struct memsc_self *self, uint32_t from)
 
 /* ---- wait ---- */
 
+/* Goes on looking after `polls`; *flags gets what happened. */
+static void look_on(struct memsc_self *self, uint32_t index, uint32_t polls, uint32_t *flags)
+{
+    const struct memsc_process *process = memsc_process;
+    uint32_t more = 0;
+    while (process->spin_cycles && more < MEMSC_FIRST_POLLS) {
+        if (memsc_done(&self->entries[index])) {
+            *flags |= memsc_polled(polls + more);
+            return;
+        }
+        more += memsc_pauses(process);
+    }
+    /* It reads lines that the service writes: not before it has to. */
+    memsc_wait_long(self, 1ull << index, polls + more, flags);
+}
+
 static uint32_t wait_for(struct memsc_self *self, uint32_t index)
 {
-    uint32_t polls = 0, flags = 0;
-    if (memsc_process->spin_cycles != 0)
-        for (; polls < MEMSC_FIRST_POLLS; polls++) {
-            if (memsc_done(&self->entries[index]))
-                return memsc_polled(polls);
-            memsc_pause();
-        }
-    memsc_wait_long(self, 1ull << index, polls, &flags);
+    uint32_t flags = 0;
+    look_on(self, index, 0, &flags);
+    return flags;
+}
+
+/* A call's kind: what it does, and how much of it. */
+static struct memsc_look *look_of(struct memsc_self *self, long number, const uint64_t args[6])
+{
+    uint64_t kind = (uint64_t)number;
+    switch (number) {
+    case SYS_read:
+    case SYS_write:
+    case SYS_pread64:
+    case SYS_pwrite64:
+    case SYS_recvfrom:
+    case SYS_sendto:
+        kind += (uint64_t)(64 - __builtin_clzll(args[2] | 1)) * 61;
+        break;
+    case SYS_ioctl:
+        kind += args[1] * 61;
+    }
+    return &self->looks[kind % MEMSC_LOOKS];
+}
+
+/* Whether it is this call's turn to be stamped for its time alone. */
+static bool is_timed(struct memsc_self *self)
+{
+    if (self->untimed)
+        self->untimed--;
+    return !self->untimed;
+}
+
+/* Waits for a synchronous call, which has a line to itself. Until its result can be there nothing is
+ * gained by looking: what was seen of the call before is learnt from then. */
+static uint32_t wait_alone(struct memsc_self *self, uint32_t index, struct memsc_look *look,
+                           bool timed)
+{
+    const struct memsc_process *process = memsc_process;
+    const struct memsc_entry *entry = &self->entries[index];
+    struct memsc_seen *seen = &self->seen;
+    uint64_t posted = timed ? self->calls[index].posted : memsc_cycles();
+    uint32_t flags = 0;
+    if (timed)
+        self->untimed = MEMSC_TIMED_EVERY - (uint32_t)posted % (MEMSC_TIMED_EVERY / 4);
+    if (seen->look && memsc_look_learn(&process->pace, seen))
+        self->untimed = 1;
+    seen->look = NULL;
+    uint64_t first = posted + look->after / MEMSC_LOOK_PART;
+    uint32_t polls = memsc_stay(first);
+    if (memsc_done(entry)) {
+        seen->behind = 0;
+        flags = memsc_polled(polls);
+    } else {
+        look_on(self, index, polls + memsc_pauses(process), &flags);
+        if (flags & MEMSC_CALL_SLEPT)
+            return flags;
+        seen->behind = (uint32_t)(memsc_cycles() - first) | 1;
+    }
+    seen->there = timed ? (int32_t)(entry->reply.executed - posted) : INT32_MIN;
+    seen->look = look;
     return flags;
 }
 
@@ -111,10 +180,14 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     compiler_barrier();
     wait->stage = MEMSC_POSTED;
     compiler_barrier();
-    post(self, index, index, number, args);
+    bool timed = self->calls[index].stamped || (memsc_process->handoff.learns && is_timed(self));
+    post(self, index, index, timed, number, args);
     memsc_begin(self, wait);
     self->calls[index].flags = memsc_ring_doorbell(self->doorbell);
-    wait->flags = wait_for(self, index);
+    if (memsc_process->handoff.learns && !self->calls[index].flags)
+        wait->flags = wait_alone(self, index, look_of(self, number, args), timed);
+    else
+        wait->flags = wait_for(self, index);
     *result = memsc_conclude(self, wait);
     return __builtin_expect(*result == MEMSC_DECLINED, 0) ? MEMSC_DECLINED : 0;
 }
@@ -220,7 +293,7 @@ int memsc_add(long number, const long args[6])
     /* The next post comes at the next free entry, or here again if there is none now. */
     int next = free_entry(self, ((uint32_t)index + 1) % MEMSC_PAGE_ENTRIES);
     enter(self, (uint32_t)index, number);
-    post(self, (uint32_t)index, next < 0 ? (uint32_t)index : (uint32_t)next, number, words);
+    post(self, (uint32_t)index, next < 0 ? (uint32_t)index : (uint32_t)next, false, number, words);
     self->calls[index].flags = MEMSC_CALL_ASYNC | memsc_ring_doorbell(self->doorbell);
     return index;
 }

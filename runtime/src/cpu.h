@@ -12,6 +12,8 @@
  *                                caller has branched
  *   memsc_cycles_hz()            its rate, 0 where the processor does not say it
  *   memsc_event_counter(number)  a counter of events that user space may read
+ *   memsc_own(line)              asks for a line that is going to be written
+ *   memsc_is_intel()             whose hand-off is another than everybody else's (handoff.h)
  *   memsc_pause()                between two polls of a line: fewer polls mean fewer times that the
  *                                writer must fetch it back
  *

@@ -25,7 +25,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 6u
+#define MEMSC_LAYOUT_VERSION 7u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -50,6 +50,14 @@ enum memsc_service_mode {
     MEMSC_SCANNER = 1, /* a scanner walks the heads and wakes a worker, which drains the page */
 };
 
+/* How the two sides pass a line to and fro, which depends on the processor: handoff.h. */
+enum memsc_handoff {
+    MEMSC_HANDOFF_MACHINE = 0, /* as is best on this one */
+    MEMSC_HANDOFF_AT_ONCE = 1, /* both look for the other at once and all the time */
+    MEMSC_HANDOFF_INTEL = 2,
+    MEMSC_HANDOFF_AMD = 3, /* and what is neither */
+};
+
 enum memsc_ring_policy {
     MEMSC_RING_DROP = 0, /* a full call ring drops the record and counts it */
     MEMSC_RING_WAIT = 1, /* a full call ring makes the caller wait for the reader */
@@ -69,6 +77,7 @@ enum memsc_status {
     MEMSC_STATE_MASK = 0xff,
     MEMSC_STAMP = 0x100, /* the call is recorded: the service stamps it */
     MEMSC_PROBED = 0x200, /* the service passes its static probes with it (usdt.h) */
+    MEMSC_TIMED = 0x400, /* the caller learns how long such calls take: only `executed` is stamped */
     MEMSC_NEXT_SHIFT = 16, /* bits 16-23: the entry at which the next call will come */
 };
 
@@ -87,7 +96,7 @@ struct memsc_entry {
     int64_t result;                              /* what the kernel returned: a value or -errno */
     union {
         uint64_t args[6];         /* while submitted */
-        struct memsc_reply reply; /* while done, if MEMSC_STAMP was set */
+        struct memsc_reply reply; /* while done, if MEMSC_STAMP or MEMSC_TIMED was set */
     };
 };
 
@@ -211,6 +220,7 @@ struct memsc_region {
     uint32_t service_mode;   /* enum memsc_service_mode */
     uint32_t slots;          /* slots in the file */
     uint32_t services;       /* service lines in use */
+    uint32_t handoff;        /* enum memsc_handoff: which it is, never MACHINE */
     uint64_t ring_records;   /* records of each call ring, a power of two */
     uint64_t slots_offset;   /* bytes */
     uint64_t rings_offset;   /* bytes */

@@ -138,6 +138,7 @@ int memsc_options_default(struct memsc_options *options, uint32_t size, const ch
     static const char *const modes[] = {"inline", "scanner", NULL};
     static const char *const switches[] = {"0", "1", NULL};
     static const char *const policies[] = {"drop", "wait", NULL};
+    static const char *const handoffs[] = {"machine", "at-once", "intel", "amd", NULL};
 
     if (wrong)
         *wrong = size < sizeof *options ? "size" : NULL;
@@ -173,6 +174,7 @@ int memsc_options_default(struct memsc_options *options, uint32_t size, const ch
     FROM("MEMSC_RING", number(text, 1u << 30, &options->ring_records));
     FROM("MEMSC_RING_POLICY", word(text, policies, &options->ring_policy));
     FROM("MEMSC_PROBE_EVERY", number(text, UINT32_MAX, &options->probe_every));
+    FROM("MEMSC_HANDOFF", word(text, handoffs, &options->handoff));
     FROM("MEMSC_KEEP", word(text, switches, &options->keep));
     FROM("MEMSC_SOCKET", inherited(text, options));
     if (!error && (text = variable(name = "MEMSC_DIRECTORY")) != NULL) {

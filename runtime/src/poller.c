@@ -24,18 +24,27 @@ enum {
 
 /* ---- one call ---- */
 
-HOT static void publish(const struct memsc_process *process, struct memsc_slot *slot,
-                        struct memsc_entry *entry, uint32_t number, long result, uint64_t picked,
-                        uint32_t status, uint32_t flags, uint32_t cpu)
+enum { WATCHED = MEMSC_STAMP | MEMSC_TIMED | MEMSC_PROBED };
+
+/* What somebody wants to know of a call, before its result is published. */
+HOT static void tell(const struct memsc_process *process, const struct memsc_slot *slot,
+                     struct memsc_entry *entry, uint32_t number, long result, uint64_t picked,
+                     uint32_t status, uint32_t flags, uint32_t cpu)
 {
-    entry->result = result;
     if (status & MEMSC_STAMP) {
         entry->reply.picked = picked;
         entry->reply.service_cpu = cpu;
         entry->reply.flags = flags;
-        entry->reply.executed = memsc_cycles();
     }
+    if (status & (MEMSC_STAMP | MEMSC_TIMED))
+        entry->reply.executed = memsc_cycles();
     memsc_probe_executed(process, slot, entry, number, status, result);
+}
+
+HOT static void publish(const struct memsc_process *process, struct memsc_slot *slot,
+                        struct memsc_entry *entry, long result)
+{
+    entry->result = result;
     /* Release: result and stamps before the state that says they are there. */
     store_release(&entry->status, MEMSC_DONE);
 
@@ -54,8 +63,17 @@ void memsc_publish_pooled(struct memsc_worker *worker, struct memsc_slot *slot,
                           struct memsc_entry *entry, uint32_t number, long result, uint64_t picked,
                           uint32_t status)
 {
-    publish(worker->process, slot, entry, number, result, picked, status, MEMSC_CALL_POOLED,
-            worker->service->line->cpu);
+    tell(worker->process, slot, entry, number, result, picked, status, MEMSC_CALL_POOLED,
+         worker->service->line->cpu);
+    publish(worker->process, slot, entry, result);
+}
+
+/* Whether the call just made went without incident: no signal is on its way to it, and the part of the
+ * poller is still this thread's. One branch, for the kernel has made the processor forget what it knew of them. */
+HOT static bool is_over(const struct memsc_worker *worker)
+{
+    return !((load_relaxed(&worker->sent) ^ load_relaxed(&worker->received)) |
+             (load_relaxed(&worker->service->epoch) ^ worker->epoch));
 }
 
 /* Executes one submitted entry, found after so many fruitless polls. */
@@ -63,18 +81,25 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
                       struct memsc_entry *entry, uint32_t status, uint32_t polls)
 {
     const struct memsc_process *process = worker->process;
-    struct memsc_service *service = worker->service;
-    struct memsc_service_line *line = service->line;
+    const struct memsc_service_line *line = worker->service->line;
+    bool watched = status & WATCHED;
     /* Ordered behind the load that found the entry: branches here are predicted well enough for an
      * unordered stamp to come before the call was even posted. */
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles_ordered() : 0;
     uint32_t flags = memsc_pack_polls(polls) << MEMSC_POLLS_SERVICE_SHIFT;
     uint32_t number = memsc_number_once(entry);
     const struct memsc_row *row = memsc_row_of(number);
+    if (process->handoff.owns)
+        memsc_own(entry);
     if (row->class == MEMSC_FAST && !row->looks) {
+        if (__builtin_expect(!watched, 1)) {
+            publish(process, slot, entry, memsc_raw(number, entry->args));
+            return;
+        }
         memsc_probe_picked(process, slot, entry, number, status);
         long result = memsc_raw(number, entry->args);
-        publish(process, slot, entry, number, result, picked, status, flags, line->cpu);
+        tell(process, slot, entry, number, result, picked, status, flags, line->cpu);
+        publish(process, slot, entry, result);
         return;
     }
     /* A copy: what was looked at must be what is executed. */
@@ -87,28 +112,54 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
         class = MEMSC_LOCAL;
     }
     if (class == MEMSC_LOCAL) {
-        publish(process, slot, entry, number, MEMSC_DECLINED, picked, status, flags, line->cpu);
+        tell(process, slot, entry, number, MEMSC_DECLINED, picked, status, flags, line->cpu);
+        publish(process, slot, entry, MEMSC_DECLINED);
         return;
     }
     memsc_probe_picked(process, slot, entry, number, status);
-    uint32_t name = memsc_name_of_entry(process, entry);
-    memsc_kinds_before(number, args);
+    bool changes = row->effect != MEMSC_FD_NONE;
+    if (changes)
+        memsc_kinds_before(number, args);
     /* Release: a successor that sees it sees everything this poller did before. */
-    store_release(&worker->in_call, name);
+    store_release(&worker->in_call, memsc_name_of_entry(process, entry));
     long result = memsc_raw(number, args);
-    memsc_leave_call(worker);
-    if (load_relaxed(&service->epoch) != worker->epoch && !memsc_still_poller(worker)) {
-        worker->serving = false;
-        flags |= MEMSC_CALL_TAKEOVER;
+    store_relaxed(&worker->in_call, 0);
+    memsc_light_barrier(process->symmetric);
+    if (__builtin_expect(!is_over(worker), 0)) {
+        memsc_await_recalls(worker);
+        if (load_relaxed(&worker->service->epoch) != worker->epoch && !memsc_still_poller(worker)) {
+            worker->serving = false;
+            flags |= MEMSC_CALL_TAKEOVER;
+        }
     }
-    memsc_kinds_update(number, args, result);
-    publish(process, slot, entry, number, result, picked, status, flags, line->cpu);
+    if (changes)
+        memsc_kinds_update(number, args, result);
+    if (__builtin_expect(watched, 0))
+        tell(process, slot, entry, number, result, picked, status, flags, line->cpu);
+    publish(process, slot, entry, result);
 }
 
 /* ---- many ---- */
 
+enum { RHYTHM = 12 /* fruitless polls beyond which a call does not follow the one before */ };
+
+/* As callers (look.h): who looks too early takes the line away from the caller who is about to post in it.
+ * When it came, nobody tells; but looking late costs little more than it gains. */
+HOT static void learn_stay(struct memsc_worker *worker, uint32_t polls)
+{
+    const struct memsc_look_pace *pace = &worker->process->pace;
+    if (polls && polls < RHYTHM) {
+        if (worker->stay < pace->near * MEMSC_LOOK_PART)
+            worker->stay += (pace->step + 3) / 4;
+    } else {
+        uint32_t sooner = (pace->step + 3) / 4;
+        worker->stay -= worker->stay > sooner ? sooner : worker->stay;
+    }
+}
+
 /* Drains one page; true if it found something. */
-HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough, uint32_t polls)
+HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool alone, bool thorough,
+                      uint32_t polls)
 {
     struct memsc_process *process = worker->process;
     struct memsc_pages *pages = process->pages;
@@ -119,6 +170,7 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough,
         uint32_t status = memsc_look(pages, slot, thorough, &head);
         if (status == MEMSC_FREE)
             break;
+        uint32_t fruitless = i ? 0 : polls;
         uint32_t next = status >> MEMSC_NEXT_SHIFT & (MEMSC_PAGE_ENTRIES - 1);
         if (next != head)
             __builtin_prefetch(&pages->page[slot].entries[next]);
@@ -126,10 +178,16 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool thorough,
         if (next != load_relaxed(&pages->heads[slot].entry))
             store_relaxed(&pages->heads[slot].entry, next);
         serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status,
-              i ? 0 : polls);
+              worker->stayed + fruitless);
+        worker->stayed = 0;
         found = true;
         if (worker->serving)
             store_relaxed(&line->calls, load_relaxed(&line->calls) + 1);
+        if (!alone || next != head)
+            continue;
+        learn_stay(worker, fruitless);
+        if (worker->stay)
+            worker->stayed = memsc_stay(memsc_cycles() + worker->stay / MEMSC_LOOK_PART);
     }
     return found;
 }
@@ -142,8 +200,10 @@ HOT static bool scan(struct memsc_worker *worker, bool thorough, uint32_t polls)
     bool found = false;
     for (uint32_t word = 0; word < words; word++) {
         uint64_t bits = load_acquire(&service->active[word]);
+        bool alone = words == 1 && !(bits & (bits - 1)) && process->handoff.learns;
         for (; bits && worker->serving; bits &= bits - 1)
-            found |= drain(worker, word * 64 + (uint32_t)__builtin_ctzll(bits), thorough, polls);
+            found |=
+                drain(worker, word * 64 + (uint32_t)__builtin_ctzll(bits), alone, thorough, polls);
     }
     return found;
 }

@@ -16,7 +16,9 @@
 
 #include "registry.h"
 #include "layout.h"
+#include "handoff.h"
 #include "lock.h"
+#include "look.h"
 #include "memsc.h"
 
 enum {
@@ -52,12 +54,15 @@ struct memsc_self {
     uint32_t next; /* entry the service looks at next, as announced with the last post */
     uint32_t tid;
     uint32_t index;
-    uint64_t unprobed; /* calls posted while somebody looked at the probes */
+    uint64_t unprobed;      /* calls posted while somebody looked at the probes */
+    uint32_t untimed;       /* calls until one is stamped for its time alone */
+    struct memsc_seen seen; /* the call before */
     struct {
         uint64_t called, posted;
         uint32_t flags;
         bool stamped, probed;
     } calls[MEMSC_PAGE_ENTRIES];
+    struct memsc_look looks[MEMSC_LOOKS];
 };
 
 /* A call that waits for a pool thread: a copy, for it was looked at already. */
@@ -93,6 +98,8 @@ struct memsc_process {
     bool symmetric;         /* full barriers on both sides of each handshake */
     uint32_t transport, service_mode;
     uint64_t probe_every;
+    struct memsc_look_pace pace;
+    struct memsc_handoff_rules handoff;
     uint64_t spin_cycles, pooled_spin_cycles, idle_cycles, stuck_cycles, quantum_cycles;
     struct memsc_region *region;
     struct memsc_slot *slots;

@@ -194,6 +194,7 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
         process->slots = (struct memsc_slot *)(address + (long)slots_offset);
         process->region->pid = pid;
         process->region->start_time = started;
+        process->region->handoff = process->handoff.kind;
         describe(process->region, options, rings_offset);
         if (process->handed)
             hand_over(process->region, fd);

@@ -77,9 +77,9 @@ static int check(struct memsc_options *options)
 {
     if (options->transport > MEMSC_ADAPTIVE || options->service_mode > MEMSC_SCANNER ||
         options->services < 1 || options->services > MEMSC_MAX_SERVICES ||
-        options->ring_policy > MEMSC_RING_WAIT || options->ring_records < 1 ||
-        options->ring_records > 1u << 30 || options->recording > 1 || options->probe_every < 1 ||
-        options->directory[sizeof options->directory - 1])
+        options->ring_policy > MEMSC_RING_WAIT || options->handoff > MEMSC_HANDOFF_AMD ||
+        options->ring_records < 1 || options->ring_records > 1u << 30 || options->recording > 1 ||
+        options->probe_every < 1 || options->directory[sizeof options->directory - 1])
         return -EINVAL;
     for (uint32_t i = 0; i < options->services; i++)
         if (!online(options->service_cpus[i]))
@@ -137,6 +137,9 @@ static void set_up(struct memsc_process *process, const struct memsc_options *op
         options->transport == MEMSC_IPI || options->transport == MEMSC_ADAPTIVE ||
         MEMSC_SYS(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) < 0;
     bool ipi = options->transport == MEMSC_IPI;
+    memsc_look_pace(&process->pace, cycles_per_us());
+    memsc_handoff_choose(&process->handoff, options->handoff);
+    process->handoff.learns &= !ipi && options->spin_us != 0;
     process->spin_cycles = ipi ? 0 : to_cycles(options->spin_us);
     process->pooled_spin_cycles = to_cycles(POOLED_SPIN_US);
     if (process->pooled_spin_cycles > process->spin_cycles || options->spin_us == UINT32_MAX)

@@ -47,6 +47,7 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
     const struct memsc_service_line *line = self->line;
     uint64_t since = memsc_cycles();
     uint64_t looked = since;
+    uint32_t pauses = 0;
     uint32_t calls = load_relaxed(&line->calls);
     while (process->spin_cycles) {
         int index = memsc_any_done(entries, wanted);
@@ -54,10 +55,12 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
             *flags |= memsc_polled(polls);
             return index;
         }
-        memsc_pause();
-        polls++;
-        if (polls % MEMSC_FIRST_POLLS)
+        uint32_t paused = memsc_pauses(process);
+        polls += paused;
+        pauses += paused;
+        if (pauses < MEMSC_FIRST_POLLS)
             continue;
+        pauses = 0;
         /* Until the token comes, others may use this CPU: callers that poll it away in vain, one after the
          * other, make each other's results wait for a time slice. */
         if (memsc_token_awaited(memsc_process, &memsc_process->service[self->slot->service]))

@@ -121,6 +121,14 @@ static inline uint32_t memsc_ring_doorbell(_Atomic uint32_t *doorbell)
     return MEMSC_CALL_WOKE;
 }
 
+/* Between two looks at a line, which hold up whoever is about to write it; returns what they count as. */
+static inline uint32_t memsc_pauses(const struct memsc_process *process)
+{
+    for (uint32_t i = 0; i < process->handoff.pauses; i++)
+        memsc_pause();
+    return process->handoff.pauses;
+}
+
 /* Polls in the place that a call's flags have for them. */
 static inline uint32_t memsc_polled(uint32_t polls)
 {

@@ -116,5 +116,6 @@ static void body(const struct memsc_options *options)
 int main(void)
 {
     each_transport(body);
+    each_handoff(body);
     return 0;
 }

@@ -114,6 +114,24 @@ static inline void each_transport(void (*body)(const struct memsc_options *))
     }
 }
 
+/* Runs body(options) under each way to pass a line, whatever the machine; after each_transport. */
+static inline void each_handoff(void (*body)(const struct memsc_options *))
+{
+    static const struct {
+        uint32_t transport, handoff;
+        const char *name;
+    } arms[] = {{MEMSC_MEMSC, MEMSC_HANDOFF_INTEL, "memsc, intel"},
+                {MEMSC_MEMSC, MEMSC_HANDOFF_AMD, "memsc, amd"},
+                {MEMSC_MEMSC, MEMSC_HANDOFF_AT_ONCE, "memsc, at once"},
+                {MEMSC_ADAPTIVE, MEMSC_HANDOFF_AT_ONCE, "adaptive, at once"}};
+    for (size_t i = 0; i < sizeof arms / sizeof *arms; i++) {
+        fprintf(stderr, "%s\n", arms[i].name);
+        struct memsc_options options = options_for(arms[i].transport, MEMSC_INLINE);
+        options.handoff = arms[i].handoff;
+        body(&options);
+    }
+}
+
 static inline long call(long number, const long args[6])
 {
     long result = 0;

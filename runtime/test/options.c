@@ -78,6 +78,7 @@ int main(void)
     setenv("MEMSC_RING", "4096", 1);
     setenv("MEMSC_RING_POLICY", "wait", 1);
     setenv("MEMSC_PROBE_EVERY", "101", 1);
+    setenv("MEMSC_HANDOFF", "amd", 1);
     setenv("MEMSC_KEEP", "1", 1);
     setenv("MEMSC_DIRECTORY", "/tmp", 1);
     CHECK_EQUAL(memsc_options_default(&options, sizeof options, NULL), 0);
@@ -92,13 +93,14 @@ int main(void)
     CHECK_EQUAL(options.ring_records, 4096);
     CHECK_EQUAL(options.ring_policy, MEMSC_RING_WAIT);
     CHECK_EQUAL(options.probe_every, 101);
+    CHECK_EQUAL(options.handoff, MEMSC_HANDOFF_AMD);
     CHECK_EQUAL(options.keep, 1);
     CHECK(strcmp(options.directory, "/tmp") == 0);
 
     static const char *const names[] = {
         "MEMSC_TRANSPORT", "MEMSC_SERVICE",   "MEMSC_SERVICE_CPUS", "MEMSC_IDLE_US",
         "MEMSC_SPIN_US",   "MEMSC_RECORD",    "MEMSC_RING",         "MEMSC_RING_POLICY",
-        "MEMSC_KEEP",      "MEMSC_DIRECTORY", "MEMSC_PROBE_EVERY"};
+        "MEMSC_KEEP",      "MEMSC_DIRECTORY", "MEMSC_PROBE_EVERY",  "MEMSC_HANDOFF"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
     setenv("MEMSC_TRANSPORT", "adaptive", 1);
@@ -110,6 +112,7 @@ int main(void)
     CHECK_EQUAL(options.spin_us, 7);
     unsetenv("MEMSC_TRANSPORT");
     unsetenv("MEMSC_SPIN_US");
+    refuse("MEMSC_HANDOFF", "arm");
     refuse("MEMSC_TRANSPORT", "telepathy");
     refuse("MEMSC_TRANSPORT", "");
     refuse("MEMSC_SERVICE_CPUS", "0,");

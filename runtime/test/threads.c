@@ -63,5 +63,6 @@ static void body(const struct memsc_options *given)
 int main(void)
 {
     each_transport(body);
+    each_handoff(body);
     return 0;
 }

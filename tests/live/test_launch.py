@@ -44,6 +44,7 @@ EVERYTHING = Launch(
     ring_records=64,
     ring_policy="wait",
     keep=True,
+    handoff="amd",
 )
 
 
@@ -74,6 +75,7 @@ def test_the_environment_is_what_the_design_says() -> None:
         "MEMSC_SOCKET": "250:8611",
         "MEMSC_KEEP": "1",
         "MEMSC_PROBE_EVERY": "1",
+        "MEMSC_HANDOFF": "amd",
     }
 
 

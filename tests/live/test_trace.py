@@ -418,3 +418,14 @@ def test_what_a_killed_session_leaves_waits_for_nobody(tmp_path: Path) -> None:
     assert (tmp_path / "timings").stat().st_size == 8 * 300_000
     for left in folders.MEMORY.glob(f"memsc-*/session-{process.pid}-*"):
         shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("handoff", ["machine", "at-once", "intel", "amd"])
+def test_how_lines_are_passed_is_said(handoff: str, tmp_path: Path) -> None:
+    """By session and report, as it was; the processor's own choice is what its description says."""
+    options = ("--transport", "ipi,memsc", "--handoff", handoff)
+    found = trace(tmp_path / "out", ("cat", "/dev/null"), *options)
+    chosen = found.session.environment.handoff if handoff == "machine" else handoff
+    assert found.session.arms["memsc"].handoff == chosen
+    assert found.session.arms["ipi"].handoff is None
+    assert f"hand-off {chosen}" in memsc("report", str(tmp_path / "out")).stdout

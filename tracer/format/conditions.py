@@ -51,6 +51,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str | None = None
     cpu_model: str | None = None
     cpu_model_reason: Reason = UNSET
+    handoff: str | None = None
+    """How memsc passes a line between CPUs here, unless told otherwise; `Arm` has what it did."""
+    handoff_reason: Reason = UNSET
     cpu_microcode: str | None = None
     cpu_microcode_reason: Reason = UNSET
     cpus_present: str | None = None

@@ -89,6 +89,9 @@ class Arm(msgspec.Struct, frozen=True):
     made: int | None = None
     over: int | None = None  # of a snapshot: calls over the threshold,
     kept: int | None = None  # and those that its tables hold
+    handoff: str | None = (
+        None  # how its sides passed a line, one of launch.HANDOFFS; null: not at all
+    )
 
 
 class Unrecorded(msgspec.Struct, frozen=True):
@@ -141,6 +144,7 @@ class Round(msgspec.Struct, frozen=True):
     over: int | None = None  # of a snapshot, as in `Arm`; `calls` are all that were recorded
     kept: int | None = None
     events_lost: dict[str, int] = {}  # that found a full ring, by probe
+    handoff: str | None = None  # as in `Arm`
     isolated: How | None = None  # by what means the application's CPUs were
     tracer_cpu_s: float | None = None  # of the session itself, until all is drained and written
     # What a benchmark's program says beside its times, by name; null where it does not know.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from memsc.runtime.carried import Carried
 from memsc.runtime.errors import MemscError
+from memsc.runtime.launch import HANDOFFS, POLLED, TRANSPORTS
 from memsc.runtime.library import missed_reason, syscall_name
 from memsc.runtime.region import Counts, Region
 from memsc.runtime.session_socket import Message, SessionSocket
@@ -99,6 +100,7 @@ class Drain:
         self.calls = 0
         self.carried = Carried()
         self.pids: set[int] = set()
+        self.handoffs: set[str] = set()  # of HANDOFFS, by the regions
         self.outlived: set[int] = set()
         if isinstance(source, Region):
             self._add(_Open(source, source.pid, os.pidfd_open(source.pid)))
@@ -106,6 +108,8 @@ class Drain:
     def _add(self, opened: _Open) -> None:
         self._open.append(opened)
         self.pids.add(opened.pid)
+        if (handoff := _handoff(opened.region)) is not None:
+            self.handoffs.add(handoff)
 
     @property
     def counts(self) -> Counts:
@@ -252,3 +256,11 @@ class Drain:
         held, self._held = self._held, []
         for pid, records in held:
             self._writer.calls(self.key, pid, records, syscall_name)
+
+
+def _handoff(region: Region) -> str | None:
+    """How its two sides pass a line; None where they do not, or a damaged header does not tell."""
+    transport, handoff = int(region["transport"]), int(region["handoff"])
+    if transport >= len(TRANSPORTS) or TRANSPORTS[transport] not in POLLED:
+        return None
+    return HANDOFFS[handoff] if handoff < len(HANDOFFS) else None

@@ -163,6 +163,7 @@ def _cpus(root: Path, topology: Topology) -> dict[str, Json | Unknown]:
     return {
         "architecture": platform.machine(),
         "cpu_model": model or Unknown("/proc/cpuinfo names none"),
+        "handoff": _handoff(first.get("vendor_id")),
         "cpu_microcode": first.get("microcode") or Unknown("/proc/cpuinfo names none"),
         "cpus_present": format_cpus(topology.present),
         "cpus_online": format_cpus(topology.online),
@@ -177,6 +178,13 @@ def _cpus(root: Path, topology: Topology) -> dict[str, Json | Unknown]:
             root / "sys/devices/system/clocksource/clocksource0/current_clocksource"
         ),
     }
+
+
+def _handoff(vendor: str | None) -> Json | Unknown:
+    """As `memsc_handoff_choose` in runtime/src/handoff.c chooses."""
+    if platform.machine() == "x86_64" and not vendor:
+        return Unknown("/proc/cpuinfo names no vendor")
+    return "intel" if vendor == "GenuineIntel" else "amd"
 
 
 def _invariant(flags: list[str]) -> Json | Unknown:

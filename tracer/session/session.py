@@ -427,6 +427,7 @@ class TraceSession:
             start_cycles=start_cycles,
             end_cycles=end_cycles,
             events_lost=lost,
+            handoff=", ".join(sorted(drain.handoffs)) or None,
             tracer_cpu_s=time.process_time() - spent,
             **facts,
         )

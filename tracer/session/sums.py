@@ -35,10 +35,14 @@ def described(launch: Launch) -> Arm:
 def sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
     """Counts of an arm over its recorded rounds, as fields of `Arm`."""
     mine = [r for r in rounds if r.arm == arm and r.recording]
-    found = {name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")}
+    found: dict[str, Any] = {
+        name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")
+    }
     for name in ("over", "kept"):
         if any(getattr(r, name) is not None for r in mine):
             found[name] = sum(getattr(r, name) or 0 for r in mine)
+    if handoffs := {r.handoff for r in rounds if r.arm == arm and r.handoff}:
+        found["handoff"] = ", ".join(sorted(handoffs))
     # What a program made before it was attached to is nobody's to count.
     return found | ({"made": None} if any(r.attached for r in mine) else {})
 

@@ -5,6 +5,7 @@
 #ifndef MEMSC_PROCESSOR_H
 #define MEMSC_PROCESSOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 static inline long memsc_raw(long number, const uint64_t args[6])
@@ -57,6 +58,16 @@ static inline uint64_t memsc_event_counter(uint32_t number)
 static inline void memsc_pause(void)
 {
     __asm__ volatile("yield");
+}
+
+static inline bool memsc_is_intel(void)
+{
+    return false;
+}
+
+static inline void memsc_own(const void *line)
+{
+    __asm__ volatile("prfm pstl1keep, [%0]" ::"r"(line));
 }
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef MEMSC_PROCESSOR_H
 #define MEMSC_PROCESSOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* rcx is 0 before the call: where the instruction leaves its own address there, as most processors do,
@@ -52,6 +53,19 @@ static inline uint64_t memsc_event_counter(uint32_t number)
 static inline void memsc_pause(void)
 {
     __asm__ volatile("pause");
+}
+
+static inline bool memsc_is_intel(void)
+{
+    enum { GENU = 0x756e6547 }; /* of "GenuineIntel" */
+    uint32_t leaf = 0, name;
+    __asm__ volatile("cpuid" : "+a"(leaf), "=b"(name)::"ecx", "edx");
+    return name == GENU;
+}
+
+static inline void memsc_own(const void *line)
+{
+    __asm__ volatile("prefetchw %0" ::"m"(*(const char *)line));
 }
 
 #endif
