@@ -97,12 +97,13 @@ __attribute__((constructor)) static void load(void)
     memsc_session_use(&memsc_layer.options);
     memsc_environment_keep(environ, memsc_own_path());
     memsc_stats_open(statistics && strcmp(statistics, "1") == 0);
+    /* Before the first call that is led to the runtime, which registers. */
+    memsc_answers_start();
     const char *why = take_over();
     if (why) {
         memsc_stats_leave(why);
         return;
     }
     memsc_handlers_start();
-    memsc_answers_start();
     memsc_stats_start();
 }
