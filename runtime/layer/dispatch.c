@@ -60,6 +60,26 @@ static bool ends_program(long number, const uint64_t args[6])
            memsc_retires(number, args);
 }
 
+/* Whether the thread is where the service would have to run to make its calls. Asked at every call: programs
+ * move, and the kernel moves them. */
+static bool is_on_service_cpu(void)
+{
+    const struct memsc_self *self = memsc_self;
+    uint32_t cpu = *self->cpu;
+    return cpu == self->service_cpus[0] || cpu == self->service_cpus[1];
+}
+
+/* The same before it has a page: it then needs none, unless somebody counts such calls in it. Which of several
+ * services it would be is not known yet. */
+static bool starts_on_service_cpu(void)
+{
+    const struct memsc_options *options = &memsc_layer.options;
+    return memsc_needs_own_cpu(options->transport) && !options->directory[0] &&
+           !options->session_inode &&
+           (options->services == 1 || options->service_mode == MEMSC_SCANNER) &&
+           *memsc_own_cpu() == options->service_cpus[0];
+}
+
 static bool has_page_now(void)
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
@@ -123,6 +143,13 @@ static struct memsc_answer local(long number, const uint64_t args[6])
     return run_here;
 }
 
+static struct memsc_answer beside_service(long number, const uint64_t args[6])
+{
+    unforwarded(number, MEMSC_ON_SERVICE_CPU);
+    memsc_hide_before(number, args);
+    return local(number, args);
+}
+
 /* The caller's share in a call that was forwarded. */
 static struct memsc_answer after(long number, const uint64_t args[6], long result)
 {
@@ -180,10 +207,16 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
             memsc_stats_local(number);
             return local(number, args);
         }
-        if (!has_page_now())
+        if (starts_on_service_cpu())
+            return beside_service(number, args);
+        if (!has_page_now()) {
+            memsc_hide_before(number, args);
             return unforwarded(number, thread->never ? (enum memsc_unforwarded)(thread->never - 1)
                                                      : (enum memsc_unforwarded)thread->paused_for);
+        }
     }
+    if (__builtin_expect(is_on_service_cpu(), 0) && !memsc_is_local(number, args))
+        return beside_service(number, args);
     if (__builtin_expect(special, 0) && !memsc_has_keys_of_service()) {
         unforwarded(number, MEMSC_OTHER_KEYS);
         return local(number, args);

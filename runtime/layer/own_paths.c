@@ -107,6 +107,11 @@ static bool begins(const char **at, const char *word)
     return true;
 }
 
+static uint32_t own_pid(void)
+{
+    return (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
 /* self, thread-self, or this process's number. */
 static bool begins_with_self(const char **at)
 {
@@ -116,7 +121,7 @@ static bool begins_with_self(const char **at)
         return true;
     for (; *here >= '0' && *here <= '9'; here++)
         number = number * 10 + (uint32_t)(*here - '0');
-    if (here == *at || *here != '/' || number != memsc_process->region->pid)
+    if (here == *at || *here != '/' || number != own_pid())
         return false;
     while (*here == '/')
         here++;
@@ -177,6 +182,18 @@ bool memsc_met_wrong_thread(long number, const uint64_t args[6], long result)
     if (opened)
         MEMSC_SYS(SYS_close, result, 0, 0, 0, 0, 0);
     return true;
+}
+
+void memsc_hide_before(long number, const uint64_t args[6])
+{
+    char path[64];
+    if ((unsigned long)number >= MEMSC_KNOWN || paths[number] == NO_PATH ||
+        !memsc_peek_string(path, sizeof path, args[(paths[number] & 3) - 1]) ||
+        !shows_threads(path))
+        return;
+    /* A process that shares this one's memory has no say in its service. */
+    if (!memsc_running() || memsc_process->region->pid == own_pid())
+        memsc_hide_threads();
 }
 
 bool memsc_leads_to_thread(long number, const uint64_t args[6])

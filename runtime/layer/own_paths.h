@@ -16,6 +16,10 @@
  * second case without a service, if the program has but this thread. */
 bool memsc_met_wrong_thread(long number, const uint64_t args[6], long result);
 
+/* Before a call that could be forwarded and is made here: hides the service's threads if its path shows them, or
+ * keeps them hidden for as long as after the first such look. */
+void memsc_hide_before(long number, const uint64_t args[6]);
+
 /* True if the call would change the caller's place by such a path, which cannot be undone: it is made here. */
 bool memsc_leads_to_thread(long number, const uint64_t args[6]);
 

@@ -149,7 +149,8 @@ enum memsc_unforwarded {
     MEMSC_NO_SERVICE, /* the service could not be started, or no page was free */
     MEMSC_NO_ENTRY,   /* all entries of the thread's page are in flight */
     MEMSC_OTHER_KEYS, /* the thread may use other memory than the service (answers.h) */
-    MEMSC_LOOKED,     /* just after the program has looked at its own threads (own_threads.h) */
+    MEMSC_LOOKED,     /* just after the program has looked at its own threads (own_paths.h) */
+    MEMSC_ON_SERVICE_CPU, /* the thread runs where its service would have to */
     MEMSC_UNFORWARDED_REASONS,
 };
 

@@ -24,6 +24,7 @@
 enum {
     MEMSC_KINDS = 4096,       /* descriptors whose kind is remembered */
     MEMSC_MAX_WORKERS = 1024, /* service threads of one process */
+    MEMSC_NO_CPU = 1 << 30,   /* unlike any number of the kernel's, and what it has for none */
 };
 
 /* Results of the runtime's own. The kernel keeps such numbers for itself, too: no call answers them. */
@@ -51,6 +52,8 @@ struct memsc_self {
     uint64_t ready;     /* bit per entry: seen done, and recorded */
     uint64_t written, drained, ring_mask;
     const volatile uint32_t *cpu; /* where the C library keeps the number of this thread's CPU */
+    uint32_t service_cpus
+        [2]; /* where its calls are polled for, and made; MEMSC_NO_CPU: it may be there, too */
     uint32_t next; /* entry the service looks at next, as announced with the last post */
     uint32_t tid;
     uint32_t index;
@@ -139,6 +142,12 @@ static inline uint32_t memsc_count_index(long number)
     return number >= 0 && number < MEMSC_NUMBERS ? (uint32_t)number : MEMSC_NUMBERS - 1;
 }
 
+/* Transports whose two sides poll: on one CPU each would wait for the other's time slice to end. */
+static inline bool memsc_needs_own_cpu(uint32_t transport)
+{
+    return transport == MEMSC_MEMSC || transport == MEMSC_ADAPTIVE;
+}
+
 static inline bool memsc_running(void)
 {
     /* Acquire: pairs with the release of a thread that makes it just now. */
@@ -172,5 +181,7 @@ int memsc_process_stop(void);
 void memsc_process_finish(struct memsc_process *process); /* it ends with its threads running */
 int memsc_thread_register(void);
 int memsc_thread_unregister(void);
+/* Where the C library keeps the number of the calling thread's CPU. */
+const volatile uint32_t *memsc_own_cpu(void);
 
 #endif

@@ -215,7 +215,7 @@ void memsc_process_finish(struct memsc_process *process)
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
-static const volatile uint32_t *own_cpu(void)
+const volatile uint32_t *memsc_own_cpu(void)
 {
     static const uint32_t unknown = UINT16_MAX;
     enum { CPU_ID = 4 /* offset in struct rseq */ };
@@ -252,6 +252,10 @@ static void watch(struct memsc_process *process, uint32_t index)
     slot->service = service;
     self->line = &process->region->service[service];
     self->doorbell = &process->region->service[scanner ? 0 : service].parked;
+    if (memsc_needs_own_cpu(process->transport)) {
+        self->service_cpus[0] = process->region->service[scanner ? 0 : service].cpu;
+        self->service_cpus[1] = self->line->cpu;
+    }
     atomic_fetch_or(&process->pages->active[service][index / 64], 1ull << index % 64);
 }
 
@@ -276,7 +280,8 @@ int memsc_thread_register(void)
     slot->tid = self->tid;
     slot->generation++;
     self->ring_mask = process->region->ring_records - 1;
-    self->cpu = own_cpu();
+    self->cpu = memsc_own_cpu();
+    self->service_cpus[0] = self->service_cpus[1] = MEMSC_NO_CPU;
     if (process->transport != MEMSC_DIRECT)
         watch(process, (uint32_t)index);
     atomic_fetch_add(&process->region->active, 1);

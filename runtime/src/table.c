@@ -188,7 +188,7 @@ static const char *const missed_reasons[MEMSC_UNFORWARDED_REASONS] = {
     "thread shares its thread-local storage",   "thread has credentials or files of its own",
     "after the program's own seccomp filter",   "no service to be had, or no free page",
     "all entries of the thread were in flight", "thread has other memory protection keys",
-    "program has looked at its own threads",
+    "program has looked at its own threads",    "thread ran on the CPU of its service",
 };
 
 const char *memsc_missed_reason(uint32_t reason)

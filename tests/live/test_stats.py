@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,10 +36,10 @@ def run(*command: str, options: tuple[str, ...] = ("--stats",)) -> Any:
     return done
 
 
-def counted(code: str, folder: Path) -> dict[str, Any]:
+def counted(code: str, folder: Path, *more: str) -> dict[str, Any]:
     """Statistics of a Python program, as JSON."""
     file = folder / "stats.json"
-    done = run(PYTHON, "-I", "-S", "-c", code, options=("--stats-json", str(file)))
+    done = run(PYTHON, "-I", "-S", "-c", code, options=(*more, "--stats-json", str(file)))
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, Any] = json.loads(file.read_text())
     assert found["forwarded"] == sum(call["forwarded"] for call in found["calls"].values())
@@ -86,6 +87,26 @@ def test_a_failed_exec_counts_nothing_twice(tmp_path: Path) -> None:
         tmp_path,
     )
     assert found["calls"]["getppid"]["forwarded"] == 150
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a CPU for each side")
+@pytest.mark.parametrize("service", ["inline", "scanner"])
+def test_on_the_cpu_of_its_service_a_thread_calls_directly(service: str, tmp_path: Path) -> None:
+    """There one would wait for the other's time slice, 500 to 4,000 times as long as the call."""
+    found = counted(
+        "import os\n"
+        "mine, service = os.sched_getaffinity(0), {int(os.environ['MEMSC_SERVICE_CPUS'])}\n"
+        "for _ in range(30): os.getppid()\n"
+        "os.sched_setaffinity(0, service)\n"
+        "for _ in range(2000): os.getppid()\n"
+        "os.sched_setaffinity(0, mine)\n"
+        "for _ in range(40): os.getppid()\n",
+        tmp_path,
+        "--transport=memsc",
+        f"--service={service}",
+    )
+    assert found["calls"]["getppid"] == {"forwarded": 70, "missed": 2000, "local": 0}
+    assert found["missed_by_reason"] == {"thread ran on the CPU of its service": {"getppid": 2000}}
 
 
 def test_what_stays_has_the_tables_reason(tmp_path: Path) -> None:

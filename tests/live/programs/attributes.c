@@ -522,6 +522,55 @@ static void joins_name_space(void)
     work();
 }
 
+static int count_threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    int count = 0;
+    while (folder && readdir(folder))
+        count++;
+    closedir(folder);
+    return count - 2; /* . and .. */
+}
+
+static void *on_this_cpu(void *unused)
+{
+    char byte = 'x', number[32] = "";
+    int ends[2];
+    work();
+    EXPECT(pipe(ends) == 0 && write(ends[1], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1);
+    close(ends[0]), close(ends[1]);
+    EXPECT(readlink("/proc/thread-self", number, sizeof number - 1) > 0);
+    EXPECT(atoi(strrchr(number, '/') + 1) == gettid());
+    return unused;
+}
+
+/* Also the service's, where the program's own calls would have to wait for it. */
+static void visits_every_cpu(void)
+{
+    int visited = 0;
+    for (int round = 0; round < 3; round++)
+        for (int cpu = 0; cpu < 64; cpu++) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            if (sched_setaffinity(0, sizeof one, &one) != 0)
+                continue;
+            visited++;
+            on_this_cpu(NULL);
+            EXPECT(count_threads() == 1);
+            fflush(stdout);
+            pid_t child = fork();
+            if (child == 0) {
+                on_this_cpu(NULL);
+                _exit(count_threads());
+            }
+            EXPECT(ended(child) == 1);
+        }
+    in_thread(on_this_cpu);
+    EXPECT(visited > 0);
+    printf("visited %d\n", visited);
+}
+
 static const struct feature features[] = {
     {"signals-are-watched", signals_are_watched},
     {"mask-is-read-back", mask_is_read_back},
@@ -538,6 +587,7 @@ static const struct feature features[] = {
     {"own-tables", own_tables},
     {"own-users", own_users},
     {"joins-name-space", joins_name_space},
+    {"visits-every-cpu", visits_every_cpu},
     {NULL, NULL},
 };
 
