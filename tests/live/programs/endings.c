@@ -68,8 +68,16 @@ static void after_threads(void)
     leave(4);
 }
 
+static int late_tid;
+
+static int load_tid(void)
+{
+    return __atomic_load_n(&late_tid, __ATOMIC_ACQUIRE);
+}
+
 static void *late(void *status)
 {
+    __atomic_store_n(&late_tid, gettid(), __ATOMIC_RELEASE);
     work();
     usleep(20000);
     leave((long)status);
@@ -87,7 +95,8 @@ static void leader_last(void)
 {
     pthread_t thread;
     pthread_create(&thread, NULL, late, (void *)7);
-    usleep(60000);
+    while (!load_tid() || syscall(SYS_tgkill, getpid(), load_tid(), 0) == 0)
+        usleep(1000);
     leave(8);
 }
 
