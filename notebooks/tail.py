@@ -73,7 +73,7 @@ causes[causes["band"] == "p999"].groupby("arm", sort=False).head(8).drop(
 
 # %% [markdown]
 # Above p99.9 nearly every call under `memsc` has a name beside it: the thief we let in, others of this shared
-# machine, timers. Whoever is named `service preempted by …` sat on the service's CPU. For calls between p99
+# machine, timers. A program named in `service preempted by …` sat on the service's CPU. For calls between p99
 # and p99.9 the excess is small, a few hundred nanoseconds, and its causes are of another kind:
 
 # %%

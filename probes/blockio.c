@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT
  *
- * Requests to block devices. Whoever issues or completes one may be anybody: those that a tracked
+ * Requests to block devices. Any thread may issue or complete one: those that a tracked
  * thread queued are remembered by device and sector.
  */
 

@@ -10,7 +10,7 @@ int profile_on_sample(struct bpf_perf_event_data *ctx)
     struct task_state *task = current_task();
     u32 tid = (u32)bpf_get_current_pid_tgid(), zero = 0;
 
-    /* Of a watched CPU's other threads it is told that they ran, and where in the kernel. */
+    /* Of a watched CPU's other threads it says that they ran, and where in the kernel. */
     if (!is_recording() || !(task || (tid && is_watched_here())))
         return 0;
     event = profile_reserve(MEMSC_PROFILE_SAMPLE);

@@ -11,7 +11,10 @@ PROBE = Probe(
     kinds=(
         Kind("switch", "the CPU stops running tid and runs target_tid"),
         Kind("waking", "tid asks for target_tid to be woken"),
-        Kind("wakeup", "target_tid became runnable; tid need not be who woke it: see waking"),
+        Kind(
+            "wakeup",
+            "target_tid became runnable; tid may not be the thread that woke it: see waking",
+        ),
         Kind("wakeup_new", "the new task target_tid became runnable for the first time"),
         Kind("migrate", "target_tid is moved from from_cpu to target_cpu"),
     ),

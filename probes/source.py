@@ -40,7 +40,7 @@ def compose(
     """The C text of these probes.
 
     Args:
-        probes: which; `tracking` among them if children shall be tracked.
+        probes: which; `tracking` among them if children are to be tracked.
         pages: ring buffer size of each probe with events, in pages.
         possible_cpus: CPUs the kernel may ever have; sizes the per-CPU counters.
         kernel_stacks: let probes show where threads are in the kernel, which tells addresses.

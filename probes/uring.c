@@ -80,7 +80,7 @@ int uring_on_poll(struct tracepoint__io_uring__io_uring_poll_arm *args)
                       args->mask, args->events, 0);
 }
 
-/* Whoever makes it ready may be anybody: the request tells whether it is ours. */
+/* Any thread may make it ready: the request tells whether it is ours. */
 int uring_on_ready(struct tracepoint__io_uring__io_uring_task_add *args)
 {
     s64 took;

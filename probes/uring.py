@@ -23,7 +23,7 @@ PROBE = Probe(
         Kind("submit", "tid hands a request to the kernel, or its polling thread finds it"),
         Kind("async", "it would block, and goes to a worker thread"),
         Kind("poll", "it would block, and waits until its file is ready"),
-        Kind("ready", "what it waited for has come; tid is whoever ran then"),
+        Kind("ready", "what it waited for has come; tid is the thread that ran then"),
         Kind("defer", "it must wait for others before it"),
         Kind("fail", "it is refused: it asks for nothing that there is"),
         Kind("complete", "its completion is posted"),

@@ -2,7 +2,7 @@
  *
  * From a frame to its caller's, by the rules that runtime/unwind makes of a file's call frame information.
  * One text for both who walk: BPF programs over a live stack (stacks.h), and the session over a copy of one
- * (runtime/unwind/walk.c). Whoever includes it has the kernel's names of types, and defines:
+ * (runtime/unwind/walk.c). What includes it has the kernel's names of types, and defines:
  *
  *   memsc_walk_read        reads the program's stack; 0 if it could
  *   memsc_walk_read_code   the same of what does not change

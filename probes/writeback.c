@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT
  *
- * Pages that tracked threads change, and their way to storage. Whoever writes them out is mostly a
+ * Pages that tracked threads change, and their way to storage. What writes them out is mostly a
  * thread of the kernel: files that a tracked thread changed are remembered.
  */
 
@@ -97,7 +97,7 @@ int writeback_on_throttle(struct tracepoint__writeback__balance_dirty_pages *arg
 {
     struct writeback_file file = file_of(args->bdi, 0);
 
-    /* It is told of those that may go on at once, too. */
+    /* It says so of those that may go on at once, too. */
     if (!is_recording() || !current_task() || args->pause <= 0)
         return 0;
     return on_file(MEMSC_WRITEBACK_THROTTLE, &file, 0, args->dirtied, args->pause * 1000000ll);

@@ -132,7 +132,7 @@ class Blame:
             at = np.arange(len(total))
             if len(at) > calls:
                 at = np.sort(np.argpartition(total, -calls)[-calls:])
-            # What so many faster calls were kept for already needs not be kept.
+            # What so many faster calls were kept for already does not have to be kept.
             known = floor.setdefault((key.arm, key.case), [])
             least = sorted(known)[-calls] if len(known) >= calls else -1
             known += total[at].tolist()

@@ -91,7 +91,7 @@ class Filled:
 
 
 class Fills:
-    """What calls fill, by round and thread; it is told of them in the order of the table.
+    """What calls fill, by round and thread; given in the order of the table.
 
     Args:
         timed: the rounds whose programs timed their last calls.

@@ -233,7 +233,7 @@ class Counters:
             found.loc[(kind == "switch") & ran_on, "event"] = "preempted"
             found.loc[(kind == "switch") & ~ran_on, "event"] = "slept"
             moved = kind == "migrate"
-            # It is about the one who is moved; whoever had the CPU just did it.
+            # It is about the thread that is moved, not the one that had the CPU.
             found.loc[moved, "tid"] = found.loc[moved, "target_tid"]
         return found[found["event"].notna()].drop(columns="kind").reset_index(drop=True)
 

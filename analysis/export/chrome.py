@@ -83,7 +83,7 @@ def _slices(group: int, frame: pd.DataFrame, clock: Clock) -> Iterator[Event]:
         else:
             span = (times[0], times[-1])
             yield from _ends(common, syscall, span, told, _stages(common, times))
-        if flags & FLAGS["pooled"]:  # likewise: whoever waits in the pool overlaps others
+        if flags & FLAGS["pooled"]:  # likewise: what waits in the pool overlaps others
             waits = {"name": syscall, "id": f"{group}-{number}-pool", **served}
             yield {**waits, "ph": "b", "ts": times[2]}
             yield {**waits, "ph": "e", "ts": times[3]}

@@ -36,7 +36,7 @@ def plot_functions(folded: pd.DataFrame, weight: str, arm: str | None) -> Figure
         raise MemscError("cannot draw the stacks", why, f"its arms are {', '.join(arms)}")
     chosen = arm or str(folded.groupby("arm")["weight"].sum().idxmax())
     mine = folded[folded["arm"] == chosen]
-    # Whoever is off the CPU stands in the scheduler: why says the function that called it.
+    # What is off the CPU stands in the scheduler; the function that called it says why.
     reason = mine["stack"].str.replace(_SCHEDULER, "", regex=True)
     mine = mine.assign(function=reason.str.rsplit(";", n=1).str[-1])
     whole = float(mine["weight"].sum())

@@ -48,7 +48,7 @@ RC: dict[Any, Any] = {
     # Text stays text: readable by search and by screen readers, and the same on every machine.
     "svg.fonttype": "none",
     "svg.hashsalt": "memsc",
-    # Names come from whoever was traced: they are text, never formulas.
+    # Names come from the traced program: they are text, never formulas.
     "text.parse_math": False,
     "figure.dpi": 100,
     "savefig.dpi": 160,

@@ -2,7 +2,7 @@
 """The same work on the workers of a `dask.distributed` cluster.
 
 A worker that is lost loses its work alone: the scheduler gives it to another. What comes back is
-in the order it was handed out, whoever did it.
+in the order it was handed out, whichever worker did it.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def stacks_of(trace: Trace) -> dict[Stack, int]:
 class Difference:
     """Two arms on one case: nanoseconds per call by (system call, stage).
 
-    Per call, since arms need not have made as many calls.
+    Per call, since arms may not have made as many calls.
     """
 
     case: str

@@ -36,7 +36,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 def defused(table: pa.Table) -> pa.Table:
     """The table with an apostrophe before each text that a spreadsheet would run as a formula.
 
-    Names of programs and functions come from whoever was traced.
+    Names of programs and functions come from the program that was traced.
     """
     for i, field in enumerate(table.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):

@@ -42,7 +42,7 @@ class Section:
 
     Attributes:
         render: its lines, from a report that holds what they need; none where there is nothing.
-        shows: whether it shows the times of a case itself, so that the report need not.
+        shows: whether it shows the times of a case itself, so that the report does not have to.
     """
 
     render: Callable[[Any], Iterable[RenderableType]]
@@ -220,7 +220,7 @@ def _together(held: list[str], arms: int) -> list[str]:
 
 
 def _uncounted(checks: Mapping[str, CheckResult], unknown: dict[str, dict[str, None]]) -> None:
-    """The point of arm `ipi` is its interrupts: whoever counted none shall know."""
+    """The point of arm `ipi` is its interrupts: a reader is told if none were counted."""
     for name, check in checks.items():
         if "ipis_to" in name and check.value is None and check.reason:
             unknown.setdefault(check.reason, {})[_words(name)] = None

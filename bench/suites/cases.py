@@ -119,7 +119,7 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
 
 
 def _files(few: Mapping[str, int], once: Mapping[str, int], quick: bool) -> list[Case]:
-    """The two programs of the thesis, in its sizes unless it shall be quick, and others."""
+    """The two programs of the thesis, in its sizes unless it has to be quick, and others."""
     rounds = dict.fromkeys(PROGRAMS, once) | {"dd": few, "ls": few}
     if quick:
         rounds = {name: rounds[name] for name in _QUICK_PROGRAMS}
@@ -274,7 +274,7 @@ def _recorded(launch: Launch, folder: Path, name: str, **how: Any) -> Work:
     return replace(_sync(launch, folder), case=name, **how)
 
 
-# Beside a busy program, whoever must wait for a time slice at each call needs milliseconds for it.
+# Beside a busy program, a call that must wait for a time slice takes milliseconds.
 _NOISY = {"ipi": 2_000, "memsc-scanner": 200}
 
 

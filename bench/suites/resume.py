@@ -89,5 +89,5 @@ def _belongs(part: Part, done: Container[RoundKey], end: int) -> bool:
 
 
 def finished(done: Round) -> bool:
-    """Whether a round need not be made again."""
+    """Whether a round does not have to be made again."""
     return done.exit_status == 0 and done.stopped is None

@@ -73,7 +73,7 @@ def _speed(figures: Figures, trace: Trace) -> Iterator[Target]:
         1.0,
     )
     yield _at_least("ipi ÷ memsc, sync, mean", partial(mean, ipi, ours), 100)
-    # As the thesis has it: whoever forwards by interrupts has no batches.
+    # As in the thesis, where forwarding by interrupts has no batches.
     name = "ipi, sync ÷ memsc, batch of 64, mean per call"
     yield _at_least(name, partial(mean, ipi, batch), 200)
     yield _at_least("ipi ÷ memsc-scanner, sync, mean", partial(mean, ipi, scanner), 5)

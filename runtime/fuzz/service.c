@@ -171,7 +171,7 @@ long memsc_fuzz_raw(long number, const uint64_t args[6])
         return 4242;
     case SYS_futex:
         elsewhere();
-        /* Some sleep for ever; whoever had started them, inside a call of theirs, goes on. */
+        /* Some sleep for ever; the thread that had started them, inside a call of theirs, goes on. */
         if ((uint32_t)args[1] == FUTEX_WAIT && is_own_word(args[0]) && memsc_choose(4) == 0)
             memsc_thread_exit();
         return memsc_choose(2) ? 0 : -ETIMEDOUT;

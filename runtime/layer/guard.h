@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keeps memsc's own descriptors out of the program's hands: to whoever closes, asks about or overwrites
+ * Keeps memsc's own descriptors out of the program's hands: to a thread that closes, asks about or overwrites
  * descriptors that it did not open, they are not there.
  */
 #ifndef MEMSC_LAYER_GUARD_H

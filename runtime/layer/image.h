@@ -2,7 +2,7 @@
  *
  * A loaded object once more, as its file has it.
  *
- * In memory a debugger or a probe may have put breakpoints into its text; whoever decodes it there takes them
+ * In memory a debugger or a probe may have put breakpoints into its text; what decodes it there takes them
  * for instructions. And a probe of the kernel's executes the file's instruction, whatever stands in memory.
  * So plans are made on the file. Its parts that are not written to are mapped at the same distances from each
  * other.

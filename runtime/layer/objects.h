@@ -13,7 +13,7 @@
 enum { MEMSC_MAX_OBJECTS = 8 };
 
 /* Fills objects, returns how many there are. They lie in images of their files, to be closed after use; one
- * whose file cannot be had is where it runs. */
+ * whose file cannot be read is where it runs. */
 uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
                        struct memsc_image images[MEMSC_MAX_OBJECTS]);
 

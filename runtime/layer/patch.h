@@ -20,7 +20,7 @@ int memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *site
  *
  * The kernel writes the bytes, by /proc/self/mem: it does so under the lock that it also holds while it puts
  * a probe's breakpoint into the same page or takes it out, which can mean to copy the page. Where that file is
- * not to be had, the text is made writable, and not executable meanwhile: never both. */
+ * not there, the text is made writable, and not executable meanwhile: never both. */
 int memsc_patch_sites(const struct memsc_object *object, struct memsc_site *sites, uint32_t count);
 
 #endif

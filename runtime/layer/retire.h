@@ -2,7 +2,7 @@
  *
  * Calls after which a process goes on without memsc.
  *
- * A seccomp filter may forbid what the runtime does for itself, and end whoever does it; and what a thread's
+ * A seccomp filter may forbid what the runtime does for itself, and end a thread that does it; and what a thread's
  * filter forbids must not be done for it by a service thread that has none. Threads that it makes inherit
  * it and cannot be told from others. Syscall User Dispatch has each call made outside a range of addresses end
  * in the program's handler: those of the layer, too, and a handler's own before the program's has switched it
@@ -24,7 +24,7 @@ bool memsc_retires(long number, const uint64_t args[6]);
 /* Before it. whole: the calling task is a thread of the process that the layer began in. */
 void memsc_retire(bool whole);
 
-/* Filters on the calling thread, by /proc; 0 where that is not to be had. Runs once, at start-up: opening
+/* Filters on the calling thread, by /proc; 0 where that cannot be read. Runs once, at start-up: opening
  * and reading files is what the loader has just done. */
 uint32_t memsc_filters(void);
 

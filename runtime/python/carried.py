@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which programs of a run memsc carried, and which not and why, by what they said themselves.
 
-A program that is to be carried says so when it starts; whoever executes one says that before
+A program that is to be carried says so when it starts; what executes one says that before
 (`runtime/layer/stats.h`). So a process whose last word is that it executes something is not carried
 from there on. What such a program starts in turn says nothing: of that only the kernel knows, whose
 word is held against theirs if there is one (`tracer.session.observe.kernel_view`).

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The socket by which programs tell their session of themselves, and hand over their regions.
 
-One end is inherited by the program and by all that it starts, whoever they become; see
+One end is inherited by the program and by all that it starts, whatever user they become; see
 `runtime/src/session.h`. What comes from it is not trusted: the kernel says who has sent it, a
 message is JSON or nothing, and a descriptor is looked at before it is read (`region.Region`).
 """
@@ -56,7 +56,7 @@ class Message:
     Args:
         pid: its number, as this process sees it, by the kernel's word.
         said: the fields.
-        descriptor: what came with it, -1 for nothing; whoever takes the message closes it.
+        descriptor: what came with it, -1 for nothing; who takes the message closes it.
         process: a descriptor of the process (pidfd), -1 if it has ended; likewise.
         refused: how many descriptors came that this process had no room for.
         began: when the process did, clock ticks since the machine's start: tells a reused number

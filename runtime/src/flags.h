@@ -12,7 +12,7 @@
 /* clang-format off */
 #define MEMSC_CLOSE_ON_EXEC 02000000u
 #define MEMSC_NONBLOCKING   04000u
-#define MEMSC_ASYNC         020000u /* O_ASYNC: whoever sets it may become the owner of signals */
+#define MEMSC_ASYNC         020000u /* O_ASYNC: what sets it may become the owner of signals */
 
 /* Access, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC, O_APPEND, O_NONBLOCK, O_DSYNC, O_DIRECT, O_LARGEFILE, O_DIRECTORY,
  * O_NOFOLLOW, O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE; not O_ASYNC. */

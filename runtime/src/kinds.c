@@ -110,7 +110,7 @@ static uint32_t look(uint64_t descriptor)
     }
 }
 
-/* The kernel stops whoever writes from the background to a terminal that wants that. */
+/* The kernel stops a process that writes from the background to a terminal that wants that. */
 static bool stops_writers(uint64_t descriptor)
 {
     struct termios settings;

@@ -118,7 +118,7 @@ static int cpu_list(const char *text, struct memsc_options *options)
     }
 }
 
-/* Whether the program has rights that whoever started it, and chose its environment, has not. */
+/* Whether the program has rights that the user who started it, and chose its environment, does not have. */
 static bool is_privileged(void)
 {
     enum { AT_SECURE_ = 23, MOST = 64 };

@@ -2,7 +2,7 @@
  *
  * The segment that holds the syspages.
  *
- * System V shared memory, because it cannot be truncated under whoever maps it (a file can, and then
+ * System V shared memory, because it cannot be truncated under a process that maps it (a file can, and then
  * every access is a SIGBUS), is found without a descriptor (a program may close all), and ends by
  * itself: it is marked for removal at birth, and Linux lets others attach it by its number as long as
  * one process does.

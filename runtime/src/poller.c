@@ -174,7 +174,7 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool alone, bo
         uint32_t next = status >> MEMSC_NEXT_SHIFT & (MEMSC_PAGE_ENTRIES - 1);
         if (next != head)
             __builtin_prefetch(&pages->page[slot].entries[next]);
-        /* Before the call: whoever takes over during it starts behind it. */
+        /* Before the call: a thread that takes over during it starts behind it. */
         if (next != load_relaxed(&pages->heads[slot].entry))
             store_relaxed(&pages->heads[slot].entry, next);
         serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status,
@@ -257,7 +257,7 @@ void memsc_poll(struct memsc_worker *worker)
         if (!worker->serving)
             return;
         if (!arrived) {
-            /* Whoever runs already serves what it was woken for before it asks for the token. */
+            /* A poller that runs already serves what it was woken for before it asks for the token. */
             memsc_token_acquire(process, service);
             arrived = true;
         } else if (found) {

@@ -101,7 +101,7 @@ static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
     uint32_t status = job->status;
     uint64_t picked = status & MEMSC_STAMP ? memsc_cycles() : 0;
     memsc_probe_picked(worker->process, job->slot, job->entry, job->number, status);
-    /* Release: whoever finds it there finds this thread's number. */
+    /* Release: who finds it there finds this thread's number. */
     store_release(&worker->in_call, memsc_name_of_entry(worker->process, job->entry));
     /* Even if it has been called back by now: what it does at once is the kernel's to decide. */
     long result = memsc_raw(job->number, job->args);
@@ -193,7 +193,7 @@ static void worker_main(void *argument)
 /* Whether a takeover would help the calling thread; called with the lock held. Not if no call keeps
  * the poller; nor if that call is all that the thread waits for, since a successor would only take the
  * CPU from it. But a thread that sleeps has waited so long that it may be for ever: once its entry
- * is known to be in a call, it need not look again. */
+ * is known to be in a call, it does not have to look again. */
 static bool takeover_helps(const struct memsc_process *process, const struct memsc_service *service)
 {
     const struct memsc_self *self = memsc_self;

@@ -46,7 +46,7 @@ struct memsc_self {
     struct memsc_slot *slot;     /* NULL: the thread is not registered */
     struct memsc_entry *entries; /* its syspage */
     struct memsc_call *ring;     /* NULL: the ring could not be mapped */
-    _Atomic uint32_t *doorbell;  /* parked word of whoever scans this page */
+    _Atomic uint32_t *doorbell;  /* parked word of the scanner of this page */
     struct memsc_service_line *line;
     uint64_t in_flight; /* bit per entry: posted and not yet taken by retval */
     uint64_t ready;     /* bit per entry: seen done, and recorded */
@@ -92,8 +92,7 @@ struct memsc_service {
     uint32_t free;           /* threads that neither poll nor run a job */
     _Atomic uint32_t pooled; /* jobs queued or running */
     _Atomic uint32_t work;   /* futex: changes when there is something to do */
-    alignas(MEMSC_LINE) struct memsc_membership
-        membership; /* of whoever polls memory on this CPU */
+    alignas(MEMSC_LINE) struct memsc_membership membership; /* of the poller on this CPU */
 };
 
 struct memsc_process {

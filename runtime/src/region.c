@@ -264,7 +264,7 @@ int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
     long address = map_ring(process, slot);
     if (address < 0)
         return 0; /* with a slot, and no ring, each call is counted as lost */
-    /* Page faults now, not between the calls being measured. Whoever turns recording on later sees to the
+    /* Page faults now, not between the calls being measured. What turns recording on later sees to the
      * rings that are there by then. */
     if (load_relaxed(&region->recording) && populate((void *)address, bytes)) {
         MEMSC_SYS(SYS_munmap, address, bytes, 0, 0, 0, 0);

@@ -170,7 +170,7 @@ void memsc_registry_join(struct memsc_membership *membership, uint32_t pid, int 
     membership->robust.pending = NULL;
 }
 
-/* Maps the segment of whoever is there now. */
+/* Maps the segment of the member that is there now. */
 static void map_pages(struct memsc_neighbour *neighbour, const struct memsc_member *member)
 {
     uint32_t generation = atomic_load(&member->generation);

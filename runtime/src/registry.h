@@ -24,7 +24,7 @@ enum {
 
 enum memsc_member_state {
     MEMSC_MEMBER_PARKED = 0, /* asleep until a poster rings its doorbell */
-    MEMSC_MEMBER_WAITING,    /* asleep on `state`: whoever has the token watches its pages */
+    MEMSC_MEMBER_WAITING,    /* asleep on `state`: the token's holder watches its pages */
     MEMSC_MEMBER_HOLDS,      /* polls */
     MEMSC_MEMBER_LOST,       /* had the token and did not move: another one took it */
 };
@@ -43,11 +43,11 @@ struct memsc_member {
     /* Service lines: inline, the one that polls here; scanner, 1 … services-1. */
     _Atomic uint32_t services;
 
-    /* Written by the process itself and by whoever hands it the token. */
+    /* Written by the process itself and by the one that hands it the token. */
     alignas(MEMSC_LINE) _Atomic uint32_t state; /* futex: enum memsc_member_state */
     _Atomic uint32_t pooled;                    /* its pool threads want this CPU now and then */
 
-    /* Written by its workers and by whoever scans: futexes, as in service lines. */
+    /* Written by its workers and by the scanner: futexes, as in service lines. */
     alignas(MEMSC_LINE) _Atomic uint32_t parked[MEMSC_MAX_SERVICES];
 };
 
@@ -70,7 +70,7 @@ struct memsc_membership {
     int id;
     uint32_t me;      /* 1 + number of the member */
     uint32_t changes; /* seen */
-    uint32_t yields;  /* still owed to whoever came */
+    uint32_t yields;  /* still owed to a newcomer */
     uint32_t looks, cursor, watched;
     uint32_t late;  /* scanner: looks in a row at another process's call whose worker is awake */
     uint64_t since; /* cycles: the token came */
@@ -103,7 +103,7 @@ void memsc_registry_finish(const struct memsc_membership *membership);
 void memsc_registry_join(struct memsc_membership *membership, uint32_t pid, int pages_id,
                          uint32_t scanner, uint32_t services);
 
-/* Somebody new wants this CPU: whoever polls shall let it. */
+/* Somebody new wants this CPU: what polls there lets it have it. */
 void memsc_registry_announce(const struct memsc_membership *membership);
 
 /* Brings `watch` and `neighbours` up to date. */

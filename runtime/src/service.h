@@ -104,7 +104,7 @@ void memsc_workers_reset(void);
 /* scanner.c: the scanner's thread. */
 void memsc_scanner_main(void *process);
 
-/* An entry's number and arguments can change under whoever reads them: they are read once, checked as
+/* An entry's number and arguments can change while they are read: they are read once, checked as
  * read, and used as checked. Volatile, or the compiler might read them again. */
 HOT static uint32_t memsc_number_once(const struct memsc_entry *entry)
 {

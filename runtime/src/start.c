@@ -113,7 +113,7 @@ static int private_mapping(void)
     return 0;
 }
 
-/* Takes the start upon itself; false if another thread has done so and succeeded. */
+/* Makes the start its own; false if another thread has done so and succeeded. */
 static bool begin_start(struct memsc_process *process)
 {
     for (;;) {

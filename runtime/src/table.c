@@ -186,7 +186,7 @@ const char *memsc_exception(long number)
 static const char *const missed_reasons[MEMSC_UNFORWARDED_REASONS] = {
     "signal handler on top of another call",    "vfork child, in its parent's memory",
     "thread shares its thread-local storage",   "thread has credentials or files of its own",
-    "after the program's own seccomp filter",   "no service to be had, or no free page",
+    "after the program's own seccomp filter",   "no service there, or no free page",
     "all entries of the thread were in flight", "thread has other memory protection keys",
     "program has looked at its own threads",    "thread ran on the CPU of its service",
 };

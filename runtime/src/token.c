@@ -16,7 +16,7 @@ enum {
 
 static void set_holder(struct memsc_membership *membership, uint32_t holder)
 {
-    /* Release: whoever finds it finds the states set before. */
+    /* Release: who finds it finds the states set before. */
     store_release(&membership->registry->holder, holder);
 }
 
@@ -101,7 +101,7 @@ static bool give(struct memsc_membership *membership, uint32_t member)
     return true;
 }
 
-/* Takes the token away from whoever has it; the process must have made its own state HOLDS. */
+/* Takes the token away from its holder; the process must have made its own state HOLDS. */
 static void take(struct memsc_membership *membership)
 {
     uint32_t old = atomic_exchange(&membership->registry->holder, membership->me);
@@ -157,7 +157,7 @@ void memsc_token_acquire(struct memsc_process *process, struct memsc_service *se
         if (take_free(membership))
             break;
         uint32_t state = atomic_load(&membership->member->state);
-        /* Lost before it was used. Whoever is traced stops at each of its system calls until the tracer
+        /* Lost before it was used. A traced process stops at each of its system calls until the tracer
          * has looked, and the tracer's own calls need the token: it would be lost so for ever. */
         if (state == MEMSC_MEMBER_LOST &&
             move_state(membership->member, state, MEMSC_MEMBER_WAITING))

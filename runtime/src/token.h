@@ -5,14 +5,14 @@
  * Pollers of several processes on one CPU would push each other off it a time slice at a time. So
  * one has the *token* and polls; the others sleep, and the one that has it watches their pages too and
  * wakes, in the same place, who has calls: a switch of context, no interrupt, and no work for the
- * poster, who need not ring, as if its own poller polled.
+ * poster, which does not have to ring, as if its own poller polled.
  *
  *   parked ──doorbell──▸ holds ◂──handed over── waiting
  *     ▴                   │ ▾ ──hands over───────▴
  *     └────────idle───────┘ └─ does not move: another one takes it ─▸ lost ──moves again──▸ waiting
  *
  * The token is a courtesy, not a lock. A poller executes only calls of its own process, so two that
- * believe to have it are slow, never wrong; and whoever waits in vain, because the holder is dead,
+ * believe to have it are slow, never wrong; and one that waits too long, because the holder is dead,
  * stopped, or inside a long call, takes it: a caller on behalf of its poller when it sees nothing
  * move for a while, or the poller itself, which looks now and then.
  *

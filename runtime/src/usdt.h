@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Static probes, provider `memsc`, for whoever can attach uprobes: memsc trace, bpftrace, perf.
+ * Static probes, provider `memsc`, for tools that can attach uprobes: memsc trace, bpftrace, perf.
  *
  * A probe is a 1-byte nop and a note that names it. (On a 5-byte nop the kernel writes a call, which
  * overwrites the red zone.) While nobody is attached the nop is never reached: callers look at the

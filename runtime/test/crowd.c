@@ -110,7 +110,7 @@ static void crowd(const struct memsc_options *options)
         if (child[i] == 0)
             process(i, options);
     }
-    /* Whoever never gets there fails the test by its time limit. */
+    /* A process that never gets there fails the test by its time limit. */
     while (atomic_load(&shared->ready) < PROCESSES * THREADS)
         wait_ms(5);
     atomic_store(&shared->go, 1);

@@ -158,7 +158,7 @@ static void compare(struct registers expected[CASES][FLAG_SETS])
 int main(void)
 {
     static struct registers expected[CASES][FLAG_SETS];
-    /* Without a descriptor to be had, the text is changed by hand. */
+    /* Where there is no descriptor, the text is changed by hand. */
     pid_t by_hand = fork();
     struct rlimit none = {0, 0};
     if (by_hand == 0)

@@ -14,7 +14,7 @@ static void refuse(const char *name, const char *value)
     unsetenv(name);
 }
 
-/* Whoever starts a set-uid program chooses its environment, and must not choose for it. */
+/* The user who starts a set-uid program chooses its environment, and must not choose for it. */
 static void privileged(void)
 {
     if (geteuid() != 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A call that need not wait is executed at once; one that turns out to wait, because another thread was
+ * A call that does not have to wait is executed at once; one that turns out to wait, because another thread was
  * quicker or a pipe took less than all, stalls nobody. */
 #include "check.h"
 

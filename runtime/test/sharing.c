@@ -178,7 +178,7 @@ static void scribbles(uint32_t mode)
             if (round % 20 == 0)
                 all_go_on(-1);
         }
-        shmctl(id, IPC_RMID, NULL); /* the next processes shall not meet the nonsense */
+        shmctl(id, IPC_RMID, NULL); /* the next processes do not meet the nonsense */
         shmdt(registry);
     }
     for (int i = 0; i < WORKERS; i++) {

@@ -108,7 +108,7 @@ static alignas(64) _Atomic uint32_t word;
 
 static void wake(uint32_t value)
 {
-    /* Release: what the other shall find, before the word that says it is there. */
+    /* Release: what the other side is to find, before the word that says it is there. */
     atomic_store_explicit(&word, value, memory_order_release);
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError(f"in vain waited for {what}")
+    raise AssertionError(f"waited too long for {what}")
 
 
 def gone(pid: int) -> bool:

@@ -24,7 +24,7 @@ OPERATIONS = (
     *("isolate", "adopt", "release", "switches", "none"),
 )
 FIELDS = ("probes", "ring_bytes", "pid", "tid", "cpu", "cpus", "application", "service", "account")
-# No number is that of a process or of a CPU: nothing of the machine shall be isolated or watched.
+# No number is that of a process or of a CPU: nothing of the machine is to be isolated or watched.
 JUNK = st.recursive(
     st.none()
     | st.booleans()

@@ -121,7 +121,7 @@ def test_a_thread_that_preempts_is_named_each_time(helper: Helper) -> None:
     assert len(set(mine["tid"].tolist())) == 1
     # One turn each time that it is woken, at most three until it had its name and slept first.
     assert n <= len(mine) <= n + 3
-    # Turns of one CPU do not overlap, whoever has them.
+    # Turns of one CPU do not overlap, whichever thread has them.
     order = np.argsort(turns["time"])
     begins = turns["time"][order].astype(np.int64)
     ends = begins + turns["duration"][order].astype(np.int64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random sequences of system calls give the same results and files, whoever executes them."""
+"""Random sequences of system calls give the same results and files, whichever thread makes them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def scribble(region: Path) -> None:
 
 
 def regions(session: int) -> list[Path]:
-    """Those that a session has been given, by which whoever may debug it reaches them."""
+    """Those that a session has been given, by which those who may debug it reach them."""
     there: list[Path] = []
     for link in Path(f"/proc/{session}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile

@@ -228,7 +228,7 @@ def test_waking_across_cpus_sends_or_spares_an_interrupt(helper: Helper) -> None
     by_parent = events[(events["tid"] == workload.pid) & (events["target_cpu"] == there)]
     sent = len(kind("ipi", by_parent, "send"))
     spared = len(kind("ipi", by_parent, "wake_idle"))
-    # Nine of ten: a wake-up joins an interrupt that is on its way already, whoever sent that.
+    # Nine of ten: a wake-up joins an interrupt that is on its way already, whoever sent it.
     assert sent + spared >= 450
     arrived = {
         vector: len(kind("ipi", events, f"{vector}_entry"))

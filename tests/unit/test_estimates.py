@@ -19,7 +19,7 @@ from memsc.bench.verdict.target_figures import Figures
 
 ROUNDS = 12
 RUNS = 300
-SURELY = 0.88  # of intervals that shall hold the truth in 95 of 100
+SURELY = 0.88  # of intervals that are to hold the truth in 95 of 100
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Traces of many hosts are one dataset, wherever the work is done and whoever dies meanwhile."""
+"""Traces of many hosts are one dataset, wherever the work is done and whatever dies meanwhile."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every contestant makes the same table, whoever is faster."""
+"""Every contestant makes the same table, whichever is faster."""
 
 from __future__ import annotations
 

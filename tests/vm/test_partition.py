@@ -128,7 +128,7 @@ def test_its_noise_is_measured_before_and_during(tmp_path: Path) -> None:
         assert found[span]["seconds"] > 0
         assert found[span]["interrupts"] >= 0
         assert found[span]["switches"] is not None
-    # Whoever else wanted that CPU has lost it.
+    # Others that wanted that CPU have lost it.
     assert found["isolated"]["switches"] < found["before"]["switches"]
 
 

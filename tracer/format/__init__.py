@@ -2,7 +2,7 @@
 """The trace folder: what it is, how it is read, and how it is written. Pure.
 
 What readers need of it is named here; it is all that `memsc.analysis` imports from the tracer.
-Whoever writes a trace takes `memsc.tracer.format.writer`, too.
+To write a trace, import `memsc.tracer.format.writer`, too.
 """
 
 from __future__ import annotations

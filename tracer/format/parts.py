@@ -64,7 +64,7 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def _printable(table: pa.Table) -> pa.Table:
-    """Names of programs and functions fit to be shown: whoever was traced chose them."""
+    """Names of programs and functions fit to be shown: the traced program chose them."""
     for i, field in enumerate(table.schema):
         kind = field.type
         named = pa.types.is_dictionary(kind)

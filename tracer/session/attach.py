@@ -23,7 +23,7 @@ _HOW = (
 )
 
 
-_CLAIMS = 10  # tries, since whoever looks for what a dead session left claims a region …
+_CLAIMS = 10  # tries, since what looks for the remains of dead sessions claims a region …
 _BETWEEN_S = 0.05  # … for a moment
 
 

@@ -108,7 +108,7 @@ class TraceSession:
         try:
             self._begin()
         except BaseException:
-            # Whoever fails to enter is not asked to leave.
+            # What could not be entered is not left either.
             try:
                 self.probing.abandon()
                 self.quiet.end()

@@ -16,7 +16,7 @@ from memsc.tracer.session.observe.probe_set import Probing
 from memsc.tracer.session.snapshot import Filter
 
 _UNDISTURBED_MS = 500
-"""Rounds that shall not be looked into are over by then, unless the machine is busy anyway."""
+"""Rounds that are not to be looked into are over by then, unless the machine is busy anyway."""
 
 
 def watch(

@@ -47,7 +47,7 @@ def open_counters(
         on_exec: counting begins when the thread executes a program; without, when it is enabled.
 
     Returns:
-        Descriptors by name, and reasons by name of those that are not to be had.
+        Descriptors by name, and reasons by name of those that are not there.
 
     Raises:
         OSError: not even the first of them: EINVAL if this kernel can inherit no event of a CPU.
@@ -63,7 +63,7 @@ def open_counters(
 def open_on(
     cpu: int, counters: Sequence[Counter], *, hardware: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Open counters of a CPU, whoever runs there; they count from now on.
+    """Open counters of a CPU, whatever runs there; they count from now on.
 
     Args:
         cpu: which.
@@ -162,7 +162,7 @@ def counts_kernel(user: int) -> bool:
 
 
 def counts_cpu(user: int) -> bool:
-    """Whether a user may count what a processor does, whoever runs there: as perf lets him."""
+    """Whether a user may count what a processor does, whatever runs there: as perf allows it."""
     return _allowed(user, 0)
 
 

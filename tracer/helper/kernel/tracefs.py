@@ -48,7 +48,7 @@ def mount() -> Path:
 
 
 def absence(tracefs: Path, tracepoint: str, fields: Sequence[str]) -> str | None:
-    """Why a tracepoint `category:event` with such fields cannot be had, or None if it can."""
+    """Why a tracepoint `category:event` with such fields is not there, or None if it is."""
     category, event = tracepoint.split(":")
     try:
         text = (tracefs / "events" / category / event / "format").read_text()

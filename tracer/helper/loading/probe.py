@@ -41,7 +41,7 @@ class Places:
         self._sites: dict[str, list[tuple[Path, usdt.Site]]] = {}
 
     def absence(self, variant: Variant) -> str | None:
-        """Why a variant cannot be had, or None as far as can be told without attaching it."""
+        """Why a variant does not work here, or None as far as can be told without attaching it."""
         try:
             reasons = [self._absence(variant, place) for place, _ in variant.points]
         except MemscError as error:
@@ -171,7 +171,7 @@ class LoadedHook:
 
     @property
     def reason(self) -> str | None:
-        """Why none of its variants can be had; None while one can."""
+        """Why none of its variants works here; None while one does."""
         return None if self.variants else "; ".join(self._reasons)
 
     @property

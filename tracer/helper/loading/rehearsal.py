@@ -22,7 +22,7 @@ KEPT = 64
 
 
 def rehearse(work: Callable[[], object]) -> str | None:
-    """Do it in a child, to whom alone it happens.
+    """Do it in a child, so that it happens to nothing else.
 
     Returns:
         Why it cannot be done, one line; None if it can.

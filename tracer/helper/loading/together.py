@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compiles probes into one text and has it verified; one that cannot be had costs itself alone."""
+"""Compiles probes into one text and has it verified; one that is refused costs itself alone."""
 
 from __future__ import annotations
 
