@@ -26,7 +26,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from memsc import analysis as ma
-from memsc.analysis.figures.style import STAGE_COLOURS, styled
+from memsc.analysis.figures.colours import STAGE_COLOURS
+from memsc.analysis.figures.style import styled
 from memsc.tracer.format import STAGES
 
 pd.set_option("display.float_format", "{:,.3g}".format)
