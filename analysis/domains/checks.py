@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.domains.agreement import PROBE, Agreement
 from memsc.analysis.domains.coverage import BOUND, coverage, percent
 from memsc.analysis.domains.events_per_round import COUNTS, df_events_per_round
-from memsc.tracer.format import CALLS, TraceFolder
+from memsc.tracer.format import CALLS, Round, TraceFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -204,12 +205,29 @@ class Checks:
             )
             says = None if off == 0 else f"{off} calls are neither recorded nor counted as lost"
             found.append(Check(arm, "counted", off, 0, off == 0, says, withholds=True))
-        found += self._rows(arm)
+        found += [*self._events_lost(arm, rounds), *self._rows(arm)]
         # What the session ended itself has not failed.
         failed = [r for r in rounds if r.exit_status not in (0, None) and not r.stopped]
         says = f"status {failed[0].exit_status} in round {failed[0].round}" if failed else None
         found.append(Check(arm, "failed_rounds", len(failed), 0, not failed, says))
         return found
+
+    def _events_lost(self, arm: str, rounds: list[Round]) -> list[Check]:
+        """Whether the probes saw what happened: causes and counts are short of what they lost."""
+        lost: Counter[str] = Counter()
+        for one in rounds:
+            lost.update(one.events_lost)
+        known = {name: self._trace.session.probes.get(name) for name in lost}
+        much = [
+            f"{n:,} of {name}"
+            for name, n in lost.items()
+            if n > BOUND * (n + ((status.seen or 0) if (status := known[name]) else 0))
+        ]
+        if not lost:
+            return []
+        total = lost.total()
+        says = f"events were lost: {', '.join(much)}" if much else None
+        return [Check(arm, "events_lost", total, 0, not much, says, withholds=True)]
 
     def _coverage(self, arm: str) -> list[Check]:
         """Whether what was recorded stands for all that ran."""

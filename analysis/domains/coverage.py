@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What there was to record and was not: programs that ran unrecorded, and calls."""
+"""What there was to record and was not, and what held programs up that no event tells of."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from memsc.tracer.format import Round, Unrecorded
+from memsc.tracer.format import Round, Surroundings, Unrecorded
 
 BOUND = 0.01
 """Share of programs, or of calls, above which a trace does not stand for what ran."""
@@ -23,7 +23,8 @@ class ArmCoverage(msgspec.Struct, frozen=True):
 
     `unseen` of the calls were made by processes that are not recorded, as the kernel counted them
     in rounds with probe `syscalls`; `share` of all calls was not recorded, of `calls` looked at,
-    with its 95 % interval: without such rounds as far as programs told themselves.
+    with its 95 % interval: without such rounds as far as programs told themselves. `beside` calls
+    were made on the service's own CPU.
     """
 
     rounds: int
@@ -32,6 +33,7 @@ class ArmCoverage(msgspec.Struct, frozen=True):
     by_reason: str | None
     unrecorded: list[Unrecorded]
     missed: dict[str, int]
+    beside: int
     calls: int
     unseen: int | None
     share: float | None
@@ -64,6 +66,23 @@ class ArmCoverage(msgspec.Struct, frozen=True):
         interval = f"{percent(self.share_low)} to {percent(self.share_high)}"
         share = f"{percent(self.share)} of {self.calls:,} calls ({interval})"
         return f"{share} unrecorded: {', '.join(whys)}"
+
+
+def together(rounds: Iterable[Round]) -> Surroundings | None:
+    """What held up the programs of all rounds; None if nobody looked."""
+    found = [r.surroundings for r in rounds if r.surroundings is not None]
+    if not found:
+        return None
+    throttled = [one.throttled_ns for one in found if one.throttled_ns is not None]
+    periods = [one.throttled_periods for one in found if one.throttled_periods is not None]
+    pressure = [one.cpu_pressure for one in found if one.cpu_pressure is not None]
+    return Surroundings(
+        throttled_ns=sum(throttled) if throttled else None,
+        throttled_periods=sum(periods) if periods else None,
+        cpu_pressure=sum(pressure) / len(pressure) if pressure else None,
+        suspended_ns=sum(one.suspended_ns for one in found),
+        stepped_ns=sum(one.stepped_ns for one in found),
+    )
 
 
 def percent(share: float | None) -> str:
@@ -104,6 +123,7 @@ def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
         by_reason=by_layer.by_reason if by_layer else None,
         unrecorded=[Unrecorded(*key, n) for key, n in unrecorded.most_common()],
         missed=dict(missed.most_common()),
+        beside=sum(one.beside for one in found),
         calls=calls,
         unseen=unseen if asked else None,
         share=gone / calls if calls else None,

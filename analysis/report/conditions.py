@@ -16,6 +16,9 @@ def isolation_lines(report: Report) -> Iterator[str]:
         return
     during = found.during
     came = f"{_rates(during)} while programs ran" if during else "what came is not known"
+    around = report.surroundings
+    if around is not None and around.cpu_pressure is not None:
+        came += f"; tasks waited for a CPU {100 * around.cpu_pressure:.0f} % of the time"
     if found.how is None:
         yield f"not isolated: {came}"
         return
@@ -57,3 +60,23 @@ def _rates(noise: Noise) -> str:
     if noise.switches is not None:
         return f"{said} interrupts/s, {noise.switches:,.0f} switches/s"
     return f"{said} interrupts/s"
+
+
+_LONG_NS = 1_000_000
+
+
+def surroundings_lines(report: Report) -> Iterator[str]:
+    """What held programs up from outside, of which no event tells."""
+    found = report.surroundings
+    if found is None:
+        return
+    if found.throttled_ns:
+        quota = report.environment.cpu_quota
+        of = f" of {quota:g} CPUs" if quota is not None else ""
+        often = f"{found.throttled_periods} times, {found.throttled_ns / 1e6:,.0f} ms together"
+        yield f"held up by the CPU quota{of} {often}: what seems preempted for long may be it"
+    if found.suspended_ns:
+        yield f"the machine was suspended for {found.suspended_ns / 1e9:.3g} s meanwhile"
+    if found.stepped_ns:
+        by = f"{found.stepped_ns / 1e9:+.3g} s"
+        yield f"the wall clock was set by {by} meanwhile; no time here is of that clock"

@@ -21,6 +21,7 @@ from memsc.tracer.format import (
     Perturbation,
     ProbeStatus,
     Snapshot,
+    Surroundings,
 )
 
 SCHEMA = 1
@@ -398,6 +399,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Snapshot | None
     verdict: Verdict
     coverage: dict[str, ArmCoverage]
+    surroundings: Surroundings | None
     arms: dict[str, ArmFigures]
     ratios: list[RatioRow]
     ratios_reason: Reason = UNSET

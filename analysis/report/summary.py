@@ -17,7 +17,7 @@ from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.domains import paths, stage_counters
 from memsc.analysis.domains.counters import TABLE
-from memsc.analysis.domains.coverage import coverage
+from memsc.analysis.domains.coverage import coverage, together
 from memsc.analysis.report.model import (
     SCHEMA,
     ArmFigures,
@@ -82,6 +82,7 @@ def summarise(trace: Trace) -> Report:
             for arm in trace.arms
             if (found := coverage(r for r in session.rounds if r.arm == arm)) is not None
         },
+        surroundings=together(session.rounds),
         arms=arms_of(trace),
         ratios=[] if verdict.withheld else rows(trace.ratios.df_ratios(), RatioRow),
         ratios_reason="the verdict is withheld" if verdict.withheld else UNSET,

@@ -15,7 +15,11 @@ from memsc.analysis.data.order import natural
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.domains.checks import STAMP_CHECKS
 from memsc.analysis.domains.timings import LINE
-from memsc.analysis.report.conditions import calibration_lines, isolation_lines
+from memsc.analysis.report.conditions import (
+    calibration_lines,
+    isolation_lines,
+    surroundings_lines,
+)
 from memsc.analysis.report.counter_text import counters, stage_counters
 from memsc.analysis.report.model import (
     CaseFigures,
@@ -121,6 +125,7 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
         else:
             yield "?", f"{said} in rounds that ended; of the last one that is not known"
     yield from _coverage(report)
+    yield from (("!", line) for line in surroundings_lines(report))
     failed, held, unknown = _sorted_checks(report)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)
@@ -145,19 +150,21 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
             why = f"what those executed in turn is not known: {found.by_reason}"
             said.setdefault(("!", why), []).append(arm)
         if found.says_calls:
-            if found.says_calls in reasons:
-                continue
-            said.setdefault(("!", found.says_calls), []).append(arm)
+            if found.says_calls not in reasons:
+                said.setdefault(("!", found.says_calls), []).append(arm)
         elif found.unseen is not None and found.share_high is not None:
             at_least = f"{100 * (1 - found.share_high):.4g} % at least"
             line = f"100 % of {found.calls:,} calls recorded or counted ({at_least})"
             said.setdefault(("✓", line), []).append(arm)
+        if found.beside:
+            line = f"{found.beside:,} calls were made on the service's own CPU: programs went there"
+            said.setdefault(("!", line), []).append(arm)
     for (sign, line), arms in said.items():
         whose = "" if len(arms) == len(report.arms) else f"{', '.join(arms)}: "
         yield sign, whose + line
 
 
-_SAID_APART = ("lost", "counted", "unrecorded_programs", "unrecorded_calls")
+_SAID_APART = ("lost", "counted", "events_lost", "unrecorded_programs", "unrecorded_calls")
 
 
 def _sorted_checks(report: Report) -> tuple[list[str], list[str], list[str]]:

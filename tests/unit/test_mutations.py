@@ -95,6 +95,7 @@ def sound() -> Content:
                 lost=0,
                 made=CALLS,
                 local=0,
+                events_lost={"stages": 0},
                 coverage=fmt.Coverage(PROGRAMS, "kernel", unseen=0),
             )
         )
@@ -287,6 +288,8 @@ MUTATIONS: Mapping[str, tuple[Mutation, set[str]]] = {
     "a call was not written": (of_round(calls=CALLS - 1), {"counted", "rows"}),
     "a call was made that nobody saw": (of_round(made=CALLS + 1), {"counted"}),
     "a call was lost": (of_arm(lost=1), {"lost"}),
+    "events were lost": (of_round(events_lost={"stages": 10_000}), {"events_lost"}),
+    "few events were lost": (of_round(events_lost={"stages": 2}), set()),
     "programs ran unrecorded": (unrecorded(ROUNDS + 1, 0), {"unrecorded_programs"}),
     "few programs ran unrecorded": (unrecorded(ROUNDS, 0), set()),
     "calls were made unrecorded": (unrecorded(0, CALLS * ROUNDS // 50), {"unrecorded_calls"}),

@@ -104,6 +104,7 @@ def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feat
         "C-library layer", _layer, "use libmemsc's API, or --transport direct", needed=True
     )
     yield attempt("CPUs", lambda: _cpus(topology), "", needed=True)
+    yield _quota(environment)
     yield _clock(environment)
     yield _glibc(environment)
     yield _sudo()
@@ -149,6 +150,15 @@ def _cpus(topology: cpus.Topology) -> str:
     placed = cpus.place(topology, "memsc")
     app, service = map(cpus.format_cpus, (placed.app_cpus, placed.service_cpus))
     return "; ".join((f"application on {app}, service on {service}", *placed.notes))
+
+
+def _quota(environment: Environment) -> Feature:
+    quota = environment.cpu_quota
+    if quota is None:
+        return Feature("CPU quota", "ok", environment.cpu_quota_reason or "none")
+    detail = f"{quota:g} CPUs: programs and services that use more are held up, for ms each time"
+    remedy = "run memsc in a control group without cpu.max, or allow it a CPU for each service"
+    return Feature("CPU quota", "missing", detail, remedy)
 
 
 def _clock(environment: Environment) -> Feature:

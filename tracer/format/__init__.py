@@ -43,6 +43,7 @@ from memsc.tracer.format.session_file import (
     RoundKey,
     Session,
     Snapshot,
+    Surroundings,
     Unrecorded,
 )
 from memsc.tracer.format.tables import (
@@ -100,6 +101,7 @@ __all__ = [
     "RoundKey",
     "Session",
     "Snapshot",
+    "Surroundings",
     "TraceFolder",
     "Unrecorded",
     "columns_of",

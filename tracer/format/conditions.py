@@ -88,6 +88,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     nohz_full_cpus_reason: Reason = UNSET
     cpuset: str | None = None
     cpuset_reason: Reason = UNSET
+    cpu_quota: float | None = None
+    """How many CPUs' time memsc's control groups may use; null for no limit."""
+    cpu_quota_reason: Reason = UNSET
     load_1m: float | None = None
     load_1m_reason: Reason = UNSET
 

@@ -114,8 +114,22 @@ class Coverage(msgspec.Struct, frozen=True):
     by_reason: str | None = None  # why not the kernel
     unrecorded: list[Unrecorded] = []
     missed: dict[str, int] = {}  # calls that programs made unrecorded, by why
+    beside: int = 0  # calls made on the service's own CPUs, where programs have put themselves
     unseen: int | None = None  # calls in processes that are not recorded: the kernel counts them in
     # check rounds with probe syscalls
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What held a round's programs up from outside; null where the kernel does not tell.
+
+    Only a program's own control groups count for `throttled_ns`: their CPU quota was used up.
+    """
+
+    throttled_ns: int | None = None
+    throttled_periods: int | None = None
+    cpu_pressure: float | None = None  # share of the time that some task waited for a CPU
+    suspended_ns: int = 0  # the machine was: CLOCK_BOOTTIME went on, CLOCK_MONOTONIC did not
+    stepped_ns: int = 0  # by which the wall clock was set
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -149,6 +163,7 @@ class Round(msgspec.Struct, frozen=True):
     tracer_cpu_s: float | None = None  # of the session itself, until all is drained and written
     # What a benchmark's program says beside its times, by name; null where it does not know.
     measures: dict[str, float | None] | None = None
+    surroundings: Surroundings | None = None
     coverage: Coverage | None = None  # null where the program was not memsc's to start
 
     @property

@@ -70,9 +70,11 @@ class Drain:
         key: the round.
         source: where its processes hand over their regions; or the region of a program that runs
             already and goes on afterwards.
+        service_cpus: where its programs are not to run.
 
     Attributes:
         key: the round.
+        beside: calls made on the service's CPUs.
         carried: which of its programs are recorded.
         outlived: processes that the program has left behind; they go on, unrecorded.
         interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
@@ -80,7 +82,11 @@ class Drain:
     """
 
     def __init__(
-        self, writer: TraceWriter | Filter, key: RoundKey, source: SessionSocket | Region
+        self,
+        writer: TraceWriter | Filter,
+        key: RoundKey,
+        source: SessionSocket | Region,
+        service_cpus: frozenset[int] = frozenset(),
     ) -> None:
         self._writer = writer
         self._discards = False
@@ -97,7 +103,8 @@ class Drain:
         self.interval_ms = 50
         self.eager = False  # take what there is at each look, for somebody who watches
         self._latest: list[NDArray[Any]] = []
-        self.calls = 0
+        self.calls = self.beside = 0
+        self._service_cpus = np.array(sorted(service_cpus))
         self.carried = Carried()
         self.pids: set[int] = set()
         self.handoffs: set[str] = set()  # of HANDOFFS, by the regions
@@ -213,6 +220,8 @@ class Drain:
         if self.eager:
             self._latest.append(records)
         self.calls += len(records)
+        if len(self._service_cpus):
+            self.beside += int(np.isin(records["app_cpu"], self._service_cpus).sum())
         if self._rows > self._most:
             self._write()
         return True

@@ -33,6 +33,7 @@ from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, Probing
 from memsc.tracer.session.quietness import Quiet
 from memsc.tracer.session.snapshot import Filter
 from memsc.tracer.session.sums import described, measures, sums, together, write_timings
+from memsc.tracer.session.surroundings import between, read
 from memsc.tracer.session.watch import outlast, watch
 from memsc.tracer.session.work import Work
 from memsc.tracer.state import folders
@@ -261,7 +262,7 @@ class TraceSession:
             probe_every=self.probing.every(probes),
         )
         snapshot = self.filter()
-        drain = Drain(snapshot or self.writer, key, socket)
+        drain = Drain(snapshot or self.writer, key, socket, self._apart(launch))
         started, spent = self.clock.sample(), time.process_time()
         interrupted: KeyboardInterrupt | None = None
         stopped: str | None = None
@@ -279,6 +280,7 @@ class TraceSession:
                 stdout=null if work.quiet else None,
             )
             socket.let_go()
+            around = read()
             if work.layered:
                 drain.carried.executes(target.pid, work.command[0])
             try:
@@ -296,6 +298,7 @@ class TraceSession:
                 target.end()
                 raise
         ended = self.clock.sample()
+        surroundings = between(around, read())
         with whole():
             drain.finish()
             made = drain.counts
@@ -311,6 +314,7 @@ class TraceSession:
                 (started, ended),
                 spent,
                 covered=work.layered and recording,
+                surroundings=surroundings,
                 check=check,
                 recording=recording,
                 turn=key.round if turn is None else turn,
@@ -412,7 +416,9 @@ class TraceSession:
         lost = self.probing.finish_round(probes, drain.key)
         if covered:
             kernel = self.probing.kernel
-            facts["coverage"] = kernel.coverage(drain.carried, drain.pids, drain.missed)
+            facts["coverage"] = kernel.coverage(
+                drain.carried, drain.pids, drain.missed, drain.beside
+            )
         self.probing.snapshot = None
         if snapshot is not None:
             snapshot.settle()
@@ -434,6 +440,12 @@ class TraceSession:
         self._rounds.append(done)
         self._save(complete=False)
         return done
+
+    @staticmethod
+    def _apart(launch: Launch) -> frozenset[int]:
+        """The service's CPUs where its programs are not to run."""
+        shared = set(launch.app_cpus) & set(launch.service_cpus)
+        return frozenset(() if shared else launch.service_cpus)
 
     def _cpus(self) -> tuple[set[int], set[int]]:
         application = {cpu for arm in self._arms.values() for cpu in arm.app_cpus}

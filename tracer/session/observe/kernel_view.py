@@ -63,13 +63,16 @@ class KernelView:
         """Programs by process; None if that is not known."""
         return None if self.absent or self._lost else self._executed
 
-    def coverage(self, carried: Carried, pids: Collection[int], missed: dict[str, int]) -> Coverage:
+    def coverage(
+        self, carried: Carried, pids: Collection[int], missed: dict[str, int], beside: int
+    ) -> Coverage:
         """What there was to record, and what of it was not.
 
         Args:
             carried: what programs said of themselves.
             pids: processes that are recorded.
             missed: calls that they made unrecorded, by why.
+            beside: calls that they made on the service's CPUs.
         """
         executed = self.executed
         programs, found = carried.unrecorded(executed)
@@ -84,6 +87,7 @@ class KernelView:
                 for (name, reason), times in sorted(found.items(), key=lambda one: -one[1])
             ],
             missed=missed,
+            beside=beside,
             unseen=None
             if entered is None
             else sum(calls for pid, calls in entered.items() if pid not in pids),

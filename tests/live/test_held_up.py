@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""What holds programs up from outside is said: a CPU quota, a program on the service's CPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from memsc.runtime.files import LAYER
+from memsc.tracer.format import open_trace
+
+pytestmark = [
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
+    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+]
+MEMSC = (sys.executable, "-m", "memsc.commands")
+HOW = ("-o", "t.memsc", "--probes", "none", "--no-calibrate", "--ring", "1024")
+
+
+def report(folder: Path) -> str:
+    command = [*MEMSC, "report", "t.memsc"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group of this test's with a third of a CPU, of whichever version there is."""
+    v1, v2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
+    made = (v1 if (v1 / "cpu.cfs_quota_us").exists() or (v1 / "tasks").exists() else v2) / (
+        f"memsc-test-{os.getpid()}"
+    )
+    try:
+        made.mkdir()
+        if (made / "cpu.max").exists():
+            (made / "cpu.max").write_text("10000 30000")
+        else:
+            (made / "cpu.cfs_period_us").write_text("30000")
+            (made / "cpu.cfs_quota_us").write_text("10000")
+    except OSError as error:
+        with suppress(OSError):
+            made.rmdir()
+        pytest.skip(f"no control group with a quota can be made: {error.strerror}")
+    yield made
+    made.rmdir()
+
+
+def test_a_quota_that_is_used_up_is_said(group: Path, tmp_path: Path) -> None:
+    spin = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+    procs = group / "cgroup.procs"
+    script = f'echo $$ > {procs}; exec "$@"'
+    command = ["sh", "-c", script, "sh", *MEMSC, "trace", *HOW, "--", "sh", "-c", spin]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    session = open_trace(tmp_path / "t.memsc").session
+    (one,) = session.rounds
+    assert session.environment.cpu_quota == pytest.approx(1 / 3)
+    assert one.surroundings is not None
+    assert one.surroundings.throttled_ns
+    assert one.surroundings.throttled_periods
+    assert "held up by the CPU quota of 0.333333 CPUs" in report(tmp_path)
+
+
+def test_a_program_that_goes_to_the_services_cpu_is_said(tmp_path: Path) -> None:
+    script = "taskset -pc {} $$ >/dev/null; for i in 1 2 3 4 5 6 7 8 9; do echo $i; done"
+    service = min(os.sched_getaffinity(0))
+    app = max(os.sched_getaffinity(0))
+    how = ("--app-cpus", str(app), "--service-cpus", str(service))
+    command = [*MEMSC, "trace", *HOW, *how, "--", "sh", "-c", script.format(service)]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    (one,) = open_trace(tmp_path / "t.memsc").session.rounds
+    assert one.coverage is not None
+    assert one.coverage.beside >= 9
+    assert "calls were made on the service's own CPU" in report(tmp_path)
