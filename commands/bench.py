@@ -33,15 +33,16 @@ if TYPE_CHECKING:
 class Command:
     """Measure this machine: every arm on the same work, interleaved.
 
-    Suites: limit (the way of a cache line and of an interrupt), sync (getppid, one
-    by one), layer (what an unmodified program adds to it), batch (1 to 64 at once),
-    shared (sync while 1 to 8 processes are registered), throughput (1 to 8 callers
-    as fast as they can, and under loads that are offered), isolation (sync with and
-    without isolated CPUs, alone and beside a busy program on the service's CPU),
-    files (dd, ls and other programs, unmodified), calls (classic small calls, in
-    memory and on disk), peers (io_uring, eventfd, seccomp and others), tracing
-    (what other tracers cost). The result is a trace like any other, for report,
-    compare and export; the targets are printed with it.
+    Suites: limit (the way of a cache line and of an interrupt; memsc beside the
+    best bare ring), sync (getppid, one by one), layer (what an unmodified program
+    adds to it), batch (1 to 64 at once), shared (sync while 1 to 8 processes are
+    registered), throughput (1 to 8 callers as fast as they can, and under loads
+    that are offered), isolation (sync with and without isolated CPUs, alone and
+    beside a busy program on the service's CPU), files (dd, ls and other programs,
+    unmodified), calls (classic small calls, in memory and on disk), peers
+    (io_uring, eventfd, seccomp and others), tracing (what other tracers cost). The
+    result is a trace like any other, for report, compare and export; the targets
+    are printed with it.
     Only when named: causes (why calls are slow, idle and beside a busy program).
     Alone, and not among all: analysis (the report of ten million calls against
     other libraries, on a trace made from a short recording, or from --source).
@@ -66,7 +67,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Run the suites and print what they show."""
-        from memsc.bench.suites import peer_tracers, peer_transports
+        from memsc.bench.suites import bare_ring, peer_tracers, peer_transports
         from memsc.bench.suites.cases import choose, suites
         from memsc.bench.suites.resume import resume
         from memsc.runtime.launch import Launch
@@ -83,7 +84,12 @@ class Command:
         command = ["memsc", "bench", *args.suite, *(["--quick"] if args.quick else [])]
         earlier = resume(Path(args.output), command) if args.resume else None
         folder = Path(args.output) if earlier else prepare_output(args.output, args.force)
-        for suite, more in (("peers", peer_transports.arms), ("tracing", peer_tracers.arms)):
+        others = (
+            ("limit", bare_ring.arms),
+            ("peers", peer_transports.arms),
+            ("tracing", peer_tracers.arms),
+        )
+        for suite, more in others:
             arms = [*arms, *(more(arms) if suite in chosen else [])]
         announce(arms, notes)
         writer = TraceWriter(folder)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memsc.bench.suites import peer_tracers, peer_transports, small_calls
+from memsc.bench.suites import bare_ring, peer_tracers, peer_transports, small_calls
 from memsc.bench.suites.load import closed, opened
 from memsc.bench.suites.programs import PROGRAMS, SIZES, missing
 from memsc.bench.suites.programs import work as program_work
@@ -79,9 +79,14 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     # The limit is direct plus a line's round trip: measured in turn with what is held against it.
     # Where no transport finds two CPUs, no line goes between them either.
     line = [Case("line", _line, {"memsc": 10 * scale})] if "memsc" in arms else []
+    ring = dict.fromkeys(("direct", "memsc", bare_ring.NAME), 10 * scale) if line else {}
+    beside_ring = [
+        Case("ring", _beside_ring("ring", _sync), ring),
+        Case("ring-64", _beside_ring("ring-64", _batch(64)), ring),
+    ]
     limits = _limits({"memsc" if line else arms[-1]: 2 * scale}, between=bool(line))
     return {
-        "limit": [*line, *limits],
+        "limit": [*line, *limits, *(beside_ring if ring else [])],
         "sync": [
             *line,
             Case("sync", _sync, many, many),
@@ -250,6 +255,18 @@ def _sync(launch: Launch, folder: Path) -> Work:
         ring_records=_RING,
         ring_holds_all=True,
     )
+
+
+def _beside_ring(
+    name: str, plain: Callable[[Launch, Path], Work]
+) -> Callable[[Launch, Path], Work]:
+    """The same work under another name, where the bare ring takes turns with the arms."""
+
+    def work(launch: Launch, folder: Path) -> Work:
+        done = replace(plain(launch, folder), case=name)
+        return bare_ring.work(done, launch, folder) if bare_ring.is_it(launch) else done
+
+    return work
 
 
 def _sync_long(launch: Launch, folder: Path) -> Work:

@@ -65,27 +65,32 @@ def _speed(figures: Figures, trace: Trace) -> Iterator[Target]:
     ipi, ours, scanner = ("ipi", "sync"), ("memsc", "sync"), ("memsc-scanner", "sync")
     batch = ("memsc", "batch-64")
     limit = "memsc sync p50 ÷ (direct p50 + cache-line round trip p50)"
-    yield _at_most(limit, figures.limit, 1.08)
+    yield _at_most(limit, figures.limit, 1.0)
+    name = "memsc ÷ the best bare ring, sync, p50"
+    yield _at_most(name, partial(p50, ("memsc", "ring"), ("bare-ring", "ring")), 1.08)
+    name = "memsc ÷ the best bare ring, batch of 64, p50"
+    yield _at_most(name, partial(p50, ("memsc", "ring-64"), ("bare-ring", "ring-64")), 1.05)
     yield _at_most("memsc sync p99.9 ÷ p50", figures.tail, 2.5)
     yield _at_most(
         "memsc batch of 64 ÷ direct, mean per call",
         partial(mean, batch, ("direct", "batch-64")),
-        1.0,
+        0.95,
     )
-    yield _at_least("ipi ÷ memsc, sync, mean", partial(mean, ipi, ours), 100)
+    # What an interrupt costs is the machine's: these bounds are what the thesis reached on its own.
+    yield _at_least("ipi ÷ memsc, sync, mean", partial(mean, ipi, ours), 2.3)
     # As in the thesis, where forwarding by interrupts has no batches.
     name = "ipi, sync ÷ memsc, batch of 64, mean per call"
-    yield _at_least(name, partial(mean, ipi, batch), 200)
-    yield _at_least("ipi ÷ memsc-scanner, sync, mean", partial(mean, ipi, scanner), 5)
+    yield _at_least(name, partial(mean, ipi, batch), 35)
+    yield _at_least("ipi ÷ memsc-scanner, sync, mean", partial(mean, ipi, scanner), 2.3)
     name = "memsc p50, ns that an unmodified program adds to the direct API"
-    yield _at_most(name, partial(added_ns, trace.session), 20)
+    yield _at_most(name, partial(added_ns, trace.session), 10)
     crowd = partial(p50, ("memsc", "shared-8"), ("memsc", "shared-1"))
     yield _at_most("memsc, 8 registered processes ÷ 1, sync, p50", crowd, 8)
     name = "memsc, 8 registered processes, sync, p99.9 µs"
     yield _at_most(name, figures.crowded_us, TIME_SLICE_US / 10)
     for case, work, least in (
-        ("dd", "dd bs=512, mean per call", 10),
-        ("ls", "ls -l of 5000 files", 5),
+        ("dd", "dd bs=512, mean per call", 1.76),
+        ("ls", "ls -l of 5000 files", 1.44),
     ):
         figure = partial(mean, ("ipi", case), ("memsc", case))
         yield _at_least(f"ipi ÷ memsc, {work}", figure, least)

@@ -14,6 +14,9 @@
  *   memsc-work calls OPERATION FOLDER COUNT FILE  classic calls (see calls.h), one interval each
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *   memsc-work pairs CPU,… TRIPS MEASURES   medians of the same for all pairs, as JSON
+ *   memsc-work ring CPU CPU batch SIZE CALLS FILE MEASURES
+ *   memsc-work ring CPU CPU calls OPERATION FOLDER COUNT FILE MEASURES   the same by a bare ring between
+ *                                      two CPUs (see ring.h); MEASURES gets its best variant, as JSON
  *   memsc-work stamps COUNT MEASURES   what a reading of the clock costs, as JSON
  *   memsc-work interrupts CPU CPU COUNT FILE MEASURES  the way of an interrupt between two CPUs
  *   memsc-work spin MILLISECONDS       nothing, without a pause: keeps a CPU busy
@@ -38,6 +41,7 @@
 #include "load.h"
 #include "memsc.h"
 #include "neighbours.h"
+#include "ring.h"
 
 static const long NO_ARGS[6] = {0};
 
@@ -191,18 +195,65 @@ static void open_load(char **argv)
         fail(argv[5], errno);
 }
 
+static long forwarded(long number, const long args[6])
+{
+    long result;
+    int error = memsc_call(number, args, &result);
+    return error ? error : result;
+}
+
 static void operations(const char *name, const char *folder, size_t count, const char *path)
 {
     uint64_t *array = intervals(count);
     bool forward = !plain();
     if (forward)
         begin();
-    int error = memsc_work_calls(name, folder, forward, array, count);
+    int error = memsc_work_calls(name, folder, forward ? forwarded : NULL, array, count);
     if (forward)
         end();
     if (error)
         fail(name, -error);
     save(path, array, count);
+}
+
+/* ---- the bare ring ---- */
+
+static uint64_t *ring_batches(int size, size_t calls, size_t *count)
+{
+    *count = (calls + (size_t)size - 1) / (size_t)size;
+    uint64_t *array = intervals(*count);
+    for (size_t i = 0; i < *count; i++) {
+        uint64_t since = memsc_cycles();
+        memsc_ring_batch(size);
+        array[i] = memsc_cycles() - since;
+    }
+    return array;
+}
+
+static void bare_ring(char **argv, int argc)
+{
+    const char *file = argv[argc - 2], *measures = argv[argc - 1];
+    size_t count;
+    uint64_t *array;
+    memsc_ring_begin((int)positive(argv[0]), (int)positive(argv[1]));
+    if (argc == 7 && !strcmp(argv[2], "batch")) {
+        long size = positive(argv[3]);
+        if (size < 1 || size > MEMSC_PAGE_ENTRIES)
+            fail(argv[3], EINVAL);
+        memsc_ring_search_batch((int)size, measures);
+        array = ring_batches((int)size, (size_t)positive(argv[4]), &count);
+    } else if (argc == 8 && !strcmp(argv[2], "calls")) {
+        memsc_ring_search(measures);
+        count = (size_t)positive(argv[5]);
+        array = intervals(count);
+        int error = memsc_work_calls(argv[3], argv[4], memsc_ring_call, array, count);
+        if (error)
+            fail(argv[3], -error);
+    } else {
+        fail("ring", EINVAL);
+    }
+    memsc_ring_end();
+    save(file, array, count);
 }
 
 /* ---- limits ---- */
@@ -277,6 +328,8 @@ int main(int argc, char **argv)
                     argv[5]);
     else if (argc == 5 && !strcmp(argv[1], "pairs"))
         memsc_work_pairs(argv[2], (size_t)positive(argv[3]), argv[4]);
+    else if (argc >= 8 && !strcmp(argv[1], "ring"))
+        bare_ring(argv + 2, argc - 2);
     else if (argc == 4 && !strcmp(argv[1], "stamps"))
         memsc_work_stamps((size_t)positive(argv[2]), argv[3]);
     else if (argc == 7 && !strcmp(argv[1], "interrupts"))
@@ -284,14 +337,17 @@ int main(int argc, char **argv)
     else if (argc == 3 && !strcmp(argv[1], "hits"))
         probe_hits((size_t)positive(argv[2]));
     else {
-        fprintf(stderr, "usage: memsc-work sync CALLS FILE | library CALLS FILE | "
-                        "interposed PAIRS MEASURES | batch SIZE CALLS FILE | "
-                        "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
-                        "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
-                        "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
-                        "pairs CPU,… TRIPS MEASURES | stamps COUNT MEASURES | "
-                        "interrupts CPU CPU COUNT FILE MEASURES | "
-                        "spin MILLISECONDS | hits COUNT\n");
+        fprintf(stderr,
+                "usage: memsc-work sync CALLS FILE | library CALLS FILE | "
+                "interposed PAIRS MEASURES | batch SIZE CALLS FILE | "
+                "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
+                "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
+                "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
+                "pairs CPU,… TRIPS MEASURES | "
+                "ring CPU CPU batch SIZE CALLS FILE MEASURES | "
+                "ring CPU CPU calls OPERATION FOLDER COUNT FILE MEASURES | stamps COUNT MEASURES | "
+                "interrupts CPU CPU COUNT FILE MEASURES | "
+                "spin MILLISECONDS | hits COUNT\n");
         return 2;
     }
     return 0;

@@ -17,7 +17,7 @@ import pytest
 from tests.helpers import traces
 from tests.helpers.workload import gone, wait_until
 
-from memsc.bench.suites import peer_tracers, peer_transports
+from memsc.bench.suites import bare_ring, peer_tracers, peer_transports
 from memsc.bench.suites.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, WORK
@@ -365,7 +365,11 @@ def test_a_small_benchmark_prints_rows_and_targets(tmp_path: Path) -> None:
     assert (row["suite"], row["case"], row["arm"]) == ("limit", "line", "memsc")
     assert row["n"] == 1_000_000
     assert {"name", "value", "bound", "held"} <= set(said["targets"][0])
-    assert all(target["held"] is None for target in said["targets"])
+    for target in said["targets"]:
+        assert (target["held"] is not None) == ("bare ring" in target["name"])
+    assert {row["arm"] for row in said["rows"] if row["case"] == "ring"} == {
+        "direct", "memsc", "bare-ring",
+    }  # fmt: skip
     assert said["environment"]["kernel"]
 
 
@@ -376,7 +380,7 @@ def test_rounds_of_arms_are_interleaved() -> None:
 
 
 def test_every_round_of_a_case_has_a_number_of_its_own() -> None:
-    arms = [*ARMS, *peer_transports.NAMES, *peer_tracers.TRACERS]
+    arms = [*ARMS, bare_ring.NAME, *peer_transports.NAMES, *peer_tracers.TRACERS]
     for cases in suites(ARMS, quick=True).values():
         planned = list(rounds(cases, arms))
         keys = [(one.case.name, one.arm, one.number) for one in planned]
