@@ -18,6 +18,7 @@ import numpy as np
 from memsc.analysis.data.order import few, in_order, natural
 from memsc.analysis.data.scan import Cells, Progress, scan
 from memsc.analysis.data.selection import Selection, names
+from memsc.analysis.data.timed import TimedRounds
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
 
@@ -85,7 +86,12 @@ class Trace:
     @cached_property
     def cells(self) -> Cells:
         """Sketches of the selected calls; the one pass over the table `calls`."""
-        return scan(self.folder, self.selection, self._progress).with_all()
+        found = scan(self.folder, self.selection, self._progress, timed=self._timed)
+        return found.with_all()
+
+    @cached_property
+    def _timed(self) -> TimedRounds:
+        return TimedRounds(self.folder)
 
     @cached_property
     def stages(self) -> Stages:
@@ -138,7 +144,7 @@ class Trace:
         """What the workload measured from outside."""
         from memsc.analysis.domains.timings import Timings
 
-        return Timings(self.folder, self.arms, self.selection)
+        return Timings(self.folder, self.arms, self.selection, self._timed)
 
     @cached_property
     def ratios(self) -> Ratios:

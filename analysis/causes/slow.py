@@ -99,7 +99,8 @@ def _kept(
     trace: TraceFolder, selection: Selection, keep: Keep, context: _Context
 ) -> Iterator[pd.DataFrame]:
     rounds = chosen_rounds(trace, selection)
-    for table in trace.batches(CALLS, list(dict.fromkeys([*_KEPT, *selection.columns]))):
+    wanted = list(dict.fromkeys([*_KEPT, *selection.columns]))
+    for table in trace.batches(CALLS, wanted, selection.arms):
         mask = selection.mask(table)
         stages = stages_of(table)
         columns = {name: table[name].to_numpy() for name in ("tid", "flags", *STAMPS)}
@@ -141,7 +142,7 @@ def _add_others(trace: TraceFolder, slow: Slow, rounds: Collection[RoundKey]) ->
     for rows in groups.values():
         since[rows] = busy[rows] = 0
     wanted = ["arm", "case", "round", "service_cpu", "flags", *STAMPS[1:]]
-    for table in trace.batches(CALLS, wanted):
+    for table in trace.batches(CALLS, wanted, {key.arm for key in rounds}):
         columns = {name: table[name].to_numpy() for name in wanted[3:]}
         for key, chosen in rounds_in(table):
             if key not in rounds:

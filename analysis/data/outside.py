@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from memsc.analysis.data.rounds import Rows, rounds_in, split
-from memsc.tracer.format import FLAGS, TIMINGS, Round, RoundKey, TraceFolder, range_of, read_part
+from memsc.analysis.data.rounds import Rows, split
+from memsc.analysis.data.timed import TimedRounds
+from memsc.tracer.format import FLAGS, Round, RoundKey, TraceFolder
 from memsc.tracer.format.arrays import numbers
 
 Ints = NDArray[np.int64]
@@ -34,34 +35,18 @@ class Timed(NamedTuple):
     cycles: int
 
 
-def timed_rounds(trace: TraceFolder) -> dict[RoundKey, Timed]:
+def timed_rounds(trace: TraceFolder, timed: TimedRounds) -> dict[RoundKey, Timed]:
     """The recorded rounds whose programs timed their last calls.
 
     Rounds that lost calls, or were ended by the session, are left out: which of their calls were
     the last is not known.
     """
     rounds = {r.key: r for r in trace.session.rounds if _whole(r)}
-    sums: dict[RoundKey, list[int]] = {}
-    for part in trace.parts.get(TIMINGS, []) if rounds else []:
-        bounds = range_of(part, "recording")
-        if bounds is not None and bounds[1] == 0:
-            continue
-        table = read_part(part, _COLUMNS)
-        calls, cycles, recording = (numbers(table[name]) for name in _COLUMNS[3:])
-        for key, rows in rounds_in(table):
-            mine = recording[rows] != 0
-            if key in rounds and mine.any():
-                found = sums.setdefault(key, [0, 0])
-                found[0] += int(calls[rows][mine].sum())
-                found[1] += int(cycles[rows][mine].sum())
     return {
         key: Timed(max((rounds[key].calls or 0) - calls, 0), cycles)
-        for key, (calls, cycles) in sums.items()
-        if calls
+        for key, (calls, cycles) in (timed.recorded if rounds else {}).items()
+        if key in rounds
     }
-
-
-_COLUMNS = ["arm", "case", "round", "calls", "cycles", "recording"]
 
 
 def _whole(r: Round) -> bool:

@@ -28,10 +28,14 @@ def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
     """The rows of each round in a table; a slice where it is all of them."""
     if not table.num_rows:
         return
+    # A part mostly lies in one round; a sort would cost more than all the rest.
     arm, arms = coded(table, "arm")
     case, cases = coded(table, "case")
     number = numbers(table["round"])
-    found, index = _distinct(number)
+    if all(int(some.min()) == int(some.max()) for some in (arm, case, number)):
+        yield RoundKey(arms[arm[0]], cases[case[0]], int(number[0])), slice(None)
+        return
+    found, index = np.unique(number, return_inverse=True)
     codes = (arm.astype(np.int64) * len(cases) + case) * len(found) + index
     for code, rows in split(codes):
         rest, r = divmod(code, len(found))
@@ -41,17 +45,11 @@ def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:
 
 def coded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], list[str]]:
     """A column of names as codes and the names they stand for."""
-    array: Any = table[column].unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0)
+    whole: Any = table[column]
+    if whole.num_chunks != 1:
+        whole = whole.unify_dictionaries().combine_chunks()
+    array: Any = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
     return numbers(array.indices), array.dictionary.to_pylist()
-
-
-def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    # A part mostly lies in one round; a sort would cost more than all the rest.
-    if values.min() == values.max():
-        return values[:1], np.zeros(1, np.int64)
-    return np.unique(values, return_inverse=True)
 
 
 def split(codes: NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +24,10 @@ from memsc.analysis.data.outside import Fills, timed_rounds
 from memsc.analysis.data.rounds import Rows, chosen_rounds, coded, rounds_in, split
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import Sketch
+from memsc.analysis.data.timed import TimedRounds
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
+from memsc.tracer.format.ahead import ahead
 from memsc.tracer.format.arrays import numbers
 
 MOST_BLOCKS = 16
@@ -123,6 +125,7 @@ def scan(
     selection: Selection | None = None,
     progress: Progress | None = None,
     units: float | None = None,
+    timed: TimedRounds | None = None,
 ) -> Cells:
     """Sketches the selected calls of a trace.
 
@@ -132,11 +135,12 @@ def scan(
         progress: called with the number of rows after each part.
         units: units to a cycle, where sketches of other clocks are to be merged with these; by
             default they are in cycles.
+        timed: the table `timings`, if others need it, too.
     """
     selection, parts = selection or Selection(), trace.parts.get(CALLS, [])
     rounds = chosen_rounds(trace, selection)
     # Of chosen calls nobody can tell which were the last ones.
-    fills = Fills({} if selection.cut else timed_rounds(trace))
+    fills = Fills({} if selection.cut else timed_rounds(trace, timed or TimedRounds(trace)))
     cells = Cells(most=_most_blocks(trace.session.rounds), fills=fills)
     for part, table in _read_ahead(parts, selection):
         cells.add(sketch_table(table, rounds, units, fills))
@@ -155,15 +159,8 @@ def _most_blocks(rounds: Iterable[Round]) -> dict[tuple[str, str], int]:
 
 def _read_ahead(parts: Iterable[Part], selection: Selection) -> Iterator[tuple[Part, pa.Table]]:
     """Each part's selected rows; the next is read while one is worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: tuple[Part, Future[pa.Table]] | None = None
-        for part in parts:
-            reading = pool.submit(_selected, part, selection)
-            if waiting:
-                yield waiting[0], waiting[1].result()
-            waiting = part, reading
-        if waiting:
-            yield waiting[0], waiting[1].result()
+    parts = list(parts)
+    yield from zip(parts, ahead(partial(_selected, part, selection) for part in parts), strict=True)
 
 
 def _selected(part: Part, selection: Selection) -> pa.Table:

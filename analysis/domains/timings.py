@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.data.estimates import Sampled, median_of
-from memsc.analysis.data.histogram import Histogram
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.rounds import rounds_in
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.statistics import UNKNOWN, Resampling, interval, quantiles, ratio
+from memsc.analysis.data.timed import FINE, Block, Timed, TimedRounds
 from memsc.tracer.format import TIMINGS, TraceFolder
 
 if TYPE_CHECKING:
@@ -25,22 +25,9 @@ if TYPE_CHECKING:
 
 LINE = "line"
 """The case that measures one cache-line round trip between the CPUs."""
-# A round is cut into blocks too, or one round would have no interval at all.
 _READ = ["arm", "case", "round", "recording", "calls", "cycles"]
-_BLOCKS = 8
-_MOST_BLOCKS = 16
 _FOR_P999 = 20_000
 _TOTALS = (1, 10, 100, 1_000, 10_000, 100_000)
-# Cycles per call are binned in sixteenths: an interval may cover calls shorter than a cycle each.
-_FINE = 16
-
-
-class Timed(NamedTuple):
-    """What is timed together."""
-
-    arm: str
-    case: str
-    recording: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +63,7 @@ class PerCall:
         return Sampled(getattr(self, figure), getattr(self, f"{figure}s"), self.resampling)
 
     @staticmethod
-    def of(rounds: Mapping[int, Sequence[_Block]], seed: str) -> PerCall:
+    def of(rounds: Mapping[int, Sequence[Block]], seed: str) -> PerCall:
         """Resamples rounds, then blocks of intervals within."""
         blocks = [block for index in sorted(rounds) for block in rounds[index]]
         labels = [index for index in sorted(rounds) for _ in rounds[index]]
@@ -84,47 +71,25 @@ class PerCall:
         calls = np.array([block.calls for block in blocks], np.float64)
         cycles = np.array([block.cycles for block in blocks], np.float64)
         histograms = [block.histogram for block in blocks]
-        whole = _Block.merge(blocks)
-        p50s, p99s, p999s = quantiles(resampling, histograms, [0.5, 0.99, 0.999]) / _FINE
+        whole = Block.merge(blocks)
+        p50s, p99s, p999s = quantiles(resampling, histograms, [0.5, 0.99, 0.999]) / FINE
         return PerCall(
             whole.histogram.n,
             whole.calls,
             len(rounds),
             whole.cycles / whole.calls,
-            whole.histogram.quantile(0.5) / _FINE,
-            whole.histogram.quantile(0.99) / _FINE,
-            whole.histogram.quantile(0.999) / _FINE if whole.histogram.n >= _FOR_P999 else np.nan,
+            whole.histogram.quantile(0.5) / FINE,
+            whole.histogram.quantile(0.99) / FINE,
+            whole.histogram.quantile(0.999) / FINE if whole.histogram.n >= _FOR_P999 else np.nan,
             (resampling.weights @ cycles) / (resampling.weights @ calls),
             p50s,
             p99s,
             p999s,
             resampling,
             {
-                number: _Block.merge(some).histogram.quantile(0.5) / _FINE
+                number: Block.merge(some).histogram.quantile(0.5) / FINE
                 for number, some in rounds.items()
             },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Neighbouring intervals of one round; mergeable, like a sketch of calls."""
-
-    calls: int
-    cycles: int
-    histogram: Histogram
-
-    @staticmethod
-    def of(calls: NDArray[np.int64], cycles: NDArray[np.int64]) -> _Block:
-        fine = Histogram.of(cycles * _FINE // calls)
-        return _Block(int(calls.sum()), int(cycles.sum()), fine)
-
-    @staticmethod
-    def merge(blocks: Sequence[_Block]) -> _Block:
-        return _Block(
-            sum(block.calls for block in blocks),
-            sum(block.cycles for block in blocks),
-            Histogram.merge([block.histogram for block in blocks]),
         )
 
 
@@ -147,12 +112,18 @@ class Timings:
         trace: the opened folder; the table is streamed, since it may hold every call.
         order: arms in the order they are shown.
         selection: which arms and cases; the workload timed whole stretches of calls.
+        timed: the table, if others need it, too.
     """
 
     def __init__(
-        self, trace: TraceFolder, order: Sequence[str], selection: Selection | None = None
+        self,
+        trace: TraceFolder,
+        order: Sequence[str],
+        selection: Selection | None = None,
+        timed: TimedRounds | None = None,
     ) -> None:
         self._trace = trace
+        self._timed = timed or TimedRounds(trace)
         self._order = list(order)
         self._selection = selection or Selection()
         self._found: dict[Timed, PerCall] | None = None
@@ -160,9 +131,12 @@ class Timings:
     def per_call(self) -> dict[Timed, PerCall]:
         """Cycles per call of every arm and case; empty if nothing was timed."""
         if self._found is None:
+            found = self._timed.blocks
             self._found = {}
-            if self._trace.rows(TIMINGS):
-                self._read(self._found)
+            for key in sorted(found, key=self._rank):
+                known = {i: some for i, some in sorted(found[key].items()) if not _unknown(some)}
+                if known and self._wanted(key):
+                    self._found[key] = PerCall.of(known, "/".join(map(str, key)))
         return self._found
 
     def line(self) -> PerCall | None:
@@ -338,31 +312,6 @@ class Timings:
         ]
         return plot_forest(rows, "Recording on ÷ off, mean", "{:.2f} ×".format, one=1.0)
 
-    def _read(self, into: dict[Timed, PerCall]) -> None:
-        checks = {r.key for r in self._trace.session.rounds if r.check}
-        turns = {r.key: r.turn for r in self._trace.session.rounds}
-        found: dict[Timed, dict[int, list[_Block]]] = {}
-        for table in self._trace.batches(TIMINGS, _READ):
-            calls, cycles = (table[name].to_numpy() for name in ("calls", "cycles"))
-            recording = table["recording"].to_numpy()
-            for key, rows in rounds_in(table):
-                at = np.arange(table.num_rows)[rows]
-                for flag in (0, 1):
-                    mine = at[(recording[at] == flag) & (calls[at] > 0)]
-                    if len(mine) and key not in checks:
-                        rounds = found.setdefault(Timed(key.arm, key.case, bool(flag)), {})
-                        # One that a killed session did not finish stands beside no other.
-                        blocks = rounds.setdefault(turns.get(key, -1 - key.round), [])
-                        pieces = np.array_split(mine, min(len(mine), _BLOCKS))
-                        blocks += [_Block.of(calls[piece], cycles[piece]) for piece in pieces]
-                        while len(blocks) > _MOST_BLOCKS:
-                            pairs = range(0, len(blocks), 2)
-                            blocks[:] = [_Block.merge(blocks[i : i + 2]) for i in pairs]
-        for key in sorted(found, key=self._rank):
-            known = {i: some for i, some in sorted(found[key].items()) if not _unknown(some)}
-            if known and self._wanted(key):
-                into[key] = PerCall.of(known, "/".join(map(str, key)))
-
     def _wanted(self, key: Timed) -> bool:
         # The cache line's way is the machine's; times of stretches say nothing of chosen calls.
         now = self._selection
@@ -377,7 +326,7 @@ class Timings:
         return (natural(key.case), arm, key.arm, key.recording)
 
 
-def _unknown(blocks: Sequence[_Block]) -> bool:
+def _unknown(blocks: Sequence[Block]) -> bool:
     """Whether nobody counted the calls: a whole program timed as if it were one call."""
     return len(blocks) == 1 and blocks[0].calls == 1
 

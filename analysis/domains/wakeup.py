@@ -191,7 +191,8 @@ class Wakeup:
         kept = ["arm", "case", "round", "tid", "flags", *STAMPS]
         spans = _spans(self._folder)
         counted: dict[RoundKey, int] = {}
-        for table in self._folder.batches(CALLS, list({*kept, *self._selection.columns})):
+        wanted = list({*kept, *self._selection.columns})
+        for table in self._folder.batches(CALLS, wanted, slept):
             mask = self._selection.mask(table)
             for key, rows in rounds_in(table):
                 if key not in known or key.arm not in slept:

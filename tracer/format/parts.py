@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +168,23 @@ def range_of(part: Part, column: str) -> tuple[int, int] | None:
     if len(bounds) < 2 * max(len(known), 1) or not all(isinstance(one, int) for one in bounds):
         return None
     return min(bounds), max(bounds)
+
+
+def may_be_of(part: Part, arms: Collection[str]) -> bool:
+    """Whether a part may have rows of some arms; true if its footer does not tell.
+
+    Raises:
+        MemscError: the file is damaged or lacks the column.
+    """
+    with _parquet(part.path) as file:
+        at = file.schema_arrow.get_field_index("arm")
+        if at < 0:
+            raise _lacks(part, ["arm"])
+        for i in range(file.num_row_groups):
+            known: Any = file.metadata.row_group(i).column(at).statistics
+            if not known or not known.has_min_max or known.min != known.max or known.min in arms:
+                return True
+    return False
 
 
 def _lacks(part: Part, columns: Iterable[str]) -> MemscError:

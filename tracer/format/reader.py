@@ -8,8 +8,9 @@ stands under its final name is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.format.ahead import ahead
 from memsc.tracer.format.damage import contradiction, every_printable
-from memsc.tracer.format.parts import Part, check_regular, location, read_part, rows_of
+from memsc.tracer.format.parts import Part, check_regular, location, may_be_of, read_part, rows_of
 from memsc.tracer.format.session_file import SESSION, Session
 from memsc.tracer.format.tables import CALLS, COUNTERS, EVENTS, SCHEMA, STACKS, TIMINGS
 
@@ -79,10 +81,23 @@ class TraceFolder:
         """Rows of a table; 0 if the trace has no such table."""
         return sum(part.rows for part in self.parts.get(table, []))
 
-    def batches(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """A table's rows, one part at a time, in the order they were recorded."""
-        for part in self.parts.get(table, []):
-            yield read_part(part, columns)
+    def batches(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        arms: Collection[str] | None = None,
+    ) -> Iterator[pa.Table]:
+        """A table's rows, one part at a time, in the order they were recorded.
+
+        Args:
+            table: which; one that the trace does not have has no rows.
+            columns: which of it; None for all.
+            arms: parts that have no rows of these are passed over; others come whole.
+        """
+        parts = self.parts.get(table, [])
+        if arms is not None:
+            parts = [part for part in parts if may_be_of(part, arms)]
+        return ahead(partial(read_part, part, columns) for part in parts)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """A whole table in memory: for small ones (`timings`, events of one probe).
