@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import platform
 import struct
+import subprocess
+import zlib
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from elftools.dwarf.callframe import FDE
 from elftools.elf.elffile import ELFFile
@@ -21,6 +24,7 @@ from hypothesis import strategies as st
 from memsc.tracer.session.addresses.address_spaces import Space
 from memsc.tracer.session.addresses.mapping_records import Mapped
 from memsc.tracer.session.unwind import rules
+from memsc.tracer.session.unwind.compressed import contents
 from memsc.tracer.session.unwind.rules import Rules, constants
 from memsc.tracer.session.unwind.stack_ring import Copied
 from memsc.tracer.session.unwind.tables import Place, Tables
@@ -58,6 +62,41 @@ def of_path(path: str) -> Rules:
         found = rules.of_file(file)
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize("how", ["none", "zlib-gabi", "zstd"])
+def test_compressed_sections_have_the_rules_of_plain_ones(how: str, tmp_path: Path) -> None:
+    source, plain, packed = (tmp_path / name for name in ("a.c", "plain", "packed"))
+    functions = (f"int f{i}(int n) {{ return n ? f{i}(n - 1) + 1 : 0; }}" for i in range(200))
+    source.write_text("\n".join([*functions, "int main(void) { return f9(9); }", ""]))
+    no_eh_frame = ("-g", "-O1", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
+    subprocess.run(["gcc", *no_eh_frame, "-o", plain, source], check=True)
+    with plain.open("rb") as file:
+        names = {section.name for section in ELFFile(file).iter_sections()}
+    assert ".debug_frame" in names
+    command = ["objcopy", f"--compress-debug-sections={how}", plain, packed]
+    subprocess.run(command, check=True)
+    found, expected = of_path(str(packed)), of_path(str(plain))
+    assert found.addresses.tolist() == expected.addresses.tolist()
+    assert found.rules.tolist() == expected.rules.tolist()
+    with packed.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".debug_frame")
+        assert section is not None
+        assert bool(section["sh_flags"] & 0x800) == (how != "none")
+    data = bytes(range(256)) * 64
+    ways = {"none": (0, data), "zlib-gabi": (1, zlib.compress(data)), "zstd": (2, zstd(data))}
+    kind, body = ways[how]
+    body = struct.pack("<IIQQ", kind, 0, len(data), 1) + body if kind else body
+    section = {"sh_size": len(body), "sh_offset": 3, "sh_flags": 0x800 if kind else 0}
+    assert contents(section, BytesIO(b"..." + body), 1 << 20) == data
+    assert contents(section, BytesIO(b"..." + body), len(data) - 1) is None
+    if kind:
+        wrong = body[:24] + bytes(len(body) - 24)
+        assert contents(section, BytesIO(b"..." + wrong), 1 << 20) is None
+
+
+def zstd(data: bytes) -> bytes:
+    return pa.compress(data, codec="zstd", asbytes=True)
 
 
 @pytest.mark.parametrize("path", OBJECTS)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from memsc.probes.declaration import FOLDER
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import NATIVE, REINSTALL
+from memsc.tracer.session.unwind.compressed import contents
 
 _ROW = np.dtype([("address", "<u8"), ("rule", "<u8")])
 _EH_FRAME, _DEBUG_FRAME = 0, 1
@@ -131,8 +132,9 @@ def _sections(elf: Any, file: IO[bytes]) -> list[tuple[bytes, int, int]]:
         section = elf.get_section_by_name(name)
         if section is None or section["sh_type"] == "SHT_NOBITS":
             continue
-        if section.data_size <= _LARGEST:
-            found.append((section.data(), int(section["sh_addr"]), kind))
+        data = contents(section, file, _LARGEST)
+        if data is not None:
+            found.append((data, int(section["sh_addr"]), kind))
     if not found:
         found += _without_sections(elf, file)
     return found
