@@ -35,7 +35,8 @@ def write_folded_difference(found: Difference, path: Path) -> str:
         for stack in stacks
     ]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return f"{found.base}, {found.arm}: {found.case}, nanoseconds per thousand calls"
+    what = f"{found.base}, {found.arm}: {found.case}, nanoseconds per thousand calls"
+    return f"{what}; for flamegraph.pl: others take the first of two counts for part of the name"
 
 
 def write_flamegraph(trace: Trace, path: Path) -> str:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +49,29 @@ def write_hlog(trace: Trace, path: Path) -> str:
             tag = ".".join((cell.arm, cell.case, cell.mode)).replace(",", "_").replace(" ", "_")
             data = encode(whole.histograms[_TOTAL], clock.ns_per_cycle)
             rows.append((since, f"Tag={tag},{since:.3f},{length:.3f},{largest:.3f},{data}"))
-    head = ["#[Histogram log format version 1.3]", "#[StartTime: 0.000 (seconds since epoch)]"]
+    epoch = f"{_epoch(trace):.3f} (seconds since epoch)"
+    head = ["#[Histogram log format version 1.3]"]
+    # Rounds are given since the first one's start: readers add the base to them.
+    head += [f"#[StartTime: {epoch}]", f"#[BaseTime: {epoch}]"]
     head.append('"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"')
     path.write_text(
         "\n".join([*head, *(line for _, line in sorted(rows))]) + "\n", encoding="utf-8"
     )
     return f"{len(rows)} rounds, nanoseconds"
+
+
+def _epoch(trace: Trace) -> float:
+    """When time 0 of the rounds was, in seconds of the calendar.
+
+    Traces made before that clock was noted know only when they were made, to the second.
+    """
+    clock = trace.session.clock
+    if clock.realtime_offset_ns is None:
+        with suppress(ValueError):  # whoever wrote the trace may have written anything
+            return datetime.fromisoformat(trace.session.created).timestamp()
+        return 0.0
+    start = clock.ns(np.array([trace.start_cycles], np.int64))
+    return (int(start[0]) + clock.realtime_offset_ns) * 1e-9
 
 
 def encode(histogram: Histogram, scale: float) -> str:

@@ -28,7 +28,13 @@ CALL = np.dtype(
 )
 NAMES = {0: "read", 1: "write", 110: "getppid"}
 # Two cycles to the nanosecond, so that a test can tell the two apart.
-CLOCK = Clock("tsc", 2e9, 1_000_000, 5_000_000, 0.5, residual_ns=3.0, points=9, skew_bound_ns=20.0)
+CLOCK = Clock(
+    *("tsc", 2e9, 1_000_000, 5_000_000, 0.5),
+    residual_ns=3.0,
+    points=9,
+    skew_bound_ns=20.0,
+    realtime_offset_ns=1_795_000_000_000_000_000,
+)
 CENTRE = {
     "direct": (2, 2, 240, 2),
     "ipi": (60, 40_000, 300, 30_000),

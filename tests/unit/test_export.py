@@ -27,6 +27,7 @@ from memsc.analysis.export.hlog import encode
 from memsc.commands import export as command
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import MemscError
+from memsc.tracer.format import STAMPS
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,9 @@ def test_tables_are_read_by_pandas_and_pyarrow(trace: ma.Trace, tmp_path: Path, 
     if table == "calls":
         assert csv["called"].tolist() == arrow["called"].to_pylist()
         assert arrow.schema.field("called").metadata == {b"unit": b"cycles"}
+        for path in (tmp_path / "a.parquet", trace.folder.parts["calls"][0].path):
+            units = json.loads((pq.read_metadata(path).metadata or {})[b"memsc_units"])
+            assert units == {**dict.fromkeys(STAMPS, "cycles"), "flags": "bits"}
         assert csv["syscall"].unique().tolist() == ["getppid"]
 
 
@@ -83,15 +87,22 @@ def test_hlog_is_read_by_hdrhistogram(trace: ma.Trace, tmp_path: Path) -> None:
     reader = HistogramLogReader(str(path), HdrHistogram(1, 1 << 62, 3))
     calls = trace.folder.read("calls").to_pandas()
     found = 0
+    first = trace.session.rounds[0].start_ns
+    assert first is not None
+    offset = trace.session.clock.realtime_offset_ns
+    assert offset is not None
+    earliest = float("inf")
     while (histogram := reader.get_next_interval_histogram()) is not None:
         arm = str(histogram.get_tag()).split(".")[0]
         mine = calls[calls["arm"] == arm]
         total = np.sort((mine["completed"] - mine["called"]).to_numpy()) * 0.5
         assert histogram.get_total_count() == 500
+        earliest = min(earliest, histogram.get_start_time_stamp())
         assert total[0] * 0.99 <= histogram.get_value_at_percentile(50) <= total[-1] * 1.01
         found += 1
     reader.close()
     assert found == 12
+    assert earliest == pytest.approx((first + offset) * 1e-6, abs=1.5)  # ms since the epoch
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=100))

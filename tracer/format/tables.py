@@ -7,6 +7,7 @@ stand in the columns' metadata.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -60,6 +61,21 @@ def field(name: str, unit: str | None = None, kind: pa.DataType | None = None) -
     return pa.field(
         name, kind if kind is not None else pa.int64(), nullable=False, metadata=metadata
     )
+
+
+def with_units(schema: pa.Schema) -> pa.Schema:
+    """The schema with all units in its own metadata, too, under `UNITS` as JSON by column.
+
+    Tools that do not show a column's metadata show a file's; many lose both when they rewrite it.
+    """
+    every: dict[str, Any] = {one.name: one.metadata or {} for one in schema}
+    units = {name: found[b"unit"].decode() for name, found in every.items() if b"unit" in found}
+    if not units:
+        return schema
+    return schema.with_metadata({**(schema.metadata or {}), UNITS: json.dumps(units)})
+
+
+UNITS = "memsc_units"
 
 
 CALLS_SCHEMA: pa.Schema = pa.schema(

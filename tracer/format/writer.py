@@ -31,6 +31,7 @@ from memsc.tracer.format.tables import (
     TIMINGS,
     TIMINGS_SCHEMA,
     field,
+    with_units,
 )
 
 # Rows of one part. A quarter of a million calls are 27 MB before compression: small enough that
@@ -241,6 +242,7 @@ class TraceWriter:
         names = [one.name for one in part.schema if pa.types.is_dictionary(one.type)]
         _require_memory(part.nbytes + _ENCODER)
         stream = pa.BufferOutputStream()
+        part = part.replace_schema_metadata(with_units(part.schema).metadata)
         options: dict[str, Any] = {"use_dictionary": names, "row_group_size": PART_ROWS}
         pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
         index = self._next.get(table, 0)
