@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 
 from memsc.runtime.tally import Tally
 
@@ -34,7 +35,7 @@ def table(tally: Tally, how: str) -> Iterator[str]:
     yield ""
     yield from _calls(tally)
     yield from _without(tally)
-    yield _instructions(tally)
+    yield from wrap(_instructions(tally), WIDTH, subsequent_indent="  ")
 
 
 def _sums(title: str, reasons: dict[str, Counter[str]]) -> Iterator[str]:

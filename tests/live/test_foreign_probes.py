@@ -23,6 +23,7 @@ ARMS = [("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
 LIMIT_S = 120
 
 CALLS = r"""
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

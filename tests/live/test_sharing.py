@@ -50,7 +50,7 @@ print("300 times")
 """
 PROGRAMS = {
     "dd": ("dd", "if=input", "of=copy", "bs=512", "status=none"),
-    "ls": ("ls", "-lR", "--time-style=+", "/usr/share/doc/python3.11", "/etc/alternatives"),
+    "ls": ("ls", "-lR", "--time-style=+", "/usr/share/doc/bash", "/etc/alternatives"),
     "python": ("/usr/bin/python3", "-c", _FOUR),
     "pipes": ("/usr/bin/python3", "-c", _TO_AND_FRO),
     "sort": ("sort", "-S", "64k", "words", "-o", "sorted"),
@@ -139,7 +139,8 @@ def test_a_tracer_and_what_it_traces_get_on(
         assert done.stdout == plain
         assert "+++ exited with 0 +++" in (tmp_path / "trace").read_text()
     else:
-        assert b"readdir64 (dirp=" in done.stdout
+        # With libc6-dbg it names the argument.
+        assert b"readdir64 (" in done.stdout
         assert plain in done.stdout
         assert b"exited normally" in done.stdout
 
