@@ -16,7 +16,7 @@ from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.session.work import Work
 
-NAME = "bare-ring"
+NAME: str = "bare-ring"
 """Of the arm."""
 
 
