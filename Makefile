@@ -11,7 +11,7 @@ BIN := .venv/bin
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c' 'tests/*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help coverage setup system python native demo bench results test test-native test-sanitizers \
+.PHONY: help coverage places setup system python native demo bench results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
 	test-requests test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
@@ -74,7 +74,9 @@ demo: setup ## measure this machine: every arm interleaved, and where the time g
 	@$(BIN)/memsc report $(DEMO)/demo.memsc --figure $(DEMO)/demo.svg --html $(DEMO)/demo.html \
 		|| test $$? -eq 4
 	@$(BIN)/memsc export $(DEMO)/demo.memsc --format hgrm -f -o $(DEMO)/demo.hgrm || test $$? -eq 4
-	@echo "See $(DEMO)/demo.html, demo.svg and demo.hgrm beside it."
+	@echo "See $(DEMO)/demo.html, demo.svg and demo.hgrm beside it. Ratios and times above are this machine's,"
+	@echo "the targets are what memsc's makers aim at. What this machine can do, as memsc doctor tells in full:"
+	@$(BIN)/memsc doctor | tail -n 2
 
 bench: setup build/stamps/system-bench ## the whole benchmark, today's alternatives and other tracers with it (20 minutes)
 	@$(BIN)/memsc bench -f -o build/bench.memsc || test $$? -eq 4
@@ -204,6 +206,11 @@ test-arm-quick:
 test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
 	@$(BIN)/python -m pytest --long -v $(addprefix tests/live/,test_places.py test_outputs.py test_surroundings.py)
 
+places: setup build/stamps/system-test ## the same of every command in rough surroundings, into docs/places.md (minutes)
+	@$(BIN)/python -m pytest -q --long tests/live/test_surroundings.py
+	@{ sed '/^```text/,$$d' docs/places.md; echo '```text'; sed 's/ *$$//' build/surroundings.txt; echo '```'; } >build/places.md
+	@mv build/places.md docs/places.md
+
 test-s3: setup ## a fleet in an object store, with a server of one (a minute)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt
 	@$(BIN)/python -m pytest --long -v tests/long/test_object_store.py
@@ -215,6 +222,24 @@ test-bounds: $(BOUNDS:%=test-bounds-%) ## analysis with the lowest and the newes
 .PHONY: test-bounds $(BOUNDS:%=test-bounds-%)
 $(BOUNDS:%=test-bounds-%): test-bounds-%: setup build/stamps/system-test
 	@$(BIN)/python tests/helpers/bounds.py $* -q
+
+# In a tree of another release, on this machine's kernel: set-up, what `.ci/run` would run, and the package.
+TREE_TESTS := $(addprefix tests/live/test_,doctor.py stats.py programs.py sharing.py foreign_probes.py places.py sudo.py \
+	trace.py tracing.py launch.py run.py layer.py) tests/unit
+IN_TREE = command -v mmdebstrap >/dev/null || tools/debian-packages requirements-debian-deb.txt; \
+	MEMSC_REQUIRE_BPF=1 tests/trees/tree
+TREE_COMMAND = make test-native && make build/stamps/system-test && .venv/bin/python -m pytest -q -p no:cacheprovider \
+	$(TREE_TESTS)
+
+.PHONY: test-trixie test-sid test-deb-trixie
+test-trixie: ## set-up, native tests and a part of pytest in a tree of Debian 13 (half an hour; needs root)
+	@$(IN_TREE) trixie bash -c "$(TREE_COMMAND)"
+
+test-sid: ## the same in Debian's unstable release, as an early warning
+	@$(IN_TREE) sid bash -c "$(TREE_COMMAND)"
+
+test-deb-trixie: ## the package of Debian 13, made and tried there (minutes; needs root)
+	@$(IN_TREE) trixie make test-deb
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd
@@ -230,17 +255,20 @@ test-faults: setup ## faults and kills at random moments of 300 sessions (a quar
 	@MEMSC_REQUIRE_BPF=1 MEMSC_FAULT_ROUNDS=$(FAULT_ROUNDS) MEMSC_FAULT_SEED=$${MEMSC_FAULT_SEED-$$RANDOM} \
 		$(BIN)/python -m pytest -q tests/live/test_faults.py
 
-dist: setup ## source archive and wheel, in dist/
+dist: setup ## source archive and wheel, in dist/; the wheel is named after the oldest glibc that it runs with
+	@rm -f dist/memsc-*.whl
 	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@$(BIN)/python tools/tag-wheel dist/memsc-*.whl
 
 build/stamps/system-deb: requirements-debian-deb.txt tools/debian-packages | build/stamps/system
 	@tools/debian-packages requirements-debian-deb.txt
 	@mkdir -p $(@D) && touch $@
 
-deb: setup build/stamps/system-deb ## a Debian package, in dist/ (minutes)
-	@mkdir -p dist && debian/rules clean binary >build/deb.log 2>&1 || { tail -30 build/deb.log; exit 1; }
+deb: setup build/stamps/system-deb ## a Debian package for this release, in dist/ (minutes)
+	@mkdir -p dist && rm -f dist/memsc_*.deb
+	@debian/rules clean binary >build/deb.log 2>&1 || { tail -30 build/deb.log; exit 1; }
 
-test-deb: deb ## the package in a new Debian 12 that has nothing else (minutes; needs root)
+test-deb: deb ## the package in a new Debian of this release that has nothing else (minutes; needs root)
 	@lintian --fail-on error --suppress-tags unusual-interpreter dist/memsc_*.deb
 	@tests/deb/clean dist/memsc_*.deb
 

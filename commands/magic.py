@@ -15,6 +15,7 @@ Afterwards figures of memsc are shown as they are saved, and `%memsc` or `%%mems
 from __future__ import annotations
 
 import atexit
+import re
 import shlex
 import subprocess
 import sys
@@ -81,6 +82,10 @@ def arguments_of(line: str, cell: str | None) -> tuple[str | None, list[str]]:
     if len([text for text in lines if text and not text.startswith("#")]) > 1:
         why = "the cell has more than one command"
         raise MemscError(_WHAT, why, "put them behind sh -c '…'", USAGE)
+    for text in (line.partition("-- ")[2], body):
+        if operators := _of_a_shell(text):
+            why = f"no shell is there for {' and '.join(operators)}"
+            raise MemscError(_WHAT, why, "put the command behind sh -c '…'", USAGE)
     name = None
     own = words[: words.index("--")] if "--" in words else words
     if "--as" in own:
@@ -95,6 +100,17 @@ def arguments_of(line: str, cell: str | None) -> tuple[str | None, list[str]]:
         why = "no command"
         raise MemscError(_WHAT, why, "write %memsc -- ls, or the command in the cell", USAGE)
     return name, words
+
+
+def _of_a_shell(text: str) -> list[str]:
+    """Pipes, redirections and the like that are not quoted, each once."""
+    bare = re.sub(r"\\.", "_", text)
+    lexer = shlex.shlex(bare, posix=False, punctuation_chars=True)
+    lexer.whitespace_split = True
+    try:
+        return list(dict.fromkeys(word for word in lexer if not set(word) - set("|&;<>()")))
+    except ValueError:  # a quotation that a backslash ended
+        return []
 
 
 def record(arguments: list[str]) -> Trace:

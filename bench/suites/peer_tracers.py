@@ -170,6 +170,11 @@ def _is_work(word: str) -> bool:
     return Path(word).name == "memsc-work"
 
 
+def absent() -> dict[str, str]:
+    """Tracers that are not installed, and the packages that bring them."""
+    return {n: one.package for n, one in TRACERS.items() if not shutil.which(one.program)}
+
+
 def arms(placed: Sequence[Launch]) -> list[Launch]:
     """Each tracer as an arm: memsc itself, unrecorded, with the tracer at work on it."""
     return [replace(arm, peer=name) for arm in placed if arm.arm == "memsc" for name in TRACERS]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from memsc.bench.suites import peer_tracers
 from memsc.bench.suites.cases import Case, rounds
 from memsc.bench.suites.peer_transports import UNAVAILABLE
 from memsc.bench.suites.programs import absent
@@ -46,6 +47,10 @@ def run(
         session.quiet.notes.append(f"suite isolation, without isolating: {refused}")
     for name, package in absent().items() if "files" in suites else ():
         session.quiet.notes.append(f"{name} is not installed; apt install {package}")
+    if "tracing" in suites and (tracers := peer_tracers.absent()):
+        missing |= set(tracers)
+        packages = " ".join(dict.fromkeys(tracers.values()))
+        session.quiet.notes.append(f"not installed: {', '.join(tracers)}; apt install {packages}")
     for suite, cases in suites.items():
         for case in cases:
             if case.prepare is not None:
@@ -61,6 +66,7 @@ def run(
             done = session.round(arm, work, number, turn=turn, recording=recording)
             if done.exit_status == UNAVAILABLE and launch.peer:
                 missing.add(arm)
+                session.quiet.notes.append(f"{arm} is not measured: this machine has none")
             elif done.exit_status:
                 raise MemscError(
                     f"{case.name} under {arm}",

@@ -186,7 +186,9 @@ def render(trace: Trace) -> RenderableType:
     if idle := sum(not target.run for target in found):
         summary += f"; {idle} more belong to suites that were not run"
     notes = [Text(f"?: {UNSETTLED}", "dim")] if any(t.settled is False for t in found) else []
-    return Group(Text("Targets", style="bold"), table, *notes, Text(summary))
+    head = Text("Targets", style="bold")
+    head.append("  what memsc's makers aim at; no fault of this machine's", style="dim")
+    return Group(head, table, *notes, Text(summary))
 
 
 def _verdict(target: Target) -> Text:
@@ -194,5 +196,5 @@ def _verdict(target: Target) -> Text:
         return Text(f"? {target.reason or ''}", style="yellow")
     sign = " ?" if target.settled is False else ""
     if target.held:
-        return Text(f"✓ held{sign}", style="green")
-    return Text(f"✗ missed{sign}", style="red")
+        return Text(f"held{sign}", style="green")
+    return Text(f"missed{sign}", style="yellow")

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +111,29 @@ QUICK = {
 """The others take minutes: `make test-places`."""
 
 
+Results = dict[tuple[str, str], tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def results() -> Generator[Results]:
+    """Statuses and last complaints; of all of them `make places` makes its table."""
+    found: Results = {}
+    yield found
+    if len(found) < (len(SURROUNDINGS) - 1) * len(COMMANDS):
+        return
+    keys = {command: chr(ord("a") + i) for i, command in enumerate(COMMANDS)}
+    lines = [f"{key}: memsc {COMMANDS[command]}" for command, key in keys.items()]
+    lines += ["", f"{'':<16}" + "".join(f"{key:>4}" for key in keys.values())]
+    for name in SURROUNDINGS:
+        row = [found.get((name, command), ("–", ""))[0] for command in COMMANDS]
+        lines.append(f"{name:<16}" + "".join(f"{status:>4}" for status in row))
+    lines.append("")
+    said = {line: None for _, line in found.values() if line}
+    lines += [re.sub(r"/\S*/", "…/", line) for line in said]
+    Path("build").mkdir(exist_ok=True)
+    Path("build/surroundings.txt").write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("surroundings")
@@ -137,7 +161,7 @@ def anothers() -> Path:
     ],
 )
 def test_it_works_or_says_in_a_line_what_would_help(
-    name: str, command: str, place: Path, request: pytest.FixtureRequest
+    name: str, command: str, place: Path, results: Results, request: pytest.FixtureRequest
 ) -> None:
     there = SURROUNDINGS[name]
     if name == "Latin-1":
@@ -158,6 +182,7 @@ def test_it_works_or_says_in_a_line_what_would_help(
     assert not TRACEBACK.search(said + done.stdout.decode("latin-1")), said
     assert not list(place.rglob("*.partial"))
     complaints = [line for line in said.splitlines() if re.match(r"memsc: .*: .*; ", line)]
+    results[name, command] = done.returncode, complaints[-1] if complaints else ""
     if command in there.fails:
         assert done.returncode == there.status, said
         assert not there.says or re.search(there.says, complaints[-1]), said

@@ -51,6 +51,27 @@ def test_an_uncounted_call_withholds_the_verdict(tmp_path: Path) -> None:
     assert (check.value, check.held) == (2, False)
 
 
+@pytest.mark.parametrize(
+    ("arm", "transport", "status", "held"),
+    [
+        ("uring", "direct", 77, True),
+        ("bpftrace", "memsc", 77, True),
+        ("bpftrace", "memsc", 1, False),
+        ("memsc", "memsc", 77, False),
+        ("memsc-scanner", "memsc", 77, False),
+        ("direct", "direct", 77, False),
+    ],
+)
+def test_a_peer_that_the_machine_has_not_is_no_failure(
+    arm: str, transport: str, status: int, held: bool, tmp_path: Path
+) -> None:
+    rounds = [fmt.Round(arm, "sync", 0, calls=0, lost=0, made=0, exit_status=status)]
+    folder = prepare_output(tmp_path / "a.memsc")
+    arms = {arm: fmt.Arm(transport, calls=0, lost=0, made=0)}
+    TraceWriter(folder).session(traces.session(rounds, arms))
+    assert find(ma.open(folder), "failed_rounds", arm).held is held
+
+
 def test_a_session_that_did_not_end_withholds_the_verdict(tmp_path: Path) -> None:
     folder = prepare_output(tmp_path / "a.memsc")
     arms = {"memsc": fmt.Arm("memsc")}

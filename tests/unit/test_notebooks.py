@@ -73,11 +73,16 @@ def test_the_recorded_traces_are_small_and_whole() -> None:
 
 def test_the_magic_reads_its_line_and_its_cell() -> None:
     assert arguments_of("--rounds 2 -- ls -l", None) == (None, ["--rounds", "2", "--", "ls", "-l"])
+    quoted = ["--snapshot", "total>1us", "--", "sh", "-c", "ls | wc"]
+    assert arguments_of("--snapshot total>1us -- sh -c 'ls | wc'", None) == (None, quoted)
+    assert arguments_of("", r"find . -exec ls {} \;")[1][-1] == ";"
     assert arguments_of("--as t", "# why\nls 'a b' \\\n -l\n") == ("t", ["--", "ls", "a b", "-l"])
     for line, cell, why in (
         ("", None, "no command"),
         ("--as", "ls", "no variable"),
         ("", "ls\nls", "more than one command"),
+        ("", "ls | wc -l", r"no shell is there for \|; put the command behind sh -c"),
+        ("-- ls >file", None, "no shell is there for >"),
         ("", "ls 'a", "quotation"),
     ):
         with pytest.raises(MemscError, match=why):
