@@ -102,14 +102,21 @@ def interval(statistics: NDArray[np.floating], sources: Sequence[Resampling]) ->
         statistics: its resamples, shape (RESAMPLES,).
         sources: where they came from. Runs speak for other runs only if every side has them.
     """
+    return intervals(statistics[None], sources)[0]
+
+
+def intervals(statistics: NDArray[np.floating], sources: Sequence[Resampling]) -> list[Interval]:
+    """The same of several statistics of the same sides: shape (m, RESAMPLES)."""
     bases = {source.basis for source in sources}
     basis = next(name for name in ("none", "blocks", "rounds") if name in bases)
-    if basis == "none" or not np.isfinite(statistics).all():
-        return UNKNOWN
+    if basis == "none" or not len(statistics):
+        return [UNKNOWN] * len(statistics)
     fewest = min(source.units for source in sources)
     freedom = sum(source.units - 1 for source in sources)
-    low, high = (float(np.quantile(statistics, tail)) for tail in tails(fewest, freedom))
-    return Interval(low, high, basis)
+    known = [bool(np.isfinite(row).all()) for row in statistics]
+    both = np.quantile(statistics[known], tails(fewest, freedom), axis=1)
+    found = iter(both.T.tolist())
+    return [Interval(*next(found), basis=basis) if one else UNKNOWN for one in known]
 
 
 def tails(units: int, freedom: int, level: float = LEVEL) -> tuple[float, float]:
@@ -157,7 +164,7 @@ class Resampled:
 
     def quantile_intervals(self, quantity: int, qs: Sequence[float]) -> list[Interval]:
         """Intervals of quantiles, cycles."""
-        return [self.resampling.interval(row) for row in self.quantiles(quantity, qs)]
+        return intervals(self.quantiles(quantity, qs), [self.resampling])
 
 
 def quantiles(
