@@ -114,6 +114,9 @@ ANALYSIS_CALLS = 10_000_000
 
 
 def _analysis(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from memsc.bench.race import answers
     from memsc.bench.race.enlarge import enlarge
     from memsc.bench.race.race import race, race_json, render
     from memsc.runtime.errors import USAGE, MemscError
@@ -127,12 +130,17 @@ def _analysis(args: argparse.Namespace) -> int:
     with endings(), scratch() as place:
         source = open_trace(args.source or _sample(place, args))
         folder = open_trace(enlarge(source, ANALYSIS_CALLS, args.output, force=args.force))
-        runners = race(folder, 3 if args.quick else 5, place, lambda name: say(f"next is {name}"))
+        turns = 3 if args.quick else 5
+        runners = race(folder, turns, place, lambda name: say(f"next is {name}"))
+        found = answers.answers(source.path, turns, place, lambda name: say(f"next is {name}"))
     if args.json:
-        environment = folder.session.environment
-        print(json.dumps(race_json(folder, runners, environment), indent=1, allow_nan=False))
+        told = race_json(folder, runners, folder.session.environment)
+        told["rows"] += answers.rows(source, found)
+        told["targets"] += [asdict(target) for target in answers.targets(found)]
+        print(json.dumps(told, indent=1, allow_nan=False))
     else:
-        show(render(folder, runners))
+        show(answers.render(source, found))
+        show(render(folder, runners, answers.targets(found)))
     return 0
 
 

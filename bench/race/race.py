@@ -130,8 +130,10 @@ def race_json(
     }
 
 
-def render(folder: TraceFolder, runners: Sequence[Runner]) -> RenderableType:
-    """The race for people, 80 columns wide."""
+def render(
+    folder: TraceFolder, runners: Sequence[Runner], more: Sequence[Target] = ()
+) -> RenderableType:
+    """The race for people, 80 columns wide, and what was promised, with some more of that."""
     grid = Table(box=None, padding=(0, 1), header_style="bold")
     grid.add_column(f"stages of {folder.rows(CALLS):,} calls", ratio=1)
     for name in ("seconds", "lowest–highest", "MB", "÷ reading"):
@@ -144,7 +146,7 @@ def render(folder: TraceFolder, runners: Sequence[Runner]) -> RenderableType:
         spread = f"{min(runner.seconds):.2f}–{max(runner.seconds):.2f}"
         ratio = f"{runner.middle / reading:.1f}" if reading else "–"
         grid.add_row(runner.name, f"{runner.middle:.2f}", spread, f"{runner.mb:,.0f}", ratio)
-    lines = [_line(target) for target in targets(runners)]
+    lines = [_line(target) for target in (*targets(runners), *more)]
     note = "pyarrow only reads the columns; memsc's table has an interval on every figure"
     return Group(grid, Text(note, "dim"), Text("Targets", "bold"), *lines)
 

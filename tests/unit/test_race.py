@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.helpers import traces
 
-from memsc.bench.race import race
+from memsc.bench.race import answers, race
 from memsc.bench.race.contestants import CONTESTANTS
 from memsc.commands import bench
 from memsc.commands.__main__ import main
@@ -37,12 +37,23 @@ def test_all_make_the_same_table_and_each_is_timed(
     )
     content = json.loads(capsys.readouterr().out)
     assert content["environment"]["enlarged_from"] == "source.memsc"
-    seconds = {row["arm"]: row for row in content["rows"] if row["metric"] == "seconds"}
+    every = {row["arm"]: row for row in content["rows"] if row["metric"] == "seconds"}
+    seconds = {name: row for name, row in every.items() if row["suite"] == "analysis"}
     assert list(seconds) == list(CONTESTANTS)
     assert all(
         row["n"] == 3 and row["low"] <= row["value"] <= row["high"] for row in seconds.values()
     )
-    assert [target["held"] is None for target in content["targets"]] == [False] * 4
+    assert [target["held"] is None for target in content["targets"][:4]] == [False] * 4
+    waited = {name: row for name, row in every.items() if row["suite"] == "answers"}
+    assert list(waited) == list(answers.commands(source, tmp_path))
+    for name in (answers.REPORT, answers.READING):
+        assert waited[name]["n"] == 3, waited[name]
+        assert waited[name]["low"] <= waited[name]["value"] <= waited[name]["high"]
+    # What cannot be traced here says why.
+    assert all(row["value"] or row["reason"] for row in waited.values())
+    assert [t["name"] for t in content["targets"][4:-1]] == [
+        f"{name}, seconds" for name in answers.MOST_SECONDS
+    ]
 
 
 def test_a_table_that_differs_is_refused(
