@@ -52,8 +52,10 @@ class ArmCoverage(msgspec.Struct, frozen=True):
             return None
         runs = f" in {self.rounds} runs" if self.rounds > 1 else ""
         named = named_programs(self.unrecorded)
-        programs = f"program{'s' if self.programs != 1 else ''}"
-        return f"{self.count} of {self.programs} {programs} ran unrecorded{runs}: {named}"
+        programs = f"{self.programs} program{'s' if self.programs != 1 else ''}"
+        # Of one program several processes may have been lost.
+        of = f"{self.count} {'of' if self.count <= self.programs else 'processes of'} {programs}"
+        return f"{of} ran unrecorded{runs}: {named}"
 
     @property
     def says_calls(self) -> str | None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from memsc.analysis.domains.coverage import wilson
+from memsc.analysis.domains.coverage import coverage, wilson
 from memsc.runtime.carried import BY_ANOTHER, FILTERED, Carried
 from memsc.runtime.session_socket import Message
+from memsc.tracer.format import Coverage, Round, Unrecorded
 
 
 def told(*said: tuple[int, dict[str, Any]]) -> Carried:
@@ -77,3 +78,20 @@ def test_an_interval_of_nothing_found_is_not_nothing() -> None:
     assert low == 0
     assert high == pytest.approx(0.0038, abs=1e-4)
     assert wilson(0, 0) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("programs", "times", "says"),
+    [
+        (7, 3, "3 of 7 programs ran unrecorded: x (why) ×3"),
+        (1, 1, "1 of 1 program ran unrecorded: x (why)"),
+        (1, 7, "7 processes of 1 program ran unrecorded: x (why) ×7"),
+        (7, 0, None),
+    ],
+)
+def test_it_is_said_in_one_sentence(programs: int, times: int, says: str | None) -> None:
+    lost = [Unrecorded("x", "why", times)] if times else []
+    one = Round("memsc", "program", 0, coverage=Coverage(programs, "layer", unrecorded=lost))
+    found = coverage([one])
+    assert found is not None
+    assert found.says == says
