@@ -116,11 +116,9 @@ Results = dict[tuple[str, str], tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def results() -> Generator[Results]:
-    """Statuses and last complaints; of all of them `make places` makes its table."""
+    """Statuses and last complaints, of which `make places` makes its table."""
     found: Results = {}
     yield found
-    if len(found) < (len(SURROUNDINGS) - 1) * len(COMMANDS):
-        return
     keys = {command: chr(ord("a") + i) for i, command in enumerate(COMMANDS)}
     lines = [f"{key}: memsc {COMMANDS[command]}" for command, key in keys.items()]
     lines += ["", f"{'':<16}" + "".join(f"{key:>4}" for key in keys.values())]
@@ -129,7 +127,7 @@ def results() -> Generator[Results]:
         lines.append(f"{name:<16}" + "".join(f"{status:>4}" for status in row))
     lines.append("")
     said = {line: None for _, line in found.values() if line}
-    lines += [re.sub(r"/\S*/", "…/", line) for line in said]
+    lines += list(said)
     Path("build").mkdir(exist_ok=True)
     Path("build/surroundings.txt").write_text("\n".join(lines) + "\n")
 
