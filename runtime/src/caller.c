@@ -141,6 +141,12 @@ static uint32_t wait_alone(struct memsc_self *self, uint32_t index, struct memsc
     struct memsc_seen *seen = &self->seen;
     uint64_t posted = timed ? self->calls[index].posted : memsc_cycles();
     uint32_t flags = 0;
+    bool rare = posted - self->posted > process->pace.rare;
+    self->posted = posted;
+    if (rare) {
+        seen->look = NULL;
+        return wait_for(self, index);
+    }
     if (timed)
         self->untimed = MEMSC_TIMED_EVERY - (uint32_t)posted % (MEMSC_TIMED_EVERY / 4);
     if (seen->look && memsc_look_learn(&process->pace, seen))

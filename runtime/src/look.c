@@ -5,6 +5,7 @@ enum {
     STEP_PS = 7000,   /* about a twentieth of what an early look costs */
     NEAR_PS = 220000, /* what it costs, and as much again */
     MOST_PS = 4000000,
+    RARE_PS = 8000000,
     SOONER = 8, /* looks that came in time, to bring the next one forward by a step */
     CALM = 32,  /* looks in time in a row that are more than chance */
     LEVEL = 8,  /* early looks in a row that are no accident */
@@ -24,6 +25,7 @@ void memsc_look_pace(struct memsc_look_pace *pace, uint64_t cycles_per_us)
     pace->step = cycles_of(STEP_PS, cycles_per_us, MEMSC_LOOK_PART);
     pace->near = cycles_of(NEAR_PS, cycles_per_us, 1);
     pace->most = cycles_of(MOST_PS, cycles_per_us, 1);
+    pace->rare = cycles_of(RARE_PS, cycles_per_us, 1);
 }
 
 static uint32_t sooner(uint32_t after, uint32_t by)

@@ -10,7 +10,8 @@
  * had executed it, which one call of some thirty is stamped for. The first look settles where a few nanoseconds
  * later would cost as much as looking too early now and then. It follows a call that takes longer or
  * shorter than before within tens of calls. Where the time scatters so that no first look is right, the
- * caller looks at once and goes on looking.
+ * caller looks at once and goes on looking; and so it does, without learning from it, for a call that comes
+ * long after the one before, finds everything cold, and takes a time of its own.
  *
  * All of it is done while the caller waits for another call, and costs nothing there.
  */
@@ -45,6 +46,7 @@ struct memsc_look_pace {
     uint32_t
         near; /* cycles: a result that comes so soon behind an early look has been held up by it */
     uint32_t most; /* cycles: beyond this a look matters little */
+    uint32_t rare; /* cycles between two posts, beyond which the one tells nothing of the other */
 };
 
 /* How a call came out. */

@@ -60,6 +60,7 @@ struct memsc_self {
     uint64_t unprobed;      /* calls posted while somebody looked at the probes */
     uint32_t untimed;       /* calls until one is stamped for its time alone */
     struct memsc_seen seen; /* the call before */
+    uint64_t posted;        /* cycles at which it was posted */
     struct {
         uint64_t called, posted;
         uint32_t flags;
