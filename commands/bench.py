@@ -180,12 +180,12 @@ def _measure(
         disable=not sys.stderr.isatty(),
     )
     with writer, session:
-        for note in session.notes():
+        for note in session.take_notes():
             say(f"note: {note}")
         with bar:
             task = bar.add_task("", total=count(chosen, [arm.arm for arm in arms]))
             run(session, chosen, arms, lambda what: bar.update(task, advance=1, description=what))
-    for note in session.notes():
+    for note in session.take_notes():
         say(f"note: {note}")
 
 

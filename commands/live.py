@@ -113,8 +113,5 @@ def shown(session: TraceSession, program: str) -> Generator[None]:
             view.look(drain)
             live.refresh()
 
-        session.look = look
-        try:
+        with session.shown_to(look):
             yield
-        finally:
-            session.look = None

@@ -156,7 +156,7 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
 
     try:
         with session.writer, session:
-            for note in session.notes():
+            for note in session.take_notes():
                 say(f"note: {note}")
             with drawn() if live else nullcontext():
                 status = run()
@@ -166,7 +166,7 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
         else:
             say("interrupted before anything was recorded")
         return status_of(error)
-    for note in session.notes():
+    for note in session.take_notes():
         say(f"note: {note}")
     say(f"recorded in {folder}; see `memsc report {folder}`")
     return status

@@ -44,13 +44,13 @@ def run(
     missing: set[str] = set()  # peers that this machine has not
     refused = session.quiet.refused() if "isolation" in suites else None
     if refused:
-        session.quiet.notes.append(f"suite isolation, without isolating: {refused}")
+        session.note(f"suite isolation, without isolating: {refused}")
     for name, package in absent().items() if "files" in suites else ():
-        session.quiet.notes.append(f"{name} is not installed; apt install {package}")
+        session.note(f"{name} is not installed; apt install {package}")
     if "tracing" in suites and (tracers := peer_tracers.absent()):
         missing |= set(tracers)
         packages = " ".join(dict.fromkeys(tracers.values()))
-        session.quiet.notes.append(f"not installed: {', '.join(tracers)}; apt install {packages}")
+        session.note(f"not installed: {', '.join(tracers)}; apt install {packages}")
     for suite, cases in suites.items():
         for case in cases:
             if case.prepare is not None:
@@ -66,7 +66,7 @@ def run(
             done = session.round(arm, work, number, turn=turn, recording=recording)
             if done.exit_status == UNAVAILABLE and launch.peer:
                 missing.add(arm)
-                session.quiet.notes.append(f"{arm} is not measured: this machine has none")
+                session.note(f"{arm} is not measured: this machine has none")
             elif done.exit_status:
                 raise MemscError(
                     f"{case.name} under {arm}",

@@ -22,6 +22,7 @@ from memsc.runtime.region import Region
 from memsc.tracer.format import open_trace
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.session import attach
+from memsc.tracer.session import recording as rounds
 from memsc.tracer.session.attach import find
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.session import TraceSession
@@ -128,7 +129,7 @@ def test_its_end_may_be_seen_by_the_draining_first(
         drain.step()
         assert region.closed
 
-    monkeypatch.setattr(attach, "watch", watch_too_late)
+    monkeypatch.setattr(rounds, "watch", watch_too_late)
     region = find(program.pid)
     launch = attach.launch_of(region)
     writer = TraceWriter(prepare_output(tmp_path / "a.memsc"))

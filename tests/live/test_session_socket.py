@@ -22,6 +22,7 @@ from memsc.runtime.session_socket import SessionSocket
 from memsc.tracer.format import RoundKey
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.session.drain import Drain
+from memsc.tracer.session.sink import Everything
 
 NOBODY = 65534
 
@@ -86,7 +87,9 @@ def test_what_is_no_region_is_counted_as_unrecorded(
     monkeypatch.chdir(tmp_path)
     before = listening.descriptors()
     drain = Drain(
-        TraceWriter(prepare_output(tmp_path / "t.memsc")), RoundKey("memsc", "x", 0), session
+        Everything(TraceWriter(prepare_output(tmp_path / "t.memsc"))),
+        RoundKey("memsc", "x", 0),
+        session,
     )
     descriptor = HOSTILE[what]()
     with theirs(session) as end:
@@ -120,7 +123,9 @@ MESSAGES = [
 
 def test_nonsense_is_passed_over(session: SessionSocket, tmp_path: Path) -> None:
     drain = Drain(
-        TraceWriter(prepare_output(tmp_path / "t.memsc")), RoundKey("memsc", "x", 0), session
+        Everything(TraceWriter(prepare_output(tmp_path / "t.memsc"))),
+        RoundKey("memsc", "x", 0),
+        session,
     )
     with theirs(session) as end:
         for message in MESSAGES:
@@ -169,7 +174,9 @@ def test_a_flood_is_taken_in_turns(session: SessionSocket) -> None:
 def test_a_program_may_not_shut_up_the_session(session: SessionSocket, tmp_path: Path) -> None:
     """It can shut the socket; then nobody is recorded any more, and the session ends as ever."""
     drain = Drain(
-        TraceWriter(prepare_output(tmp_path / "t.memsc")), RoundKey("memsc", "x", 0), session
+        Everything(TraceWriter(prepare_output(tmp_path / "t.memsc"))),
+        RoundKey("memsc", "x", 0),
+        session,
     )
     with theirs(session) as end:
         end.shutdown(socket.SHUT_RDWR)

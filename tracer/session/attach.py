@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
@@ -12,10 +14,7 @@ from memsc.runtime.launch import MODES, TRANSPORTS, Launch
 from memsc.runtime.region import SUFFIX, Region
 from memsc.tracer.format import Round, RoundKey
 from memsc.tracer.helper.kernel import tasks
-from memsc.tracer.session.drain import Drain
-from memsc.tracer.session.ending import whole
 from memsc.tracer.session.session import TraceSession
-from memsc.tracer.session.watch import watch
 
 _HOW = (
     "start it with `memsc run --attachable` and another transport than direct, "
@@ -105,52 +104,45 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         KeyboardInterrupt: after what was recorded was written.
     """
     (arm,) = session.arms
+    pid, before = region.pid, region.counts().dropped
     probes = session.probing.of_round(check=False)
-    before, recording = region.counts(), region.recording
-    snapshot = session.filter()
-    drain = Drain(snapshot or session.writer, RoundKey(arm, "program", 0), region)
-    pid, watched = region.pid, os.pidfd_open(region.pid)
-    interrupted: KeyboardInterrupt | None = None
-    stopped: str | None = None
-    started, counted = session.clock.sample(), session.quiet.count()
-    spent = time.process_time()
-    try:
-        session.probing.begin(probes, pid, running=True)
-        region.drain()  # what was left there is no part of this
-        region.recording = True
-        stopped = watch(
-            watched,
-            session.probing,
-            drain,
-            probes,
-            duration_s=duration_s,
-            look=session.look,
-            snapshot=snapshot,
+    recording = session.recording(RoundKey(arm, "program", 0), region, probes)
+    recording.run(_Running(region), duration_s=duration_s)
+    with recording.over():
+        drain = recording.drain
+        lost = drain.counts.dropped - before
+        done = recording.told(
+            covered=False, pids=[pid], calls=drain.calls, lost=lost, attached=True
         )
-    except KeyboardInterrupt as error:
-        interrupted, stopped = error, "interrupted"
-    finally:
-        if not region.closed:  # the program has ended, and who drains it saw that first
-            region.recording = recording
-        os.close(watched)
-        session.probing.end(probes)
-    ended = session.clock.sample()
-    session.quiet.ran(counted)
-    with whole():
-        drain.finish()
-        done = session.finish(
-            drain,
-            probes,
-            snapshot,
-            (started, ended),
-            spent,
-            covered=False,
-            pids=[pid],
-            calls=drain.calls,
-            lost=drain.counts.dropped - before.dropped,
-            stopped=stopped,
-            attached=True,
-        )
-    if interrupted is not None:
-        raise interrupted
+        session.keep(done)
     return done
+
+
+class _Running:
+    """A program that runs already; recorded or not, it goes on as it was."""
+
+    running = True
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self.pid = region.pid
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Nothing was taken from it."""
+        yield
+
+    @contextmanager
+    def recorded(self) -> Generator[None]:
+        """Have it record its calls."""
+        before = self._region.recording
+        self._region.drain()  # what was left there is no part of this
+        try:
+            self._region.recording = True  # Ctrl-C may come at any moment
+            yield
+        finally:
+            if not self._region.closed:  # the program has ended, and who drains it saw that first
+                self._region.recording = before
+
+    def wait(self) -> None:
+        """Its parent does."""

@@ -20,14 +20,9 @@ from memsc.runtime.library import missed_reason, syscall_name
 from memsc.runtime.region import Counts, Region
 from memsc.runtime.session_socket import Message, SessionSocket
 from memsc.tracer.format import RoundKey
-from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.pace import Pace
-from memsc.tracer.session.snapshot import Filter
+from memsc.tracer.session.sink import Sink
 
-# Encoding costs the service's CPU more than copying does: it waits for its time, or until so many
-# calls (64 bytes each) are held.
-_HELD, _SAFE_S = 4_000_000, 5.0
-_SNAPSHOT_SAFE_S = 1.0  # of which there is little
 _FULL_ENOUGH = 0.25
 _SHORTEST_MS, _LONGEST_MS = 10, 500
 _MESSAGES = 100
@@ -66,11 +61,12 @@ class Drain:
     """The regions of one round.
 
     Args:
-        writer: where the calls go; a snapshot's filter gets them at once.
+        sink: where the calls go.
         key: the round.
         source: where its processes hand over their regions; or the region of a program that runs
             already and goes on afterwards.
         service_cpus: where its programs are not to run.
+        eager: take what there is at each look, for somebody who watches.
 
     Attributes:
         key: the round.
@@ -83,17 +79,16 @@ class Drain:
 
     def __init__(
         self,
-        writer: TraceWriter | Filter,
+        sink: Sink,
         key: RoundKey,
         source: SessionSocket | Region,
         service_cpus: frozenset[int] = frozenset(),
+        *,
+        eager: bool = False,
     ) -> None:
-        self._writer = writer
+        self._sink = sink
         self._discards = False
-        self._most, safe_s = _HELD, _SAFE_S
-        if isinstance(writer, Filter):
-            self._most, safe_s = 0, _SNAPSHOT_SAFE_S
-        self._pace = Pace(safe_s)
+        self._pace = Pace(sink.safe_s)
         self.key = key
         self._socket = source if isinstance(source, SessionSocket) else None
         self._open: list[_Open] = []
@@ -101,7 +96,7 @@ class Drain:
         self._made = self._local = self._dropped = self._unfinished = 0
         self._missed = Counter[str]()
         self.interval_ms = 50
-        self.eager = False  # take what there is at each look, for somebody who watches
+        self._eager = eager
         self._latest: list[NDArray[Any]] = []
         self.calls = self.beside = 0
         self._service_cpus = np.array(sorted(service_cpus))
@@ -138,7 +133,7 @@ class Drain:
             fullest = max(fullest, fill)
             if opened.region.finished or not opened.alive:
                 self._close(opened)
-            elif self.eager or fill > _FULL_ENOUGH:
+            elif self._eager or fill > _FULL_ENOUGH:
                 self._take(opened)
         # At the rate seen, the next look finds the fullest ring just full enough.
         next_ms = self.interval_ms * _FULL_ENOUGH / max(fullest, 0.1)
@@ -164,7 +159,7 @@ class Drain:
         for opened in self._open:
             self._take(opened)
         self._write()
-        if self._writer.flush():
+        if self._sink.flush():
             self._pace.restart()
 
     def finish(self) -> None:
@@ -217,12 +212,12 @@ class Drain:
             return False
         self._held.append((opened.pid, records))
         opened.taken += len(records)
-        if self.eager:
+        if self._eager:
             self._latest.append(records)
         self.calls += len(records)
         if len(self._service_cpus):
             self.beside += int(np.isin(records["app_cpu"], self._service_cpus).sum())
-        if self._rows > self._most:
+        if self._rows > self._sink.most_held:
             self._write()
         return True
 
@@ -264,7 +259,7 @@ class Drain:
     def _write(self) -> None:
         held, self._held = self._held, []
         for pid, records in held:
-            self._writer.calls(self.key, pid, records, syscall_name)
+            self._sink.calls(self.key, pid, records, syscall_name)
 
 
 def _handoff(region: Region) -> str | None:

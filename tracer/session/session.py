@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import msgspec
 from memsc.runtime import library, topology
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
+from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
 from memsc.tracer.format import Round, RoundKey, Session, Snapshot
 from memsc.tracer.format.writer import TraceWriter
@@ -27,14 +28,14 @@ from memsc.tracer.session.calibration import Calibration
 from memsc.tracer.session.clock import ClockTrack
 from memsc.tracer.session.corunner import corunner
 from memsc.tracer.session.drain import Drain
-from memsc.tracer.session.ending import endings, whole
+from memsc.tracer.session.ending import endings
 from memsc.tracer.session.observe.channel import Elevation
 from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, Probing
 from memsc.tracer.session.quietness import Quiet
-from memsc.tracer.session.snapshot import Filter
+from memsc.tracer.session.recording import Observers, Recording, Started, observe
+from memsc.tracer.session.sink import Everything
 from memsc.tracer.session.sums import described, measures, sums, together, write_timings
 from memsc.tracer.session.surroundings import between, read
-from memsc.tracer.session.watch import outlast, watch
 from memsc.tracer.session.work import Work
 from memsc.tracer.state import folders
 
@@ -80,7 +81,6 @@ class TraceSession:
         self._elevation = Elevation()
         self.probing = Probing(writer, probes, self._elevation, every or {})
         self._calibrate = calibrate
-        self.look: Callable[[Drain], None] | None = None  # told whenever rings were drained
         self.quiet = Quiet(self._elevation, isolate)
         self._earlier = earlier
         self._rounds: list[Round] = list(earlier.rounds) if earlier else []
@@ -90,6 +90,7 @@ class TraceSession:
         self.scratch = self._folder / "scratch"  # for files of the work, in memory
         self.scratch.mkdir()
         self.clock = ClockTrack()
+        self._by = Observers(writer, self.probing, self.quiet, self.clock, snapshot)
         self._session = Session(
             memsc=library.version(),
             created=earlier.created if earlier else datetime.now(UTC).isoformat(timespec="seconds"),
@@ -100,22 +101,22 @@ class TraceSession:
         )
 
     def __enter__(self) -> Self:
-        self._before = os.sched_getaffinity(0)
-        # Two for each process that is recorded; the program's own limit stays what it was.
-        self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self._files[1], self._files[1]))
-        self._endings = endings()
-        self._endings.__enter__()
-        try:
-            self._begin()
-        except BaseException:
+        with ExitStack() as held:
+            held.enter_context(endings())
+            # Two for each process that is recorded; the program's own limit stays what it was.
+            self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
+            held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, self._files)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._files[1], self._files[1]))
+            held.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+            held.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            held.callback(self._elevation.close)
             # What could not be entered is not left either.
-            try:
-                self.probing.abandon()
-                self.quiet.end()
-            finally:
-                self._restore()
-            raise
+            with ExitStack() as begun:
+                begun.callback(self.quiet.end)
+                begun.callback(self.probing.abandon)
+                self._begin()
+                begun.pop_all()
+            self._held = held.pop_all()
         return self
 
     def _begin(self) -> None:
@@ -156,12 +157,8 @@ class TraceSession:
         command = (str(WORK), "hits", str(CALIBRATING_HITS))
         with Path(os.devnull).open("r+b") as null:
             target = self._hold(self._plain, command, layered=False, stdin=null)
-            try:
-                self._run(target, None, static)
-            except BaseException:
-                target.end()
-                raise
-        self.probing.finish_round(static)
+            observe(self._by, Started(target), static, sink := Everything(self.writer))
+        self.probing.finish_round(static, sink)
 
     def _hold(self, launch: Launch, command: Sequence[str], **how: Any) -> Target:
         """A program on hold, on its CPUs; where these are isolated only the helper can put it."""
@@ -176,28 +173,19 @@ class TraceSession:
             raise
         return target
 
-    def _restore(self) -> None:
-        self._elevation.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.sched_setaffinity(0, self._before)
-        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
-        self._endings.__exit__(None, None, None)
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
+        with self._held:
             self.probing.close()
             self._session = msgspec.structs.replace(self._session, isolation=self.quiet.end())
             # After a failed write, or a fault of ours, what was written is readable as it is.
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self.writer.flush()
                 self._save(complete=True)
-        finally:
-            self._restore()
 
     # ---- rounds ----
 
@@ -261,11 +249,7 @@ class TraceSession:
             ring_records=work.ring_records or self._arms[key.arm].ring_records,
             probe_every=self.probing.every(probes),
         )
-        snapshot = self.filter()
-        drain = Drain(snapshot or self.writer, key, socket, self._apart(launch))
-        started, spent = self.clock.sample(), time.process_time()
-        interrupted: KeyboardInterrupt | None = None
-        stopped: str | None = None
+        seen = self.recording(key, socket, probes, self._apart(launch))
         with (
             Path(os.devnull).open("r+b") as null,
             self.probing.detached(work.bare),
@@ -282,37 +266,19 @@ class TraceSession:
             socket.let_go()
             around = read()
             if work.layered:
-                drain.carried.executes(target.pid, work.command[0])
-            try:
-                watched = None if work.ring_holds_all else drain
-                stopped = self._run(target, watched, probes, duration_s, snapshot)
-                if stopped:
-                    target.end()
-            except KeyboardInterrupt as error:
-                interrupted, stopped = error, "interrupted"
-                target.end()
-            except Exception:
-                outlast(target, drain)
-                raise
-            except BaseException:
-                target.end()
-                raise
-        ended = self.clock.sample()
+                seen.drain.carried.executes(target.pid, work.command[0])
+            program = Started(target, seen.drain)
+            seen.run(program, undisturbed=work.ring_holds_all, duration_s=duration_s)
         surroundings = between(around, read())
-        with whole():
-            drain.finish()
-            made = drain.counts
+        with seen.over():
+            drain, made = seen.drain, seen.drain.counts
             # A program that runs directly, unrecorded, has nobody who counts its calls; any other
             # round of the same work tells.
             calls = self._made[work.case] = made.made or self._made.get(work.case, 0)
-            took = ended[0] - started[0]
-            write_timings(self.writer, key, work, recording=recording, calls=calls, cycles=took)
-            done = self.finish(
-                drain,
-                probes,
-                snapshot,
-                (started, ended),
-                spent,
+            write_timings(
+                self.writer, key, work, recording=recording, calls=calls, cycles=seen.cycles
+            )
+            done = seen.told(
                 covered=work.layered and recording,
                 surroundings=surroundings,
                 check=check,
@@ -326,52 +292,37 @@ class TraceSession:
                 unfinished=made.unfinished if recording else None,
                 local=made.local,
                 measures=measures(work),
-                stopped=stopped,
                 isolated=isolated,
             )
-        if drain.outlived:
-            pids = ", ".join(map(str, sorted(drain.outlived)))
-            self._notes.append(f"{key.arm}: processes outlive the program, unrecorded: {pids}")
-        if interrupted is not None:
-            raise interrupted
+            self.keep(done)
+            if drain.outlived:
+                pids = ", ".join(map(str, sorted(drain.outlived)))
+                self.note(f"{key.arm}: processes outlive the program, unrecorded: {pids}")
         return done
 
-    def _run(
+    def recording(
         self,
-        target: Target,
-        drain: Drain | None,
+        key: RoundKey,
+        source: SessionSocket | Region,
         probes: Sequence[str],
-        duration_s: float | None = None,
-        snapshot: Filter | None = None,
-    ) -> str | None:
-        """Let a program on hold run to its end; or why it is to be ended."""
-        self.probing.begin(probes, target.pid)
-        start = self.quiet.count()
-        watched = os.pidfd_open(target.pid)
-        try:
-            target.go()
-            stopped = watch(
-                watched,
-                self.probing,
-                drain,
-                probes,
-                duration_s=duration_s,
-                look=self.look,
-                snapshot=snapshot,
-            )
-            if stopped is None:
-                target.process.wait()
-            return stopped
-        finally:
-            os.close(watched)
-            self.probing.end(probes)
-            self.quiet.ran(start)
+        service_cpus: frozenset[int] = frozenset(),
+    ) -> Recording:
+        """Begin a round; as `Recording`."""
+        return Recording(self._by, key, source, probes, service_cpus)
 
-    def filter(self) -> Filter | None:
-        """What stands before the writer during a round: if asked for, it keeps snapshots only."""
-        wish = self._session.snapshot
-        self.probing.snapshot = wish and Filter(self.writer, wish, self.clock.fit)
-        return self.probing.snapshot
+    def keep(self, done: Round) -> None:
+        """Note a round that is over, and all of it written."""
+        self._rounds.append(done)
+        self._save(complete=False)
+
+    @contextmanager
+    def shown_to(self, look: Callable[[Drain], None]) -> Generator[None]:
+        """Meanwhile somebody is told whenever rings were drained."""
+        self._by.look = look
+        try:
+            yield
+        finally:
+            self._by.look = None
 
     @property
     def arms(self) -> list[str]:
@@ -383,63 +334,17 @@ class TraceSession:
         """Rounds that are over, those of an earlier session among them."""
         return {r.key for r in self._rounds}
 
-    def notes(self) -> list[str]:
+    def note(self, text: str) -> None:
+        """Have the user told."""
+        self._notes.append(text)
+
+    def take_notes(self) -> list[str]:
         """What the user should be told, and was not yet."""
         found = self._notes + self.quiet.notes + self.probing.notes
         self._notes, self.quiet.notes, self.probing.notes = [], [], []
         return found
 
     # ---- the record ----
-
-    def finish(
-        self,
-        drain: Drain,
-        probes: Sequence[str],
-        snapshot: Filter | None,
-        span: tuple[tuple[int, int], tuple[int, int]],
-        spent: float,
-        *,
-        covered: bool,
-        **facts: Any,
-    ) -> Round:
-        """Write what is left of a round that is over and drained, and note it.
-
-        Args:
-            drain: of its regions.
-            probes: those it had.
-            snapshot: what stood before the writer.
-            span: cycles and nanoseconds at its begin, and at its end.
-            spent: this process's processor time at its begin, all its threads', seconds.
-            covered: whether its programs were memsc's to start and to record.
-            facts: what else is known of it, as in `Round`.
-        """
-        lost = self.probing.finish_round(probes, drain.key)
-        if covered:
-            kernel = self.probing.kernel
-            facts["coverage"] = kernel.coverage(
-                drain.carried, drain.pids, drain.missed, drain.beside
-            )
-        self.probing.snapshot = None
-        if snapshot is not None:
-            snapshot.settle()
-            facts |= {"over": snapshot.over, "kept": snapshot.kept}
-        self.writer.flush()
-        (start_cycles, start_ns), (end_cycles, end_ns) = span
-        done = Round(
-            **drain.key._asdict(),
-            probes=list(probes),
-            start_ns=start_ns,
-            end_ns=end_ns,
-            start_cycles=start_cycles,
-            end_cycles=end_cycles,
-            events_lost=lost,
-            handoff=", ".join(sorted(drain.handoffs)) or None,
-            tracer_cpu_s=time.process_time() - spent,
-            **facts,
-        )
-        self._rounds.append(done)
-        self._save(complete=False)
-        return done
 
     @staticmethod
     def _apart(launch: Launch) -> frozenset[int]:

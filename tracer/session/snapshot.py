@@ -80,7 +80,7 @@ class _Held:
 
 
 class Filter:
-    """One round's snapshots, on the way to the writer.
+    """One round's snapshots, on the way to the writer: a `memsc.tracer.session.sink.Sink`.
 
     Args:
         writer: where to what is kept goes.
@@ -92,6 +92,10 @@ class Filter:
         kept: calls that were kept so far, with those around.
     """
 
+    most_held = 0
+    safe_s = 1.0  # there is little of it
+    eager = True
+
     def __init__(self, writer: TraceWriter, wish: Snapshot, clock: Callable[[], Clock]) -> None:
         self._writer = writer
         self._wish = wish
@@ -101,8 +105,6 @@ class Filter:
         self._ends: Ints = np.empty(0, np.int64)
         self._last: int | None = None  # end of the last window, once there are enough
         self.over = self.kept = 0
-
-    # What a writer takes.
 
     def calls(self, key: RoundKey, pid: int, records: NDArray[np.void], names: Names) -> None:
         """Drained calls; as `TraceWriter.calls`."""
@@ -163,8 +165,6 @@ class Filter:
         if self._last is None and self._wish.count is not None and self.over >= self._wish.count:
             self._last = int(self._ends[-1])
 
-    # When.
-
     def enough(self, now_ns: int) -> bool:
         """Whether as many slow calls as were asked for are over, and what follows them."""
         return self._last is not None and now_ns > self._last
@@ -191,6 +191,10 @@ class Filter:
         floor = min((int(batch.start.min()) for batch in held), default=before)
         gone = int(np.searchsorted(self._ends, min(floor, before)))
         self._starts, self._ends = self._starts[gone:], self._ends[gone:]
+
+    def counts(self) -> dict[str, int]:
+        """Of calls, as fields of `Round`."""
+        return {"over": self.over, "kept": self.kept}
 
     def _inside(self, start: Ints, end: Ints) -> NDArray[np.bool_]:
         """Which of some spans touch a window."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from memsc.runtime.launch import Target
+from memsc.tracer.format.session_file import Stopped
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.ending import whole
 from memsc.tracer.session.observe.probe_set import Probing
-from memsc.tracer.session.snapshot import Filter
+from memsc.tracer.session.sink import Sink
 
 _UNDISTURBED_MS = 500
 """Rounds that are not to be looked into are over by then, unless the machine is busy anyway."""
@@ -24,11 +25,11 @@ def watch(
     probing: Probing,
     drain: Drain | None,
     probes: Sequence[str],
+    sink: Sink,
     *,
     duration_s: float | None = None,
     look: Callable[[Drain], None] | None = None,
-    snapshot: Filter | None = None,
-) -> str | None:
+) -> Stopped | None:
     """Drain until a process has ended, or until there is a reason to stop.
 
     Args:
@@ -37,9 +38,9 @@ def watch(
         drain: its regions; None leaves the calls alone until it has ended, and for a while the
             events, too.
         probes: those of the round.
+        sink: where events go, and calls.
         duration_s: the longest it may take.
         look: told after each draining; what it sees is then as new as can be.
-        snapshot: what the round keeps; without, all of it.
 
     Returns:
         The reason to stop: "duration", or "snapshot" once there are enough; None if the process
@@ -49,8 +50,6 @@ def watch(
     for descriptor in (process, *probing.news):
         poll.register(descriptor, select.POLLIN)
     end = math.inf if duration_s is None else time.monotonic() + duration_s
-    if drain is not None:
-        drain.eager = look is not None or snapshot is not None
     while True:
         wait = _UNDISTURBED_MS if drain is None else drain.interval_ms
         wait = min(wait, (end - time.monotonic()) * 1000)
@@ -59,22 +58,21 @@ def watch(
         if drain is None:
             # What the rest of the machine does fills the probes' rings, however few the calls are.
             with whole():
-                probing.drain(probes, everything=False)
+                probing.drain(probes, sink, everything=False)
         if drain is not None:
             with whole():
                 before = time.monotonic_ns()
                 drain.step()
                 due = drain.due
-                probing.drain(probes, everything=due or snapshot is not None)
+                probing.drain(probes, sink, everything=due or sink.eager)
                 if look is not None:
                     look(drain)
                 else:
                     drain.take_latest()
-                if snapshot is not None:
-                    snapshot.settle(before)
+                sink.settle(before)
                 if due:
                     drain.save()
-                if snapshot is not None and snapshot.enough(before):
+                if sink.enough(before):
                     return "snapshot"
         if time.monotonic() >= end:
             return "duration"

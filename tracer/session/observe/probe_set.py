@@ -19,7 +19,7 @@ from memsc.tracer.session.observe.kernel_view import KernelView
 from memsc.tracer.session.observe.probe_client import Helper, Loaded
 from memsc.tracer.session.observe.stacks import Stacks
 from memsc.tracer.session.observe.thread_counters import Counting
-from memsc.tracer.session.snapshot import Filter
+from memsc.tracer.session.sink import Sink
 
 CALIBRATING_HITS = 2003
 _FULL_ENOUGH = 0.25
@@ -29,7 +29,7 @@ class Probing:
     """Probes from their loading to their last count. Those that cannot be used say why.
 
     Args:
-        writer: where events go.
+        writer: where what is no event goes: counters, and the tables of stacks.
         wanted: names of the probes.
         elevation: where the privileged helper comes from.
         every: of how many calls one passes a probe's static places, where it is not as declared.
@@ -39,7 +39,6 @@ class Probing:
         usable: names of those that can be attached.
         counters: what is counted, if it is; None without.
         notes: what the user should be told.
-        snapshot: gets the round's events instead of the writer.
         kernel: what the kernel says of the round's programs.
     """
 
@@ -64,7 +63,6 @@ class Probing:
         self.usable: set[str] = set()
         self.counters: Counters | None = None
         self.notes: list[str] = []
-        self.snapshot: Filter | None = None
         self.kernel = KernelView()
 
     def load(self, app: Collection[int], service: Collection[int]) -> None:
@@ -250,7 +248,7 @@ class Probing:
         if self._helper is not None and _programs(probes) and self._helper.alive():
             self._helper.recording = False
 
-    def drain(self, probes: Sequence[str], *, everything: bool) -> None:
+    def drain(self, probes: Sequence[str], sink: Sink, *, everything: bool) -> None:
         """Write what probes saw: everything, or only from rings that fill up."""
         if self._counting is not None:
             self._counting.look()
@@ -269,20 +267,23 @@ class Probing:
             if self._stacks is not None and probe.walks:
                 events = self._stacks.translate(probe.tables[0] if probe.tables else "", events)
             units = {column.name: column.unit for column in probe.columns}
-            (self.snapshot or self._writer).events(name, events, {"kind": probe.kind_names}, units)
+            sink.events(name, events, {"kind": probe.kind_names}, units)
             self._seen[name] += len(events)
 
-    def finish_round(self, probes: Sequence[str], key: RoundKey | None = None) -> dict[str, int]:
+    def finish_round(
+        self, probes: Sequence[str], sink: Sink, key: RoundKey | None = None
+    ) -> dict[str, int]:
         """Write everything a round's probes saw, and detach those that disturb.
 
         Args:
             probes: those of the round.
+            sink: where their events go.
             key: the round; without, what was counted is dropped.
 
         Returns:
             How many events found a full ring since the round began, by probe.
         """
-        self.drain(probes, everything=True)
+        self.drain(probes, sink, everything=True)
         if self._counting is not None and key is not None:
             self._counting.finish(key)
             self.counters = self._counting.described
