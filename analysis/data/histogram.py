@@ -4,8 +4,7 @@
 The bins are log-linear, as HdrHistogram's: every power of two is cut into 2**PRECISION equal bins.
 The bin of a value is the top of its float64 bit pattern (exponent and first PRECISION bits of the
 mantissa), so binning a column is one conversion and one shift. Values below 2**(PRECISION + 1) are
-kept exactly, larger ones within `RELATIVE_ERROR`. boost-histogram has no such axis; its regular and
-variable ones cost a logarithm or a search per value.
+kept exactly, larger ones within `RELATIVE_ERROR`.
 """
 
 from __future__ import annotations

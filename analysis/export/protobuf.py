@@ -8,7 +8,6 @@ numbers fills a few columns of it.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -50,11 +49,6 @@ def varint(value: int) -> bytes:
 def number(field: int, value: int) -> bytes:
     """A field that holds an integer, a boolean or an enumerator."""
     return varint(field << 3 | _VARINT) + varint(value)
-
-
-def fixed64(field: int, value: int) -> bytes:
-    """A field that holds 64 bits as they are."""
-    return varint(field << 3 | _FIXED64) + struct.pack("<Q", value)
 
 
 def data(field: int, value: bytes | str) -> bytes:

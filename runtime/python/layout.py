@@ -11,7 +11,6 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,6 @@ from memsc.runtime.files import LAYOUT, REINSTALL
 
 VERSION = 7  # MEMSC_LAYOUT_VERSION that this Python knows how to read
 MAGIC = 0x3130637333656D6D
-
-
-class CallFlag(IntEnum):
-    """`enum memsc_call_flags`; a test holds it to the library."""
-
-    ASYNC = 1
-    POOLED = 2
-    SLEPT = 4
-    WOKE = 8
-    TAKEOVER = 16
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from pathlib import Path
 from memsc.runtime.topology import parse_cpus
 from memsc.tracer.helper.kernel.bpf import PERF_EVENT_OPEN, system_call
 
-HARDWARE, SOFTWARE, TRACEPOINT, HARDWARE_CACHE = 0, 1, 2, 3
+HARDWARE, SOFTWARE, HARDWARE_CACHE = 0, 1, 3
 SOFTWARE_CPU_CLOCK, SOFTWARE_CONTEXT_SWITCHES, SOFTWARE_DUMMY = 0, 3, 9
 
 _SIZE = 136  # PERF_ATTR_SIZE_VER8; a kernel that knows less takes zeros it does not know
 _CLOEXEC = 1 << 3
 
-ENABLE, SET_OUTPUT, GET_ID, SET_BPF = 0x2400, 0x2405, 0x80082407, 0x40042408
+ENABLE, SET_BPF = 0x2400, 0x40042408
 
 _USER_RDPMC = 1 << 2  # cap_user_rdpmc in the capabilities of the mapped page
 _CAPABILITIES = 40  # their offset
@@ -36,13 +36,11 @@ class Flag(enum.IntFlag):
 
     DISABLED = 1 << 0
     INHERIT = 1 << 1
-    EXCLUDE_USER = 1 << 4
     EXCLUDE_KERNEL = 1 << 5
     EXCLUDE_HV = 1 << 6
     MMAP = 1 << 8
     COMM = 1 << 9
     FREQUENCY = 1 << 10
-    INHERIT_STAT = 1 << 11
     ENABLE_ON_EXEC = 1 << 12
     TASK = 1 << 13
     WATERMARK = 1 << 14

@@ -85,11 +85,6 @@ class EventRing:
         return ring
 
     @property
-    def stride(self) -> int:
-        """Bytes one event takes in the ring."""
-        return self._stride
-
-    @property
     def capacity(self) -> int:
         """Events the ring can hold."""
         # The kernel keeps producer - consumer below size, never equal to it.
