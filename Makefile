@@ -27,24 +27,16 @@ build/stamps/system: requirements-debian.txt tools/debian-packages
 	@tools/debian-packages requirements-debian.txt
 	@mkdir -p $(@D) && touch $@
 
-build/stamps/system-test: requirements-debian-test.txt tools/debian-packages | build/stamps/system
-	@tools/debian-packages requirements-debian-test.txt
+# What is needed beyond that for tests, programs, the benchmark, …
+build/stamps/system-%: requirements-debian-%.txt tools/debian-packages | build/stamps/system
+	@tools/debian-packages $<
 	@mkdir -p $(@D) && touch $@
 
 # What the peers need is looked for when the build is configured, so that is done again.
-build/stamps/system-bench: requirements-debian-bench.txt tools/debian-packages | build/stamps/system
-	@tools/debian-packages requirements-debian-bench.txt
-	@mkdir -p $(@D) && touch $@
+build/stamps/peers: build/stamps/system-bench
 	@rm -f build/native/build.ninja
 	@$(MAKE) native
-
-build/stamps/system-vm: requirements-debian-vm.txt tools/debian-packages | build/stamps/system
-	@tools/debian-packages requirements-debian-vm.txt
-	@mkdir -p $(@D) && touch $@
-
-build/stamps/system-arm: requirements-debian-arm.txt tools/debian-packages | build/stamps/system
-	@tools/debian-packages requirements-debian-arm.txt
-	@mkdir -p $(@D) && touch $@
+	@touch $@
 
 python: build/stamps/house
 
@@ -78,7 +70,7 @@ demo: setup ## measure this machine: every arm interleaved, and where the time g
 	@echo "the targets are what memsc's makers aim at. What this machine can do, as memsc doctor tells in full:"
 	@$(BIN)/memsc doctor | tail -n 2
 
-bench: setup build/stamps/system-bench ## the whole benchmark, today's alternatives and other tracers with it (20 minutes)
+bench: setup build/stamps/peers ## the whole benchmark, today's alternatives and other tracers with it (20 minutes)
 	@$(BIN)/memsc bench -f -o build/bench.memsc || test $$? -eq 4
 	@$(BIN)/memsc report build/bench.memsc --html build/bench.html || test $$? -eq 4
 
@@ -112,10 +104,6 @@ tests/unit/readers/node_modules/.package-lock.json: tests/unit/readers/package.j
 test-python: setup build/stamps/system-test tests/unit/readers/node_modules/.package-lock.json
 	@$(BIN)/python -m pytest
 
-build/stamps/system-programs: requirements-debian-programs.txt tools/debian-packages | build/stamps/system
-	@tools/debian-packages requirements-debian-programs.txt
-	@mkdir -p $(@D) && touch $@
-
 PROGRAM_TESTS := $(addprefix tests/live/test_,programs.py bench_programs.py refusals.py sequences.py foreign_probes.py \
 	sanitized.py) tests/long/test_cpython.py tests/long/test_stress.py
 
@@ -141,27 +129,18 @@ VM_EACH = set -e; [[ '$(VM_SERIES)' ]] || { echo "VM_SERIES: none; run 'apt-get 
 .PHONY: $(VM_PARTS:%=test-vm-%)
 test-vm: $(VM_PARTS:%=test-vm-%) ## what needs a stock kernel, in an emulated machine (over an hour; parts: test-vm-stock, -probes, -trust, -partition, -faults; VM_SERIES=6.1)
 
-# With a CPU isolated at boot.
-test-vm-stock: setup build/stamps/system-test build/stamps/system-vm
-	@$(VM_EACH) tests/vm/machine $$series $(VM_TEST) tests/vm/test_stock_kernel.py \
-		tests/vm/test_functions.py tests/live/test_doctor.py; done
+# Of two CPUs one is isolated at boot; or three, for all sides, and one left, as an isolated partition needs it.
+VM_RUNS_stock := tests/vm/test_stock_kernel.py tests/vm/test_functions.py tests/live/test_doctor.py
+VM_RUNS_probes := $(addprefix tests/live/test_,tracing.py usdt.py noise_probe.py counters.py stacks.py)
+VM_RUNS_trust := tests/live/test_helper.py tests/live/test_sudo.py -k "killed or interrupt or left or ordinary or another or tracked"
+VM_RUNS_partition := tests/vm/test_partition.py
+VM_RUNS_faults := tests/vm/test_faults_of_machine.py # a CPU goes offline under a session, and the clock steps
+VM_HOW := $(VM_FREE)
+test-vm-stock: VM_HOW :=
+test-vm-faults: VM_HOW += MEMSC_VM_SECONDS=3000
 
-# With CPUs for all sides, and one left, as an isolated partition needs it.
-test-vm-probes: setup build/stamps/system-test build/stamps/system-vm
-	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) \
-		$(addprefix tests/live/test_,tracing.py usdt.py noise_probe.py counters.py stacks.py); done
-
-test-vm-trust: setup build/stamps/system-test build/stamps/system-vm
-	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) tests/live/test_helper.py tests/live/test_sudo.py \
-		-k "killed or interrupt or left or ordinary or another or tracked"; done
-
-test-vm-partition: setup build/stamps/system-test build/stamps/system-vm
-	@$(VM_EACH) $(VM_FREE) tests/vm/machine $$series $(VM_TEST) tests/vm/test_partition.py; done
-
-# A CPU goes offline under a session, and the clock steps.
-test-vm-faults: setup build/stamps/system-test build/stamps/system-vm
-	@$(VM_EACH) $(VM_FREE) MEMSC_VM_SECONDS=3000 tests/vm/machine $$series $(VM_TEST) \
-		tests/vm/test_faults_of_machine.py; done
+$(VM_PARTS:%=test-vm-%): test-vm-%: setup build/stamps/system-test build/stamps/system-vm
+	@$(VM_EACH) $(VM_HOW) tests/vm/machine $$series $(VM_TEST) $(VM_RUNS_$*); done
 
 notebooks: setup ## run the notebooks, and render what they show into notebooks/rendered
 	@$(BIN)/python notebooks/render.py
@@ -259,10 +238,6 @@ dist: setup ## source archive and wheel, in dist/; the wheel is named after the 
 	@rm -f dist/memsc-*.whl
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 	@$(BIN)/python tools/tag-wheel dist/memsc-*.whl
-
-build/stamps/system-deb: requirements-debian-deb.txt tools/debian-packages | build/stamps/system
-	@tools/debian-packages requirements-debian-deb.txt
-	@mkdir -p $(@D) && touch $@
 
 deb: setup build/stamps/system-deb ## a Debian package for this release, in dist/ (minutes)
 	@mkdir -p dist && rm -f dist/memsc_*.deb
