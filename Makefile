@@ -11,7 +11,7 @@ BIN := .venv/bin
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c' 'tests/*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help coverage places setup system python native demo bench results test test-native test-sanitizers \
+.PHONY: help coverage places setup system python native demo bench ratios results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
 	test-requests test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
@@ -73,6 +73,9 @@ demo: setup ## measure this machine: every arm interleaved, and where the time g
 bench: setup build/stamps/peers ## the whole benchmark, today's alternatives and other tracers with it (20 minutes)
 	@$(BIN)/memsc bench -f -o build/bench.memsc || test $$? -eq 4
 	@$(BIN)/memsc report build/bench.memsc --html build/bench.html || test $$? -eq 4
+
+ratios: setup ## what a program notices first, forwarded against direct, beside its bounds (minutes)
+	@$(BIN)/python tools/ratios
 
 results: bench demo ## the same, and docs/results.md and what the README shows made from it
 	@$(BIN)/memsc report build/bench.memsc --results docs/results.md >/dev/null || test $$? -eq 4
