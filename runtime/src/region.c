@@ -35,10 +35,10 @@ static uint64_t ring_bytes(uint64_t records)
     return page_up(records * sizeof(struct memsc_call));
 }
 
-static long map(uint64_t size, int fd)
+static long map(uint64_t size, int fd, uint64_t offset)
 {
     int flags = MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0);
-    long address = MEMSC_SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    long address = MEMSC_SYS(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, flags, fd, offset);
     if (address >= 0)
         /* A forked child must not write its parent's entries. */
         MEMSC_SYS(SYS_madvise, address, size, MADV_DONTFORK, 0, 0, 0);
@@ -54,6 +54,20 @@ static long map_behind(char *end, uint64_t gap, uint64_t size)
         return address;
     MEMSC_SYS(SYS_munmap, address, PAGE + gap, 0, 0, 0, 0);
     return address + PAGE + (long)gap;
+}
+
+/* The same by the file's name, where there is one: emulators of other processors duplicate no mappings. */
+static long map_of_file(const struct memsc_process *process, uint64_t offset, uint64_t size)
+{
+    if (!process->path[0])
+        return -ENOMEM;
+    long fd =
+        MEMSC_SYS(SYS_openat, AT_FDCWD, process->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0, 0, 0);
+    if (fd < 0)
+        return fd;
+    long address = map(size, (int)fd, offset);
+    MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
+    return address;
 }
 
 /* Makes sure of memory, which a write would otherwise find wanting (SIGBUS). Kernels that cannot tell
@@ -138,7 +152,7 @@ static long map_head(uint64_t head, uint64_t whole, int fd)
     long error = fd >= 0 ? MEMSC_SYS(SYS_ftruncate, fd, whole, 0, 0, 0, 0) : 0;
     if (error < 0)
         return error;
-    long address = map(head, fd);
+    long address = map(head, fd, 0);
     if (address >= 0 && populate((void *)address, sizeof(struct memsc_region))) {
         MEMSC_SYS(SYS_munmap, address, head, 0, 0, 0, 0);
         return -ENOSPC;
@@ -244,11 +258,15 @@ static long map_ring(const struct memsc_process *process, uint32_t slot)
     const struct memsc_region *region = process->region;
     uint64_t bytes = ring_bytes(region->ring_records), gap = 0;
     if (!process->backed)
-        return map(bytes, -1);
+        return map(bytes, -1, 0);
+    char *end = (char *)region + process->size;
     for (uint32_t i = slot; i > 0; i--, gap += bytes)
-        if (process->selves[i - 1].ring)
-            return map_behind((char *)process->selves[i - 1].ring + bytes, gap, bytes);
-    return map_behind((char *)region + process->size, gap, bytes);
+        if (process->selves[i - 1].ring) {
+            end = (char *)process->selves[i - 1].ring + bytes;
+            break;
+        }
+    long address = map_behind(end, gap, bytes);
+    return address < 0 ? map_of_file(process, region->rings_offset + slot * bytes, bytes) : address;
 }
 
 int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
