@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
 # IPython is only there in a notebook, and loosely typed.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingImports=false
 """memsc in a notebook: `%load_ext memsc.commands.magic`.
 
 Afterwards figures of memsc are shown as they are saved, and `%memsc` or `%%memsc` traces a command:

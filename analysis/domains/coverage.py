@@ -88,8 +88,12 @@ def together(rounds: Iterable[Round]) -> Surroundings | None:
 
 
 def percent(share: float | None) -> str:
-    """A share in words."""
-    return "?" if share is None else f"{100 * share:.2g} %"
+    """A share in words: two digits, more where it is nearly all."""
+    if share is None:
+        return "?"
+    value = 100 * share
+    digits = 2 if 99.5 <= value < 100 else 0
+    return f"{value:.2g} %" if value < 10 else f"{value:.{digits}f} %"
 
 
 def named_programs(programs: Sequence[Unrecorded], most: int = 4) -> str:

@@ -8,7 +8,6 @@ its work once and prints what it took.
 """
 
 # The peers are loosely typed, and not installed everywhere.
-# pyright: reportMissingImports=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 

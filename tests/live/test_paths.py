@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pandas' stubs leave element types open; what passes through them is unknown to pyright.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Latency by call path: what is divided stays whole, and a program's calls are where they are."""
 
 from __future__ import annotations

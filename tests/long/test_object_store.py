@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A fleet in an object store is read as one on disk is: `make test-s3`."""
 
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 from collections.abc import Generator
@@ -34,7 +32,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
 
 
 def test_a_fleet_lies_in_an_object_store(bucket: str, tmp_path: Path) -> None:
-    import s3fs
+    import s3fs  # pyright: ignore[reportMissingImports]
 
     for seed, host in enumerate(("web1", "web2")):
         (tmp_path / f"host={host}").mkdir()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memsc.analysis.domains.coverage import coverage, wilson
+from memsc.analysis.domains.coverage import coverage, percent, wilson
 from memsc.runtime.carried import BY_ANOTHER, FILTERED, Carried
 from memsc.runtime.session_socket import Message
 from memsc.tracer.format import Coverage, Round, Unrecorded
@@ -95,3 +95,19 @@ def test_it_is_said_in_one_sentence(programs: int, times: int, says: str | None)
     found = coverage([one])
     assert found is not None
     assert found.says == says
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (None, "?"),
+        (0.0, "0 %"),
+        (0.00123, "0.12 %"),
+        (0.0951, "9.5 %"),
+        (0.31, "31 %"),
+        (0.9976, "99.76 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_a_share_is_told_in_digits_that_say_something(share: float | None, words: str) -> None:
+    assert percent(share) == words

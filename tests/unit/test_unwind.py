@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
 # pyelftools has no types.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """Rules made of call frame information, the tables of them, and walks over copies of stacks."""
 
 from __future__ import annotations
