@@ -56,7 +56,7 @@ class Quiet:
         self._meter = Meter(frozenset(app))
         if not self._wanted:
             return
-        channel = self._elevation.channel()
+        channel = self._elevation.started()
         counters = channel.ask("switches", cpus=sorted(app)[:_MOST_COUNTERS])[1]
         if len(app) <= _MOST_COUNTERS:
             self._meter.switches = counters
@@ -68,7 +68,7 @@ class Quiet:
             self.notes += said["notes"]
 
     def _isolate(self) -> dict[str, Any]:
-        reply, _ = self._elevation.channel().ask("isolate", app=self._app, service=self._service)
+        reply, _ = self._elevation.started().ask("isolate", app=self._app, service=self._service)
         self.isolated = True
         said: dict[str, Any] = reply["isolation"]
         return said
@@ -115,7 +115,7 @@ class Quiet:
             MemscError: the kernel refused, or the helper has died.
         """
         if self.isolated:
-            self._elevation.channel().ask("adopt", pid=pid)
+            self._elevation.started().ask("adopt", pid=pid)
 
     def count(self) -> Counts:
         """The counts as they are now."""
@@ -139,7 +139,7 @@ class Quiet:
             return []
         self.isolated = False
         try:
-            failed: list[str] = self._elevation.channel().ask("release")[0]["failed"]
+            failed: list[str] = self._elevation.started().ask("release")[0]["failed"]
         except MemscError as error:
             # The helper was killed. A fresh one finds its journal.
             failed = []

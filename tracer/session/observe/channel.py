@@ -188,8 +188,8 @@ class Elevation:
     def __init__(self) -> None:
         self._channel: Channel | None = None
 
-    def channel(self) -> Channel:
-        """The helper.
+    def started(self) -> Channel:
+        """Start the helper, unless it runs already.
 
         Raises:
             MemscError: it cannot be started.
@@ -205,7 +205,7 @@ class Elevation:
             MemscError: it cannot be started.
         """
         self.close()
-        self.channel()
+        self.started()
 
     def close(self) -> None:
         """End the helper, if there is one."""

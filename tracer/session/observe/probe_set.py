@@ -78,7 +78,7 @@ class Probing:
         if not wanted:
             return
         try:
-            self._helper = Helper(self._elevation.channel())
+            self._helper = Helper(self._elevation.started())
             loaded = self._helper.load([*wanted, PROGRAMS.name])
             self._helper.watch({*app, *service})
             usable = [name for name in (*wanted, PROGRAMS.name) if loaded[name].usable]
@@ -97,7 +97,7 @@ class Probing:
 
     def _offer(self, app: Collection[int], service: Collection[int]) -> None:
         try:
-            channel = self._elevation.channel()
+            channel = self._elevation.started()
             self._counting = Counting(self._writer, channel, app, service)
         except MemscError as error:
             self._refuse([COUNTERS.name], error)
