@@ -21,11 +21,13 @@ pytestmark = [
 ]
 MEMSC = (sys.executable, "-m", "memsc.commands")
 HOW = ("-o", "t.memsc", "--probes", "none", "--no-calibrate", "--ring", "1024")
+SERVICE_CPU = "thread ran on the CPU of its service"
 
 
 def report(folder: Path) -> str:
     command = [*MEMSC, "report", "t.memsc"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 4), done.stderr  # 4: too many calls were made directly
     return " ".join(done.stdout.split())
 
 
@@ -66,14 +68,24 @@ def test_a_quota_that_is_used_up_is_said(group: Path, tmp_path: Path) -> None:
     assert "held up by the CPU quota of 0.333333 CPUs" in report(tmp_path)
 
 
-def test_a_program_that_goes_to_the_services_cpu_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("transport", "said"),
+    [
+        ("memsc", f"unrecorded: {SERVICE_CPU}"),
+        ("ipi", "calls were made on the service's own CPU"),
+    ],
+)
+def test_a_program_that_goes_to_the_services_cpu_is_said(
+    transport: str, said: str, tmp_path: Path
+) -> None:
+    """There memsc's callers call directly; those that interrupt the service go on doing so."""
     script = "taskset -pc {} $$ >/dev/null; for i in 1 2 3 4 5 6 7 8 9; do echo $i; done"
     service = min(os.sched_getaffinity(0))
     app = max(os.sched_getaffinity(0))
-    how = ("--app-cpus", str(app), "--service-cpus", str(service))
+    how = ("--transport", transport, "--app-cpus", str(app), "--service-cpus", str(service))
     command = [*MEMSC, "trace", *HOW, *how, "--", "sh", "-c", script.format(service)]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     (one,) = open_trace(tmp_path / "t.memsc").session.rounds
     assert one.coverage is not None
-    assert one.coverage.beside >= 9
-    assert "calls were made on the service's own CPU" in report(tmp_path)
+    assert one.coverage.beside + one.coverage.missed.get(SERVICE_CPU, 0) >= 9
+    assert said in report(tmp_path)
