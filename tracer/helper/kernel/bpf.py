@@ -31,6 +31,10 @@ _FENTRY = 24
 _ATTACH_BTF_ID = 108  # its offset in the attributes of _PROG_LOAD
 _PROG_ATTRIBUTES = 120
 
+# A record of a ring buffer: its length with two flags, and 4 bytes more, before what was written.
+RECORD_BUSY, RECORD_DISCARDED = 1 << 31, 1 << 30
+RECORD_HEADER = 8
+
 _SQPOLL = 1 << 1  # linux/io_uring.h
 
 # r0 = 0; exit

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.helper.kernel.bpf import RECORD_BUSY, RECORD_DISCARDED, RECORD_HEADER
 
-_BUSY = np.uint32(1 << 31)
-_DISCARDED = np.uint32(1 << 30)
-_HEADER = 8
+_BUSY = np.uint32(RECORD_BUSY)
+_DISCARDED = np.uint32(RECORD_DISCARDED)
 
 Events = NDArray[np.void]
 
@@ -48,12 +48,12 @@ class EventRing:
         self._data = data
         self._size = len(data) // 2
         self._event = event
-        self._stride = _HEADER + (event.itemsize + 7) // 8 * 8
+        self._stride = RECORD_HEADER + (event.itemsize + 7) // 8 * 8
         self._record = np.dtype(
             {
                 "names": ["length", "event"],
                 "formats": ["<u4", event],
-                "offsets": [0, _HEADER],
+                "offsets": [0, RECORD_HEADER],
                 "itemsize": self._stride,
             }
         )

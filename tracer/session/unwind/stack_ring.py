@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.tracer.helper.kernel.bpf import RECORD_BUSY, RECORD_DISCARDED, RECORD_HEADER
 from memsc.tracer.session.unwind.rules import constants, library
 from memsc.tracer.session.unwind.tables import Tables
 
 NAME = "walk_records"
-_BUSY, _DISCARDED = 1 << 31, 1 << 30
-_HEADER = 8
 _HEAD = struct.Struct("<QQIIII")  # struct walk_head
 _REGISTERS = struct.Struct("<17Q")
 _COPIED = 64
@@ -135,15 +134,15 @@ class StackRing:
             (length,) = struct.unpack_from("<I", self._data, begin)
             with self._fence:  # the record after its length; see eventring.py
                 pass
-            if length & _BUSY:
+            if length & RECORD_BUSY:
                 return
-            size = length & ~(_BUSY | _DISCARDED)
-            body = self._data[begin + _HEADER : begin + _HEADER + size]
-            at += _HEADER + -(-size // 8) * 8
+            size = length & ~(RECORD_BUSY | RECORD_DISCARDED)
+            body = self._data[begin + RECORD_HEADER : begin + RECORD_HEADER + size]
+            at += RECORD_HEADER + -(-size // 8) * 8
             with self._fence:
                 pass
             struct.pack_into("<Q", self._consumer, 0, at)
-            if not length & _DISCARDED:
+            if not length & RECORD_DISCARDED:
                 parsed = _parsed(body)
                 copies += isinstance(parsed, Copied)
                 yield parsed
