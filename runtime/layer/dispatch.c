@@ -61,12 +61,17 @@ static bool ends_program(long number, const uint64_t args[6])
 }
 
 /* Whether the thread is where the service would have to run to make its calls. Asked at every call: programs
- * move, and the kernel moves them. */
+ * move, and the kernel moves them. A handler may fork at any place here, and the child finds all of it wiped. */
 static bool is_on_service_cpu(void)
 {
     const struct memsc_self *self = memsc_self;
-    uint32_t cpu = *self->cpu;
-    return cpu == self->service_cpus[0] || cpu == self->service_cpus[1];
+    const volatile uint32_t *place = self ? self->cpu : NULL;
+    if (__builtin_expect(!place, 0))
+        return false;
+    uint32_t cpu = *place;
+    bool beside = cpu == self->service_cpus[0] || cpu == self->service_cpus[1];
+    compiler_barrier();
+    return beside && memsc_has_page();
 }
 
 /* The same before it has a page: it then needs none, unless somebody counts such calls in it. Which of several
