@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 import textwrap
 import tomllib
@@ -101,7 +102,8 @@ def page(of: argparse.ArgumentParser, version: str) -> str:
     made.add_section("see also", "=", ".BR perf (1),\n.BR strace (1),\n.BR futex (2)")
     # A date is no option. Where the locale is C, man shows ASCII only, and nothing for the rest.
     text = str(made).replace(made.date.replace("-", r"\-"), made.date, 1)
-    return text.replace("…", "...").replace("→", "\\->")
+    text = text.replace("…", "...").replace("→", "\\->")
+    return re.sub("^'", r"\\&'", text, flags=re.MULTILINE)  # a quote there would begin a macro
 
 
 def main(version: str, output: Path) -> None:

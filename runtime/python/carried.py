@@ -14,6 +14,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.printable import printable
@@ -84,9 +85,14 @@ class Carried:
             self.started[printable(name)] += 1
             self._carried[pid].append(printable(name))
         elif isinstance(name := said.get("leaves"), str):
-            self._executing.pop(pid, None)
+            before = self._executing.pop(pid, None)
             if self._running.pop(pid, None) is None:
-                self._never_carried(pid, printable(name), why or "?")
+                # Its file, if still there, tells more than it does, which knows its name alone.
+                path = before.path if before is not None and Path(before.path).exists() else None
+                told = self._uncarriable(path) if path is not None else None
+                self._never_carried(
+                    pid, path if path and told else printable(name), told or why or "?"
+                )
             else:
                 self.leaves(printable(name), why or "?")
         elif isinstance(name := said.get("program"), str):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.runtime import library
 from memsc.tracer.format import Arm, Clock, ProbeStatus, Round, Session
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 
@@ -75,7 +76,7 @@ def stages_like(
 
 def session(rounds: list[Round], arms: dict[str, Arm], **changes: object) -> Session:
     base = {
-        "memsc": "0.1.0",
+        "memsc": library.version(),
         "created": "2026-11-23T06:47:19+00:00",
         "command": ["memsc", "bench"],
         "clock": CLOCK,

@@ -161,7 +161,11 @@ def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     """All that dd does to its files after start-up goes through Memsc, and nothing is missed."""
     environment = _environment("memsc", "inline", MEMSC_STATS="1")
     command = ["dd", "if=/dev/zero", "of=x", "bs=512", "count=1009", "status=none"]
-    done, messages = listening.run(command, environment, cwd=tmp_path)
+
+    def away() -> None:
+        os.sched_setaffinity(0, {CPUS[-1]})  # on its service's CPU it would call directly
+
+    done, messages = listening.run(command, environment, cwd=tmp_path, preexec_fn=away)
     assert done.returncode == 0
     started, region, line = listening.said(messages, "starts", "region", "program")
     assert started == {"pid": line["pid"], "starts": "dd"}
