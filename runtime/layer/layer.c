@@ -81,9 +81,10 @@ static const char *take_over(void)
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t found = firsts[i + 1] - firsts[i];
-        if (ready)
+        if (ready) {
             memsc_patch_sites(&objects[i], &sites[firsts[i]], found);
-        memsc_stats_sites(&sites[firsts[i]], found);
+            memsc_stats_sites(&sites[firsts[i]], found);
+        }
         memsc_image_close(&images[i]);
     }
     return ready ? NULL : "the system lets no program change its text";

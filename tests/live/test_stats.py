@@ -205,3 +205,18 @@ def test_the_table_keeps_to_80_columns() -> None:
     assert max(map(len, lines)) == 80
     assert "75 others" in "\n".join(lines)
     assert to_json(Tally())["share"] is None
+
+
+def test_a_program_whose_text_may_not_be_changed_goes_on_directly() -> None:
+    """Refused before any place was planned in the objects behind the first."""
+    code = (
+        "import ctypes, os\n"
+        "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):\n"  # PR_SET_MDWE, which exec inherits
+        "    os._exit(77)\n"
+        "os.execv('/bin/echo', ['echo', 'said'])"
+    )
+    done = run(PYTHON, "-I", "-S", "-c", code)
+    if done.returncode == 77:
+        pytest.skip("needs PR_SET_MDWE, Linux 6.3")
+    assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr
+    assert "echo: the system lets no program change its text" in done.stderr
