@@ -50,15 +50,16 @@ static struct memsc_answer close_range(const uint64_t args[6], bool borrowed)
     }
     long result = 0;
     for (; result == 0 && kept >= 0; kept = first_kept(from, to)) {
-        if ((uint64_t)kept > from)
+        if ((uint64_t)kept > from) {
             result = MEMSC_SYS(SYS_close_range, from, kept - 1, flags, 0, 0, 0);
+            flags &= ~(uint64_t)CLOSE_RANGE_UNSHARE; /* done */
+        }
         from = (uint64_t)kept + 1;
-        flags &= ~(uint64_t)CLOSE_RANGE_UNSHARE; /* done */
     }
     if (result == 0 && from <= to)
         result = MEMSC_SYS(SYS_close_range, from, to, flags, 0, 0, 0);
-    if (!borrowed && memsc_running())
-        memsc_kinds_update(SYS_close_range, args, result);
+    if (!borrowed)
+        memsc_kinds_missed(SYS_close_range);
     return (struct memsc_answer){result, 1};
 }
 

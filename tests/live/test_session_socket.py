@@ -16,7 +16,7 @@ import pytest
 from tests.helpers import listening
 
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import WORK
+from memsc.runtime.files import LAYER, WORK
 from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
 from memsc.tracer.format import RoundKey
@@ -243,6 +243,27 @@ def test_another_file_at_its_number_is_left_alone(tmp_path: Path) -> None:
         assert done.returncode == 0
         assert (tmp_path / "precious").stat().st_size == 0
         assert listening.drained(session) == []
+
+
+@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+def test_a_range_that_begins_with_it_is_closed_for_the_thread_alone() -> None:
+    """With CLOSE_RANGE_UNSHARE (2), wherever it begins: other threads keep what they have."""
+    code = (
+        "import ctypes, fcntl, os, threading\n"
+        "held = fcntl.fcntl(0, fcntl.F_DUPFD, 600)\n"
+        "call = ctypes.CDLL(None).syscall\n"
+        "call.argtypes = [ctypes.c_ulong] * 4\n"
+        "for first in range(230, 250):\n"
+        "    thread = threading.Thread(target=call, args=(436, first, 0xffffffff, 2))\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "    os.fstat(held)\n"
+    )
+    environment = {**os.environ, "LD_PRELOAD": str(LAYER), "MEMSC_TRANSPORT": "ipi"}
+    command = ["/usr/bin/python3", "-I", "-S", "-c", code]
+    done, messages = listening.run(command, environment, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert listening.said(messages, "starts")
 
 
 @pytest.mark.parametrize("text", ["", "x", "7", "7:", ":7", "7:x", "-1:7", "99999999999:7"])
