@@ -226,7 +226,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         unforwarded(number, MEMSC_OTHER_KEYS);
         return local(number, args);
     }
-    if (__builtin_expect(number == SYS_chdir, 0) && memsc_leads_to_thread(number, args)) {
+    if (__builtin_expect(number == SYS_chdir, 0) && memsc_leads_to_thread(args)) {
         memsc_count_local(number);
         return local(number, args);
     }

@@ -6,12 +6,29 @@
 #define MEMSC_LAYER_JOINING_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/syscall.h>
 
+#include "../src/cpu.h"
 #include "../src/process.h"
 
 static inline bool memsc_has_page(void)
 {
     return memsc_self && memsc_self->slot;
+}
+
+/* The region; NULL: there is none. A handler may fork at any place here, and the child finds it wiped. */
+static inline struct memsc_region *memsc_region_now(void)
+{
+    return memsc_running() ? *(struct memsc_region *volatile *)&memsc_process->region : NULL;
+}
+
+/* Whether there is a region and it is this process's, not that of one whose memory it shares. */
+static inline bool memsc_has_region(void)
+{
+    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    const struct memsc_region *region = memsc_region_now();
+    return region && region->pid == pid;
 }
 
 enum memsc_join { MEMSC_JOINED, MEMSC_JOIN_LATER, MEMSC_JOIN_FOREIGN, MEMSC_JOIN_CHANGED };

@@ -51,8 +51,7 @@ static void before_exit(void)
 {
     memsc_stats_write("exit");
     /* A task that shares the memory but is a process of its own has no say in it. */
-    if (memsc_running() &&
-        memsc_process->region->pid == (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0))
+    if (memsc_has_region())
         memsc_process_finish(memsc_process);
 }
 
@@ -61,8 +60,7 @@ static void before_exit(void)
 static void before_thread_exit(uint64_t status)
 {
     memsc_leave();
-    if (!memsc_running() ||
-        memsc_process->region->pid != (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0))
+    if (!memsc_has_region())
         return;
     memsc_block_signals();
     if (!memsc_last_thread_leaves())
@@ -83,10 +81,10 @@ static const char *executed(long number, const uint64_t args[6])
 struct memsc_answer memsc_execute(long number, const uint64_t args[6], bool borrowed)
 {
     const char *path = executed(number, args);
-    if (!borrowed && (path || number == SYS_execveat))
-        memsc_stats_write("exec");
     if (!path && number != SYS_execveat)
         return (struct memsc_answer){0, 0};
+    if (!borrowed)
+        memsc_stats_write("exec");
     if (path)
         memsc_stats_execute(path, memsc_environment_obstacle());
     return (struct memsc_answer){memsc_environment_execute(number, args), 1};

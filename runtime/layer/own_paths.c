@@ -192,14 +192,12 @@ void memsc_hide_before(long number, const uint64_t args[6])
         !shows_threads(path))
         return;
     /* A process that shares this one's memory has no say in its service. */
-    if (!memsc_running() || memsc_process->region->pid == own_pid())
+    if (!memsc_running() || memsc_has_region())
         memsc_hide_threads();
 }
 
-bool memsc_leads_to_thread(long number, const uint64_t args[6])
+bool memsc_leads_to_thread(const uint64_t args[6])
 {
     char path[256];
-    if (number != SYS_chdir || !memsc_peek_string(path, sizeof path, args[0]))
-        return false;
-    return names_thread_self(path);
+    return memsc_peek_string(path, sizeof path, args[0]) && names_thread_self(path);
 }

@@ -20,7 +20,7 @@ bool memsc_met_wrong_thread(long number, const uint64_t args[6], long result);
  * keeps them hidden for as long as after the first such look. */
 void memsc_hide_before(long number, const uint64_t args[6]);
 
-/* True if the call would change the caller's place by such a path, which cannot be undone: it is made here. */
-bool memsc_leads_to_thread(long number, const uint64_t args[6]);
+/* True if a chdir would change the caller's place by such a path, which cannot be undone: it is made here. */
+bool memsc_leads_to_thread(const uint64_t args[6]);
 
 #endif

@@ -12,6 +12,7 @@
 #include "../src/session.h"
 #include "../src/table.h"
 #include "../src/text.h"
+#include "joining.h"
 
 /* What is to be added to the counts of the region's slots: of calls that had no slot and of regions that
  * ended, less what was written already. A forked child finds zeros, as it finds no region. */
@@ -164,19 +165,14 @@ void memsc_stats_local(long number)
         add_relaxed(&counts->local[memsc_count_index(number)], 1);
 }
 
-static bool has_region(void)
-{
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    return memsc_running() && memsc_process->region->pid == pid;
-}
-
 void memsc_stats_missed(long number, enum memsc_unforwarded reason)
 {
     if (counts)
         add_relaxed(&counts->missed[reason][memsc_count_index(number)], 1);
     /* Also of a child in its parent's memory: a session finds it with the parent's. */
-    if (told && memsc_running())
-        add_relaxed(&memsc_process->region->missed[reason], 1);
+    struct memsc_region *region = told ? memsc_region_now() : NULL;
+    if (region)
+        add_relaxed(&region->missed[reason], 1);
 }
 
 static uint64_t forwarded_in_slots(uint32_t number)
@@ -199,7 +195,7 @@ static uint64_t local_in_slots(uint32_t number)
 
 void memsc_stats_keep(int64_t times)
 {
-    if (!counts || !has_region())
+    if (!counts || !memsc_has_region())
         return;
     for (uint32_t i = 0; i < MEMSC_NUMBERS; i++) {
         add_relaxed(&counts->forwarded[i], forwarded_in_slots(i) * (uint64_t)times);
@@ -242,7 +238,7 @@ void memsc_stats_leave(const char *why)
 static void put_counts(struct line *line)
 {
     put_sites(line);
-    bool slots = has_region();
+    bool slots = memsc_has_region();
     put_numbers(line, "forwarded", counts->forwarded, slots ? forwarded_in_slots : NULL);
     put_numbers(line, "local", counts->local, slots ? local_in_slots : NULL);
     open_group(line, "missed");
@@ -257,7 +253,7 @@ void memsc_stats_write(const char *end)
     static char text[64 * 1024];
     char program[64];
     /* A task that shares the memory but is a process of its own has counted nothing. */
-    if (!told || (memsc_running() && !has_region()))
+    if (!told || (memsc_running() && !memsc_has_region()))
         return;
     struct line line = {text, text + sizeof text, ""};
     open_line(&line);
