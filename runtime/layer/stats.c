@@ -203,36 +203,40 @@ void memsc_stats_keep(int64_t times)
     }
 }
 
-static void tell(const struct line *line, const char *text)
+static void begin(struct line *line, const char *what)
 {
+    char program[64];
+    open_line(line);
+    memsc_program_name(program, sizeof program);
+    put_word(line, what, program);
+}
+
+static void tell(struct line *line, const char *text)
+{
+    put(line, "}");
     memsc_tell(text, (size_t)(line->at - text), -1);
+}
+
+static void tell_of_program(const char *what, const char *why)
+{
+    char text[256];
+    if (!told)
+        return;
+    struct line line = {text, text + sizeof text, ""};
+    begin(&line, what);
+    if (why)
+        put_word(&line, "why", why);
+    tell(&line, text);
 }
 
 void memsc_stats_start(void)
 {
-    char text[128], program[64];
-    if (!told)
-        return;
-    struct line line = {text, text + sizeof text, ""};
-    open_line(&line);
-    memsc_program_name(program, sizeof program);
-    put_word(&line, "starts", program);
-    put(&line, "}");
-    tell(&line, text);
+    tell_of_program("starts", NULL);
 }
 
 void memsc_stats_leave(const char *why)
 {
-    char text[256], program[64];
-    if (!told)
-        return;
-    struct line line = {text, text + sizeof text, ""};
-    open_line(&line);
-    memsc_program_name(program, sizeof program);
-    put_word(&line, "leaves", program);
-    put_word(&line, "why", why);
-    put(&line, "}");
-    tell(&line, text);
+    tell_of_program("leaves", why);
 }
 
 static void put_counts(struct line *line)
@@ -251,18 +255,14 @@ static void put_counts(struct line *line)
 void memsc_stats_write(const char *end)
 {
     static char text[64 * 1024];
-    char program[64];
     /* A task that shares the memory but is a process of its own has counted nothing. */
     if (!told || (memsc_running() && !memsc_has_region()))
         return;
     struct line line = {text, text + sizeof text, ""};
-    open_line(&line);
-    memsc_program_name(program, sizeof program);
-    put_word(&line, "program", program);
+    begin(&line, "program");
     put_word(&line, "end", end);
     if (counts)
         put_counts(&line);
-    put(&line, "}");
     tell(&line, text);
 }
 
@@ -280,6 +280,5 @@ void memsc_stats_execute(const char *path, const char *obstacle)
     put(&line, "\"");
     if (obstacle)
         put_word(&line, "why", obstacle);
-    put(&line, "}");
     tell(&line, text);
 }
