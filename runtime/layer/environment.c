@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "environment.h"
 
-#include <asm/stat.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <stddef.h>
@@ -74,7 +73,6 @@ void memsc_environment_keep(char *const *environment, const char *path)
 
 void memsc_environment_leave_path(void)
 {
-    struct stat status;
     if (memsc_keeps(MEMSC_KEPT_LIBRARY) || !own_path[0])
         return;
     long low = MEMSC_SYS(SYS_openat, AT_FDCWD, own_path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
@@ -82,8 +80,8 @@ void memsc_environment_leave_path(void)
         return;
     int high = memsc_duplicate_high((int)low);
     MEMSC_SYS(SYS_close, low, 0, 0, 0, 0, 0);
-    if (high >= 0 && MEMSC_SYS(SYS_fstat, high, &status, 0, 0, 0, 0) == 0)
-        memsc_keep(MEMSC_KEPT_LIBRARY, high, status.st_dev, status.st_ino);
+    if (high >= 0)
+        memsc_keep(MEMSC_KEPT_LIBRARY, high, 0, 0);
 }
 
 /* ---- what is executed ---- */
@@ -182,7 +180,7 @@ static void add_written(struct block *block, char *end_of_text)
 
 static void add_kept(struct block *block, enum memsc_kept_name name, const char *beginning)
 {
-    int at = memsc_keeps(name) ? memsc_kept_at(name) : -1;
+    int at = memsc_kept_at(name);
     if (at < 0)
         return;
     char *text =

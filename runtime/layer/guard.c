@@ -30,7 +30,7 @@ static int64_t first_kept(uint64_t from, uint64_t to)
 {
     int64_t first = -1;
     for (int name = 0; name < MEMSC_KEPT_NAMES; name++) {
-        int at = memsc_keeps(name) ? memsc_kept_at(name) : -1;
+        int at = memsc_kept_at(name);
         if (at >= 0 && (uint64_t)at >= from && (uint64_t)at <= to && (first < 0 || at < first))
             first = at;
     }

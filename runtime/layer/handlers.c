@@ -14,6 +14,7 @@
 #include "../src/signals.h"
 #include "../src/wait.h"
 #include "bridge.h"
+#include "peek.h"
 #include "resume.h"
 #include "stub.h"
 
@@ -132,19 +133,16 @@ uint64_t memsc_before_handler(uint32_t signal, const siginfo_t *info, void *cont
 
 /* ---- a handler is installed ---- */
 
-/* Copies what may not be there. False: it is not. */
-static bool copy(uint64_t to, uint64_t from, uint64_t size, long number)
+/* As peek.h, to where nothing may be. False: nothing is. */
+static bool put_back(uint64_t to, const void *from, uint64_t size)
 {
     struct {
         uint64_t address, size;
-    } here, there;
-    here.size = there.size = size;
-    here.address = number == SYS_process_vm_readv ? to : from;
-    there.address = number == SYS_process_vm_readv ? from : to;
+    } here = {(uint64_t)from, size}, there = {to, size};
     long pid = MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    long copied = MEMSC_SYS(number, pid, &here, 1, &there, 1, 0);
+    long copied = MEMSC_SYS(SYS_process_vm_writev, pid, &here, 1, &there, 1, 0);
     if (copied < 0 && copied != -EFAULT) { /* forbidden here; such programs are past probing */
-        __builtin_memcpy((void *)to, (const void *)from, size);
+        __builtin_memcpy((void *)to, from, size);
         return true;
     }
     return copied == (long)size;
@@ -172,7 +170,7 @@ static long act_beside_recall(const struct memsc_action *action, uint64_t old)
     struct memsc_action before = beside_recall();
     if (action && action->handler > 1)
         take_beside_recall(action);
-    if (old && !copy(old, (uint64_t)&before, sizeof before, SYS_process_vm_writev))
+    if (old && !put_back(old, &before, sizeof before))
         return -EFAULT;
     return 0;
 }
@@ -222,7 +220,7 @@ long memsc_sigaction(const uint64_t args[6])
     uint64_t signal = args[0], new = args[1], old = args[2], size = args[3];
     struct memsc_action action = {0};
     bool plain = signal < 1 || signal > SIGNALS || size != sizeof action.mask;
-    if (!plain && new && !copy((uint64_t)&action, new, sizeof action, SYS_process_vm_readv))
+    if (!plain && new && memsc_peek_bytes(&action, new, sizeof action) != sizeof action)
         plain = true;
     action.mask &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1)); /* as the kernel does */
     if (plain) /* the kernel will say what is wrong with it */

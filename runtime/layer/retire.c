@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "retire.h"
 
-#include <linux/fcntl.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 
 #include "../src/cpu.h"
+#include "../src/text.h"
 #include "dispatch.h"
 #include "handlers.h"
 #include "joining.h"
@@ -69,12 +69,8 @@ static uint32_t value_of(const char *text, const char *name)
 uint32_t memsc_filters(void)
 {
     char text[4096];
-    long fd = MEMSC_SYS(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0, 0, 0);
-    if (fd < 0)
+    if (memsc_read_file("/proc/self/status", text, sizeof text) <= 0)
         return 0;
-    long size = MEMSC_SYS(SYS_read, fd, text, sizeof text - 1, 0, 0, 0);
-    MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
-    text[size > 0 ? size : 0] = 0;
     /* Linux before 5.9 says only that there are some, by 2; strict mode (1) has no exec. */
     uint32_t filters = value_of(text, "\nSeccomp_filters:");
     return filters ? filters : value_of(text, "\nSeccomp:") / 2;

@@ -31,10 +31,10 @@ int memsc_keep(enum memsc_kept_name name, int descriptor, uint64_t device, uint6
     long error = MEMSC_SYS(SYS_fstat, descriptor, &status, 0, 0, 0, 0);
     if (error < 0)
         return (int)error;
-    if (status.st_ino != inode || (device && status.st_dev != device))
+    if ((inode && status.st_ino != inode) || (device && status.st_dev != device))
         return -ENOENT;
     kept->device = status.st_dev;
-    kept->inode = inode;
+    kept->inode = status.st_ino;
     store_relaxed(&kept->number, descriptor);
     return 0;
 }

@@ -26,7 +26,7 @@ struct memsc_kept {
 /* Not wiped by a fork: a child inherits what they lead to. */
 extern struct memsc_kept memsc_kept[MEMSC_KEPT_NAMES];
 
-/* Keeps what a descriptor leads to, if it is that: 0 or -errno. Device 0: whatever it is. */
+/* Keeps what a descriptor leads to, if it is that: 0 or -errno. Device 0, inode 0: whichever they are. */
 int memsc_keep(enum memsc_kept_name name, int descriptor, uint64_t device, uint64_t inode);
 
 /* Whether it is kept, or was: then something that looks for it is worth its time. */
