@@ -44,9 +44,7 @@ static void take_library(const char *text)
 {
     uint64_t numbers[3] = {0};
     for (int i = 0; i < 3; i++) {
-        numbers[i] = memsc_number(text);
-        while (*text >= '0' && *text <= '9')
-            text++;
+        numbers[i] = memsc_take_number(&text);
         text += *text == ':';
     }
     if (numbers[2])

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "../src/table.h"
+#include "../src/text.h"
 #include "dispatch.h"
 #include "joining.h"
 #include "own_calls.h"
@@ -115,12 +116,10 @@ static uint32_t own_pid(void)
 /* self, thread-self, or this process's number. */
 static bool begins_with_self(const char **at)
 {
-    uint32_t number = 0;
     const char *here = *at;
     if (begins(at, "self") || begins(at, "thread-self"))
         return true;
-    for (; *here >= '0' && *here <= '9'; here++)
-        number = number * 10 + (uint32_t)(*here - '0');
+    uint64_t number = memsc_take_number(&here);
     if (here == *at || *here != '/' || number != own_pid())
         return false;
     while (*here == '/')

@@ -57,11 +57,9 @@ static uint32_t value_of(const char *text, const char *name)
             at++, wanted++;
         if (*wanted)
             continue;
-        uint32_t value = 0;
-        for (; *at == '\t' || (*at >= '0' && *at <= '9'); at++)
-            if (*at != '\t')
-                value = value * 10 + (uint32_t)(*at - '0');
-        return value;
+        while (*at == '\t')
+            at++;
+        return (uint32_t)memsc_number(at);
     }
     return 0;
 }

@@ -75,12 +75,11 @@ static int microseconds(const char *text, uint32_t *value)
 /* "240:8611": a descriptor, and the inode that it is to lead to. */
 static int inherited(const char *text, struct memsc_options *options)
 {
-    uint64_t descriptor = memsc_number(text), inode;
-    if (*text < '0' || *text > '9' || descriptor > INT32_MAX)
+    uint64_t inode;
+    if (*text < '0' || *text > '9')
         return -EINVAL;
-    while (*text >= '0' && *text <= '9')
-        text++;
-    if (*text != ':' || number(text + 1, UINT64_MAX / 16, &inode))
+    uint64_t descriptor = memsc_take_number(&text);
+    if (descriptor > INT32_MAX || *text != ':' || number(text + 1, UINT64_MAX / 16, &inode))
         return -EINVAL;
     options->session_socket = (int32_t)descriptor;
     options->session_inode = inode;
@@ -94,15 +93,12 @@ static int cpu_list(const char *text, struct memsc_options *options)
     for (;;) {
         if (*text < '0' || *text > '9')
             return -EINVAL;
-        uint64_t first = memsc_number(text), last = first;
-        while (*text >= '0' && *text <= '9')
-            text++;
+        uint64_t first = memsc_take_number(&text), last = first;
         if (*text == '-') {
-            last = memsc_number(++text);
+            text++;
             if (*text < '0' || *text > '9')
                 return -EINVAL;
-            while (*text >= '0' && *text <= '9')
-                text++;
+            last = memsc_take_number(&text);
         }
         if (last < first || last > 1023)
             return -EINVAL;

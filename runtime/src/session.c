@@ -51,9 +51,7 @@ static bool has_users_of_its_own(void)
     for (int i = 0; i < 3; i++) {
         while (*at == ' ')
             at++;
-        numbers[i] = memsc_number(at);
-        while (*at >= '0' && *at <= '9')
-            at++;
+        numbers[i] = memsc_take_number(&at);
     }
     return numbers[0] != 0 || numbers[1] != 0 || numbers[2] != UINT32_MAX;
 }

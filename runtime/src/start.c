@@ -57,13 +57,10 @@ static bool online(uint32_t cpu)
     if (memsc_read_file("/sys/devices/system/cpu/online", text, sizeof text) <= 0)
         return true; /* not told: the kernel will refuse what does not exist */
     for (const char *at = text; *at >= '0' && *at <= '9';) {
-        uint64_t first = memsc_number(at), last = first;
-        while (*at >= '0' && *at <= '9')
-            at++;
+        uint64_t first = memsc_take_number(&at), last = first;
         if (*at == '-') {
-            last = memsc_number(++at);
-            while (*at >= '0' && *at <= '9')
-                at++;
+            at++;
+            last = memsc_take_number(&at);
         }
         if (cpu >= first && cpu <= last)
             return true;

@@ -26,12 +26,17 @@ char *memsc_put_number(char *at, char *end, uint64_t number)
     return memsc_put(at, end, first);
 }
 
-uint64_t memsc_number(const char *text)
+uint64_t memsc_take_number(const char **text)
 {
     uint64_t number = 0;
-    while (*text >= '0' && *text <= '9')
-        number = number * 10 + (uint64_t)(*text++ - '0');
+    for (; **text >= '0' && **text <= '9'; ++*text)
+        number = number * 10 + (uint64_t)(**text - '0');
     return number;
+}
+
+uint64_t memsc_number(const char *text)
+{
+    return memsc_take_number(&text);
 }
 
 int memsc_read_file(const char *path, char *text, size_t size)

@@ -16,6 +16,9 @@ char *memsc_put_number(char *at, char *end, uint64_t number);
 /* Leading decimal digits as a number. */
 uint64_t memsc_number(const char *text);
 
+/* The same, and moves behind them. */
+uint64_t memsc_take_number(const char **text);
+
 /* Reads at most size - 1 bytes and terminates them; returns their count, or -errno. */
 int memsc_read_file(const char *path, char *text, size_t size);
 
