@@ -10,9 +10,10 @@
 #include <ucontext.h>
 
 #include "barrier.h"
+#include "raw.h"
 #include "signals.h"
 
-enum { MEMSC_SYSCALL_BYTES = 2, MEMSC_RESTORER = 0x04000000 /* SA_RESTORER */ };
+enum { MEMSC_RESTORER = 0x04000000 /* SA_RESTORER */ };
 
 static _Atomic bool leaves_address; /* in rcx: all processors without FRED */
 

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { MEMSC_SYSCALL_SIZE = 2, MEMSC_RED_ZONE = 128 };
+enum { MEMSC_SYSCALL_BYTES = 2, MEMSC_RED_ZONE = 128 };
 
 /* raw.S. memsc_raw with nothing under way any more (memsc_under_way) as soon as it cannot be taken back.
  * Between the two marks the call has not been made, and args is on top of the stack. */

@@ -26,7 +26,7 @@ extern const uint8_t memsc_bridge_local[], memsc_bridge_send[], memsc_bridge_sen
 static inline bool memsc_is_bridge_s(const uint8_t *address)
 {
     enum { MOV_EAX = 0xb8, MOV_BYTES = 5, RET = 0xc3 };
-    return address[MEMSC_SYSCALL_SIZE] == RET && address[-MOV_BYTES] != MOV_EAX;
+    return address[MEMSC_SYSCALL_BYTES] == RET && address[-MOV_BYTES] != MOV_EAX;
 }
 
 /* Whether a site was planned as a bridge. */
@@ -36,12 +36,12 @@ static inline bool memsc_is_bridge(const struct memsc_site *site)
            memsc_is_bridge_s(site->address);
 }
 
-/* The `syscall` of the bridge that a slot belongs to; NULL if it belongs to another site. */
+/* The `syscall` of the bridge that a slot belongs to; 0 if it belongs to another site. */
 static inline uint64_t memsc_bridge_of(const uint8_t *slot)
 {
     if (slot[MEMSC_SLOT_LOCAL] != 0xeb) /* a jump; elsewhere the system call */
         return 0;
-    return *(const uint64_t *)(const void *)(slot + MEMSC_SLOT_RESUME) - MEMSC_SYSCALL_SIZE;
+    return *(const uint64_t *)(const void *)(slot + MEMSC_SLOT_RESUME) - MEMSC_SYSCALL_BYTES;
 }
 
 #endif

@@ -17,7 +17,7 @@
 #include "slots.h"
 #include "stub.h"
 
-enum { PAGE = 4096, SYSCALL_BYTES = 2, LEA_BYTES = 7 };
+enum { PAGE = 4096, LEA_BYTES = 7 };
 
 static void copy(uint8_t *to, const uint8_t *from, uint32_t bytes)
 {
@@ -57,17 +57,17 @@ static void lead_to_bridge(uint8_t *slot, const uint8_t *bridge)
     copy(at + sizeof lea_r11, (const uint8_t *)&distance, sizeof distance);
     put_jump(at + LEA_BYTES, at + LEA_BYTES, memsc_bridge_local);
     local[0] = 0xeb;
-    local[1] = (uint8_t)(at - (local + SYSCALL_BYTES));
+    local[1] = (uint8_t)(at - (local + MEMSC_SYSCALL_BYTES));
 }
 
 static void fill_slot(const struct memsc_site *site, ptrdiff_t to_live)
 {
     uint8_t *slot = site->slot, *after = slot + MEMSC_SLOT_AFTER;
-    uint8_t *resume = site->address + SYSCALL_BYTES + to_live;
+    uint8_t *resume = site->address + MEMSC_SYSCALL_BYTES + to_live;
     if (site->kind == MEMSC_SITE_BEFORE)
         copy(slot + MEMSC_SLOT_ENTRY - site->moved, site->address - site->moved, site->moved);
     if (site->kind == MEMSC_SITE_AFTER) {
-        copy(after, site->address + SYSCALL_BYTES, site->moved);
+        copy(after, site->address + MEMSC_SYSCALL_BYTES, site->moved);
         after += site->moved;
         resume += site->moved;
     }
@@ -106,7 +106,7 @@ int memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *site
 struct change {
     uint8_t *at; /* where it runs */
     uint32_t size;
-    uint8_t bytes[SYSCALL_BYTES + MEMSC_MOVED_MAX];
+    uint8_t bytes[MEMSC_SYSCALL_BYTES + MEMSC_MOVED_MAX];
 };
 
 /* What a site needs: first what is to be there when the rest is. Returns how many. */
@@ -115,16 +115,16 @@ static uint32_t changes_of(const struct memsc_site *site, ptrdiff_t to_live,
 {
     uint8_t *entry = site->slot + MEMSC_SLOT_ENTRY, *at = site->address + to_live;
     uint32_t moved = site->moved;
-    uint32_t covered = moved + (memsc_is_bridge(site) ? 0 : (uint32_t)SYSCALL_BYTES);
+    uint32_t covered = moved + (memsc_is_bridge(site) ? 0 : (uint32_t)MEMSC_SYSCALL_BYTES);
     if (site->kind == MEMSC_SITE_HOP) {
         uint8_t *hop = site->hop + to_live;
         put_jump(changes[0].bytes, hop, entry);
         changes[0].at = hop;
         changes[0].size = MEMSC_HOP_BYTES;
         changes[1].bytes[0] = 0xeb;
-        changes[1].bytes[1] = (uint8_t)(hop - (at + SYSCALL_BYTES));
+        changes[1].bytes[1] = (uint8_t)(hop - (at + MEMSC_SYSCALL_BYTES));
         changes[1].at = at;
-        changes[1].size = SYSCALL_BYTES;
+        changes[1].size = MEMSC_SYSCALL_BYTES;
         return 2;
     }
     if (site->kind == MEMSC_SITE_BEFORE) {

@@ -10,7 +10,6 @@
 
 enum {
     LONG_JUMP = 5,
-    SYSCALL_BYTES = 2,
     SHORT_BACK = 128,
     SHORT_FORTH = 127,
     LONGEST_PADDING = 63, /* a longer gap is something else */
@@ -56,7 +55,7 @@ static bool plan_hop(struct memsc_site *site)
     if (touches_entry(site->address))
         return false;
     const struct memsc_frames *frames = &planner.object->frames;
-    uint8_t *next = site->address + SYSCALL_BYTES;
+    uint8_t *next = site->address + MEMSC_SYSCALL_BYTES;
     int index = memsc_frames_find(frames, next - SHORT_BACK);
     int last = memsc_frames_find(frames, next + SHORT_FORTH);
     for (; index <= last; index++) {
@@ -124,7 +123,7 @@ static bool settle(struct memsc_site *site, enum memsc_site_kind kind, const uin
         return false;
     }
     site->kind = (uint8_t)kind;
-    site->moved = (uint8_t)(to - from - SYSCALL_BYTES);
+    site->moved = (uint8_t)(to - from - MEMSC_SYSCALL_BYTES);
     planner.changed = to;
     return true;
 }
@@ -147,7 +146,7 @@ static bool plan_return(struct memsc_site *site, const uint8_t *end)
         return false;
     if (!settle(site, MEMSC_SITE_AFTER, site->address, end < to ? to : end))
         return false;
-    site->moved = (uint8_t)(end - site->address - SYSCALL_BYTES);
+    site->moved = (uint8_t)(end - site->address - MEMSC_SYSCALL_BYTES);
     planner.padding = (uint8_t *)planner.changed;
     return true;
 }
@@ -156,7 +155,7 @@ static bool plan_after(struct memsc_site *site)
 {
     enum { RETURN = 0xc3 };
     const struct memsc_view *view = &planner.view;
-    const uint8_t *to = site->address + SYSCALL_BYTES;
+    const uint8_t *to = site->address + MEMSC_SYSCALL_BYTES;
     while (to - site->address < LONG_JUMP) {
         struct memsc_instruction instruction;
         if (to < view->function.end && *to == RETURN)
@@ -170,7 +169,7 @@ static bool plan_after(struct memsc_site *site)
             return false;
         to += instruction.length;
     }
-    if (to - site->address > SYSCALL_BYTES + MEMSC_MOVED_MAX)
+    if (to - site->address > MEMSC_SYSCALL_BYTES + MEMSC_MOVED_MAX)
         return false;
     return settle(site, MEMSC_SITE_AFTER, site->address, to);
 }
@@ -191,7 +190,7 @@ static bool plan_before(struct memsc_site *site, const uint8_t *end)
     }
     if (site->address - from > MEMSC_MOVED_MAX)
         return false;
-    return settle(site, MEMSC_SITE_BEFORE, from, site->address + SYSCALL_BYTES);
+    return settle(site, MEMSC_SITE_BEFORE, from, site->address + MEMSC_SYSCALL_BYTES);
 }
 
 /* `mov $15, %eax` or `%rax` in front: the return from a signal handler. */
@@ -215,7 +214,7 @@ static bool view_around(const uint8_t *address)
     if (address >= function.end) {
         function.end =
             memsc_frames_get(frames, index + 1, &next) ? next.begin : planner.object->text_end;
-        if (function.end < address + SYSCALL_BYTES)
+        if (function.end < address + MEMSC_SYSCALL_BYTES)
             return false;
     }
     memsc_view_function(&planner.view, function);
@@ -232,19 +231,19 @@ static void plan_site(void *context, uint8_t *address)
         return; /* part of another instruction */
     struct memsc_site *site = &planner.sites[planner.count++];
     *site = (struct memsc_site){.address = address, .missed = MEMSC_MISSED_UNDECODED};
-    if (!decoded || memsc_view_targeted(&planner.view, address + 1, address + SYSCALL_BYTES))
+    if (!decoded || memsc_view_targeted(&planner.view, address + 1, address + MEMSC_SYSCALL_BYTES))
         return;
     site->missed = MEMSC_MISSED_NO_ROOM;
     if (memsc_is_bridge_s(address) && plan_before(site, address))
         return;
-    if (!plan_after(site) && !plan_before(site, address + SYSCALL_BYTES))
+    if (!plan_after(site) && !plan_before(site, address + MEMSC_SYSCALL_BYTES))
         plan_hop(site);
 }
 
 static void cover(const struct memsc_site *site, const uint8_t **from, const uint8_t **to)
 {
     *from = site->address - (site->kind == MEMSC_SITE_BEFORE ? site->moved : 0);
-    *to = site->address + SYSCALL_BYTES + (site->kind == MEMSC_SITE_AFTER ? site->moved : 0);
+    *to = site->address + MEMSC_SYSCALL_BYTES + (site->kind == MEMSC_SITE_AFTER ? site->moved : 0);
     if (site->kind == MEMSC_SITE_AFTER && *to < site->address + LONG_JUMP)
         *to = site->address + LONG_JUMP; /* into the padding behind a return */
 }
@@ -280,9 +279,8 @@ static struct memsc_site *site_over(const uint8_t *address)
     return NULL;
 }
 
-static void give_up_at(const uint8_t *address, enum memsc_missed why)
+static void give_up(struct memsc_site *site, enum memsc_missed why)
 {
-    struct memsc_site *site = site_over(address);
     if (!site || site->kind == MEMSC_SITE_MISSED)
         return;
     site->kind = MEMSC_SITE_MISSED;
@@ -292,13 +290,13 @@ static void give_up_at(const uint8_t *address, enum memsc_missed why)
 static void check_jump(void *context, const uint8_t *target)
 {
     (void)context;
-    const struct memsc_site *site = site_over(target);
+    struct memsc_site *site = site_over(target);
     const uint8_t *from, *to;
     if (!site)
         return;
     cover(site, &from, &to);
     if (target > from) /* to the first byte it may lead: there the long jump begins */
-        give_up_at(target, MEMSC_MISSED_JUMP);
+        give_up(site, MEMSC_MISSED_JUMP);
 }
 
 /* Also in the middle of what the unwind table takes for one function some others can be entered. */
@@ -314,7 +312,7 @@ static void check_symbols(void)
             continue;
         const uint8_t *end = behind_entry(entry, object->text_end);
         for (const uint8_t *at = entry; at < end; at++)
-            give_up_at(at, MEMSC_MISSED_ENTRY);
+            give_up(site_over(at), MEMSC_MISSED_ENTRY);
     }
 }
 
