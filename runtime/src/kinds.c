@@ -79,10 +79,16 @@ static bool is_pseudo(uint64_t descriptor)
     return status.f_blocks == 0 && type != IN_MEMORY && type != IN_RAM && type != LARGE_PAGES;
 }
 
+/* Terminals alone have some. */
+static bool read_settings(uint64_t descriptor, struct termios *settings)
+{
+    return MEMSC_SYS(SYS_ioctl, descriptor, TCGETS, settings, 0, 0, 0) == 0;
+}
+
 static bool is_terminal(uint64_t descriptor)
 {
     struct termios settings;
-    return MEMSC_SYS(SYS_ioctl, descriptor, TCGETS, &settings, 0, 0, 0) == 0;
+    return read_settings(descriptor, &settings);
 }
 
 /* 0: there is no such descriptor. */
@@ -114,8 +120,7 @@ static uint32_t look(uint64_t descriptor)
 static bool stops_writers(uint64_t descriptor)
 {
     struct termios settings;
-    return MEMSC_SYS(SYS_ioctl, descriptor, TCGETS, &settings, 0, 0, 0) == 0 &&
-           settings.c_lflag & TOSTOP;
+    return read_settings(descriptor, &settings) && settings.c_lflag & TOSTOP;
 }
 
 static bool writes(long number)

@@ -148,13 +148,11 @@ enum { RHYTHM = 12 /* fruitless polls beyond which a call does not follow the on
 HOT static void learn_stay(struct memsc_worker *worker, uint32_t polls)
 {
     const struct memsc_look_pace *pace = &worker->process->pace;
-    if (polls && polls < RHYTHM) {
-        if (worker->stay < pace->near * MEMSC_LOOK_PART)
-            worker->stay += (pace->step + 3) / 4;
-    } else {
-        uint32_t sooner = (pace->step + 3) / 4;
-        worker->stay -= worker->stay > sooner ? sooner : worker->stay;
-    }
+    uint32_t step = (pace->step + 3) / 4;
+    if (!polls || polls >= RHYTHM)
+        worker->stay -= worker->stay > step ? step : worker->stay;
+    else if (worker->stay < pace->near * MEMSC_LOOK_PART)
+        worker->stay += step;
 }
 
 /* Drains one page; true if it found something. */

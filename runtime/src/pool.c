@@ -96,6 +96,15 @@ static struct memsc_job dequeue(struct memsc_service *service)
     return *job;
 }
 
+/* After a call: `in_call` off, and no signal under way. */
+static void leave_call(struct memsc_worker *worker)
+{
+    store_relaxed(&worker->in_call, 0);
+    memsc_light_barrier(worker->process->symmetric);
+    if (load_relaxed(&worker->sent) != load_relaxed(&worker->received))
+        memsc_await_recalls(worker);
+}
+
 static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
 {
     uint32_t status = job->status;
@@ -105,7 +114,7 @@ static void run_job(struct memsc_worker *worker, const struct memsc_job *job)
     store_release(&worker->in_call, memsc_name_of_entry(worker->process, job->entry));
     /* Even if it has been called back by now: what it does at once is the kernel's to decide. */
     long result = memsc_raw(job->number, job->args);
-    memsc_leave_call(worker);
+    leave_call(worker);
     memsc_kinds_update(job->number, job->args, result);
     memsc_publish_pooled(worker, job->slot, job->entry, job->number, result, picked, status);
     subtract_relaxed(&worker->service->pooled, 1);

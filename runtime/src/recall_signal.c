@@ -8,7 +8,6 @@
 
 #include "handshake.h"
 #include "interrupted.h"
-#include "recall.h"
 #include "service.h"
 
 void (*_Atomic memsc_recall_other)(int, void *, void *);

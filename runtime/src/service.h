@@ -62,15 +62,6 @@ static inline _Atomic uint32_t *memsc_recall_word(struct memsc_process *process,
  * the next one. */
 void memsc_await_recalls(struct memsc_worker *worker);
 
-/* After a call: `in_call` off, and no signal under way. */
-HOT static void memsc_leave_call(struct memsc_worker *worker)
-{
-    store_relaxed(&worker->in_call, 0);
-    memsc_light_barrier(worker->process->symmetric);
-    if (load_relaxed(&worker->sent) != load_relaxed(&worker->received))
-        memsc_await_recalls(worker);
-}
-
 /* poller.c: polls and executes until another thread takes the part over or the process stops. */
 void memsc_poll(struct memsc_worker *worker);
 

@@ -35,8 +35,7 @@ enum { CALLER = MEMSC_CALLER_LOOKS, SERVICE = MEMSC_SERVICE_LOOKS, BOTH = CALLER
 
 #define ROW(name, ...) [SYS_##name] = {__VA_ARGS__},
 #define FORWARD(name, class_, effect_) ROW(name, class_, effect_, 0, 0, 0, NULL, NULL)
-#define KNOWS(name, class_, effect_, at, bits)                                                     \
-    ROW(name, class_, effect_, BOTH, 1 + (at), bits, NULL, FLAGS)
+#define KNOWS(name, class_, effect_, at, bits) BOTH_OF(name, class_, effect_, at, bits, FLAGS)
 #define DEPENDS(name, class_, effect_) ROW(name, class_, effect_, SERVICE, 0, 0, NULL, NULL)
 #define UNLESS(name, class_, effect_, why) ROW(name, class_, effect_, BOTH, 0, 0, NULL, why)
 #define BOTH_OF(name, class_, effect_, at, bits, why)                                              \

@@ -417,14 +417,14 @@ static bool take_pointer(const struct section *section, struct bytes *bytes, uin
         break;
     case 0x02:
     case 0x03:
-        *value = take(bytes, 2u << ((encoding & 1) ? 1 : 0));
+        *value = take(bytes, 2u << (encoding & 1));
         break;
     case 0x09:
         *value = (uint64_t)take_difference(bytes);
         break;
     case 0x0a:
     case 0x0b:
-        *value = take_signed(bytes, 2u << ((encoding & 1) ? 1 : 0));
+        *value = take_signed(bytes, 2u << (encoding & 1));
         break;
     default:
         return false;

@@ -12,6 +12,7 @@
 #include "common.h"
 #include "cpu.h"
 #include "layout.h"
+#include "median.h"
 
 static FILE *begin(const char *path)
 {
@@ -26,18 +27,6 @@ static void end(FILE *file, const char *path)
     fprintf(file, "}\n");
     if (fclose(file))
         fail(path, errno);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    uint64_t one = *(const uint64_t *)a, other = *(const uint64_t *)b;
-    return one < other ? -1 : one > other;
-}
-
-static uint64_t median(uint64_t *array, size_t count)
-{
-    qsort(array, count, sizeof *array, by_size);
-    return array[count / 2];
 }
 
 /* ---- a cache line ---- */
@@ -113,7 +102,7 @@ void memsc_work_pairs(const char *text, size_t trips, const char *measures)
                 continue;
             memsc_work_line(cpus[i], cpus[k], array, trips);
             fprintf(file, "%s\"line-%d-%d\": %llu", between, cpus[i], cpus[k],
-                    (unsigned long long)median(array, trips));
+                    (unsigned long long)median_of(array, trips));
             between = ", ";
         }
     if (count < 2)
@@ -209,7 +198,8 @@ long memsc_work_interrupts(int here, int there, uint64_t *array, size_t count, c
     FILE *file = begin(measures);
     if (seen)
         fprintf(file, "{\"ipi-taken\": %llu, \"ipi-round-trip\": %llu",
-                (unsigned long long)median(taken, seen), (unsigned long long)median(whole, seen));
+                (unsigned long long)median_of(taken, seen),
+                (unsigned long long)median_of(whole, seen));
     else
         fprintf(file, "{");
     end(file, measures);

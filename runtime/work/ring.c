@@ -10,6 +10,7 @@
 #include "common.h"
 #include "cpu.h"
 #include "layout.h"
+#include "median.h"
 
 /* What may differ, each an index of its list below. */
 enum parameter { PLACE, LOOK, STAY, PAUSES, OWNS, KEEPS, AHEAD, PARAMETERS };
@@ -241,18 +242,6 @@ void memsc_ring_batch(int size)
 
 enum { BLOCK = 2000, BLOCKS = 5, PASSES = 2 };
 
-static int by_size(const void *a, const void *b)
-{
-    uint64_t one = *(const uint64_t *)a, other = *(const uint64_t *)b;
-    return one < other ? -1 : one > other;
-}
-
-static uint64_t median_of(uint64_t *array, size_t count)
-{
-    qsort(array, count, sizeof *array, by_size);
-    return array[count / 2];
-}
-
 static struct rules rules_of(const struct variant *variant)
 {
     return (struct rules){
@@ -300,9 +289,9 @@ static void choose(struct variant *best, enum parameter parameter, int size)
         }
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < count; i++) {
-        uint64_t median = median_of(taken[i], BLOCKS);
-        if (median < least) {
-            least = median;
+        uint64_t middle = median_of(taken[i], BLOCKS);
+        if (middle < least) {
+            least = middle;
             best->at[parameter] = i;
         }
     }
