@@ -370,13 +370,16 @@ class Target:
             library = _preload({})
         if not LAUNCH.exists():
             raise MemscError("starting a program", f"{LAUNCH} is missing", REINSTALL)
-        reading, self._go = os.pipe()
+        import socket  # noqa: PLC0415 - likewise
+
+        ours, theirs = socket.socketpair()
+        self._go = ours.detach()
         try:
             with running_on(launch.app_cpus):
                 self.process = subprocess.Popen(
-                    [str(LAUNCH), str(reading), library, *command],
+                    [str(LAUNCH), str(theirs.fileno()), library, *command],
                     env=environment,
-                    pass_fds=(reading, *launch.inherited),
+                    pass_fds=(theirs.fileno(), *launch.inherited),
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
@@ -385,7 +388,21 @@ class Target:
             os.close(self._go)
             raise
         finally:
-            os.close(reading)
+            theirs.close()
+        self._await_hold()
+
+    def _await_hold(self) -> None:
+        """Wait until the launcher says that it holds: probes would see its own exec else.
+
+        Popen returns earlier, once the kernel has closed what exec closes. Nothing comes of a
+        launcher that was killed: its exit status tells.
+        """
+        try:
+            with suppress(ConnectionResetError):
+                os.read(self._go, 1)
+        except BaseException:
+            self.end()
+            raise
 
     @property
     def pid(self) -> int:

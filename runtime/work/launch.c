@@ -2,9 +2,10 @@
  *
  * memsc-launch FD LIBRARY PROGRAM ARGUMENT…
  *
- * Waits for one byte on descriptor FD, so that probes are attached to this process before it
- * becomes the program; then executes PROGRAM with LIBRARY preloaded ("" for none). The end of FD
- * without a byte means that the session is gone: nothing is executed.
+ * Says by one byte on the socket FD that it holds, and waits for one, so that probes are attached to this
+ * process before it becomes the program, and not before it has become this one; then executes PROGRAM with
+ * LIBRARY preloaded ("" for none). The end of FD without a byte means that the session is gone: nothing is
+ * executed.
  *
  * The program is killed when the session dies. Nobody would read its call rings any more, and with
  * a full one it would wait for ever.
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { NOT_STARTED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
@@ -29,6 +31,8 @@ int main(int argc, char **argv)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL))
         return NOT_STARTED;
     int fd = atoi(argv[1]);
+    if (send(fd, "h", 1, MSG_NOSIGNAL) != 1)
+        return NOT_STARTED;
     char go;
     ssize_t got;
     do

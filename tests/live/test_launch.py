@@ -24,7 +24,7 @@ from memsc.runtime.launch import (
     parse_arm,
     running_on,
 )
-from memsc.runtime.library import LAYER
+from memsc.runtime.library import LAUNCH, LAYER
 from memsc.runtime.session_socket import End
 
 DESIGN = Path(__file__).resolve().parents[2] / "docs" / "design.md"
@@ -167,6 +167,15 @@ def test_a_target_waits_on_hold_and_then_becomes_the_program(tmp_path: Path) -> 
     assert target.process.wait() == 0
     assert made.exists()
     assert target.pid == pid
+
+
+def test_a_target_holds_once_its_launcher_is_executed() -> None:
+    """Else probes that are told of it see that exec, and take it for the program's."""
+    for _ in range(30):
+        target = Target(Launch(transport="direct", app_cpus=(CPU,)), ["true"])
+        assert Path(f"/proc/{target.pid}/comm").read_text() == f"{LAUNCH.name}\n"
+        target.go()
+        assert target.process.wait() == 0
 
 
 def test_a_target_that_is_ended_on_hold_is_never_executed(tmp_path: Path) -> None:
