@@ -193,13 +193,14 @@ def _message(data: bytes, parts: list[tuple[int, int, bytes]], flags: int) -> Me
             (message.process,) = struct.unpack("i", content[:4])
     if flags & socket.MSG_CTRUNC:
         message.refused += 1
-    if message.process < 0 and message.pid > 0:
-        with suppress(OSError):  # it has ended
-            message.process = os.pidfd_open(message.pid)
     with suppress(ValueError, RecursionError):
         said: Any = json.loads(data)
         if isinstance(said, dict):
             message.said = said
+    # Who gives a region is watched until it ends; nobody else is.
+    if message.process < 0 and message.pid > 0 and "region" in message.said:
+        with suppress(OSError):  # it has ended
+            message.process = os.pidfd_open(message.pid)
     if not message.said.keys().isdisjoint(("executes", "starts")):
         message.began = _began(message.pid)
     return message

@@ -142,6 +142,20 @@ def attach_raw(program: int, event: str | None) -> int:
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QII", address, program, 0))
 
 
+def libbpf() -> Any:
+    """The library libbpf, which says nothing of its own on standard error.
+
+    Raises:
+        OSError: ENOSYS without it; it comes with BCC.
+    """
+    try:
+        lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError as error:
+        raise OSError(errno.ENOSYS, "libbpf.so.1 is not installed") from error
+    lib.libbpf_set_print(None)
+    return lib
+
+
 def function_id(name: str) -> int:
     """A kernel function's number in the kernel's type information.
 
@@ -149,12 +163,7 @@ def function_id(name: str) -> int:
         OSError: ENOENT if the kernel has no such function or no such information; ENOSYS without
             libbpf, which comes with BCC.
     """
-    try:
-        libbpf = ctypes.CDLL("libbpf.so.1")
-    except OSError as error:
-        raise OSError(errno.ENOSYS, "libbpf.so.1 is not installed") from error
-    libbpf.libbpf_set_print(None)
-    found = libbpf.libbpf_find_vmlinux_btf_id(name.encode(), _FENTRY)
+    found = libbpf().libbpf_find_vmlinux_btf_id(name.encode(), _FENTRY)
     if found < 0:
         raise OSError(-found, os.strerror(-found))
     return int(found)

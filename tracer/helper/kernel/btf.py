@@ -7,6 +7,8 @@ import ctypes
 import errno
 from typing import Any
 
+from memsc.tracer.helper.kernel import bpf
+
 _STRUCT, _UNION = 4, 5
 _DEPTH = 4  # of structures without a name within each other
 
@@ -39,10 +41,7 @@ def offsets(wanted: dict[str, tuple[str, ...]]) -> dict[str, int]:
     Raises:
         OSError: there is no libbpf, no type information, or no such member.
     """
-    try:
-        lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
-    except OSError as error:
-        raise OSError(errno.ENOSYS, "libbpf.so.1 is not installed") from error
+    lib = bpf.libbpf()
     lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
     lib.btf__type_by_id.restype = ctypes.c_void_p
     lib.btf__type_by_id.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
@@ -50,7 +49,6 @@ def offsets(wanted: dict[str, tuple[str, ...]]) -> dict[str, int]:
     lib.btf__name_by_offset.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
     lib.btf__find_by_name_kind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]
     lib.btf__free.argtypes = [ctypes.c_void_p]
-    lib.libbpf_set_print(None)
     btf = lib.btf__load_vmlinux_btf()
     if not btf:
         raise OSError(ctypes.get_errno() or errno.ENOENT, "the kernel has no type information")

@@ -287,8 +287,7 @@ class Probing:
         if self._counting is not None and key is not None:
             self._counting.finish(key)
             self.counters = self._counting.described
-            self.notes += self._counting.notes
-            self._counting.notes = []
+            self.notes += [note for note in self._counting.notes if note not in self.notes]
         if self._stacks is not None:
             tables = [table for name in _programs(probes) for table in find(name).tables]
             self._stacks.finish_round(tables)

@@ -111,9 +111,17 @@ def of_file(file: IO[bytes]) -> Rules | None:
             return None
         found = _with_start(found, int(elf["e_entry"]))
     # pyelftools lets errors of what it is built on through, when a file is damaged.
-    except (ELFError, ValueError, KeyError, TypeError, IndexError, AttributeError, OSError):
-        return None
-    except (OverflowError, MemoryError):
+    except (
+        ELFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        OSError,
+        OverflowError,
+        MemoryError,
+    ):
         return None
     rules = found["rule"].astype(np.uint64)
     return Rules(found["address"].astype(np.uint64), rules, segments, _keeps_frames(rules))

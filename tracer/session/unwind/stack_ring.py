@@ -132,7 +132,7 @@ class StackRing:
         while at < end and (most is None or copies < most):
             begin = mmap.PAGESIZE + (at & (self._size - 1))
             (length,) = struct.unpack_from("<I", self._data, begin)
-            with self._fence:  # the record after its length; see eventring.py
+            with self._fence:  # the record after its length; see observe/event_ring.py
                 pass
             if length & RECORD_BUSY:
                 return

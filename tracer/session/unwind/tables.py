@@ -224,7 +224,7 @@ class Tables:
             self._free[space] = None
 
     def _order(self) -> None:
-        with self._fence:  # what was written before is seen before; see eventring.py
+        with self._fence:  # what was written before is seen before; see observe/event_ring.py
             pass
 
     def close(self) -> None:
