@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -86,6 +87,10 @@ class Paths:
         Example:
             >>> frame = t.paths.df_calls()  # doctest: +SKIP
         """
+        return self._found.copy()
+
+    @cached_property
+    def _found(self) -> pd.DataFrame:
         now = self._selection
         now.only("arms", "cases", "syscalls", what=WHAT, why="of some calls there are few")
         columns = ["time", "tid", "number", "user_stack"]

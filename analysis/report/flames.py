@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.scan import ALL
@@ -84,10 +86,13 @@ def difference(trace: Trace, arm: str, base: str, case: str | None = None) -> Di
 
 
 def _per_call(trace: Trace, arm: str, case: str) -> dict[Stack, float]:
-    cells = [cell for cell in trace.stages.cells() if (cell.arm, cell.case) == (arm, case)]
-    calls = sum(trace.cells.whole(cell).n for cell in cells if cell.syscall == ALL)
-    stacks = stacks_of(trace).items()
+    calls, stacks = _calls(trace, arm, case), stacks_of(trace).items()
     return {stack[2:]: ns / calls for stack, ns in stacks if stack[:2] == (arm, case)}
+
+
+def _calls(trace: Trace, arm: str, case: str) -> int:
+    cells = [cell for cell in trace.stages.cells() if cell.syscall == ALL]
+    return sum(trace.cells.whole(cell).n for cell in cells if (cell.arm, cell.case) == (arm, case))
 
 
 def stacks_of_calls(trace: Trace) -> dict[Stack, float]:
@@ -96,8 +101,11 @@ def stacks_of_calls(trace: Trace) -> dict[Stack, float]:
     Raises:
         MemscError: the probe `paths` was not attached, or saw no recorded call.
     """
+    return _by_path(trace, trace.paths.df_paths())
+
+
+def _by_path(trace: Trace, frame: pd.DataFrame) -> dict[Stack, float]:
     found: dict[Stack, float] = {}
-    frame = trace.paths.df_paths()
     for row in frame.to_dict("records"):
         names = trace.paths.path(int(row["stack"])).names or ("[no stack]",)
         for stage in STAGES:
@@ -114,12 +122,12 @@ def stacks_of_calls(trace: Trace) -> dict[Stack, float]:
 def difference_of_calls(trace: Trace, arm: str, base: str, case: str | None = None) -> Difference:
     """One arm against another by call path: nanoseconds per call (see `difference`)."""
     chosen = difference(trace, arm, base, case)
+    frame = trace.paths.df_paths()
     sides: list[dict[Stack, float]] = []
     for name in (arm, base):
-        mine = trace.where(arm=name, case=chosen.case)
-        cells = mine.stages.cells()
-        calls = sum(mine.cells.whole(cell).n for cell in cells if cell.syscall == ALL)
-        sides.append({stack[1:]: ns / calls for stack, ns in stacks_of_calls(mine).items()})
+        mine = frame[(frame["arm"] == name) & (frame["case"] == chosen.case)]
+        calls = _calls(trace, name, chosen.case)
+        sides.append({stack[1:]: ns / calls for stack, ns in _by_path(trace, mine).items()})
     return Difference(chosen.case, arm, base, *sides)
 
 
