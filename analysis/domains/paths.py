@@ -122,7 +122,7 @@ class Paths:
         tids, numbers = (events[name].to_numpy(np.int64) for name in ("tid", "number"))
         latest = at + round(_GAP_S * clock.hz)
         found: list[pd.DataFrame] = []
-        for part in self._folder.batches(CALLS, _CALL):
+        for part in self._folder.batches(CALLS, _CALL, self._selection.arms):
             called, tid = (part[name].to_numpy() for name in ("called", "tid"))
             for one in np.intersect1d(tids, tid).tolist():
                 rows = np.flatnonzero(tid == one)
