@@ -120,7 +120,8 @@ def write_firefox(trace: Trace, path: Path) -> str:
             f"cannot export {trace.name} as firefox", "no call was looked at", "record for longer"
         )
     clock = trace.session.clock
-    start = min(r.start_ns for r in trace.session.rounds if r.start_ns is not None)
+    starts = [r.start_ns for r in trace.session.rounds if r.start_ns is not None]
+    start = min(starts, default=clock.anchor_ns)
     calls["at"] = (clock.ns(calls["called"].to_numpy()) - start) * _MS
     stands_for = _scales(trace, calls)
     threads = [

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -25,7 +26,7 @@ from memsc.analysis.trace import Trace
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
-from memsc.tracer.format import Arm, ProbeStatus, Round
+from memsc.tracer.format import SESSION, Arm, ProbeStatus, Round
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 
@@ -238,6 +239,23 @@ def test_firefox_has_a_sample_and_a_marker_of_each_call(tmp_path: Path) -> None:
         assert weight == pytest.approx(whole * trace.session.clock.ns_per_cycle)
         marker = thread["markers"]["data"][0]
         assert marker["poll"] == pytest.approx(200e-6 * trace.session.clock.ns_per_cycle)
+
+
+def test_firefox_takes_a_session_that_was_cut_short_before_its_first_round_ended(
+    tmp_path: Path,
+) -> None:
+    arms = fabricated(tmp_path / "a.memsc").session.arms
+    probes = {"paths": ProbeStatus(attached=True)}
+    cut = traces.session([], arms, complete=False, probes=probes)
+    (tmp_path / "a.memsc" / SESSION).write_bytes(msgspec.json.encode(cut))
+    out = tmp_path / "out.json"
+    export(ma.open(tmp_path / "a.memsc"), "firefox", out)
+    profile = json.loads(out.read_text())
+    (thread,) = profile["threads"]
+    assert thread["samples"]["length"] == CALLS // EVERY
+    clock = traces.CLOCK
+    since = (clock.ns(np.array([2_000_000]))[0] - clock.anchor_ns) * 1e-6
+    assert thread["samples"]["time"][0] == pytest.approx(since)
 
 
 def test_a_trace_without_paths_says_what_brings_them(tmp_path: Path) -> None:
