@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from memsc.analysis.data.outside import fit
 from memsc.analysis.data.scan import ALL, Cells
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.domains.agreement import PROBE, Agreement
-from memsc.analysis.domains.coverage import BOUND, coverage, percent
+from memsc.analysis.domains.coverage import BOUND, ArmCoverage, coverage, percent
 from memsc.analysis.domains.events_per_round import COUNTS, df_events_per_round
 from memsc.tracer.format import CALLS, Round, TraceFolder
 
@@ -170,16 +171,18 @@ class Checks:
             if check.withholds and not check.held
         ]
 
+    @cached_property
+    def coverage(self) -> dict[str, ArmCoverage]:
+        """What of each arm was recorded; arms at which nobody looked are not there."""
+        rounds = self._trace.session.rounds
+        found = {arm: coverage(r for r in rounds if r.arm == arm) for arm in self._arms}
+        return {arm: one for arm, one in found.items() if one is not None}
+
     def unrecorded(self) -> list[str]:
         """What ran and was not recorded, however little it was."""
-        found = {
-            arm: coverage(r for r in self._trace.session.rounds if r.arm == arm)
-            for arm in self._arms
-        }
         return [
             f"{arm}: {says}"
-            for arm, one in found.items()
-            if one is not None
+            for arm, one in self.coverage.items()
             for says in (one.says, one.says_calls)
             if says
         ]
@@ -238,7 +241,7 @@ class Checks:
 
     def _coverage(self, arm: str) -> list[Check]:
         """Whether what was recorded stands for all that ran."""
-        found = coverage(r for r in self._trace.session.rounds if r.arm == arm)
+        found = self.coverage.get(arm)
         if found is None:
             return []
         withholds = not self.allow_unrecorded

@@ -17,7 +17,7 @@ from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.domains import paths, stage_counters
 from memsc.analysis.domains.counters import TABLE
-from memsc.analysis.domains.coverage import coverage, together
+from memsc.analysis.domains.coverage import together
 from memsc.analysis.report.model import (
     SCHEMA,
     ArmFigures,
@@ -77,11 +77,7 @@ def summarise(trace: Trace) -> Report:
         ],
         snapshot=session.snapshot,
         verdict=verdict,
-        coverage={
-            arm: found
-            for arm in trace.arms
-            if (found := coverage(r for r in session.rounds if r.arm == arm)) is not None
-        },
+        coverage=trace.checks.coverage,
         surroundings=together(session.rounds),
         arms=arms_of(trace),
         ratios=[] if verdict.withheld else rows(trace.ratios.df_ratios(), RatioRow),
