@@ -43,8 +43,7 @@ def fleet_report(fleet: Fleet) -> FleetReport:
 
 
 def _partition_rows(fleet: Fleet) -> list[PartitionRow]:
-    known = fleet.df_partitions().astype(object)
-    return rows_of(known.where(known.notna(), None), PartitionRow)
+    return rows_of(fleet.df_partitions(), PartitionRow)
 
 
 def _arms(fleet: Fleet) -> dict[str, FleetArm]:
@@ -113,9 +112,10 @@ def _parts(fleet: Fleet) -> Iterator[RenderableType]:
     title = f"{_count(len(summaries), 'trace')} of {_count(len(hosts), 'host')}"
     yield Text.assemble((title, "bold"), "  merged call by call: no percentile is averaged")
     yield heading("Can it be believed?")
-    for reason in fleet.withheld():
+    withheld = fleet.withheld()
+    for reason in withheld:
         yield mark("✗", f"verdict withheld: {reason}", "red")
-    if not fleet.withheld():
+    if not withheld:
         for what in fleet.unrecorded():
             yield mark("!", what, "yellow")
     for failure in fleet.failures:
@@ -124,7 +124,7 @@ def _parts(fleet: Fleet) -> Iterator[RenderableType]:
         yield mark(
             "!", f"{_count(len(fleet.failures), 'trace')} left out of every figure", "yellow"
         )
-    if not fleet.withheld():
+    if not withheld:
         yield mark(
             "✓", f"{_count(len(summaries), 'trace')}: no calls lost, stamps in order", "green"
         )

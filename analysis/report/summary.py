@@ -103,18 +103,18 @@ def summarise(trace: Trace) -> Report:
 
 
 def rows(frame: pd.DataFrame, kind: type[Row]) -> list[Row]:
-    """A frame's rows as structures: NaN becomes None."""
+    """A frame's rows as structures: NaN and <NA> become None."""
     return msgspec.convert(records(frame), list[kind])
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A frame's rows as JSON objects: NaN becomes null."""
+    """A frame's rows as JSON objects: NaN and <NA> become null."""
     found = frame.to_dict("records")
     return [{str(key): _plain(value) for key, value in row.items()} for row in found]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if isinstance(value, np.generic) else value
 
