@@ -15,15 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.rounds import Rows, split
 from memsc.analysis.data.timed import TimedRounds
 from memsc.tracer.format import FLAGS, Round, RoundKey, TraceFolder
 from memsc.tracer.format.arrays import numbers
 
-Ints = NDArray[np.int64]
 
-
-class Timed(NamedTuple):
+class TimedCalls(NamedTuple):
     """What a program measured around its last calls in a round.
 
     Attributes:
@@ -35,7 +34,7 @@ class Timed(NamedTuple):
     cycles: int
 
 
-def timed_rounds(trace: TraceFolder, timed: TimedRounds) -> dict[RoundKey, Timed]:
+def timed_rounds(trace: TraceFolder, timed: TimedRounds) -> dict[RoundKey, TimedCalls]:
     """The recorded rounds whose programs timed their last calls.
 
     Rounds that lost calls, or were ended by the session, are left out: which of their calls were
@@ -43,7 +42,7 @@ def timed_rounds(trace: TraceFolder, timed: TimedRounds) -> dict[RoundKey, Timed
     """
     rounds = {r.key: r for r in trace.session.rounds if _whole(r)}
     return {
-        key: Timed(max((rounds[key].calls or 0) - calls, 0), cycles)
+        key: TimedCalls(max((rounds[key].calls or 0) - calls, 0), cycles)
         for key, (calls, cycles) in (timed.recorded if rounds else {}).items()
         if key in rounds
     }
@@ -82,7 +81,7 @@ class Fills:
         timed: the rounds whose programs timed their last calls.
     """
 
-    def __init__(self, timed: Mapping[RoundKey, Timed] | None = None) -> None:
+    def __init__(self, timed: Mapping[RoundKey, TimedCalls] | None = None) -> None:
         self.timed = timed or {}
         self.rounds: dict[RoundKey, dict[int, Filled]] = {}
         self._seen: dict[RoundKey, int] = {}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.analysis.data.histogram import Histogram
+from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.rounds import rounds_in
 from memsc.tracer.format import TIMINGS, RoundKey, TraceFolder
 from memsc.tracer.format.arrays import numbers
@@ -23,8 +24,6 @@ FINE = 16
 _BLOCKS = 8
 _MOST_BLOCKS = 16
 _READ = ["arm", "case", "round", "recording", "calls", "cycles"]
-
-Ints = NDArray[np.int64]
 
 
 class Timed(NamedTuple):

@@ -20,10 +20,7 @@ from memsc.analysis.trace import Trace
 
 def write_folded(trace: Trace, path: Path) -> str:
     """FlameGraph's collapsed stacks: `arm;case;syscall;stage nanoseconds`."""
-    stacks = stacks_of(trace)
-    lines = [f"{_line(stack)} {weight}\n" for stack, weight in stacks.items()]
-    path.write_text("".join(lines), encoding="utf-8")
-    return f"{len(lines)} stacks, nanoseconds"
+    return _folded(stacks_of(trace), path)
 
 
 def write_folded_difference(found: Difference, path: Path) -> str:
@@ -41,9 +38,7 @@ def write_folded_difference(found: Difference, path: Path) -> str:
 
 def write_flamegraph(trace: Trace, path: Path) -> str:
     """A flame graph of all time: arm, case, system call, stage."""
-    stacks = stacks_of(trace)
-    path.write_text(whole_svg(stacks, trace.name, trace.arms), encoding="utf-8")
-    return f"{len(stacks)} stacks, nanoseconds"
+    return _drawn(trace, stacks_of(trace), trace.name, path)
 
 
 def write_flamegraph_difference(found: Difference, path: Path) -> str:
@@ -54,20 +49,12 @@ def write_flamegraph_difference(found: Difference, path: Path) -> str:
 
 def write_calls_folded(trace: Trace, path: Path) -> str:
     """Collapsed stacks by call path: `arm;frame;…;syscall();stage nanoseconds`."""
-    stacks = stacks_of_calls(trace)
-    path.write_text(
-        "".join(f"{_line(stack)} {round(ns)}\n" for stack, ns in stacks.items()), encoding="utf-8"
-    )
-    return f"{len(stacks)} stacks, nanoseconds"
+    return _folded(stacks_of_calls(trace), path)
 
 
 def write_calls_flamegraph(trace: Trace, path: Path) -> str:
     """A flame graph of all time of calls by where they were made."""
-    stacks = stacks_of_calls(trace)
-    path.write_text(
-        whole_svg(stacks, f"{trace.name}: where calls come from", trace.arms), encoding="utf-8"
-    )
-    return f"{len(stacks)} stacks, nanoseconds"
+    return _drawn(trace, stacks_of_calls(trace), f"{trace.name}: where calls come from", path)
 
 
 def write_speedscope(trace: Trace, path: Path) -> str:
@@ -78,6 +65,17 @@ def write_speedscope(trace: Trace, path: Path) -> str:
 def write_calls_speedscope(trace: Trace, path: Path) -> str:
     """Speedscope's file format, by call path: one profile per arm."""
     return _speedscope(trace, stacks_of_calls(trace), path)
+
+
+def _folded(stacks: Mapping[Stack, float], path: Path) -> str:
+    lines = [f"{_line(stack)} {round(ns)}\n" for stack, ns in stacks.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+    return f"{len(lines)} stacks, nanoseconds"
+
+
+def _drawn(trace: Trace, stacks: Mapping[Stack, float], title: str, path: Path) -> str:
+    path.write_text(whole_svg(stacks, title, trace.arms), encoding="utf-8")
+    return f"{len(stacks)} stacks, nanoseconds"
 
 
 def _speedscope(trace: Trace, stacks: Mapping[Stack, float], path: Path) -> str:

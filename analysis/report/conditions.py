@@ -62,9 +62,6 @@ def _rates(noise: Noise) -> str:
     return f"{said} interrupts/s"
 
 
-_LONG_NS = 1_000_000
-
-
 def surroundings_lines(report: Report) -> Iterator[str]:
     """What held programs up from outside, of which no event tells."""
     found = report.surroundings

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memsc.bench.race.race import Runner
 from memsc.bench.verdict.targets import Target
 from memsc.tracer.format import CALLS, TraceFolder
 
@@ -38,30 +37,8 @@ MOST_SECONDS = {
     "memsc trace --probes none ls": 0.5,
 }
 """What a command may take."""
-MOST_OF_READING = 2.5
+MOST_OF_READING_ALL = 2.5
 """What the whole report of the source may take, in times of only reading its files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one command took.
-
-    Attributes:
-        seconds: of each turn, from its start to its end.
-        mb: its highest resident memory of all turns; None where that is no more than this process
-            has, for a child begins with its parent's.
-        reason: why it did not end well; then the others are empty.
-    """
-
-    name: str
-    seconds: tuple[float, ...] = ()
-    mb: float | None = None
-    reason: str | None = None
-
-    @property
-    def middle(self) -> float | None:
-        """The median turn, None if there was none."""
-        return statistics.median(self.seconds) if self.seconds else None
 
 
 def commands(source: Path, scratch: Path) -> dict[str, list[str]]:
@@ -84,7 +61,7 @@ def commands(source: Path, scratch: Path) -> dict[str, list[str]]:
 
 def answers(
     source: Path, turns: int, scratch: Path, progress: Callable[[str], None] | None = None
-) -> list[Answer]:
+) -> list[Runner]:
     """Runs every command so often, in turn (A B C, C B A, …), once before that is not counted.
 
     Args:
@@ -108,9 +85,9 @@ def answers(
             elif turn:
                 found[name].append((seconds, mb))
     return [
-        Answer(name, reason=failed[name])
+        Runner(name, reason=failed[name])
         if name in failed
-        else Answer(name, tuple(s for s, _ in done), _above_ours(max(mb for _, mb in done)))
+        else Runner(name, tuple(s for s, _ in done), _above_ours(max(mb for _, mb in done)))
         for name, done in found.items()
     ]
 
@@ -136,7 +113,7 @@ def _once(command: list[str]) -> tuple[float, float, str | None]:
     return seconds, usage.ru_maxrss / 1024, why
 
 
-def targets(found: Sequence[Answer]) -> list[Target]:
+def targets(found: Sequence[Runner]) -> list[Target]:
     """What was promised, held or missed."""
     by_name = {answer.name: answer for answer in found}
     every = [
@@ -146,14 +123,14 @@ def targets(found: Sequence[Answer]) -> list[Target]:
     report, reading = by_name[REPORT], by_name[READING]
     ratio = report.middle / reading.middle if report.middle and reading.middle else None
     reason = report.reason or reading.reason
-    return [*every, _target(f"{REPORT} ÷ {READING}", ratio, MOST_OF_READING, reason)]
+    return [*every, _target(f"{REPORT} ÷ {READING}", ratio, MOST_OF_READING_ALL, reason)]
 
 
 def _target(name: str, value: float | None, most: float, reason: str | None) -> Target:
     return Target(name, value, f"<= {most:g}", None if value is None else value <= most, reason)
 
 
-def rows(source: TraceFolder, found: Sequence[Answer]) -> list[dict[str, Any]]:
+def rows(source: TraceFolder, found: Sequence[Runner]) -> list[dict[str, Any]]:
     """Rows of `bench --json`: seconds and MB of each command."""
     out: list[dict[str, Any]] = []
     for one in found:
@@ -170,7 +147,7 @@ def rows(source: TraceFolder, found: Sequence[Answer]) -> list[dict[str, Any]]:
     return out
 
 
-def render(source: TraceFolder, found: Sequence[Answer]) -> RenderableType:
+def render(source: TraceFolder, found: Sequence[Runner]) -> RenderableType:
     """The commands for people, 80 columns wide."""
     grid = Table(box=None, padding=(0, 1), header_style="bold")
     grid.add_column("answers", ratio=1)

@@ -41,12 +41,13 @@ _NEXT = "pandas"  # takes the call at a quantile's rank or the next one, which m
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """What one contestant took.
+    """What one contestant took, or one whole command (see `memsc.bench.race.answers`).
 
     Attributes:
-        seconds: of each turn, without its imports.
-        mb: its highest resident memory of all turns.
-        reason: why it did not run; then the others are empty.
+        seconds: of each turn: a contestant's without its imports, a command's from start to end.
+        mb: its highest resident memory of all turns; None for a command where that is no more than
+            this process has, for a child begins with its parent's.
+        reason: why it did not run, or not end well; then the others are empty.
     """
 
     name: str
