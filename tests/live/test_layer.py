@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.helpers import listening
+from tests.helpers import features, listening
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
@@ -119,28 +119,15 @@ def test_program(program: str, transport: str, service: str, tmp_path: Path) -> 
     _compare(["bash", "-c", PROGRAMS[program]], tmp_path / "folder", transport, service)
 
 
-def _features(source: str) -> list[str]:
-    text = (ROOT / "tests" / "live" / "programs" / f"{source}.c").read_text()
-    table = text[text.index("features[] = {") :]
-    return [line.split('"')[1] for line in table.splitlines() if line.strip().startswith('{"')]
-
-
-SOURCES = (
-    *("signals", "waits", "handlers", "tasks", "identity", "filters", "mechanics"),
-    *("endings", "shortages", "attributes", "terminals", "own_files"),
-)
-FEATURES = [(s, f) for s in SOURCES for f in _features(s)]
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the feature programs."""
     folder = tmp_path_factory.mktemp("programs")
-    for source in {s for s, _ in FEATURES}:
+    for source in {s for s, _ in features.FEATURES}:
         subprocess.run(
             [
                 *("gcc", "-O1", "-rdynamic", "-pthread", "-Wno-unused-result"),
-                *("-o", folder / source, ROOT / "tests" / "live" / "programs" / f"{source}.c"),
+                *("-o", folder / source, features.PROGRAMS / f"{source}.c"),
             ],
             check=True,
         )
@@ -148,7 +135,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @arms
-@pytest.mark.parametrize("case", FEATURES, ids=[f for _, f in FEATURES])
+@pytest.mark.parametrize("case", features.FEATURES, ids=[f for _, f in features.FEATURES])
 def test_feature(
     case: tuple[str, str], transport: str, service: str, built: Path, tmp_path: Path
 ) -> None:

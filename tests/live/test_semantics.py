@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.helpers.features import FEATURES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "semantics.md"
@@ -31,13 +32,6 @@ def _rows() -> list[list[str]]:
     return rows
 
 
-def _features() -> set[str]:
-    names: set[str] = set()
-    for source in (ROOT / "tests" / "live" / "programs").glob("*.c"):
-        names |= set(re.findall(r'^    \{"([^"]+)", \w+\},$', source.read_text(), re.MULTILINE))
-    return names
-
-
 def test_the_page_is_the_table() -> None:
     """Made anew, it is the same; if not: tools/semantics docs/semantics.md."""
     page = runpy.run_path(str(ROOT / "tools" / "semantics"))["page"]
@@ -46,7 +40,7 @@ def test_the_page_is_the_table() -> None:
 
 def test_every_row_has_a_test_that_is_there() -> None:
     """A case of tests/live/programs, a test of a file, or a file of tests."""
-    features, not_tried = _features(), 0
+    features, not_tried = {name for _, name in FEATURES}, 0
     rows = _rows()
     assert len(rows) > 60
     for row in rows:
