@@ -3,7 +3,7 @@
  * Programs that forbid themselves system calls: nothing they do may get past their own filter, and nothing
  * that is done for them may meet it.
  */
-#include "feature.h"
+#include "tasks.h"
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -45,13 +45,6 @@ static void *forbidden_there(void *unused)
 {
     forbidden();
     return unused;
-}
-
-static void in_thread(void *(*run)(void *), void *argument)
-{
-    pthread_t thread;
-    pthread_create(&thread, NULL, run, argument);
-    pthread_join(thread, NULL);
 }
 
 static void answers_errno(void)

@@ -2,7 +2,7 @@
  *
  * What belongs to the process or to the thread, and what a program does to it.
  */
-#include "feature.h"
+#include "tasks.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -50,10 +50,8 @@ static void *thread_self_there(void *unused)
 
 static void thread_self_everywhere(void)
 {
-    pthread_t thread;
     thread_self();
-    pthread_create(&thread, NULL, thread_self_there, NULL);
-    pthread_join(thread, NULL);
+    in_thread(thread_self_there, NULL);
 }
 
 static void surroundings(void)
@@ -112,9 +110,7 @@ static void gives_up_root(void)
     EXPECT(setresuid(65534, 65534, 65534) == 0);
     EXPECT(geteuid() == 65534);
     EXPECT(open(SECRET, O_RDONLY) == -1 && errno == EACCES);
-    pthread_t thread;
-    pthread_create(&thread, NULL, reads_secret, &result);
-    pthread_join(thread, NULL);
+    in_thread(reads_secret, &result);
     EXPECT(result == EACCES);
 }
 
@@ -173,9 +169,7 @@ static void *unshares(void *fd)
 static void own_files(void)
 {
     int fd = open("/dev/null", O_RDONLY);
-    pthread_t thread;
-    pthread_create(&thread, NULL, unshares, &fd);
-    pthread_join(thread, NULL);
+    in_thread(unshares, &fd);
     EXPECT(fcntl(fd, F_GETFD) >= 0);
     unshares(&fd);
 }

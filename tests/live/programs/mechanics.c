@@ -2,7 +2,7 @@
  *
  * What a program can see of how its calls are carried, and the ways around the C library.
  */
-#include "feature.h"
+#include "tasks.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -30,13 +30,6 @@ static long bare(long number, long a, long b, long c, long d)
                      : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
     return number;
-}
-
-static void in_thread(void *(*run)(void *))
-{
-    pthread_t thread;
-    EXPECT(pthread_create(&thread, NULL, run, NULL) == 0);
-    pthread_join(thread, NULL);
 }
 
 /* ---- its memory ---- */
@@ -75,7 +68,7 @@ static void pages(void)
 {
     int status;
     EXPECT(at_start == 0 && bad_pages() == 0);
-    in_thread(has_good_pages);
+    in_thread(has_good_pages, NULL);
     EXPECT(dlopen("libresolv.so.2", RTLD_NOW) && bad_pages() == 0);
     pid_t child = fork();
     if (child == 0) {

@@ -1,32 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * Files that are not the same for all who open them: of the thread that looks, of the task that alone may write
- * them, and those that count a process's threads.
+ * them, and those that count a process's threads; looked at from every CPU, too.
  */
-#include "feature.h"
+#include "tasks.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
-
-static void work(void)
-{
-    for (int i = 0; i < 20; i++)
-        EXPECT(getppid() > 0);
-}
-
-static void in_thread(void *(*body)(void *))
-{
-    pthread_t thread;
-    EXPECT(pthread_create(&thread, NULL, body, NULL) == 0);
-    pthread_join(thread, NULL);
-}
 
 /* ---- of the thread that looks ---- */
 
@@ -89,7 +74,7 @@ static void thread_spellings(void)
 {
     char folder[] = "/tmp/own-files-XXXXXX";
     spellings(NULL);
-    in_thread(spellings);
+    in_thread(spellings, NULL);
     /* A file of that name elsewhere is like any other. */
     EXPECT(mkdtemp(folder) && chdir(folder) == 0);
     int fd = open("thread-self", O_CREAT | O_EXCL | O_RDWR, 0600);
@@ -148,7 +133,7 @@ static void own_files(void)
     fflush(stdout);
     if (fork() == 0) {
         write_all(NULL);
-        in_thread(write_all);
+        in_thread(write_all, NULL);
         fflush(stdout);
         _exit(0);
     }
@@ -232,17 +217,11 @@ static void counts(void)
     close(proc);
 }
 
-static void *nothing(void *unused)
-{
-    work();
-    return unused;
-}
-
 static void own_threads(void)
 {
     counts();
     for (int i = 0; i < 5; i++)
-        in_thread(nothing);
+        in_thread(works, NULL);
     for (int i = 0; i < 100; i++)
         work();
     counts();
@@ -255,10 +234,50 @@ static void own_threads(void)
     wait(NULL);
 }
 
+static void *on_this_cpu(void *unused)
+{
+    char byte = 'x', number[32] = "";
+    int ends[2];
+    work();
+    EXPECT(pipe(ends) == 0 && write(ends[1], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1);
+    close(ends[0]), close(ends[1]);
+    EXPECT(readlink("/proc/thread-self", number, sizeof number - 1) > 0);
+    EXPECT(atoi(strrchr(number, '/') + 1) == gettid());
+    return unused;
+}
+
+/* From the service's, too, where the program's own calls would have to wait for it. */
+static void visits_every_cpu(void)
+{
+    int visited = 0;
+    for (int round = 0; round < 3; round++)
+        for (int cpu = 0; cpu < 64; cpu++) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            if (sched_setaffinity(0, sizeof one, &one) != 0)
+                continue;
+            visited++;
+            on_this_cpu(NULL);
+            EXPECT(listed("/proc/self/task") == 1);
+            fflush(stdout);
+            pid_t child = fork();
+            if (child == 0) {
+                on_this_cpu(NULL);
+                _exit(listed("/proc/self/task"));
+            }
+            EXPECT(ended(child) == 1);
+        }
+    in_thread(on_this_cpu, NULL);
+    EXPECT(visited > 0);
+    printf("visited %d\n", visited);
+}
+
 static const struct feature features[] = {
     {"thread-spellings", thread_spellings},
     {"own-files-are-written", own_files},
     {"own-threads-are-counted", own_threads},
+    {"visits-every-cpu", visits_every_cpu},
     {NULL, NULL},
 };
 

@@ -2,7 +2,7 @@
  *
  * Threads and processes, made in every way.
  */
-#include "feature.h"
+#include "tasks.h"
 
 #include <execinfo.h>
 #include <fcntl.h>
@@ -19,13 +19,6 @@
 #include <sys/wait.h>
 
 extern char **environ;
-
-static int ended(pid_t child)
-{
-    int status = -1;
-    EXPECT(waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
 
 static void forks(void)
 {

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Descriptors and name spaces of its own.
+ */
+#include "tasks.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+static void own_table(void)
+{
+    char path[64], link[64], byte = 1;
+    work();
+    int fd = open("/dev/null", O_RDONLY);
+    EXPECT(syscall(SYS_close_range, fd, fd, 2 /* CLOSE_RANGE_UNSHARE */) == 0);
+    EXPECT(lseek(fd, 0, SEEK_CUR) == -1 && errno == EBADF);
+    int next = open("/dev/zero", O_RDONLY);
+    EXPECT(next == fd);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", next);
+    ssize_t size = readlink(path, link, sizeof link - 1);
+    link[size > 0 ? size : 0] = 0;
+    EXPECT(strcmp(link, "/dev/zero") == 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(read(next, &byte, 1) == 1 && byte == 0 && open("/dev/full", O_RDONLY) == next + 1);
+    EXPECT(ended(child) == 1);
+}
+
+static void *own_table_of_thread(void *fd)
+{
+    work();
+    EXPECT(syscall(SYS_close_range, *(int *)fd, *(int *)fd, 2) == 0);
+    EXPECT(fcntl(*(int *)fd, F_GETFD) == -1 && errno == EBADF);
+    EXPECT(open("/dev/zero", O_RDONLY) == *(int *)fd);
+    return NULL;
+}
+
+static void own_tables(void)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    in_thread(own_table_of_thread, &fd);
+    char byte;
+    EXPECT(read(fd, &byte, 1) == 0);
+    close(fd);
+    own_table();
+}
+
+static void own_users(void)
+{
+    for (int i = 0; i < 3; i++)
+        in_thread(works, NULL);
+    work();
+    printf("%s\n", unshare(CLONE_NEWUSER) == 0 ? "unshared" : strerror(errno));
+    printf("again %s\n", unshare(CLONE_NEWUSER) == 0 ? "unshared" : strerror(errno));
+    work();
+}
+
+static void joins_name_space(void)
+{
+    in_thread(works, NULL);
+    work();
+    int fd = open("/proc/self/ns/mnt", O_RDONLY);
+    printf("%s\n", setns(fd, CLONE_NEWNS) == 0 ? "joined" : strerror(errno));
+    work();
+}
+
+static const struct feature features[] = {
+    {"own-tables", own_tables},
+    {"own-users", own_users},
+    {"joins-name-space", joins_name_space},
+    {NULL, NULL},
+};
+
+int main(int argc, char **argv)
+{
+    return run_feature(features, argc, argv);
+}
