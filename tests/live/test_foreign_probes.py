@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -13,14 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.helpers import preloaded
+from tests.helpers.preloaded import CARRIED, environment
 from tests.helpers.required import require
 from tests.helpers.toggled_probes import ENTERED_AT_SITE, TYPE
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
-CPUS = sorted(os.sched_getaffinity(0))
-ARMS = [("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
-LIMIT_S = 120
 
 CALLS = r"""
 #define _GNU_SOURCE
@@ -46,28 +43,14 @@ int main(int count, char **arguments)
 }
 """
 
-pytestmark = [
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
-    pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program and one for the service"),
-]
-arms = pytest.mark.parametrize(("transport", "service"), ARMS, ids=str)
+pytestmark = preloaded.MARKS
+arms = pytest.mark.parametrize(("transport", "service"), CARRIED, ids=str)
 
 
 def _lacking() -> str | None:
     if os.geteuid() != 0:
         return "needs root"
     return None if TYPE.exists() else "needs the kernel's user-space probes"
-
-
-def _environment(transport: str, service: str) -> dict[str, str]:
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("MEMSC_")}
-    return variables | {
-        "LC_ALL": "C",
-        "LD_PRELOAD": str(LAYER),
-        "MEMSC_TRANSPORT": transport,
-        "MEMSC_SERVICE": service,
-        "MEMSC_SERVICE_CPUS": str(CPUS[0]),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -102,17 +85,8 @@ def _probes(seed: int, names: tuple[str, ...] = ()) -> Generator[None]:
     assert int(said) > 0
 
 
-def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    done = subprocess.run(
-        command,
-        check=False,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        preexec_fn=lambda: os.sched_setaffinity(0, {CPUS[-1]}),
-    )
+def _run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+    done = preloaded.run(command, variables)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -123,7 +97,7 @@ def test_probes_come_and_go_while_a_program_runs(transport: str, service: str, c
     rounds = 20_000 if transport == "memsc" and service == "inline" else 2_000
     with _probes(1, ENTERED_AT_SITE):
         for _ in range(3):
-            said = _run([str(calls), str(rounds)], _environment(transport, service))
+            said = _run([str(calls), str(rounds)], environment(transport, service))
             assert said == (0, f"0 wrong of {rounds} in 2\n")
 
 
@@ -141,8 +115,8 @@ def _starts(count: int, calls: Path) -> None:
     with _probes(2):
         for number in range(count):
             which = number % len(commands)
-            environment = _environment(*ARMS[number % len(ARMS)])
-            assert _run(commands[which], environment) == expected[which], number
+            variables = environment(*CARRIED[number % len(CARRIED)])
+            assert _run(commands[which], variables) == expected[which], number
 
 
 def test_probes_come_and_go_while_programs_start(calls: Path) -> None:
@@ -164,7 +138,7 @@ def test_breakpoints_of_a_debugger(transport: str, service: str, calls: Path) ->
     if shutil.which("gdb") is None:
         pytest.skip("needs gdb; see requirements-debian-test.txt")
     functions = ("getppid", "getuid", "write", "umask", "nanosleep", "open", "brk", "mmap")
-    variables = _environment(transport, service)
+    variables = environment(transport, service)
     preload = variables.pop("LD_PRELOAD")
     script = [
         *("set confirm off", "set breakpoint pending on", "set startup-with-shell off"),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -12,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.preloaded import MARKS
 
-CPUS = sorted(os.sched_getaffinity(0))
 ARMS = (("--transport", "ipi"), (), ("--service", "scanner"))
 CODE = """
 import os, threading, time
@@ -58,8 +57,7 @@ def _pythons() -> list[str]:
 PYTHONS = _pythons()
 
 pytestmark = [
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
-    pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program and one for the service"),
+    *MARKS,
     pytest.mark.skipif(not PYTHONS, reason="needs Python 3.12 or newer"),
 ]
 

@@ -3,26 +3,19 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.helpers import features, listening
+from tests.helpers import features, listening, preloaded
+from tests.helpers.preloaded import environment
 
-ROOT = Path(__file__).resolve().parents[2]
-LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
-CPUS = sorted(os.sched_getaffinity(0))
-ARMS = [("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
-LIMIT_S = 120
+ARMS = [("direct", "inline"), *preloaded.CARRIED]
+RECORDED = {"MEMSC_RECORD": "1", "MEMSC_RING": "1024"}  # else direct is not carried
 
-pytestmark = [
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
-    pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program and one for the service"),
-]
+pytestmark = preloaded.MARKS
 
 arms = pytest.mark.parametrize(("transport", "service"), ARMS, ids=str)
 
@@ -37,43 +30,19 @@ class Outcome:
     files: dict[str, bytes]
 
 
-def _environment(transport: str | None, service: str, **more: str) -> dict[str, str]:
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("MEMSC_")}
-    variables["LC_ALL"] = "C"
-    if transport is not None:
-        variables |= {
-            "LD_PRELOAD": str(LAYER),
-            "MEMSC_TRANSPORT": transport,
-            "MEMSC_SERVICE": service,
-            "MEMSC_SERVICE_CPUS": str(CPUS[0]),
-            "MEMSC_RECORD": "1",  # direct is carried only when it is recorded
-            "MEMSC_RING": "1024",
-        }
-    return variables | more
-
-
-def _run(command: list[str], folder: Path, environment: dict[str, str]) -> Outcome:
+def _run(command: list[str], folder: Path, variables: dict[str, str]) -> Outcome:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        preexec_fn=lambda: os.sched_setaffinity(0, {CPUS[-1]}),
-    )
+    done = preloaded.run(command, variables, cwd=folder)
     files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     return Outcome(done.returncode, done.stdout, done.stderr, files)
 
 
 def _compare(command: list[str], folder: Path, transport: str, service: str) -> None:
-    expected = _run(command, folder, _environment(None, service))
+    expected = _run(command, folder, environment(None))
     assert "not so:" not in expected.output
-    assert _run(command, folder, _environment(transport, service)) == expected
+    carried = environment(transport, service, **RECORDED)
+    assert _run(command, folder, carried) == expected
 
 
 PROGRAMS = {
@@ -146,13 +115,9 @@ def test_feature(
 
 def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     """All that dd does to its files after start-up goes through Memsc, and nothing is missed."""
-    environment = _environment("memsc", "inline", MEMSC_STATS="1")
+    variables = environment("memsc", MEMSC_STATS="1", **RECORDED)
     command = ["dd", "if=/dev/zero", "of=x", "bs=512", "count=1009", "status=none"]
-
-    def away() -> None:
-        os.sched_setaffinity(0, {CPUS[-1]})  # on its service's CPU it would call directly
-
-    done, messages = listening.run(command, environment, cwd=tmp_path, preexec_fn=away)
+    done, messages = listening.run(command, variables, cwd=tmp_path, preexec_fn=preloaded.away)
     assert done.returncode == 0
     started, region, line = listening.said(messages, "starts", "region", "program")
     assert started == {"pid": line["pid"], "starts": "dd"}
@@ -169,20 +134,19 @@ def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("transport", [None, "direct"])
 def test_layer_is_inert(transport: str | None) -> None:
     """Unset, or direct without recording: no page of the C library's text is changed."""
-    environment = _environment("direct", "inline", MEMSC_STATS="1")
-    del environment["MEMSC_RECORD"]
+    variables = environment("direct", MEMSC_STATS="1", MEMSC_RING="1024")
     if transport is None:
-        del environment["MEMSC_TRANSPORT"]
+        del variables["MEMSC_TRANSPORT"]
     command = ["cat", "/proc/self/smaps"]
-    done, messages = listening.run(command, environment, stdout=subprocess.PIPE)
+    done, messages = listening.run(command, variables, stdout=subprocess.PIPE)
     assert messages == []
     assert _changed_text(done.stdout) == 0
 
 
 def test_no_page_is_writable_and_executable(tmp_path: Path) -> None:
     """At rest, in a program whose C library was rewritten."""
-    environment = _environment("memsc", "inline")
-    output = _run(["cat", "/proc/self/smaps"], tmp_path / "folder", environment).output
+    variables = environment("memsc", **RECORDED)
+    output = _run(["cat", "/proc/self/smaps"], tmp_path / "folder", variables).output
     assert " rwx" not in output
     assert _changed_text(output) > 0
 
@@ -194,11 +158,11 @@ def test_no_page_is_asked_to_be_both(
     """Not for a moment: by all that the kernel is asked from the first instruction to the last."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace; see requirements-debian-test.txt")
-    environment = _environment(transport, service)
-    preload = environment.pop("LD_PRELOAD")
+    variables = environment(transport, service, **RECORDED)
+    preload = variables.pop("LD_PRELOAD")
     calls = "trace=mmap,mprotect,pkey_mprotect,mremap,shmat,remap_file_pages,execve"
     how = ["strace", "-f", "-qq", "-e", calls, "-o", "../trace", "-E", f"LD_PRELOAD={preload}"]
-    done = _run([*how, str(built / "mechanics"), "pages"], tmp_path / "folder", environment)
+    done = _run([*how, str(built / "mechanics"), "pages"], tmp_path / "folder", variables)
     assert done.output.splitlines()[-1] == "0"
     asked = (tmp_path / "trace").read_text().splitlines()
     assert sum("execve(" in line for line in asked) == 2
@@ -210,9 +174,9 @@ def test_no_page_is_asked_to_be_both(
 
 def test_clocks_are_read_without_a_call(built: Path, tmp_path: Path) -> None:
     """What the kernel lets programs read by themselves is not made a call by being carried."""
-    environment = _environment("memsc", "inline", MEMSC_STATS="1")
+    variables = environment("memsc", MEMSC_STATS="1", **RECORDED)
     command = [str(built / "mechanics"), "clocks"]
-    done, messages = listening.run(command, environment, cwd=tmp_path, stdout=subprocess.PIPE)
+    done, messages = listening.run(command, variables, cwd=tmp_path, stdout=subprocess.PIPE)
     assert done.stdout == "done\n"
     (line,) = listening.said(messages, "program")
     seen = line["forwarded"].keys() | line["local"].keys()

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.helpers.preloaded import CPUS, MARKS
+
+from memsc.runtime.files import LAYER
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMSC = ROOT / ".venv" / "bin" / "memsc"
-CPUS = sorted(os.sched_getaffinity(0))
 LIMIT_S = 120
 ARMS = (("--transport", "ipi"), ("--service", "inline"), ("--service", "scanner"))
 
@@ -74,10 +75,7 @@ SAID = (
     r"|(?:ERROR|SUMMARY|WARNING): \w+:?[^/\n]*"
 )
 
-pytestmark = [
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
-    pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program and one for the service"),
-]
+pytestmark = MARKS
 arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm[1])
 finds = pytest.mark.parametrize("what", ["nothing", "leak", "overflow"])
 
@@ -183,8 +181,7 @@ def test_other_preloaded_libraries(first: bool, arm: tuple[str, str], tmp_path: 
     for source, options in ((OTHER, ["-shared", "-fPIC", "-o", library]), (SHOWS, ["-o", program])):
         gcc = ["gcc", "-x", "c", "-", *map(str, options)]
         subprocess.run(gcc, input=source, text=True, check=True)
-    layer = str(ROOT / "runtime" / "native" / "libmemsc-layer.so")
-    both = f"{layer}:{library}" if first else f"{library}:{layer}"
+    both = f"{LAYER}:{library}" if first else f"{library}:{LAYER}"
     variables = {"MEMSC_TRANSPORT": "memsc", "MEMSC_SERVICE_CPUS": str(CPUS[0])}
     variables |= {"MEMSC_SERVICE": arm[1]} if arm[0] == "--service" else {"MEMSC_TRANSPORT": "ipi"}
     expected = _heard([str(program)], LD_PRELOAD=str(library))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import runpy
@@ -12,15 +11,13 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.features import FEATURES
+from tests.helpers.preloaded import CPUS, TWO_CPUS, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "semantics.md"
-LAYER = ROOT / "runtime" / "native" / "libmemsc-layer.so"
-CPUS = sorted(os.sched_getaffinity(0))
 NOT_TRIED = 2  # rows that need a machine or a file system that is not there
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the page is x86-64's")
-two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program, one for memsc")
 
 
 def _rows() -> list[list[str]]:
@@ -102,13 +99,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _start(program: Path, carried: bool) -> subprocess.Popen[str]:
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("MEMSC_")}
-    if carried:
-        variables |= {"LD_PRELOAD": str(LAYER), "MEMSC_TRANSPORT": "memsc"}
-        variables["MEMSC_SERVICE_CPUS"] = str(CPUS[0])
     return subprocess.Popen(
         ["taskset", "-c", str(CPUS[-1]), str(program)],
-        env=variables,
+        env=environment("memsc" if carried else None),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -126,7 +119,7 @@ def _threads(pid: int) -> dict[int, tuple[str, int, int]]:
     return found
 
 
-@two_cpus
+@TWO_CPUS
 @pytest.mark.parametrize("carried", [False, True])
 def test_cpu_time_counts_the_service(program: Path, carried: bool) -> None:
     """A limit: the process's time is that of both CPUs."""
@@ -136,7 +129,7 @@ def test_cpu_time_counts_the_service(program: Path, carried: bool) -> None:
         process.communicate("x")
 
 
-@two_cpus
+@TWO_CPUS
 def test_others_see_service_threads(program: Path) -> None:
     """A limit: by their name, in the process's list of threads."""
     with _start(program, carried=True) as process:
@@ -148,7 +141,7 @@ def test_others_see_service_threads(program: Path) -> None:
         process.communicate("x")
 
 
-@two_cpus
+@TWO_CPUS
 def test_calls_run_on_the_service_cpu(program: Path) -> None:
     """A limit, and what it is for: time and place of a call are the service's."""
     with _start(program, carried=True) as process:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import pty
 import re
 import select
@@ -16,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.preloaded import MARKS
 
-CPUS = sorted(os.sched_getaffinity(0))
 ARMS = {
     "direct": (),
     "ipi": ("--transport", "ipi"),
@@ -33,10 +32,7 @@ STOPPED = "(?i)stopped|suspended"
 LIMIT_S = 60
 STOP, INTERRUPT, END = b"\x1a", b"\x03", b"\x04"
 
-pytestmark = [
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
-    pytest.mark.skipif(len(CPUS) < 2, reason="needs a CPU for the program and one for the service"),
-]
+pytestmark = MARKS
 
 
 class Shell:

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Programs with the layer preloaded: where they may run, and what is in their environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from typing import Any
+
+import pytest
+
+from memsc.runtime.files import LAYER
+
+CPUS = sorted(os.sched_getaffinity(0))  # the service's is the first, the program's the last
+# Transport and service of those arms that are not direct.
+CARRIED = [("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
+LIMIT_S = 120
+
+TWO_CPUS = pytest.mark.skipif(
+    len(CPUS) < 2, reason="needs a CPU for the program and one for the service"
+)
+MARKS = [
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
+    TWO_CPUS,
+]
+
+
+def environment(transport: str | None, service: str = "inline", **more: str) -> dict[str, str]:
+    """What a program finds in its environment: nothing of memsc's but what carries it.
+
+    Args:
+        transport: what carries its calls; None: no layer is preloaded.
+        service: how its service is looked for.
+        more: variables besides.
+    """
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("MEMSC_")}
+    variables["LC_ALL"] = "C"
+    if transport is not None:
+        variables |= {
+            "LD_PRELOAD": str(LAYER),
+            "MEMSC_TRANSPORT": transport,
+            "MEMSC_SERVICE": service,
+            "MEMSC_SERVICE_CPUS": str(CPUS[0]),
+        }
+    return variables | more
+
+
+def away() -> None:
+    """Go where the service is not: on its CPU a program would call directly."""
+    os.sched_setaffinity(0, {CPUS[-1]})
+
+
+def run(
+    command: list[str], variables: dict[str, str], **how: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, away from the service's CPU and with nothing to read.
+
+    Args:
+        command: the program and its arguments.
+        variables: its environment.
+        how: as for `subprocess.run`.
+    """
+    return subprocess.run(
+        command,
+        check=False,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        preexec_fn=away,
+        **how,
+    )
