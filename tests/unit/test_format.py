@@ -160,6 +160,35 @@ def test_output_is_replaced_only_by_force_and_only_a_trace(tmp_path: Path) -> No
     assert (foreign / "thesis.txt").exists()
 
 
+def test_a_new_folder_comes_with_its_session(tmp_path: Path) -> None:
+    """Whoever is killed leaves a trace, or nothing."""
+    folder = prepare_output(tmp_path / "a.memsc")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".a.memsc.partial").mkdir()  # of one that was killed in that moment
+    (tmp_path / ".a.memsc.partial" / "session.json").write_text("{")
+    with TraceWriter(folder) as writer:
+        writer.session(traces.session([], {}, complete=False))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.memsc"]
+    assert fmt.open_trace(folder).session.rounds == []
+    assert not prepare_output(folder, force=True).exists()
+
+
+def test_a_session_that_could_not_begin_is_taken_back(tmp_path: Path) -> None:
+    there = tmp_path / "there.memsc"
+    there.mkdir()
+    for folder in (tmp_path / "new.memsc", there):
+        writer = TraceWriter(prepare_output(folder))
+        writer.session(traces.session([], {}, complete=False))
+        writer.withdraw()
+    assert list(tmp_path.iterdir()) == [there]
+    assert not list(there.iterdir())
+    writer.session(traces.session([], {}, complete=False))
+    writer.calls(KEY, 7, traces.records(np.ones((10, 4), np.int64)), traces.NAMES)
+    writer.flush()
+    writer.withdraw()
+    assert fmt.open_trace(there).rows(fmt.CALLS) == 10
+
+
 def test_a_full_disk_keeps_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

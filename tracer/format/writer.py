@@ -7,9 +7,10 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,10 @@ Names = Mapping[int, str] | Sequence[str] | Callable[[int], str]
 
 
 def prepare_output(path: str | Path, force: bool = False) -> Path:
-    """Makes the empty folder a trace is written to.
+    """Makes sure of the folder that a trace is written to.
+
+    One that is not there yet comes with its session (`TraceWriter.session`): whatever is killed
+    leaves a trace, or nothing.
 
     Args:
         path: the folder; its parent must exist.
@@ -65,11 +69,22 @@ def prepare_output(path: str | Path, force: bool = False) -> Path:
         (folder / SESSION).unlink()
         for table in (CALLS, TIMINGS, EVENTS, COUNTERS, STACKS):
             shutil.rmtree(folder / table, ignore_errors=True)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise MemscError(what, error.strerror or str(error), "choose another place") from error
+        with suppress(OSError):  # the user keeps something there
+            folder.rmdir()
+    if not folder.exists():
+        try:
+            _partial(folder).rmdir()
+        except OSError as error:
+            raise MemscError(what, error.strerror or str(error), "choose another place") from error
     return folder
+
+
+def _partial(folder: Path) -> Path:
+    """The same folder under the name that it has until it is a trace; an empty one, made anew."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    return partial
 
 
 class TraceWriter:
@@ -88,6 +103,7 @@ class TraceWriter:
         self._written: dict[str, int] = {}
         self._next = _after(folder)
         self._told = (folder / SESSION).exists()
+        self._founded = False
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -103,9 +119,21 @@ class TraceWriter:
             self.flush()
 
     def session(self, session: Session) -> None:
-        """Writes `session.json`, whole or not at all."""
-        self._save(self.folder / SESSION, session.encode())
+        """Writes `session.json`, whole or not at all; a new folder comes with it."""
+        if self._told or self.folder.exists():
+            self._save(self.folder / SESSION, session.encode())
+        else:
+            self._found(session.encode())
         self._told = True
+
+    def withdraw(self) -> None:
+        """Take back a session in which nothing was recorded: it could not even begin."""
+        if not self._next and self._told:
+            (self.folder / SESSION).unlink(missing_ok=True)
+            self._told = False
+            if self._founded:
+                with suppress(OSError):
+                    self.folder.rmdir()
 
     def calls(
         self,
@@ -260,24 +288,41 @@ class TraceWriter:
             why = "the folder has vanished, and what was recorded with it"
             raise MemscError(f"cannot write to {self.folder}", why, "record again")
 
+    def _found(self, data: bytes) -> None:
+        """Make the folder, its session in it."""
+        try:
+            partial = _partial(self.folder)
+            _write(partial / SESSION, data)
+            partial.rename(self.folder)
+        except OSError as error:
+            self._failed(self.folder, error)
+        self._founded = True
+
     def _save(self, path: Path, data: bytes | pa.Buffer) -> None:
         self._require_session()
         temporary = path.with_name(f".{path.name}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(data)
-                if path.name == SESSION:
-                    file.flush()
-                    os.fsync(file.fileno())
+            _write(temporary, data, lasting=path.name == SESSION)
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            kept = f"{self.saved(CALLS)} calls are kept in {self.folder} and readable"
-            remedy = REMEDIES.get(error.errno or 0, "choose another place")
-            raise MemscError(
-                f"cannot write {path}", reason(error), f"{kept}; {remedy}, and record again"
-            ) from error
+            self._failed(path, error)
+
+    def _failed(self, path: Path, error: OSError) -> NoReturn:
+        kept = f"{self.saved(CALLS)} calls are kept in {self.folder} and readable"
+        remedy = REMEDIES.get(error.errno or 0, "choose another place")
+        raise MemscError(
+            f"cannot write {path}", reason(error), f"{kept}; {remedy}, and record again"
+        ) from error
+
+
+def _write(path: Path, data: bytes | pa.Buffer, *, lasting: bool = True) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _require_memory(size: int) -> None:

@@ -96,6 +96,7 @@ class TraceSession:
             created=earlier.created if earlier else datetime.now(UTC).isoformat(timespec="seconds"),
             command=list(command),
             clock=self.clock.fit(),
+            arms={name: described(launch) for name, launch in self._arms.items()},
             snapshot=snapshot,
             allow_unrecorded=allow_unrecorded,
         )
@@ -112,6 +113,9 @@ class TraceSession:
             held.callback(self._elevation.close)
             # What could not be entered is not left either.
             with ExitStack() as begun:
+                if self._earlier is None:  # whenever it is killed, there is a trace
+                    self._save(complete=False)
+                    begun.callback(self.writer.withdraw)
                 begun.callback(self.quiet.end)
                 begun.callback(self.probing.abandon)
                 self._begin()
@@ -129,7 +133,6 @@ class TraceSession:
             self._session,
             environment=environment.describe(topology=machine),
             clock=self.clock.fit(),
-            arms={name: described(launch) for name, launch in self._arms.items()},
         )
         self.quiet.begin(application, service, self._spin)
         self.probing.load(application, service)
