@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,30 @@ def add_unrecorded(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give a verdict though over 1%% of programs or calls were not recorded",
     )
+
+
+def add_ok_status(parser: argparse.ArgumentParser) -> None:
+    """Declare with what a program may end."""
+    parser.add_argument(
+        "--ok-status",
+        action="extend",
+        type=_statuses,
+        default=[],
+        metavar="N,…",
+        help="exit statuses beside 0 that are no failure, as 1 of grep and diff; "
+        "128 + N: ended by signal N",
+    )
+
+
+def _statuses(text: str) -> list[int]:
+    with suppress(ValueError):
+        found = [int(word) for word in text.split(",")]
+        if all(0 <= status <= MOST_STATUS for status in found):
+            return found
+    raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers from 0 to {MOST_STATUS}")
+
+
+MOST_STATUS = 255
 
 
 def add_probes(parser: argparse.ArgumentParser, *more: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_unrecorded
+from memsc.commands.options import add_ok_status, add_unrecorded
 from memsc.commands.progress import opened, opened_many
 from memsc.runtime.errors import USAGE, WITHHELD, MemscError
 
@@ -54,6 +54,7 @@ class Command:
             help="read a fleet on the workers of this dask scheduler",
         )
         add_unrecorded(parser)
+        add_ok_status(parser)
         parser.add_argument(
             "--skip-failed", action="store_true", help="leave out traces that cannot be read"
         )
@@ -61,9 +62,10 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Print the report of a trace, or of a fleet."""
         if args.cluster or args.skip_failed or is_fleet(args.trace):
-            if args.allow_unrecorded:
+            of_one = {"--allow-unrecorded": args.allow_unrecorded, "--ok-status": args.ok_status}
+            for option in (name for name, given in of_one.items() if given):
                 why = "each trace of a fleet says itself whether that is so"
-                raise MemscError("--allow-unrecorded", why, "give it to `memsc trace`", USAGE)
+                raise MemscError(option, why, "give it to `memsc trace`", USAGE)
             return _fleet(args)
         from memsc.analysis.report.text import render
         from memsc.bench.verdict.report import SECTIONS
@@ -97,6 +99,7 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> BenchReport:
     with opened(path) as trace:
         if args.allow_unrecorded:
             trace.checks.allow_unrecorded = True
+        trace.checks.ok_status.update(args.ok_status)
         report = summarise(trace)
     if args.figure:
         from memsc.analysis.figures.files import save

@@ -15,6 +15,7 @@ from memsc.commands.options import (
     add_calibration,
     add_cpus,
     add_isolation,
+    add_ok_status,
     add_patience,
     add_probes,
     add_program,
@@ -99,6 +100,7 @@ class Command:
         )
         add_snapshot(parser)
         add_unrecorded(parser)
+        add_ok_status(parser)
         add_program(parser)
 
     def run(self, args: argparse.Namespace) -> int:
@@ -136,6 +138,7 @@ class Command:
             calibrate=args.calibrate,
             snapshot=snapshot,
             allow_unrecorded=args.allow_unrecorded,
+            ok_status=args.ok_status,
             every={"paths": args.paths_every} if args.paths_every else {},
         )
         names = [arm.arm for arm in arms]
@@ -242,7 +245,7 @@ def status_of(interruption: KeyboardInterrupt) -> int:
 def _rounds(
     session: TraceSession, arms: list[str], command: list[str], args: argparse.Namespace
 ) -> int:
-    """Run all rounds; the exit status of the first that failed."""
+    """Run all rounds; the exit status of the first that failed, or else of the first not 0."""
     from memsc.tracer.session.work import Work, interleaved
 
     status = 0
@@ -255,7 +258,9 @@ def _rounds(
         done = session.round(
             arm, work, number, check=check, interactive=first, duration_s=args.duration
         )
-        status = status or _exit_status(done)
+        ended, fine = _exit_status(done), args.ok_status
+        if not status or (status in fine and ended not in fine):
+            status = ended or status
         if not done.calls:
             why = "did the program reach its C library, is there memory in /dev/shm?"
             say(f"note: {arm}: no call was recorded; {why}")

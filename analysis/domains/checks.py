@@ -18,6 +18,7 @@ from memsc.analysis.data.scan import ALL, Cells
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.domains.agreement import PROBE, Agreement
 from memsc.analysis.domains.coverage import BOUND, ArmCoverage, coverage, percent
+from memsc.analysis.domains.ends import UNAVAILABLE, failures
 from memsc.analysis.domains.events_per_round import COUNTS, df_events_per_round
 from memsc.tracer.format import CALLS, Round, TraceFolder
 
@@ -41,8 +42,6 @@ _PROMISED = (
     "ipis_taken_by_service_cpu",
     "app_cpu_switches",
 )
-UNAVAILABLE = 77
-"""A peer's exit status where the machine has no such peer, as test programs skip."""
 _SILENT = ("memsc",)
 
 
@@ -78,6 +77,7 @@ class Checks:
 
     Attributes:
         allow_unrecorded: programs and calls that were not recorded withhold no verdict.
+        ok_status: exit statuses of programs, beside 0, that are no failure.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Checks:
         self._ns = trace.session.clock.ns_per_cycle if ns is None else ns
         self._found: list[Check] | None = None
         self.allow_unrecorded = trace.session.allow_unrecorded
+        self.ok_status = set(trace.session.ok_status)
 
     def all(self) -> list[Check]:
         """Every check of every arm."""
@@ -211,11 +212,9 @@ class Checks:
             says = None if off == 0 else f"{off} calls are neither recorded nor counted as lost"
             found.append(Check(arm, "counted", off, 0, off == 0, says, withholds=True))
         found += [*self._events_lost(arm, rounds), *self._rows(arm)]
-        # What the session ended itself has not failed.
-        fine = (0, None, UNAVAILABLE) if self._is_peer(arm) else (0, None)
-        failed = [r for r in rounds if r.exit_status not in fine and not r.stopped]
-        says = f"status {failed[0].exit_status} in round {failed[0].round}" if failed else None
-        found.append(Check(arm, "failed_rounds", len(failed), 0, not failed, says))
+        fine = {0, UNAVAILABLE} if self._is_peer(arm) else {0}
+        failed, says = failures(rounds, fine | self.ok_status)
+        found.append(Check(arm, "failed_rounds", failed, 0, not failed, says))
         return found
 
     def _is_peer(self, arm: str) -> bool:

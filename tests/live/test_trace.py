@@ -187,6 +187,25 @@ def test_the_exit_status_is_the_programs(tmp_path: Path) -> None:
         assert open_trace(tmp_path / "t.memsc").session.complete
 
 
+def test_a_reader_that_has_enough_is_no_failure_nor_is_a_status_that_is_said_to_be_fine(
+    tmp_path: Path,
+) -> None:
+    folder = str(tmp_path / "t.memsc")
+    options = ("-fo", folder, "--no-calibrate", "--probes=none")
+    with start("trace", *options, "--", "yes") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stderr.read()
+        assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert open_trace(folder).session.rounds[0].piped
+    assert "failed rounds" not in memsc("report", folder).stdout
+    done = memsc("trace", *options, "--ok-status=1", "--", "grep", "memsc", "/etc/hostname")
+    assert done.returncode == 1
+    assert "failed rounds" not in memsc("report", folder).stdout
+
+
 def test_ctrl_c_ends_in_order_and_keeps_what_was_recorded(tmp_path: Path) -> None:
     folder = tmp_path / "t.memsc"
     script = f"{WORK} sync 5000 {tmp_path / 'timings'}; echo; exec sleep 600"

@@ -155,6 +155,7 @@ class Round(msgspec.Struct, frozen=True):
     local: int | None = None
     stopped: Stopped | None = None  # why the session ended it
     attached: bool = False  # the program ran before, and went on
+    piped: bool = False  # others read its standard output, and may have enough of it before it ends
     over: int | None = None  # of a snapshot, as in `Arm`; `calls` are all that were recorded
     kept: int | None = None
     events_lost: dict[str, int] = {}  # that found a full ring, by probe
@@ -222,6 +223,7 @@ class Session(msgspec.Struct, frozen=True):
     snapshot: Snapshot | None = None
     counters: Counters | None = None
     allow_unrecorded: bool = False  # the user knows that not all is recorded
+    ok_status: list[int] = []  # exit statuses beside 0 that are no failure, as a shell gives them
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""

@@ -36,7 +36,7 @@ from memsc.tracer.session.recording import Observers, Recording, Started, observ
 from memsc.tracer.session.sink import Everything
 from memsc.tracer.session.sums import described, measures, sums, together, write_timings
 from memsc.tracer.session.surroundings import between, read
-from memsc.tracer.session.work import Work
+from memsc.tracer.session.work import Work, is_piped
 from memsc.tracer.state import folders
 
 _SPIN_MS = 250
@@ -55,6 +55,7 @@ class TraceSession:
         snapshot: keep only slow calls and what is around them.
         every: of how many calls one passes a probe's static places, where it is not as declared.
         allow_unrecorded: what is not recorded shall withhold no verdict.
+        ok_status: exit statuses of its programs, beside 0, that are no failure.
         earlier: the session that this one goes on with (see `tracer.resume`).
 
     Raises:
@@ -74,6 +75,7 @@ class TraceSession:
         snapshot: Snapshot | None = None,
         every: Mapping[str, int] | None = None,
         allow_unrecorded: bool = False,
+        ok_status: Sequence[int] = (),
         earlier: Session | None = None,
     ) -> None:
         self.writer = writer
@@ -99,6 +101,7 @@ class TraceSession:
             arms={name: described(launch) for name, launch in self._arms.items()},
             snapshot=snapshot,
             allow_unrecorded=allow_unrecorded,
+            ok_status=list(ok_status),
         )
 
     def __enter__(self) -> Self:
@@ -289,6 +292,7 @@ class TraceSession:
                 turn=key.round if turn is None else turn,
                 pids=sorted(drain.pids),
                 exit_status=target.process.returncode,
+                piped=not work.quiet and is_piped(),
                 calls=drain.calls if recording else None,
                 lost=made.dropped if recording else None,
                 made=made.made,

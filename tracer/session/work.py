@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,15 @@ class Work:
     bare: bool = False
     beside: tuple[str, ...] = ()
     isolated: bool = False
+
+
+def is_piped() -> bool:
+    """Whether others read this process's standard output, through a pipe or a socket."""
+    try:
+        mode = os.fstat(1).st_mode
+    except OSError:  # it has none
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def interleaved(arms: Sequence[str], rounds: int) -> list[tuple[str, int]]:
