@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from memsc.analysis.causes.attribution import attribute
 from memsc.analysis.causes.intervals import Found, has_noise
 from memsc.analysis.causes.shares import LOST, NO_PROBES, UNEXPLAINED, Shares, Usual
-from memsc.analysis.causes.slow import Keep, Slow, gather
+from memsc.analysis.causes.slow import Calls, Keep, Slow, gather
+from memsc.analysis.data.modes import MODES, WAIT
 from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.requires import lossy
 from memsc.analysis.data.scan import ALL, Cell, Cells
@@ -46,7 +47,8 @@ class Blamed(NamedTuple):
     """Slow calls with their causes.
 
     Attributes:
-        frame: one row per call: `COLUMNS`, and called and completed in ns of CLOCK_MONOTONIC.
+        frame: one row per call: `COLUMNS`, called and completed in ns of CLOCK_MONOTONIC, and idle:
+            it is known to have waited for others.
         shares: the parts of each call's excess.
         found: the events around them.
     """
@@ -90,26 +92,27 @@ class Blame:
         """
         slow: Counter[tuple[str, str]] = Counter()
         for cell, sketch in self.whole.items():
-            if cell.syscall == ALL:
+            if cell.syscall == ALL and cell.mode != WAIT:
                 slow[cell.arm, cell.case] += sketch.histograms[-1].above(TAILS["p99"])
         return {key: -(-count // MOST) or 1 for key, count in slow.items()}
 
     @cached_property
     def tail(self) -> Blamed:
-        """Calls above p99 of their arm, case and mode, where at least 20 are (see `every`)."""
+        """Calls above p99 of their arm, case and mode, where at least 20 are (see `every`).
+
+        Calls that wait are not looked at: why nothing happened for long is not the calls' matter.
+        """
         edges = {
-            (cell.arm, cell.case, cell.mode == "async"): self._edge(sketch, TAILS["p99"])
+            (cell.arm, cell.case, MODES.index(cell.mode)): self._edge(sketch, TAILS["p99"])
             for cell, sketch in self.whole.items()
-            if cell.syscall == ALL
+            if cell.syscall == ALL and cell.mode != WAIT
         }
 
         seen: Counter[tuple[str, str]] = Counter()
 
-        def keep(key: RoundKey, asynchronous: NDArray[np.bool_], total: Ints) -> Ints:
-            never = np.inf
-            late = edges.get((key.arm, key.case, True), never)
-            soon = edges.get((key.arm, key.case, False), never)
-            slow = np.flatnonzero(total > np.where(asynchronous, late, soon))
+        def keep(key: RoundKey, calls: Calls, total: Ints) -> Ints:
+            of_modes = [edges.get((key.arm, key.case, i), np.inf) for i in range(len(MODES))]
+            slow = np.flatnonzero(total > np.array(of_modes)[calls.mode])
             of = key.arm, key.case
             every, before = self.every.get(of, 1), seen[of]
             seen[of] += len(slow)
@@ -118,20 +121,22 @@ class Blame:
         return self._blamed(keep)
 
     def worst(self, calls: int) -> Blamed:
-        """The slowest calls of each arm and case."""
+        """The slowest calls of each arm and case; none that is known to have waited for others."""
         wanted = {(cell.arm, cell.case): calls for cell in self.whole}
         tail = self.tail
-        best = tail.frame.sort_values("total_ns", ascending=False, kind="stable")
+        best = tail.frame[~tail.frame["idle"].astype(bool)].sort_values(
+            "total_ns", ascending=False, kind="stable"
+        )
         best = best.groupby(["arm", "case"], sort=False).head(calls)
         whole = set(self.every.values()) <= {1}
         if whole and best.groupby(["arm", "case"]).size().to_dict() == wanted:
             return _some(tail, best.index.to_numpy(np.int64))
         floor: dict[tuple[str, str], list[int]] = {}
 
-        def keep(key: RoundKey, _: NDArray[np.bool_], total: Ints) -> Ints:
-            at = np.arange(len(total))
+        def keep(key: RoundKey, of: Calls, total: Ints) -> Ints:
+            at = np.flatnonzero(~of.idle)
             if len(at) > calls:
-                at = np.sort(np.argpartition(total, -calls)[-calls:])
+                at = np.sort(at[np.argpartition(total[at], -calls)[-calls:]])
             # What so many faster calls were kept for already does not have to be kept.
             known = floor.setdefault((key.arm, key.case), [])
             least = sorted(known)[-calls] if len(known) >= calls else -1
@@ -154,8 +159,6 @@ class Blame:
     def _blamed(self, keep: Keep, cut: Callable[[Slow], Slow] = lambda slow: slow) -> Blamed:
         slow = cut(gather(self._trace, self._selection, keep))
         frame = slow.frame
-        late = (frame["flags"].to_numpy(np.int64) & FLAGS["async"]) > 0
-        frame["mode"] = np.where(late, "async", "sync")
         shares, found = attribute(self._trace, slow, self._usual(frame))
         out = pd.concat([frame, shares.main(len(frame))], axis=1)
         useful = {"noise", "sched", "ipi"}
@@ -171,7 +174,7 @@ class Blame:
         out["above"] = self._above(out)
         for name in ("called", "completed"):
             out[name] = clock.ns(out[name].to_numpy(np.int64))
-        return Blamed(out[[*COLUMNS, "called", "completed"]], shares, found)
+        return Blamed(out[[*COLUMNS, "called", "completed", "idle"]], shares, found)
 
     def _above(self, frame: pd.DataFrame) -> list[str]:
         """The highest band each call is in, "" for none."""

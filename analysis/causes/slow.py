@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from memsc.analysis.data.modes import MODES, known_idle, modes_of
 from memsc.analysis.data.overlap import Ints, covered_until
 from memsc.analysis.data.rounds import Rows, chosen_rounds, rounds_in
 from memsc.analysis.data.scan import stages_of
@@ -26,8 +27,21 @@ _KEPT = [
 _ENOUGH_POLLS = 4
 _SAMPLE = 20_000
 
-Keep = Callable[[RoundKey, NDArray[np.bool_], Ints], Ints]
-"""Of some calls of a round, given which are asynchronous and their totals: those to keep."""
+
+class Calls(NamedTuple):
+    """How calls came about.
+
+    Attributes:
+        mode: the place in `MODES` of each.
+        idle: which are known to have waited for others.
+    """
+
+    mode: Ints
+    idle: NDArray[np.bool_]
+
+
+Keep = Callable[[RoundKey, Calls, Ints], Ints]
+"""Of some calls of a round, given how each came about and their totals: those to keep."""
 
 
 @dataclass(slots=True)
@@ -35,9 +49,10 @@ class Slow:
     """Slow calls, and how long a poll takes.
 
     Attributes:
-        frame: one row per call: the columns of `calls/`, the stages and the total in cycles,
-            `app_polls`, `service_polls`, `since` (when the service had finished the call before, 0
-            if that is not known) and `busy` (cycles in which it executed others while this waited).
+        frame: one row per call: the columns of `calls/`, `mode` and `idle` (as in `Calls`, the mode
+            by its name), the stages and the total in cycles, `app_polls`, `service_polls`, `since`
+            (when the service had finished the call before, 0 if that is not known) and `busy`
+            (cycles in which it executed others while this waited).
         poll_cycles: by arm, what a look of the caller and one of the service take; NaN if unknown.
     """
 
@@ -56,7 +71,16 @@ def gather(trace: TraceFolder, selection: Selection, keep: Keep) -> Slow:
     context = _Context()
     parts = list(_kept(trace, selection, keep, context))
     if not parts:
-        columns = [*_KEPT, *QUANTITIES, "app_polls", "service_polls", "since", "busy"]
+        columns = [
+            *_KEPT,
+            "mode",
+            "idle",
+            *QUANTITIES,
+            "app_polls",
+            "service_polls",
+            "since",
+            "busy",
+        ]
         return Slow(pd.DataFrame(columns=columns))
     slow = Slow(pd.concat(parts, ignore_index=True), context.poll_cycles)
     several = {key for key, threads in context.threads.items() if len(threads) > 1}
@@ -104,7 +128,7 @@ def _kept(
         mask = selection.mask(table)
         stages = stages_of(table)
         columns = {name: table[name].to_numpy() for name in ("tid", "flags", *STAMPS)}
-        flags = columns["flags"]
+        flags, mode, idle = columns["flags"], modes_of(table), known_idle(table)
         for key, chosen in rounds_in(table):
             if rounds is not None and key not in rounds:
                 continue
@@ -112,15 +136,20 @@ def _kept(
             since, busy = context.add(key, columns, at)
             if mask is not None:
                 since, busy, at = since[mask[at]], busy[mask[at]], at[mask[at]]
-            slow = keep(key, (flags[at] & FLAGS["async"]) > 0, stages[-1][at])
+            slow = keep(key, Calls(mode[at], idle[at]), stages[-1][at])
             if not len(slow):
                 continue
             since, busy, at = since[slow], busy[slow], at[slow]
             frame = table.take(at).to_pandas()
             frame = frame.astype({"arm": object, "case": object, "syscall": object})
+            kinds = {"mode": np.array(MODES, object)[mode[at]], "idle": idle[at]}
             polls = {f"{side}_polls": polls_of(flags[at], side) for side in ("app", "service")}
             yield frame[_KEPT].assign(
-                **dict(zip(QUANTITIES, stages[:, at], strict=True)), **polls, since=since, busy=busy
+                **kinds,
+                **dict(zip(QUANTITIES, stages[:, at], strict=True)),
+                **polls,
+                since=since,
+                busy=busy,
             )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from memsc.analysis.comparison.shift import COLUMNS as SHIFT_COLUMNS
 from memsc.analysis.comparison.shift import shifts
+from memsc.analysis.data.modes import WAIT
 from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
@@ -143,8 +144,12 @@ class Comparison:
         return [f"{name}: {what}" for name, side in sides for what in side.checks.unrecorded()]
 
     def shared(self) -> set[Cell]:
-        """What can be compared: the cells that both traces have."""
-        return set(self.base.stages.cells()) & set(self.new.stages.cells())
+        """What can be compared: the cells that both traces have.
+
+        What is there to wait is not: how long a program had nothing to do is no change of calls.
+        """
+        both = set(self.base.stages.cells()) & set(self.new.stages.cells())
+        return {cell for cell in both if cell.mode != WAIT}
 
     def df_compare(self, syscalls: bool = False) -> pd.DataFrame:
         """The relative change of mean and percentiles, per stage.

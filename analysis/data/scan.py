@@ -20,13 +20,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.modes import MODES, modes_of
 from memsc.analysis.data.outside import Fills, timed_rounds
 from memsc.analysis.data.rounds import Rows, chosen_rounds, coded, rounds_in, split
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import Sketch
 from memsc.analysis.data.timed import TimedRounds
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import CALLS, FLAGS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
+from memsc.tracer.format import CALLS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
 from memsc.tracer.format.ahead import ahead
 from memsc.tracer.format.arrays import numbers
 
@@ -42,7 +43,7 @@ Progress = Callable[[int], None]
 
 
 class Cell(NamedTuple):
-    """Calls that are reported together; `mode` is "sync" or "async" (posted by add)."""
+    """Calls that are reported together; `mode` is one of `memsc.analysis.data.modes.MODES`."""
 
     arm: str
     case: str
@@ -242,12 +243,12 @@ class _Inner:
 
     def __init__(self, table: pa.Table, rows: Rows) -> None:
         syscall, self.names = coded(table, "syscall")
-        asynchronous = (numbers(table["flags"]) & FLAGS["async"]) > 0
-        self.codes = (syscall * 2 + asynchronous)[rows].astype(np.int64)
+        self.codes = (syscall * len(MODES) + modes_of(table))[rows].astype(np.int64)
         self.rows = rows
 
     def cells(self, key: RoundKey, start: int, end: int) -> Iterator[tuple[Cell, Rows]]:
         for code, chosen in split(self.codes[start:end]):
-            cell = Cell(key.arm, key.case, self.names[code // 2], ("sync", "async")[code % 2])
+            call, mode = divmod(code, len(MODES))
+            cell = Cell(key.arm, key.case, self.names[call], MODES[mode])
             local = slice(start, end) if isinstance(chosen, slice) else chosen + start
             yield cell, local if isinstance(self.rows, slice) else self.rows[local]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memsc.analysis.data.histogram import middle
+from memsc.analysis.data.modes import WAIT
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.scan import ALL, Cell, Cells
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
@@ -77,6 +78,8 @@ class Stages:
     def of_case(self, case: str | None) -> list[Cell]:
         """The cells of every system call together in one case, one per arm and mode.
 
+        Those that wait are left out, unless there are no others.
+
         Args:
             case: which case; by default `sync`, or else the first.
 
@@ -88,6 +91,7 @@ class Stages:
         cases = sorted({cell.case for cell in cells}, key=natural)
         wanted = case or (cases[0] if cases else None)
         found = [cell for cell in cells if cell.case == wanted]
+        found = [cell for cell in found if cell.mode != WAIT] or found
         if not found:
             why = f"no call of case {wanted} was recorded" if wanted else "no call was recorded"
             known = f"its cases are {', '.join(cases)}" if cases else "record it again"
@@ -110,10 +114,12 @@ class Stages:
 
         Returns:
             One row per arm, case, system call ("all": together), mode and stage, in nanoseconds,
-            with the columns `COLUMNS`. A percentile with fewer than 20 calls above it is NaN and
-            its `_reason` says so. `interval` names what the intervals are over: "rounds", "blocks"
-            (of one run: says nothing about other runs) or "none". Means add up to the total's mean,
-            and shares to 1; percentiles do not add.
+            with the columns `COLUMNS`. The mode is "sync", "async" (posted ahead) or "wait" (of
+            `memsc.analysis.data.modes.WAITS`): what waits is in no figure of the others. A
+            percentile with fewer than 20 calls above it is NaN and its `_reason` says so.
+            `interval` names what the intervals are over: "rounds", "blocks" (of one run: says
+            nothing about other runs) or "none". Means add up to the total's mean, and shares to 1;
+            percentiles do not add.
 
         Raises:
             MemscError: a part of the trace is damaged.

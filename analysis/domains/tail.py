@@ -207,10 +207,11 @@ class Tail(Bands):
         """Every call above p99 of its arm, case and mode, with its cause.
 
         Returns:
-            One row per call: arm, case, mode, round, pid, tid, syscall, result, start_s (since the
-            trace's start), the four stages and the total in ns, app_cpu, service_cpu, above ("p99"
-            or "p999"), cause, and cause_ns, side and stage of the cause's part. Empty where fewer
-            than 20 calls lie above; of more than 100,000 of an arm and case only every n-th.
+            One row per call that is no wait: arm, case, mode, round, pid, tid, syscall, result,
+            start_s (since the trace's start), the four stages and the total in ns, app_cpu,
+            service_cpu, above ("p99" or "p999"), cause, and cause_ns, side and stage of the cause's
+            part. Empty where fewer than 20 calls lie above; of more than 100,000 of an arm and case
+            only every n-th.
 
         Raises:
             MemscError: a part of the trace is damaged.
@@ -222,14 +223,14 @@ class Tail(Bands):
         return self.blame.tail.frame[COLUMNS]
 
     def df_worst(self, calls: int = 10) -> pd.DataFrame:
-        """The slowest calls of each arm and case, slowest first.
+        """The slowest calls of each arm and case that are not known to have waited for others.
 
         Args:
             calls: how many of each arm and case.
 
         Returns:
-            As `df_calls`; `above` is "" for calls of a case that has too few for a percentile.
-            Without probes the cause is "no probes".
+            As `df_calls`, slowest first; `above` is "" for calls of a case that has too few for a
+            percentile. Without probes the cause is "no probes".
 
         Raises:
             MemscError: a part of the trace is damaged.

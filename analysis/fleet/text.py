@@ -164,7 +164,7 @@ def _stages(fleet: Fleet) -> Iterator[RenderableType]:
         yield heading(f"Where the time goes: {case}", f"ns, {_count(runs, 'trace')} together")
         grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
         for (arm, mode), rows in mine.groupby(["arm", "mode"], sort=False):
-            name = str(arm) if mode == "sync" else f"{arm} async"
+            name = str(arm) if mode == "sync" else f"{arm} {mode}"
             grid.add_row(name, *stage_cells(stages_of(rows)))
         yield grid
         if runs < FEWEST_ROUNDS:

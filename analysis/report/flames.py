@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from memsc.analysis.data.modes import WAIT, WAITS
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.scan import ALL
@@ -31,12 +32,14 @@ _NOTES = {
 
 
 def stacks_of(trace: Trace) -> dict[Stack, int]:
-    """Total nanoseconds by (arm, case, system call, stage), only those above zero."""
+    """Total nanoseconds by (arm, case, system call, stage), above zero.
+
+    Waits are left out, unless there is nothing else: they would hide all work.
+    """
     ns = trace.session.clock.ns_per_cycle
     found: dict[Stack, int] = {}
-    for cell in trace.stages.cells():
-        if cell.syscall == ALL:
-            continue
+    cells = [cell for cell in trace.stages.cells() if cell.syscall != ALL]
+    for cell in [cell for cell in cells if cell.mode != WAIT] or cells:
         for stage, cycles in zip(STAGES, trace.cells.whole(cell).sums.tolist(), strict=False):
             stack = (cell.arm, cell.case, cell.syscall, stage)
             found[stack] = found.get(stack, 0) + round(cycles * ns)
@@ -91,12 +94,16 @@ def _per_call(trace: Trace, arm: str, case: str) -> dict[Stack, float]:
 
 
 def _calls(trace: Trace, arm: str, case: str) -> int:
-    cells = [cell for cell in trace.stages.cells() if cell.syscall == ALL]
-    return sum(trace.cells.whole(cell).n for cell in cells if (cell.arm, cell.case) == (arm, case))
+    every = trace.stages.cells()
+    mine = [cell for cell in every if cell[:3] == (arm, case, ALL)]
+    work = [cell for cell in mine if cell.mode != WAIT] or mine
+    return sum(trace.cells.whole(cell).n for cell in work)
 
 
 def stacks_of_calls(trace: Trace) -> dict[Stack, float]:
     """Total nanoseconds by (arm, frames from the outermost, system call, stage), above zero.
+
+    Waits are left out as in `stacks_of`.
 
     Raises:
         MemscError: the probe `paths` was not attached, or saw no recorded call.
@@ -106,7 +113,8 @@ def stacks_of_calls(trace: Trace) -> dict[Stack, float]:
 
 def _by_path(trace: Trace, frame: pd.DataFrame) -> dict[Stack, float]:
     found: dict[Stack, float] = {}
-    for row in frame.to_dict("records"):
+    work = frame[~frame["syscall"].isin(list(WAITS))]
+    for row in (frame if work.empty else work).to_dict("records"):
         names = trace.paths.path(int(row["stack"])).names or ("[no stack]",)
         for stage in STAGES:
             stack = (str(row["arm"]), *names, f"{row['syscall']}()", stage)

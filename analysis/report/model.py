@@ -102,7 +102,10 @@ class SyscallFigures(msgspec.Struct, frozen=True):
 
 
 class CaseFigures(msgspec.Struct, frozen=True):
-    """One case under one arm: all its calls together, each system call, and calls by flag."""
+    """One case under one arm: all its calls together, each system call, and calls by flag.
+
+    `mode` is "sync", "async" (posted ahead) or "wait" (waiting is what its calls are for).
+    """
 
     mode: str
     calls: int

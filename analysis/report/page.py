@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from msgspec import UNSET
 
+from memsc.analysis.data.modes import ASYNC, WAIT
 from memsc.analysis.data.numbers import number, short_ns
 from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.sketch import TOTAL
@@ -132,14 +133,15 @@ def _case(report: Report, case: str) -> Context:
     rows: list[Context] = []
     for name, content in found.items():
         rows.append(_row(name, content.calls, content.stages, sub=False))
-        if len(content.syscalls) > 1:
+        if len(content.syscalls) > 1 or content.mode == WAIT:
             rows += [
                 _row(call, mine.calls, mine.stages, sub=True) for call, mine in biggest(content)
             ]
     return {
         "name": case,
         "rounds": max(content.rounds for content in found.values()),
-        "late": any(content.mode == "async" for content in found.values()),
+        "late": any(content.mode == ASYNC for content in found.values()),
+        "waits": any(content.mode == WAIT for content in found.values()),
         "rows": rows,
         "starred": any(content.stages[TOTAL].interval == "blocks" for content in found.values()),
     }

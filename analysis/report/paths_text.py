@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from memsc.analysis.data.modes import WAITS
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.report.model import PathRow, Report
 from memsc.analysis.report.terminal import heading
@@ -26,12 +27,18 @@ def path_rows(report: Report) -> Iterator[tuple[str, str, list[PathRow]]]:
     found = report.paths
     if found is None:
         return
-    for arm in dict.fromkeys(row.arm for row in found.rows):
-        mine = [row for row in found.rows if row.arm == arm]
+    work = _work(found.rows)
+    for arm in dict.fromkeys(row.arm for row in work):
+        mine = [row for row in work if row.arm == arm]
         for by, words in _ORDERS:
             rows = sorted((row for row in mine if by(row)), key=by, reverse=True)
             if rows:
                 yield arm, words, rows[:_SHOWN]
+
+
+def _work(rows: Sequence[PathRow]) -> list[PathRow]:
+    """Those of calls that are not there to wait."""
+    return [row for row in rows if row.syscall not in WAITS]
 
 
 def path_figures(row: PathRow, total_ns: float) -> str:
@@ -64,9 +71,9 @@ def path_words(names: Sequence[str], most: int = _LONGEST) -> str:
 
 
 def arm_totals(report: Report) -> dict[str, float]:
-    """Nanoseconds of all calls, by arm."""
+    """Nanoseconds of all calls that are not there to wait, by arm."""
     totals: dict[str, float] = {}
-    for row in report.paths.rows if report.paths else []:
+    for row in _work(report.paths.rows) if report.paths else []:
         totals[row.arm] = totals.get(row.arm, 0.0) + row.total_ns
     return totals
 

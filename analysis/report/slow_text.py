@@ -145,7 +145,7 @@ def _worst(report: Report) -> Iterator[RenderableType]:
     calls = [call for call in report.worst if call.cause not in NOT_LOOKED_AT]
     if not calls:
         return
-    yield heading("The slowest calls", "what had the CPUs meanwhile; nothing was removed")
+    yield heading("The slowest calls", "what had the CPUs meanwhile; only known waits left out")
     key = Text("  ")
     for stage in STAGES:
         key.append(_LETTERS[stage] * 2, _STYLES[stage])

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from msgspec import UNSET
 
+from memsc.analysis.data.modes import WAIT
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.requires import missing
 from memsc.analysis.data.scan import ALL
@@ -83,7 +84,7 @@ def summarise(trace: Trace) -> Report:
         ratios=[] if verdict.withheld else rows(trace.ratios.df_ratios(), RatioRow),
         ratios_reason="the verdict is withheld" if verdict.withheld else UNSET,
         causes=rows(trace.tail.df_causes(), CauseRow),
-        excess=rows(trace.tail.df_excess().query("syscall == 'all'"), ExcessRow),
+        excess=rows(_excess(trace), ExcessRow),
         worst=waterfalls(trace),
         wakeups=_wakeups(trace),
         timings=rows(trace.timings.df_timings(), TimingRow),
@@ -119,6 +120,12 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _excess(trace: Trace) -> pd.DataFrame:
+    """Which stages grow in the tail, of all system calls together that are no waits."""
+    frame = trace.tail.df_excess()
+    return frame[(frame["syscall"] == ALL) & (frame["mode"] != WAIT)]
+
+
 def _wakeups(trace: Trace) -> Wakeups:
     """How the baseline's wake-ups got through; empty without it or its events, with the reason."""
     if all(arm.transport != "ipi" for arm in trace.session.arms.values()):
@@ -143,7 +150,7 @@ def arms_of(trace: Trace) -> dict[str, ArmFigures]:
     for name in trace.arms:
         side = trace.session.arms[name]
         cases = _cases(trace, frame[frame["arm"] == name])
-        first = min(cases, key=natural, default=None)
+        first = min(cases, key=lambda case: (cases[case].mode == WAIT, natural(case)), default=None)
         arms[name] = ArmFigures(
             calls=side.calls,
             calls_reason=_unended(side.calls),
@@ -213,8 +220,8 @@ def _paths(trace: Trace) -> tuple[PathFigures | None, Reason]:
 def _cases(trace: Trace, frame: pd.DataFrame) -> dict[str, CaseFigures]:
     cases: dict[str, CaseFigures] = {}
     for (case, mode), every in frame.groupby(["case", "mode"], sort=False):
-        # A program may do both; its asynchronous calls are then a case of their own.
-        name = str(case) if case not in cases else f"{case} ({mode})"
+        # A program may do both; its asynchronous calls are then a case of their own, as are waits.
+        name = str(case) if case not in cases and mode != WAIT else f"{case} ({mode})"
         by_call = {str(call): mine for call, mine in every.groupby("syscall", sort=False)}
         whole = by_call.pop(ALL)
         cases[name] = CaseFigures(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from memsc.analysis.data.modes import ASYNC, WAIT
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.order import natural
 from memsc.analysis.data.sketch import TOTAL
@@ -259,22 +260,29 @@ def cases_of(report: Report) -> list[str]:
 
 def _stage_table(report: Report, case: str) -> Iterator[RenderableType]:
     rows = {name: arm.cases[case] for name, arm in report.arms.items() if case in arm.cases}
-    late = any(row.mode == "async" for row in rows.values())
+    late = any(row.mode == ASYNC for row in rows.values())
     rounds = max(row.rounds for row in rows.values())
-    note = f"ns, means and percentiles of the total · {rounds} round{'s' if rounds > 1 else ''}"
+    note = f"ns, means and percentiles of the total · {_rounds(rounds)}"
     if late:
         note = "ns · posted ahead: complete includes the time spent elsewhere"
+    waits = any(row.mode == WAIT for row in rows.values())
+    if waits:
+        note = f"ns · calls that wait for others · {_rounds(rounds)}"
     yield heading(f"Where the time goes: {case}", note)
     grid = table("", *STAGES, "total", "±95 %", "p50", "p99", "p99.9")
     grid.columns[0].no_wrap = False  # names give way to figures
     for name, row in rows.items():
         grid.add_row(_short(name), *stage_cells(row.stages))
-        if len(row.syscalls) > 1:
+        if len(row.syscalls) > 1 or waits:
             for call, content in biggest(row):
                 grid.add_row(_short(f"  {call}"), *stage_cells(content.stages), style="dim")
     yield grid
     if any(row.stages[TOTAL].interval == "blocks" for row in rows.values()):
         yield Text("  * within one run: says nothing about other runs", "dim")
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round{'s' if count > 1 else ''}"
 
 
 def _short(name: str) -> Text:

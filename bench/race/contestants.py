@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from memsc.analysis.data.modes import ASYNC, SYNC, WAIT, WAITS
 from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
 from memsc.analysis.data.statistics import PERCENTILES
@@ -57,7 +58,8 @@ def _pandas(trace: TraceFolder) -> pd.DataFrame:
     checks = pd.MultiIndex.from_tuples(_checks(trace), names=["arm", "case", "round"])
     if len(checks):
         calls = calls[~pd.MultiIndex.from_frame(calls[["arm", "case", "round"]]).isin(checks)]
-    calls["mode"] = np.where(calls["flags"] & FLAGS["async"], "async", "sync")
+    calls["mode"] = np.where(calls["flags"] & FLAGS["async"], ASYNC, SYNC)
+    calls.loc[calls["syscall"].isin(list(WAITS)), "mode"] = WAIT
     for stage, start, end in zip(STAGES, STAMPS[:-1], STAMPS[1:], strict=True):
         calls[stage] = calls[end] - calls[start]
     calls[TOTAL] = calls[STAMPS[-1]] - calls[STAMPS[0]]
@@ -89,10 +91,13 @@ def _duckdb(trace: TraceFolder) -> pd.DataFrame:
         for q in QUANTITIES
     ]
     checks = _checks(trace) or [("", "", -1)]
+    waits = ", ".join(f"'{name}'" for name in WAITS)
     query = f"""
         with calls as (
             select arm::varchar as arm, "case"::varchar as "case", syscall::varchar as syscall,
-                if(flags & {FLAGS["async"]} > 0, 'async', 'sync') as mode, {", ".join(spent)}
+                case when syscall in ({waits}) then '{WAIT}'
+                    when flags & {FLAGS["async"]} > 0 then '{ASYNC}' else '{SYNC}' end as mode,
+                {", ".join(spent)}
             from read_parquet('{trace.path / CALLS}/*.parquet')
             where (arm, "case", round) not in ({", ".join(map(str, checks))})
         )
@@ -121,7 +126,12 @@ def _polars(trace: TraceFolder) -> pd.DataFrame:
             for stage, start, end in zip(STAGES, STAMPS[:-1], STAMPS[1:], strict=True)
         ),
         (pl.col(STAMPS[-1]) - pl.col(STAMPS[0])).alias(TOTAL),
-        pl.when(asynchronous).then(pl.lit("async")).otherwise(pl.lit("sync")).alias("mode"),
+        pl.when(pl.col("syscall").cast(pl.String).is_in(list(WAITS)))
+        .then(pl.lit(WAIT))
+        .when(asynchronous)
+        .then(pl.lit(ASYNC))
+        .otherwise(pl.lit(SYNC))
+        .alias("mode"),
     )
     figures = [pl.len().alias("n")]
     for stage in QUANTITIES:
