@@ -99,11 +99,13 @@ static int become_python(char **argv)
 /* A message is no reason to die of: the program must run all the same. */
 static void print_messages(const struct memsc_record *record)
 {
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
-    sigaction(SIGPIPE, &ignore, &before);
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, of_pipes, of_files;
+    sigaction(SIGPIPE, &ignore, &of_pipes);
+    sigaction(SIGXFSZ, &ignore, &of_files);
     for (const char *at = NULL; (at = memsc_record_next(record, at, 'm'));)
         dprintf(STDERR_FILENO, "%s\n", at);
-    sigaction(SIGPIPE, &before, NULL);
+    sigaction(SIGPIPE, &of_pipes, NULL);
+    sigaction(SIGXFSZ, &of_files, NULL);
 }
 
 static void read_cpus(const struct memsc_record *record, char letter, cpu_set_t *set, size_t size)

@@ -9,6 +9,7 @@
 #include "../src/recall.h"
 #include "../src/recall_signal.h"
 #include "../src/signals.h"
+#include "../src/table.h"
 #include "../src/thread.h"
 #include "../src/wait.h"
 #include "answers.h"
@@ -33,6 +34,17 @@ static int start(void)
     return memsc_process_start(&options);
 }
 
+/* The session hears once of a process that what it calls for now is not seen. */
+static void tell_why(uint32_t pid, int error)
+{
+    static uint32_t told;
+    if (told == pid)
+        return;
+    told = pid;
+    memsc_stats_leave(error == -EFBIG ? "its limit for files (ulimit -f) is below a region's size"
+                                      : memsc_missed_reason(MEMSC_NO_SERVICE));
+}
+
 static enum memsc_join join(void)
 {
     uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
@@ -48,8 +60,10 @@ static enum memsc_join join(void)
             error = start();
         if (!error && load_relaxed(&memsc_layer.special) & MEMSC_KEYED)
             memsc_keys_of_service();
-        if (error && error != -EALREADY)
+        if (error && error != -EALREADY) {
+            tell_why(pid, error);
             return MEMSC_JOIN_LATER;
+        }
     }
     return memsc_thread_register() == 0 ? MEMSC_JOINED : MEMSC_JOIN_LATER;
 }

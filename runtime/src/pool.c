@@ -163,6 +163,7 @@ static void worker_main(void *argument)
     worker->tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
     /* Only here: elsewhere it is the program's. */
     MEMSC_SYS(SYS_rt_sigprocmask, UNBLOCK, &recall_signal, 0, sizeof recall_signal, 0, 0);
+    memsc_await_start(process);
     memsc_lock(&service->lock);
     while (atomic_load(&process->state) == MEMSC_RUNNING) {
         bool first = !service->poller;

@@ -110,6 +110,7 @@ struct memsc_process {
     int pages_id;           /* of the segment; -1: no other process can map it */
     struct memsc_lock lock; /* registration */
     uint64_t size;
+    int memory; /* descriptor of the region's, until it is offered; -1: none */
     bool keep;
     bool handed; /* the region is a session's, too */
     bool backed; /* by a file, if only one in memory */
@@ -157,6 +158,8 @@ static inline bool memsc_running(void)
 
 /* region.c: each 0 or -errno. */
 int memsc_region_create(struct memsc_process *process, const struct memsc_options *options);
+/* To the session, when nothing can fail any more: it could not be taken back. */
+void memsc_region_offer(struct memsc_process *process);
 void memsc_region_destroy(struct memsc_process *process);
 void memsc_region_finish(
     struct memsc_process *process); /* the process ends: mark it, drop its file */

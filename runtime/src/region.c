@@ -10,6 +10,7 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
@@ -17,7 +18,9 @@
 #include "kept.h"
 #include "process.h"
 #include "session.h"
+#include "signals.h"
 #include "text.h"
+#include "thread.h"
 
 enum {
     POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE, Linux 5.14 */
@@ -146,10 +149,35 @@ static int open_region(struct memsc_process *process, const struct memsc_options
     return fd;
 }
 
+static long limit_of_files(const struct rlimit64 *new, struct rlimit64 *old)
+{
+    return MEMSC_SYS(SYS_prlimit64, 0, RLIMIT_FSIZE, new, old, 0, 0);
+}
+
+/* The kernel would end a program whose own limit for files (`ulimit -f`) is lower: SIGXFSZ. For this call a
+ * higher one holds, if it may, and if nobody else is there who could make use of it. */
+static long enlarge(int fd, uint64_t size)
+{
+    struct rlimit64 before = {RLIM64_INFINITY, RLIM64_INFINITY}, high;
+    limit_of_files(NULL, &before);
+    if (before.rlim_cur >= size)
+        return MEMSC_SYS(SYS_ftruncate, fd, size, 0, 0, 0, 0);
+    high.rlim_cur = size;
+    high.rlim_max = before.rlim_max > size ? before.rlim_max : size;
+    uint64_t signals = memsc_block_signals();
+    long error = -EFBIG;
+    if (memsc_threads_of_program() == 1 && limit_of_files(&high, NULL) == 0) {
+        error = MEMSC_SYS(SYS_ftruncate, fd, size, 0, 0, 0, 0);
+        limit_of_files(&before, NULL);
+    }
+    memsc_set_signals(signals);
+    return error;
+}
+
 /* Header and slots, mapped and with memory behind the header; -errno. */
 static long map_head(uint64_t head, uint64_t whole, int fd)
 {
-    long error = fd >= 0 ? MEMSC_SYS(SYS_ftruncate, fd, whole, 0, 0, 0, 0) : 0;
+    long error = fd >= 0 ? enlarge(fd, whole) : 0;
     if (error < 0)
         return error;
     long address = map(head, fd, 0);
@@ -179,14 +207,23 @@ static void describe(struct memsc_region *region, const struct memsc_options *op
     *(volatile uint64_t *)&region->magic = MEMSC_MAGIC;
 }
 
-/* Gives it to the session. If that is gone, or cannot be told, nobody reads what would be recorded. */
-static void hand_over(struct memsc_region *region, int fd)
+static void close_memory(struct memsc_process *process)
+{
+    if (process->memory >= 0)
+        MEMSC_SYS(SYS_close, process->memory, 0, 0, 0, 0, 0);
+    process->memory = -1;
+}
+
+/* If the session is gone, or cannot be told, nobody reads what would be recorded. */
+void memsc_region_offer(struct memsc_process *process)
 {
     static const char message[] = "{\"region\": true}";
-    if (memsc_tell(message, sizeof message - 1, fd) == 0)
-        return;
-    store_relaxed(&region->recording, 0);
-    store_relaxed(&region->ring_policy, MEMSC_RING_DROP);
+    struct memsc_region *region = process->region;
+    if (process->handed && memsc_tell(message, sizeof message - 1, process->memory) != 0) {
+        store_relaxed(&region->recording, 0);
+        store_relaxed(&region->ring_policy, MEMSC_RING_DROP);
+    }
+    close_memory(process);
 }
 
 int memsc_region_create(struct memsc_process *process, const struct memsc_options *options)
@@ -200,6 +237,7 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
     int fd = open_region(process, options, pid, started);
     if (fd < 0 && fd != NONE)
         return fd;
+    process->memory = fd < 0 ? -1 : fd;
     process->backed = fd >= 0;
     uint64_t whole = rings_offset + MEMSC_MAX_SLOTS * ring_bytes(options->ring_records);
     long address = map_head(process->size, whole, fd);
@@ -210,11 +248,7 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
         process->region->start_time = started;
         process->region->handoff = process->handoff.kind;
         describe(process->region, options, rings_offset);
-        if (process->handed)
-            hand_over(process->region, fd);
     }
-    if (fd >= 0)
-        MEMSC_SYS(SYS_close, fd, 0, 0, 0, 0, 0);
     if (address < 0) {
         process->keep = false;
         memsc_region_destroy(process);
@@ -233,7 +267,9 @@ void memsc_region_destroy(struct memsc_process *process)
 {
     struct memsc_region *region = process->region;
     if (region) {
-        for (uint32_t i = 0; i < MEMSC_MAX_SLOTS; i++) {
+        /* Not the others: to look at them is to make a page table for all. */
+        uint32_t used = atomic_load(&region->slots_used);
+        for (uint32_t i = 0; i < used && i < MEMSC_MAX_SLOTS; i++) {
             if (process->selves[i].ring)
                 MEMSC_SYS(SYS_munmap, process->selves[i].ring, ring_bytes(region->ring_records), 0,
                           0, 0, 0);
@@ -242,6 +278,7 @@ void memsc_region_destroy(struct memsc_process *process)
         MEMSC_SYS(SYS_munmap, region, process->size, 0, 0, 0, 0);
     }
     process->region = NULL;
+    close_memory(process);
     unlink_unless_kept(process);
     process->path[0] = 0;
 }

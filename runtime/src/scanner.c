@@ -61,6 +61,7 @@ void memsc_scanner_main(void *argument)
     struct memsc_service_line *line = &process->region->service[0];
     struct memsc_service *service = &process->service[0];
     uint64_t idle_since = 0;
+    memsc_await_start(process);
     sit_down(process, service);
     memsc_token_acquire(process, service);
     for (uint32_t polls = 0; atomic_load(&process->state) == MEMSC_RUNNING; polls++) {

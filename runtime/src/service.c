@@ -30,7 +30,6 @@ int memsc_service_start(struct memsc_process *process, const struct memsc_option
             memsc_registry_open(&service->membership, service->line->cpu);
         }
     }
-    atomic_store(&process->state, MEMSC_RUNNING);
     int error = 0;
     if (scanner)
         error = memsc_thread_start(memsc_scanner_main, process, process->region->service[0].cpu,

@@ -95,6 +95,14 @@ void memsc_workers_reset(void);
 /* scanner.c: the scanner's thread. */
 void memsc_scanner_main(void *process);
 
+/* A service thread's first step. Where another cannot be made the start has failed, and none may have shown
+ * itself before that. */
+static inline void memsc_await_start(const struct memsc_process *process)
+{
+    while (atomic_load(&process->state) == MEMSC_STARTING)
+        MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
 /* An entry's number and arguments can change while they are read: they are read once, checked as
  * read, and used as checked. Volatile, or the compiler might read them again. */
 HOT static uint32_t memsc_number_once(const struct memsc_entry *entry)

@@ -18,6 +18,7 @@
 enum {
     CALIBRATION_NS = 100000, /* precise to a percent, which is enough for time-outs */
     POOLED_SPIN_US = 20,     /* a caller polls this long for a call that may wait for ever */
+    FIRST_PAGE = 4096,       /* with the state */
     PROCESS_BYTES = (sizeof(struct memsc_process) + 4095) & ~4095ull,
     QUANTUM_US =
         20, /* a busy poller keeps the token from others, about ten times what passing it costs */
@@ -110,14 +111,15 @@ static int private_mapping(void)
     return 0;
 }
 
-/* Makes the start its own; false if another thread has done so and succeeded. */
+/* Makes the start its own; false if another thread has done so and succeeded. Waits for one that is just
+ * starting, or ending what could not be started. */
 static bool begin_start(struct memsc_process *process)
 {
     for (;;) {
         uint32_t state = MEMSC_STOPPED;
         if (atomic_compare_exchange_strong(&process->state, &state, MEMSC_STARTING))
             return true;
-        if (state != MEMSC_STARTING)
+        if (state == MEMSC_RUNNING)
             return false;
         const struct timespec a_while = {.tv_nsec = 50000};
         MEMSC_SYS(SYS_nanosleep, &a_while, 0, 0, 0, 0, 0);
@@ -150,8 +152,12 @@ static void tear_down(struct memsc_process *process)
 {
     memsc_pages_destroy(process);
     memsc_region_destroy(process);
-    /* All zero again, which is also the state stopped. */
-    MEMSC_SYS(SYS_madvise, process, PROCESS_BYTES, MADV_DONTNEED, 0, 0, 0);
+    /* All zero again; the state last, for who finds it stopped may start at once. */
+    MEMSC_SYS(SYS_madvise, (char *)process + FIRST_PAGE, PROCESS_BYTES - FIRST_PAGE, MADV_DONTNEED,
+              0, 0, 0);
+    for (size_t at = sizeof process->state; at < FIRST_PAGE; at++)
+        ((volatile char *)process)[at] = 0;
+    atomic_store(&process->state, MEMSC_STOPPED);
 }
 
 int memsc_process_start(const struct memsc_options *given)
@@ -160,7 +166,7 @@ int memsc_process_start(const struct memsc_options *given)
     int error = check(&options);
     if (error || (error = private_mapping()))
         return error;
-    struct memsc_process *process = memsc_process;
+    struct memsc_process *process = __atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE);
     if (!begin_start(process))
         return -EALREADY;
     memsc_thread_forget();
@@ -169,21 +175,17 @@ int memsc_process_start(const struct memsc_options *given)
     error = memsc_region_create(process, &options);
     if (!error)
         error = memsc_pages_create(process);
+    if (!error && options.transport != MEMSC_DIRECT)
+        error = memsc_service_start(process, &options);
     if (error) {
         process->keep = false;
         tear_down(process);
         return error;
     }
-    if (options.transport == MEMSC_DIRECT) {
-        atomic_store(&process->state, MEMSC_RUNNING);
-        return 0;
-    }
-    error = memsc_service_start(process, &options);
-    if (error) {
-        process->keep = false;
-        tear_down(process);
-    }
-    return error;
+    memsc_region_offer(process);
+    /* Last of all: from now on threads register, and what they use cannot be taken from them. */
+    atomic_store(&process->state, MEMSC_RUNNING);
+    return 0;
 }
 
 int memsc_process_stop(void)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tests.helpers import features, listening, preloaded
 from tests.helpers.preloaded import environment
 
 ARMS = [("direct", "inline"), *preloaded.CARRIED]
+CAP_SYS_RESOURCE = 24
 RECORDED = {"MEMSC_RECORD": "1", "MEMSC_RING": "1024"}  # else direct is not carried
 
 pytestmark = preloaded.MARKS
@@ -129,6 +131,23 @@ def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     assert line["local"]["exit_group"] == 1
     assert line["missed"] == {}
     assert set(line["unpatched"]) <= {"no room"}
+
+
+def test_a_low_limit_for_files_ends_no_program(built: Path, tmp_path: Path) -> None:
+    """A region is larger; where the limit cannot be raised for it, the session is told."""
+    variables = environment("memsc", **RECORDED)
+    capabilities = re.search(r"CapEff:\s*(\w+)", Path("/proc/self/status").read_text())
+    assert capabilities
+    may_raise = bool(int(capabilities[1], 16) >> CAP_SYS_RESOURCE & 1)
+    for limit, left in (("-S -f 8", False), ("-f 8", not may_raise)):
+        command = f"ulimit {limit}; exec {built}/shortages no-descriptors-for-a-while"
+        done, messages = listening.run(
+            ["bash", "-c", command], variables, cwd=tmp_path, stdout=subprocess.PIPE
+        )
+        assert (done.returncode, done.stdout) == (0, "done\n")
+        whys = [said["why"] for said in listening.said(messages, "leaves")]
+        assert bool(whys) == left
+        assert set(whys) <= {"its limit for files (ulimit -f) is below a region's size"}
 
 
 @pytest.mark.parametrize("transport", [None, "direct"])

@@ -116,7 +116,28 @@ static void no_descriptors(void)
     readers_wait();
 }
 
+/* The kernel ends who goes beyond, and a program that writes nothing never does. */
+static void no_large_files(void)
+{
+    const struct rlimit little = {4096, 4096}; /* also the hard one */
+    EXPECT(setrlimit(RLIMIT_FSIZE, &little) == 0);
+    fflush(stdout);
+    pid_t child = fork(); /* which starts anew, under the limit */
+    if (child == 0) {
+        for (int i = 0; i < NAPS; i++)
+            EXPECT(getppid() > 0);
+        struct rlimit after;
+        EXPECT(getrlimit(RLIMIT_FSIZE, &after) == 0 && after.rlim_cur == 4096);
+        fflush(stdout);
+        _exit(0);
+    }
+    int status = -1;
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    readers_wait();
+}
+
 static const struct feature features[] = {
+    {"no-large-files", no_large_files},
     {"no-threads-for-a-while", no_threads},
     {"no-threads-from-the-start", no_threads_from_the_start},
     {"no-memory-for-a-while", no_memory},
