@@ -16,6 +16,7 @@ from memsc.analysis.causes.attribution import attribute
 from memsc.analysis.causes.intervals import Found, has_noise
 from memsc.analysis.causes.shares import LOST, NO_PROBES, UNEXPLAINED, Shares, Usual
 from memsc.analysis.causes.slow import Calls, Keep, Slow, gather
+from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.modes import MODES, WAIT
 from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.requires import lossy
@@ -199,7 +200,7 @@ class Blame:
                 continue
             stages[:, rows] = _medians(sketch)[:, None] * ns
             number = frame["round"].to_numpy(np.int64)[rows]
-            for one in np.unique(number):
+            for one in distinct(number):
                 mine = self._cells().of_round(Cell(*key), int(one))
                 if mine.n >= _TELLING:
                     longer = (_medians(mine) - _medians(sketch)).clip(0) * ns

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.rounds import coded
 from memsc.tracer.format import EVENTS, TraceFolder
@@ -78,9 +80,9 @@ def intervals(trace: TraceFolder, start: Ints, end: Ints) -> Found:
     """
     windows = _Windows(start, end)
     names = interrupt_names(trace)
-    source = _from_noise(trace, names) if has_noise(trace) else _from_others(trace)
+    source = _from_noise(trace, names, windows) if has_noise(trace) else _from_others(trace)
     parts = [_NOTHING]
-    for frame in (*source, *_migrations(trace)):
+    for frame in chain(source, _migrations(trace)):
         hit = frame[windows.hit(frame["start"].to_numpy(), frame["end"].to_numpy())]
         if len(hit):
             parts.append(hit)
@@ -127,8 +129,15 @@ class _Windows:
         return last > first
 
 
-def _from_noise(trace: TraceFolder, names: Mapping[int, str]) -> Iterator[pd.DataFrame]:
-    for table in trace.batches(f"{EVENTS}/noise", [*_COLUMNS, "duration", "number", "name"]):
+def _from_noise(
+    trace: TraceFolder, names: Mapping[int, str], windows: _Windows
+) -> Iterator[pd.DataFrame]:
+    for whole in trace.batches(f"{EVENTS}/noise", [*_COLUMNS, "duration", "number", "name"]):
+        time = whole["time"].to_numpy()
+        # Few touch a window: names are made for those only.
+        table = whole.filter(pa.array(windows.hit(time, time + whole["duration"].to_numpy())))
+        if not table.num_rows:
+            continue
         codes, kinds = coded(table, "kind")
         kind = np.array(kinds, object)[codes]
         number = table["number"].to_numpy()
@@ -142,7 +151,7 @@ def _from_noise(trace: TraceFolder, names: Mapping[int, str]) -> Iterator[pd.Dat
             ("irq", "interrupted by ", names),
         ):
             mine = np.flatnonzero(kind == one)
-            texts = {n: prefix + known.get(n, f"{one} {n}") for n in np.unique(number[mine])}
+            texts = {n: prefix + known.get(n, f"{one} {n}") for n in distinct(number[mine])}
             label[mine] = [texts[n] for n in number[mine]]
         stolen = kind == "stolen"
         level = np.where(kind == "task", TASK, np.where(kind == "softirq", SOFTIRQ, IRQ))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.modes import MODES, known_idle, modes_of
 from memsc.analysis.data.overlap import Ints, covered_until
 from memsc.analysis.data.rounds import Rows, chosen_rounds, rounds_in
@@ -107,7 +108,7 @@ class _Context:
         threads = self.threads.setdefault(key, set())
         tid = columns["tid"][rows]
         # Mostly one; a sort of all would cost as much as reading them.
-        threads.update((int(tid[0]), int(tid[-1])) if (tid == tid[0]).all() else np.unique(tid))
+        threads.update((int(tid[0]), int(tid[-1])) if (tid == tid[0]).all() else distinct(tid))
         picked, executed = columns["picked"][rows], columns["executed"][rows]
         before = np.concatenate([[self.done.get(key, 0)], executed[:-1]])
         self.done[key] = int(executed[-1])
@@ -178,7 +179,7 @@ def _add_others(trace: TraceFolder, slow: Slow, rounds: Collection[RoundKey]) ->
                 continue
             rows = _written_out(chosen, table.num_rows)
             rows = rows[columns["flags"][rows] & (FLAGS["pooled"] | FLAGS["takeover"]) == 0]
-            for cpu in np.unique(columns["service_cpu"][rows]):
+            for cpu in distinct(columns["service_cpu"][rows]):
                 mine = groups.get((key, int(cpu)))
                 if mine is None:
                     continue

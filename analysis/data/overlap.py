@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.analysis.data.distinct import distinct
+
 Ints = NDArray[np.int64]
 
 
@@ -51,10 +53,10 @@ def flatten(start: Ints, end: Ints, level: Ints) -> Segments:
     """
     if not len(start):
         return Segments(*(np.zeros(0, np.int64) for _ in range(3)))
-    edges = np.unique(np.concatenate([start, end]))
+    edges = distinct(np.concatenate([start, end]))
     owner = np.full(len(edges) - 1, -1) if len(edges) > 1 else np.zeros(0, np.int64)
     at = edges[:-1]
-    for one in np.unique(level):
+    for one in distinct(level):
         mine = np.flatnonzero(level == one)
         mine = mine[np.argsort(start[mine], kind="stable")]
         begins = start[mine]

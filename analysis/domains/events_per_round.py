@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.rounds import coded
 from memsc.analysis.data.windows import Windows
 from memsc.analysis.domains.busy import Busy, busy
@@ -95,7 +96,7 @@ def _aside(
     time: NDArray[np.int64], rounds: NDArray[np.int64], calm: list[Busy | None], *, own: bool
 ) -> NDArray[np.bool_]:
     out = np.zeros(len(time), np.bool_)
-    for number in np.unique(rounds).tolist():
+    for number in distinct(rounds).tolist():
         spans = calm[number]
         if spans is not None:
             mine = rounds == number

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.rounds import coded
 from memsc.analysis.export.kernel_events import SWITCH, Events, kernel_events
 from memsc.analysis.export.perfetto_file import (
@@ -113,7 +114,7 @@ class _Timeline:
         out = np.empty(len(tids), np.int64)
         # In the order of rounds, before the service.
         rank = len(self._windows)
-        for tid in np.unique(tids).tolist():
+        for tid in distinct(tids).tolist():
             self._threads.setdefault(tid, f"{key.arm} application")
             rows = np.flatnonzero(tids == tid)
             name = f"application thread {tid} · {key.case}, round {key.round}"
@@ -128,7 +129,7 @@ class _Timeline:
         cpus = table["service_cpu"].to_numpy()
         pooled = (table["flags"].to_numpy() & FLAGS["pooled"]) > 0
         out = np.empty(len(cpus), np.int64)
-        for cpu in np.unique(cpus).tolist():
+        for cpu in distinct(cpus).tolist():
             for pool in (False, True):
                 rows = np.flatnonzero((cpus == cpu) & (pooled == pool))
                 if len(rows):
