@@ -40,8 +40,9 @@ class Counts:
         made: calls forwarded (or, under `direct`, executed in their place).
         local: calls executed by the caller on purpose.
         dropped: records that found the call ring full.
-        unfinished: calls made that are neither recorded nor dropped: where a recording process was
-            killed, those it did not live to see the end of, at most 64 a thread.
+        unfinished: calls made that are neither recorded nor dropped: where a process is over that
+            recorded, those that never came back, for it ended or a handler left them; at most 64
+            a thread.
         missed: calls that their callers made and nobody recorded, by `enum memsc_unforwarded`.
     """
 

@@ -61,6 +61,12 @@ def test_a_daemon_goes_on_unrecorded(tmp_path: Path, transport: str, service: st
     assert (done.calls or 0) + (done.lost or 0) + (done.unfinished or 0) == done.made
     assert (done.calls or 0) >= RING
     assert "outlive the program, unrecorded" in (tmp_path / "errors").read_text()
+    # What was recorded of it after its parent's end lies within the round.
+    last = int(
+        open_trace(tmp_path / "t.memsc").read("calls", ["completed"])["completed"].to_numpy().max()
+    )
+    assert done.end_cycles is not None
+    assert last <= done.end_cycles + 10_000
     assert not list(Path("/dev/shm").glob(f"memsc-*/session-{process.pid}-*"))
 
 

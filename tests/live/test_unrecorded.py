@@ -230,6 +230,11 @@ def test_calls_that_nobody_saw_are_counted_by_the_kernel(
     assert check.coverage is not None
     assert check.coverage.unseen is not None
     assert 300 <= check.coverage.unseen <= 600
+    # Without any probe programs tell themselves: the kernel was not asked, and has not said none.
+    (plain,) = [one for one in session.rounds if not one.check]
+    assert plain.coverage is not None
+    assert (plain.coverage.by, plain.coverage.programs) == ("layer", 3)
+    assert [each.times for each in plain.coverage.unrecorded] == [1]
     status, text = report(tmp_path)
     assert status == 4
     assert "made by programs that ran unrecorded" in " ".join(text.split())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.helpers import ways
+from tests.helpers import servers, ways
 from tests.helpers.ways import WAYS, Place
 
 from memsc.runtime.files import LAYER
@@ -71,6 +71,12 @@ def test_it_is_recorded(name: str, place: Place, listed: dict[str, int], tmp_pat
         found = calls[calls["arm"] == one.arm]["syscall"].value_counts()
         assert {call: found.get(call, 0) for call in listed} == listed, one.arm
     assert set(calls["arm"]) >= set(ARMS)
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+def test_a_server_is_recorded(tmp_path: Path) -> None:
+    """Its workers, which are another user's; tests/long has more of them, under all arms."""
+    servers.is_recorded(servers.SERVERS["nginx"], tmp_path, ("--transport", "direct,memsc"))
 
 
 _SWEEP = """

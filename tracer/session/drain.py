@@ -162,6 +162,11 @@ class Drain:
         if self._sink.flush():
             self._pace.restart()
 
+    def goes_on(self) -> bool:
+        """Whether processes that the program has started still run."""
+        self._listen()
+        return self._socket is not None and any(opened.alive for opened in self._open)
+
     def finish(self) -> None:
         """Take everything and write it: the processes have ended."""
         self._listen()
@@ -240,7 +245,7 @@ class Drain:
             self._made += opened.taken + counts.dropped
         else:
             self._made += counts.made
-            self._unfinished += 0 if region.finished else counts.unfinished
+            self._unfinished += counts.unfinished
         self._open.remove(opened)
         opened.close()
 

@@ -188,7 +188,8 @@ class Recording:
         self.drain = Drain(self._sink, key, source, service_cpus, eager=eager)
         self.stopped: Stopped | None = None
         self._interruption: KeyboardInterrupt | None = None
-        self._began = self._ended = by.clock.sample()
+        # It lasts until nothing of it is recorded any more: processes may outlive their program.
+        self._began = self._ended = self._end = by.clock.sample()
         self._spent = time.process_time()
 
     def run(
@@ -216,16 +217,19 @@ class Recording:
         Raises:
             KeyboardInterrupt: that.
         """
-        self._ended = self._by.clock.sample()
+        goes_on = self.drain.goes_on()
+        self._ended = self._end = self._by.clock.sample()
         with whole():
             self.drain.finish()
+            if goes_on:
+                self._end = self._by.clock.sample()
             yield
         if self._interruption is not None:
             raise self._interruption
 
     @property
     def cycles(self) -> int:
-        """How long it took."""
+        """How long its program took."""
         return self._ended[0] - self._began[0]
 
     def told(self, *, covered: bool, **facts: Any) -> Round:
@@ -248,8 +252,8 @@ class Recording:
             probes=self._probes,
             start_cycles=self._began[0],
             start_ns=self._began[1],
-            end_cycles=self._ended[0],
-            end_ns=self._ended[1],
+            end_cycles=self._end[0],
+            end_ns=self._end[1],
             events_lost=lost,
             handoff=", ".join(sorted(self.drain.handoffs)) or None,
             tracer_cpu_s=time.process_time() - self._spent,

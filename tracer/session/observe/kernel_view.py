@@ -30,10 +30,15 @@ class KernelView:
 
     def __init__(self) -> None:
         self.absent: str | None = "no probe was asked for"
-        self.begin()
+        self.begin(asked=False)
 
-    def begin(self) -> None:
-        """Start over."""
+    def begin(self, *, asked: bool = True) -> None:
+        """Start over.
+
+        Args:
+            asked: whether it is asked in this round.
+        """
+        self._asked = asked
         self._executed: dict[int, list[str]] = {}
         self._entered: Counter[int] | None = None
         self._lost = 0
@@ -61,7 +66,7 @@ class KernelView:
     @property
     def executed(self) -> dict[int, list[str]] | None:
         """Programs by process; None if that is not known."""
-        return None if self.absent or self._lost else self._executed
+        return None if self.absent or self._lost or not self._asked else self._executed
 
     def coverage(
         self, carried: Carried, pids: Collection[int], missed: dict[str, int], beside: int
@@ -78,6 +83,8 @@ class KernelView:
         programs, found = carried.unrecorded(executed)
         entered = self._entered
         why = self.absent or (f"{self._lost} events were lost" if self._lost else None)
+        if why is None and executed is None:
+            why = "the round had no probe"
         return Coverage(
             programs=programs,
             by="layer" if executed is None else "kernel",

@@ -202,6 +202,7 @@ class Probing:
             self._counting.begin(pid, running=running)
         programs = _programs(probes)
         if self._helper is None or not programs:
+            self.kernel.begin(asked=False)
             return
         self._helper.track(pid)
         watched = [*programs, *self._kernel_probe]
