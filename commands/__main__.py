@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn, Protocol, cast
 
 from memsc.commands.streams import prepare, say, silence
+from memsc.runtime import own_name
 from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason, shortage
 
 NAMES = ("doctor", "run", "trace", "report", "compare", "export", "bench", "clean")
@@ -156,6 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: see parse.
     """
     try:
+        if argv is None:
+            own_name.take(own_name.SESSION)
         return _run(sys.argv[1:] if argv is None else argv)
     except MemscError as error:
         return complain(error)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.rounds import coded
+from memsc.runtime.own_name import MEANINGS
 from memsc.tracer.format import EVENTS, TraceFolder
 
 TASK, SOFTIRQ, IRQ = 0, 1, 2
@@ -101,7 +102,12 @@ def interrupt_names(trace: TraceFolder) -> Mapping[int, str]:
 
 
 def thread_name(name: str) -> str:
-    """A thread's name without what tells it from its like: its CPU, its number."""
+    """A thread's name without what tells it from its like: its CPU, its number.
+
+    memsc's own processes are told as that.
+    """
+    if name in MEANINGS:
+        return MEANINGS[name]
     return re.sub(r"/\d.*$|/u\d.*$", "", name) or "a thread without a name"
 
 

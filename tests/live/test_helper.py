@@ -18,6 +18,7 @@ from tests.helpers.sessions import Session, nothing_left, program_ids
 from tests.helpers.workload import GETPPID, wait_until
 
 from memsc.probes.declaration import Hook, Kind, Probe, Variant, find
+from memsc.runtime import own_name
 from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import wire
 from memsc.tracer.helper.boot import NEEDED, folders, unsafe
@@ -68,6 +69,7 @@ def test_no_uprobe_entry_is_left_and_closing_twice_is_fine() -> None:
     helper = Helper()
     helper.load(["ipi"])
     helper.attach("ipi")
+    assert Path(f"/proc/{helper.pid}/comm").read_text() == f"{own_name.HELPER}\n"
     helper.close()
     helper.close()
     assert not helper.alive()

@@ -53,6 +53,12 @@ def start(*args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
     )
 
 
+def test_the_session_has_a_name_that_reports_tell_as_its_own(tmp_path: Path) -> None:
+    how = ("-o", "t.memsc", "--probes", "none")
+    session = memsc("trace", *how, "--", "sh", "-c", "cat /proc/$PPID/comm", cwd=tmp_path)
+    assert session.stdout == "memsc\n", session.stderr
+
+
 def memsc(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     process = start(*args, cwd=cwd)
     out, err = process.communicate(timeout=300)

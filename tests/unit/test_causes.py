@@ -121,6 +121,14 @@ NAMED: list[tuple[int, str, int, dict[str, Any], str]] = [
     (COMPLETE, "softirq", APP, {"number": 9}, "soft interrupt RCU"),
     (COMPLETE, "shootdown", APP, {"number": 3}, "TLB shoot-down"),
     (COMPLETE, "task", APP, {"name": b"kworker/0:1", "tid": 9}, "preempted by kworker"),
+    (COMPLETE, "task", APP, {"name": b"memsc", "tid": 9}, "preempted by memsc's session"),
+    (
+        POLL_STAGE,
+        "task",
+        SERVICE,
+        {"name": b"memsc-helper", "tid": 9},
+        "service preempted by memsc's helper",
+    ),
     (POLL_STAGE, "task", SERVICE, {"name": b"tar", "tid": 9}, "service preempted by tar"),
 ]
 

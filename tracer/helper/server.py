@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from memsc.probes.declaration import Probe, find, loadable
+from memsc.runtime import own_name
 from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import capabilities, wire
 from memsc.tracer.helper.isolation.isolate import recover
@@ -293,6 +294,7 @@ def serve(user: int, asker: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     os.umask(0o022)
+    own_name.take(own_name.HELPER)
     load_archive()  # a module, which only the powerful load
     capabilities.drop()
     recover()
