@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn, Protocol, cast
 
+from memsc.commands.sides import sides_apart
 from memsc.commands.streams import prepare, say, silence
 from memsc.runtime import own_name
 from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason, shortage
@@ -116,7 +117,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     parser = build(names)
     if argv and argv[0] not in names and not argv[0].startswith("-"):
         parser.error(f"there is no command '{argv[0]}' (there are: {', '.join(names)})")
-    args, unknown = parser.parse_known_args(argv)
+    args, unknown = parser.parse_known_args(sides_apart(argv) if names == ("compare",) else argv)
     if unknown:
         at = f"{parser.prog} {args.command}" if args.command else parser.prog
         parser.exit(USAGE, f"memsc: unknown: {' '.join(unknown)}; see '{at} --help'\n")

@@ -16,19 +16,28 @@ if TYPE_CHECKING:
 @contextmanager
 def opened(path: str) -> Generator[Trace]:
     """A trace; the bar advances by the rows read and goes when the work is done."""
+    with opened_all([path]) as traces:
+        yield traces[0]
+
+
+@contextmanager
+def opened_all(paths: Sequence[str]) -> Generator[list[Trace]]:
+    """The same of several traces."""
     from memsc.analysis.trace import Trace
     from memsc.tracer.format import CALLS, open_trace
 
-    folder = open_trace(path)
+    folders = [open_trace(path) for path in paths]
     if not sys.stderr.isatty():
-        yield Trace(folder)
+        yield [Trace(folder) for folder in folders]
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"reading {folder.path.name}", total=folder.rows(CALLS))
-        yield Trace(folder, progress=lambda rows: bar.advance(task, rows))
+        what = folders[0].path.name if len(folders) == 1 else f"{len(folders)} traces"
+        rows = sum(folder.rows(CALLS) for folder in folders)
+        task = bar.add_task(f"reading {what}", total=rows)
+        yield [Trace(one, progress=lambda rows: bar.advance(task, rows)) for one in folders]
 
 
 @contextmanager

@@ -3,36 +3,35 @@
 
 A change is called slower or faster when its interval leaves out zero and it is as large as
 `LEAST_EFFECT`: with a million calls, next to nothing is significant too. Two recordings of the same
-thing differ; how often that raises a false alarm is what `LEVEL` says, and tests count it.
+thing differ; how often that raises a false alarm is what `LEVEL` says, and tests count it. What is
+replicated is the session (`replicas`). One session a side says nothing of how sessions differ, so
+its verdict is withheld.
 """
 
 from __future__ import annotations
 
 import html
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from memsc.analysis.comparison.conditions import Condition, Outcome
+from memsc.analysis.comparison.replicas import METRICS, PROGRAM, Figure
 from memsc.analysis.comparison.shift import COLUMNS as SHIFT_COLUMNS
 from memsc.analysis.comparison.shift import shifts
-from memsc.analysis.data.modes import WAIT
+from memsc.analysis.comparison.sides import Sessions, Sides
 from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
-from memsc.analysis.data.statistics import PERCENTILES, Resampled, insufficient, ratio
 from memsc.analysis.trace import Trace, open_one
 from memsc.runtime.errors import USAGE, MemscError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
-METRICS = ("mean", *PERCENTILES)
 LEAST_EFFECT = 0.01
 """A relative change below it is named no change, however sure."""
 COLUMNS = [
@@ -40,136 +39,73 @@ COLUMNS = [
     *("base_ns", "new_ns", "change", "low", "high", "interval", "verdict", "reason"),
 ]
 """Columns of `df_compare`; changes are relative, 0.05 is 5 % more."""
-UNCHANGED = "no change seen"
-
-_TERM = re.compile(
-    r"\s*(?P<arm>[\w-]+)(?:/(?P<case>[\w-]+))?\.(?P<stage>\w+)\.(?P<metric>\w+(?:\.\d+)?)"
-    r"\s*(?P<sign>[<>])\s*(?P<bound>[+-]?\d+(?:\.\d+)?)\s*(?P<unit>%|ns|us|µs|ms|s)\s*"
-)
-_UNITS = {"%": 0.01, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One term of `--fail-if`: `ARM[/CASE].STAGE.METRIC > +5%` (or `< -5%`, or `> 300ns`).
-
-    A percentage is about the change against BASE and also needs an interval without zero; an
-    absolute bound is about NEW and also needs its interval beyond the bound.
-    """
-
-    text: str
-    arm: str
-    case: str | None
-    stage: str
-    metric: str
-    above: bool
-    bound: float
-    relative: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Whether a condition is met, with what was found; `met` is None if it cannot be told."""
-
-    condition: Condition
-    met: bool | None
-    found: str
-
-
-def parse(expression: str) -> list[Condition]:
-    """Reads a `--fail-if` expression: terms joined by `or`.
-
-    Raises:
-        MemscError: a term that cannot be read, or names no stage or metric.
-
-    Example:
-        >>> parse("memsc.total.p99 > +5%")[0].bound
-        0.05
-    """
-    found: list[Condition] = []
-    for term in re.split(r"\bor\b|,", expression):
-        match = _TERM.fullmatch(term)
-        what = f"cannot read --fail-if '{term.strip()}'"
-        if not match:
-            remedy = "write it as ARM[/CASE].STAGE.METRIC > +5%, or > 300ns"
-            raise MemscError(what, "it is no condition", remedy, USAGE)
-        stage, metric = match["stage"], re.sub(r"[._]", "", match["metric"])
-        if stage not in QUANTITIES:
-            remedy = f"it is one of {', '.join(QUANTITIES)}"
-            raise MemscError(what, f"there is no stage {stage}", remedy, USAGE)
-        if metric not in METRICS:
-            remedy = f"it is one of {', '.join(METRICS)}"
-            raise MemscError(what, f"there is no metric {metric}", remedy, USAGE)
-        relative = match["unit"] == "%"
-        bound = float(match["bound"]) * _UNITS[match["unit"]]
-        above = match["sign"] == ">"
-        found.append(
-            Condition(
-                term.strip(), match["arm"], match["case"], stage, metric, above, bound, relative
-            )
-        )
-    return found
+UNCHANGED, INSUFFICIENT, WITHHELD = "no change seen", "insufficient", "withheld"
 
 
 class Comparison:
-    """Two traces of the same arms and cases.
+    """Two sides of the same arms and cases.
 
     Args:
-        base: what it was.
-        new: what it is now.
+        sides: what is compared.
 
     Raises:
-        MemscError: one holds snapshots, chosen calls that stand for no others.
+        MemscError: a trace holds snapshots, chosen calls that stand for no others.
     """
 
-    def __init__(self, base: Trace, new: Trace) -> None:
-        for side in (base, new):
-            side.stages.need_sample(f"cannot compare {side.name}")
-        self.base = base
-        self.new = new
-        self._resampled: dict[Cell, tuple[Resampled, Resampled]] = {}
+    def __init__(self, sides: Sides) -> None:
+        for _, trace in sides.traces():
+            trace.stages.need_sample(f"cannot compare {trace.name}")
+        self.sides = sides
 
     def withheld(self) -> list[str]:
-        """Why no verdict may be given: calls are missing, or the traces have nothing in common."""
-        sides = (("BASE", self.base), ("NEW", self.new))
-        found = [f"{name}: {why}" for name, side in sides for why in side.checks.withheld()]
+        """Why no verdict may be given: calls are missing, nothing is shared, or sessions are."""
+        traces = self.sides.traces()
+        found = [f"{name}: {why}" for name, t in traces for why in t.checks.withheld()]
         if not self.shared():
-            has = [f"{name} has {_has(side)}" for name, side in sides]
-            found.append(f"no arm and case is in both traces: {', '.join(has)}")
+            all_of = "both traces" if len(traces) == 2 else "all traces"
+            has = [f"{name} has {_named(trace.stages.cells())}" for name, trace in traces[:4]]
+            found.append(f"no arm and case is in {all_of}: {', '.join(has)}")
+        elif why := self.sides.unsettled():
+            found.append(why)
         return found
 
     def unrecorded(self) -> list[str]:
-        """What ran in either and was not recorded."""
-        sides = (("BASE", self.base), ("NEW", self.new))
-        return [f"{name}: {what}" for name, side in sides for what in side.checks.unrecorded()]
+        """What ran in any and was not recorded."""
+        traces = self.sides.traces()
+        return [f"{name}: {what}" for name, t in traces for what in t.checks.unrecorded()]
 
-    def shared(self) -> set[Cell]:
-        """What can be compared: the cells that both traces have.
+    def notes(self) -> list[str]:
+        """What a reader of the verdict should know beside it."""
+        return self.sides.notes(self._cells(syscalls=False))
 
-        What is there to wait is not: how long a program had nothing to do is no change of calls.
-        """
-        both = set(self.base.stages.cells()) & set(self.new.stages.cells())
-        return {cell for cell in both if cell.mode != WAIT}
+    def shared(self) -> list[Cell]:
+        """What can be compared: the cells that all replicas have."""
+        base, new = self.sides.replicas
+        every = base + new
+        return [c for c in every[0].sketches if all(c in one.sketches for one in every)]
 
     def df_compare(self, syscalls: bool = False) -> pd.DataFrame:
-        """The relative change of mean and percentiles, per stage.
+        """The relative change of mean and percentiles, per stage, and of the program's time.
 
         Args:
             syscalls: per system call too.
 
         Returns:
-            One row per arm, case, system call, mode, stage and metric that both traces have, with
-            the columns `COLUMNS`; low and high bound the change at 95 %. The verdict is "slower",
-            "faster", "no change seen" (the interval holds zero, or the change is below
-            `LEAST_EFFECT`) or "insufficient", the latter with its reason; `change` is then NaN.
+            One row per arm, case, system call, mode, stage (or "program", its time as a whole) and
+            metric that all traces have, with the columns `COLUMNS`. The sides are the geometric
+            means of their sessions; low and high bound the change at 95 %, over what `interval`
+            says. The verdict is "slower", "faster", "no change seen" (the interval holds zero, or
+            the change is below `LEAST_EFFECT`), "withheld" (nobody knows how much sessions differ;
+            low and high are NaN) or "insufficient" (`change` is NaN, too); the last two have their
+            reason.
 
         Raises:
-            MemscError: a part of the trace is damaged.
+            MemscError: a part of a trace is damaged.
 
         Example:
             >>> frame = ma.compare(t, t).df_compare()
             >>> sorted(set(frame["verdict"]))
-            ['insufficient', 'no change seen']
+            ['insufficient', 'withheld']
         """
         rows = [row for cell in self._cells(syscalls) for row in self._cell(cell)]
         return pd.DataFrame(rows, columns=COLUMNS)
@@ -182,10 +118,11 @@ class Comparison:
             syscalls: per system call too.
 
         Returns:
-            One row per arm, case, system call, mode and quantile (0.05 to 0.999) that both traces
+            One row per arm, case, system call, mode and quantile (0.05 to 0.999) that all traces
             have, with the columns of `comparison.shift.COLUMNS`, in nanoseconds; low and high bound
-            `shift_ns` (new minus base) at 95 %, each quantile for itself. With fewer than 20 calls
-            above a quantile its figures are NaN and `reason` says so.
+            `shift_ns` (new minus base) at 95 %, each quantile for itself, and are NaN where nobody
+            knows how much sessions differ. With fewer than 20 calls above a quantile its figures
+            are NaN and `reason` says so.
 
         Raises:
             MemscError: there is no such stage.
@@ -198,20 +135,15 @@ class Comparison:
         if stage not in QUANTITIES:
             remedy = f"it is one of {', '.join(QUANTITIES)}"
             raise MemscError(f"cannot show the shift of {stage}", "no such stage", remedy, USAGE)
-        ns = (self.base.session.clock.ns_per_cycle, self.new.session.clock.ns_per_cycle)
-        rows = [
-            row
-            for cell in self._cells(syscalls)
-            for row in shifts(cell, stage, *self._sides(cell), ns)
-        ]
+        rows = [row for cell in self._cells(syscalls) for row in shifts(cell, stage, self.sides)]
         return pd.DataFrame(rows, columns=SHIFT_COLUMNS)
 
-    def plot_shift(self, stage: str = TOTAL, case: str | None = None) -> Figure:
+    def plot_shift(self, stage: str = TOTAL, case: str | None = None) -> Drawing:
         """Draws `df_shift`, one line an arm; synchronous calls of one case.
 
         Args:
             stage: one of the stages, or the total.
-            case: which case; by default `sync`, or else the first that both traces have.
+            case: which case; by default `sync`, or else the first that all traces have.
 
         Raises:
             MemscError: no such stage, or the traces do not share the case.
@@ -230,7 +162,7 @@ class Comparison:
             raise MemscError(f"cannot draw {case or 'a shift'}", why, "name one of them", USAGE)
         return plot_shift(mine[mine["mode"] == mine["mode"].iloc[0]])
 
-    def plot_compare(self, metric: str = "mean") -> Figure:
+    def plot_compare(self, metric: str = "mean") -> Drawing:
         """Draws `df_compare`: the relative change of each stage with its interval.
 
         Args:
@@ -277,11 +209,11 @@ class Comparison:
             raise MemscError(
                 f"cannot judge '{condition.text}'",
                 f"the traces do not share {condition.arm}/{case or 'any case'}",
-                f"BASE has {_has(self.base)}",
+                f"they share {_named(self.shared())}",
                 USAGE,
             )
         row = fits.iloc[0].to_dict()
-        if row["verdict"] == "insufficient":
+        if row["verdict"] in (INSUFFICIENT, WITHHELD):
             return Outcome(condition, None, f"{condition.text}: {row['reason']}")
         change, low, high = row["change"], row["low"], row["high"]
         value, beyond = (change, 0.0) if condition.relative else (row["new_ns"], condition.bound)
@@ -295,66 +227,68 @@ class Comparison:
         return Outcome(condition, bool(met), f"{condition.text}: {found}")
 
     def _cell(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        base, new = self._sides(cell)
-        for quantity, stage in enumerate(QUANTITIES):
-            names = {**cell._asdict(), "stage": stage}
-            b, n = _figures(base, quantity), _figures(new, quantity)
-            for metric in METRICS:
-                why = _why_not(base, new, quantity, metric)
-                row = {**names, "metric": metric, "reason": why, "verdict": "insufficient"}
-                if why is None:
-                    row |= self._change(b[metric], n[metric], base, new)
-                yield row
+        base, new = self.sides.replicas
+        every = [list(one.figures(cell)) for one in base + new]
+        for each in zip(*every, strict=True):
+            stage, metric, _ = each[0]
+            figures = [figure for *_, figure in each]
+            names = {**cell._asdict(), "stage": stage, "metric": metric}
+            yield {**names, **self._row(cell, stage, metric, figures)}
 
-    def _change(self, b: _Figure, n: _Figure, base: Resampled, new: Resampled) -> dict[str, Any]:
-        scales = [side.session.clock.ns_per_cycle for side in (self.base, self.new)]
-        was, now = b.value * scales[0], n.value * scales[1]
-        interval = ratio(
-            n.values * scales[1], b.values * scales[0], [base.resampling, new.resampling]
-        )
-        low, high = interval.low - 1, interval.high - 1
-        row: dict[str, Any] = {"base_ns": was, "new_ns": now, "low": low, "high": high}
-        row["change"] = now / was - 1 if was else float("nan")
-        row["interval"] = interval.basis
-        if not was or not np.isfinite([low, high]).all():
-            return row | {"reason": "insufficient: too few rounds or times of zero"}
-        large = abs(row["change"]) >= LEAST_EFFECT
-        verdict = "slower" if low > 0 and large else "faster" if high < 0 and large else UNCHANGED
-        return row | {"verdict": verdict}
+    def _row(
+        self, cell: Cell, stage: str, metric: str, figures: Sequence[Figure]
+    ) -> dict[str, Any]:
+        none = {"verdict": INSUFFICIENT, "interval": "none"}
+        if why := next((figure for figure in figures if isinstance(figure, str)), None):
+            return {**none, "reason": why}
+        known = [float(figure) for figure in figures]
+        if min(known) <= 0:
+            return {**none, "reason": "insufficient: times of zero"}
+        many = len(self.sides.replicas[0])
+        base, new = known[:many], known[many:]
+        found = self.sides.change(cell, stage, metric, base, new)
+        was = float(np.exp(np.mean(np.log(base))))
+        row = {"base_ns": was, "new_ns": was * (1 + found.value), "change": found.value}
+        if not np.isfinite([found.low, found.high]).all():
+            why = self.sides.unsettled() or "how much sessions differ in it is not known"
+            return {**row, "verdict": WITHHELD, "interval": "none", "reason": why}
+        row |= {"low": found.low, "high": found.high, "reason": None}
+        verdict = UNCHANGED
+        if abs(found.value) >= LEAST_EFFECT:
+            verdict = "slower" if found.low > 0 else "faster" if found.high < 0 else UNCHANGED
+        return {**row, "verdict": verdict, "interval": self.sides.units}
 
     def _cells(self, syscalls: bool) -> list[Cell]:
-        shared = self.shared()
-        return [
-            cell
-            for cell in self.base.stages.cells()
-            if cell in shared and (syscalls or cell.syscall == ALL)
-        ]
-
-    def _sides(self, cell: Cell) -> tuple[Resampled, Resampled]:
-        if cell not in self._resampled:
-            # Other draws than in the other trace: the two were recorded apart.
-            self._resampled[cell] = (
-                Resampled(self.base.cells.sketches[cell], "/".join(("base", *cell))),
-                Resampled(self.new.cells.sketches[cell], "/".join(("new", *cell))),
-            )
-        return self._resampled[cell]
+        return [cell for cell in self.shared() if syscalls or cell.syscall == ALL]
 
     def _repr_html_(self) -> str:
-        names = " → ".join(html.escape(side.name) for side in (self.base, self.new))
+        names = " → ".join(map(html.escape, self.sides.names))
         why = "".join(f"<p>verdict withheld: {html.escape(why)}</p>" for why in self.withheld())
         frame = self.df_compare()
-        shown = frame[(frame["stage"] == TOTAL) & frame["metric"].isin(["mean", "p50", "p99"])]
-        wanted = ["arm", "case", "metric", "base_ns", "new_ns", "change", "low", "high", "verdict"]
-        table = shown[wanted].to_html(index=False, float_format="{:.4g}".format)
+        shown = frame[
+            frame["stage"].isin([TOTAL, PROGRAM]) & frame["metric"].isin(["mean", "p50", "p99"])
+        ]
+        wanted = ["arm", "case", "stage", "metric", "base_ns", "new_ns", "change", "low", "high"]
+        table = shown[[*wanted, "verdict"]].to_html(index=False, float_format="{:.4g}".format)
         return f"<b>memsc comparison {names}</b>{why}{table}"
 
 
-def compare(base: Trace | str | Path, new: Trace | str | Path) -> Comparison:
-    """Compares two traces: `df_compare`, `df_shift`, `plot_shift`, `judge`.
+Named = Trace | str | Path
+
+
+def compare(
+    base: Named | Sequence[Named],
+    new: Named | Sequence[Named],
+    history: Named | Sequence[Named] = (),
+    beside: str | None = None,
+) -> Comparison:
+    """Compares sessions: `df_compare`, `df_shift`, `plot_shift`, `judge`.
 
     Args:
-        base: what it was: an opened trace, also with filters, or a folder.
-        new: what it is now.
+        base: what it was: an opened trace, also with filters, or a folder; or several of them.
+        new: what it is now, likewise.
+        history: other sessions of the same machine, likewise.
+        beside: "direct" or "line": a reference that is taken out of what sessions differ by.
 
     Raises:
         MemscError: one of them cannot be opened.
@@ -364,35 +298,14 @@ def compare(base: Trace | str | Path, new: Trace | str | Path) -> Comparison:
         >>> set(frame["arm"]), "slower" in set(frame["verdict"])
         ({'memsc'}, False)
     """
-    sides = [side if isinstance(side, Trace) else open_one(side) for side in (base, new)]
-    return Comparison(*sides)
+    return Comparison(Sessions(_opened(base), _opened(new), _opened(history), beside))
 
 
-def _has(trace: Trace) -> str:
-    """The arms and cases of a trace, a few of them named."""
-    names = dict.fromkeys(f"{cell.arm}/{cell.case}" for cell in trace.stages.cells())
-    return few(list(names)) or "no calls"
+def _opened(side: Named | Sequence[Named]) -> list[Trace]:
+    given = [side] if isinstance(side, Trace | str | Path) else side
+    return [one if isinstance(one, Trace) else open_one(one) for one in given]
 
 
-@dataclass(frozen=True, slots=True)
-class _Figure:
-    value: float
-    values: NDArray[np.float64]
-
-
-def _figures(side: Resampled, quantity: int) -> dict[str, _Figure]:
-    whole = side.whole
-    rows = side.quantiles(quantity, list(PERCENTILES.values()))
-    quantiles = {
-        name: _Figure(whole.histograms[quantity].quantile(q), row)
-        for (name, q), row in zip(PERCENTILES.items(), rows, strict=True)
-    }
-    mean = _Figure(int(whole.sums[quantity]) / whole.n, side.means(quantity))
-    return {"mean": mean, **quantiles}
-
-
-def _why_not(base: Resampled, new: Resampled, quantity: int, metric: str) -> str | None:
-    if metric == "mean":
-        return None
-    reasons = [insufficient(side.whole, quantity, PERCENTILES[metric]) for side in (base, new)]
-    return next((reason for reason in reasons if reason), None)
+def _named(cells: Sequence[Cell]) -> str:
+    """The arms and cases of some cells, a few of them named."""
+    return few(list(dict.fromkeys(f"{cell.arm}/{cell.case}" for cell in cells))) or "no calls"

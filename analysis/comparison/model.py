@@ -7,11 +7,15 @@ import msgspec
 
 from memsc.analysis.report.model import Verdict
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class CompareRow(msgspec.Struct, frozen=True):
-    """The change of one figure of a stage (`Comparison.df_compare`)."""
+    """The change of one figure of a stage (`Comparison.df_compare`).
+
+    `low` and `high` are null where it is not known how much sessions differ; `verdict` is then
+    "withheld", with the reason. `interval` says over what they are: "sessions" or "turns".
+    """
 
     arm: str
     case: str
@@ -38,15 +42,24 @@ class FailIf(msgspec.Struct, frozen=True):
 
 
 class ComparisonReport(msgspec.Struct, frozen=True):
-    """Two traces against each other; `differences` are those of their machines.
+    """Two sides against each other; `differences` are those of their machines.
 
-    `unrecorded` says what ran in either and was not recorded.
+    `base` and `new` are the traces of each side, `replicas` how many sessions or turns each has,
+    `history` how many further sessions told how much sessions differ, and `beside` is what was
+    taken out. `settle` says how a verdict would come about that is withheld for want of sessions.
+    `unrecorded` says what ran in any and was not recorded.
     """
 
     schema: int
-    base: str
-    new: str
+    base: list[str]
+    new: list[str]
+    units: str
+    replicas: list[int]
+    history: int
+    beside: str | None
     verdict: Verdict
+    settle: str | None
+    notes: list[str]
     unrecorded: list[str]
     differences: list[str]
     rows: list[CompareRow]

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from memsc.analysis.comparison.sides import Sides
 from memsc.analysis.data.scan import Cell
-from memsc.analysis.data.sketch import QUANTITIES
-from memsc.analysis.data.statistics import Resampled, insufficient, interval
 
 QUANTILES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 COLUMNS = [
@@ -22,26 +23,23 @@ COLUMNS = [
 """Columns of `Comparison.df_shift`."""
 
 
-def shifts(
-    cell: Cell, stage: str, base: Resampled, new: Resampled, ns: tuple[float, float]
-) -> Iterator[dict[str, Any]]:
-    """The rows of one cell and stage; `ns` are the nanoseconds to a cycle of base and new."""
-    quantity = QUANTITIES.index(stage)
-    was, now = (
-        side.quantiles(quantity, QUANTILES) * scale
-        for side, scale in zip((base, new), ns, strict=True)
-    )
-    both = [base.resampling, new.resampling]
-    for i, q in enumerate(QUANTILES):
-        reasons = [insufficient(side.whole, quantity, q) for side in (base, new)]
-        reason = next((reason for reason in reasons if reason), None)
+def shifts(cell: Cell, stage: str, sides: Sides) -> Iterator[dict[str, Any]]:
+    """The rows of one cell and stage."""
+    for q in QUANTILES:
+        found = [[one.figure(cell, stage, q) for one in side] for side in sides.replicas]
+        reason = next((f for side in found for f in side if isinstance(f, str)), None)
         row: dict[str, Any] = {**cell._asdict(), "stage": stage, "quantile": q, "reason": reason}
+        row["interval"] = "none"
         if reason is None:
-            values = [
-                side.whole.histograms[quantity].quantile(q) * scale
-                for side, scale in zip((base, new), ns, strict=True)
-            ]
-            found = interval(now[i] - was[i], both)
-            row |= {"base_ns": values[0], "new_ns": values[1], "shift_ns": values[1] - values[0]}
-            row |= {"low_ns": found.low, "high_ns": found.high, "interval": found.basis}
+            was, now = ([float(figure) for figure in side] for side in found)
+            if min(*was, *now) <= 0:
+                yield row | {"reason": "insufficient: times of zero"}
+                continue
+            change = sides.change(cell, stage, q, was, now)
+            scale = float(np.exp(np.mean(np.log(was))))
+            row |= {"base_ns": scale, "new_ns": scale * (1 + change.value)}
+            row["shift_ns"] = scale * change.value
+            if np.isfinite(change.low):
+                row |= {"low_ns": scale * change.low, "high_ns": scale * change.high}
+                row["interval"] = sides.units
         yield row

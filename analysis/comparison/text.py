@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from memsc.analysis.comparison.comparison import Comparison, Outcome
+from memsc.analysis.comparison.comparison import INSUFFICIENT, Comparison
+from memsc.analysis.comparison.conditions import Outcome
 from memsc.analysis.comparison.model import SCHEMA, CompareRow, ComparisonReport, FailIf
+from memsc.analysis.comparison.replicas import PROGRAM
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.report.model import Verdict
@@ -23,11 +25,19 @@ _FACTOR = 10
 def comparison_report(comparison: Comparison, outcomes: list[Outcome]) -> ComparisonReport:
     """What `compare --json` prints."""
     reasons = comparison.withheld()
+    sides = comparison.sides
+    base, new = sides.replicas
     return ComparisonReport(
         schema=SCHEMA,
-        base=comparison.base.name,
-        new=comparison.new.name,
+        base=[trace.name for trace in sides.base],
+        new=[trace.name for trace in sides.new],
+        units=sides.units,
+        replicas=[len(base), len(new)],
+        history=len(sides.history),
+        beside=sides.beside,
         verdict=Verdict(bool(reasons), reasons),
+        settle=sides.settle() if sides.unsettled() else None,
+        notes=comparison.notes(),
         unrecorded=comparison.unrecorded(),
         differences=differences(comparison),
         rows=rows_of(comparison.df_compare(syscalls=True), CompareRow),
@@ -36,14 +46,15 @@ def comparison_report(comparison: Comparison, outcomes: list[Outcome]) -> Compar
 
 
 def differences(comparison: Comparison) -> list[str]:
-    """In what the two machines differ: a change may be theirs, not the program's."""
-    base, new = (side.session.environment for side in (comparison.base, comparison.new))
+    """In what the machines differ: a change may be theirs, not the program's."""
     names = ("cpu_model", "kernel", "virtual", "cpus_online", "isolated_cpus", "idle_driver")
-    return [
-        f"{name}: {getattr(base, name)} → {getattr(new, name)}"
-        for name in names
-        if getattr(base, name) != getattr(new, name)
-    ]
+    machines = [trace.session.environment for _, trace in comparison.sides.traces()]
+    found: list[str] = []
+    for name in names:
+        values = dict.fromkeys(str(getattr(machine, name)) for machine in machines)
+        if len(values) > 1:
+            found.append(f"{name}: {' → '.join(values)}")
+    return found
 
 
 def render(comparison: Comparison, outcomes: list[Outcome]) -> RenderableType:
@@ -52,23 +63,29 @@ def render(comparison: Comparison, outcomes: list[Outcome]) -> RenderableType:
 
 
 def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[RenderableType]:
-    title = f"{comparison.base.name} → {comparison.new.name}"
-    yield Text.assemble((title, "bold"), "  change, with 95 % interval")
-    reasons = comparison.withheld()
+    sides = comparison.sides
+    reasons, unsettled = comparison.withheld(), sides.unsettled()
+    yield Text.assemble((" → ".join(sides.names), "bold"), f"  {_over(comparison)}")
     for reason in reasons:
         yield mark("✗", f"verdict withheld: {reason}", "bold red")
-    if not reasons:
+    if unsettled and comparison.shared():
+        yield mark("", sides.settle(), "")
+    if all(reason == unsettled for reason in reasons):
         for what in comparison.unrecorded():
             yield mark("!", what, "yellow")
     for line in differences(comparison):
         yield mark("!", f"the machines differ in {line}", "yellow")
+    for line in comparison.notes():
+        yield mark("!", line, "yellow")
     rows = rows_of(comparison.df_compare(), CompareRow)
     for case in dict.fromkeys(row.case for row in rows):
-        yield heading(case, "total time of a call")
+        yield heading(case, "total time of a call, and of the program")
         mine = [row for row in rows if row.case == case]
-        yield from _totals(mine)
+        yield _totals(mine)
         if any(
-            row.stage != TOTAL and row.metric == "mean" and row.verdict in ("slower", "faster")
+            row.stage not in (TOTAL, PROGRAM)
+            and row.metric == "mean"
+            and row.verdict in ("slower", "faster")
             for row in mine
         ):
             yield heading(case, "mean of the stages that changed")
@@ -80,18 +97,32 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
         yield mark(sign, f"--fail-if {outcome.found}", style)
 
 
+def _over(comparison: Comparison) -> str:
+    """Over what the intervals are."""
+    if comparison.sides.unsettled():
+        return "what was seen, which is no result"
+    base, new = map(len, comparison.sides.replicas)
+    many = f"{base} and {new} {comparison.sides.units}"
+    if comparison.sides.units == "turns":
+        many = f"{base} turns"
+    if comparison.sides.history:
+        many += f", {len(comparison.sides.history)} of history"
+    beside = f", beside {comparison.sides.beside}" if comparison.sides.beside else ""
+    return f"change, with 95 % interval over {many}{beside}"
+
+
 _COLUMNS = ("base ns", "new ns", "change", "low to high", "verdict")
 
 
-def _totals(rows: list[CompareRow]) -> Iterator[RenderableType]:
+def _totals(rows: list[CompareRow]) -> RenderableType:
     grid = table("", "", *_COLUMNS)
     for row in rows:
         if row.stage == TOTAL and row.metric in _SHOWN:
             first = row.arm if row.metric == "mean" else ""
             grid.add_row(first, row.metric, *_cells(row))
-    yield grid
-    if any(row.interval == "blocks" for row in rows):
-        yield Text("  * within one run each: says nothing about other runs", "dim")
+        if row.stage == PROGRAM and row.verdict != INSUFFICIENT:
+            grid.add_row("", PROGRAM, *_cells(row))
+    return grid
 
 
 def _changed(rows: list[CompareRow]) -> RenderableType:
@@ -100,20 +131,19 @@ def _changed(rows: list[CompareRow]) -> RenderableType:
     arm = ""
     for row in rows:
         known = row.metric == "mean" and row.verdict in ("slower", "faster")
-        if known and row.stage != TOTAL:
+        if known and row.stage not in (TOTAL, PROGRAM):
             grid.add_row(row.arm if row.arm != arm else "", row.stage, *_cells(row))
             arm = row.arm
     return grid
 
 
 def _cells(row: CompareRow) -> tuple[str | Text, ...]:
-    if row.verdict == "insufficient":
-        return ("–", "–", "–", "–", "insufficient")
+    if row.verdict == INSUFFICIENT:
+        return ("–", "–", "–", "–", INSUFFICIENT)
     change, low, high = (_relative(value) for value in (row.change, row.low, row.high))
     style = {"slower": "red", "faster": "green"}.get(row.verdict, "")
-    within = "" if row.interval == "rounds" else "*"
-    figures = (number(row.base_ns), number(row.new_ns), change, f"{low} to {high}")
-    return (*figures, Text(row.verdict + within, style))
+    between = "not known" if row.low is None else f"{low} to {high}"
+    return (number(row.base_ns), number(row.new_ns), change, between, Text(row.verdict, style))
 
 
 def _relative(change: float | None) -> str:

@@ -42,7 +42,7 @@ COMMANDS = {
     "report": "report a.memsc",
     "report --json": "report a.memsc --json",
     "report --html": "report a.memsc --html page.html --figure figure.svg",
-    "compare": "compare a.memsc a.memsc",
+    "compare": "compare a.memsc b.memsc -- a.memsc b.memsc",
     "export": "export a.memsc -f --format csv -o table.csv",
     "flamegraph": "export a.memsc -f --format flamegraph -o flame.svg",
     "clean": "clean",
@@ -135,7 +135,8 @@ def results() -> Generator[Results]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("surroundings")
-    traces.fabricate(folder / "a.memsc", rounds=2, calls=300)
+    for seed, name in enumerate("ab"):
+        traces.fabricate(folder / f"{name}.memsc", rounds=2, calls=300, seed=seed)
     return folder
 
 

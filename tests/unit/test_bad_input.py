@@ -203,7 +203,9 @@ def test_of_a_single_call_only_its_own_time_is_said(tmp_path: Path) -> None:
     assert frame[["p50_ns", "p99_ns", "mean_low_ns"]].isna().all(axis=None)
     assert (frame["p50_reason"] == "insufficient: 0 calls above it, 20 needed").all()
     assert (frame["interval"] == "none").all()
-    assert set(ma.compare(trace, trace).df_compare()["verdict"]) == {"insufficient"}
+    frame = ma.compare(trace, trace).df_compare()
+    assert set(frame["verdict"]) == {"insufficient", "withheld"}
+    assert set(frame.query("verdict == 'withheld'")["metric"]) == {"mean"}
     assert main(["report", str(trace.folder.path)]) == 0
 
 

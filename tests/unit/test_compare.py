@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.stats
 from tests.helpers import traces
 
 from memsc import analysis as ma
-from memsc.analysis.comparison.comparison import LEAST_EFFECT, Comparison, parse
-from memsc.analysis.data.scan import BlockKey
-from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
-from memsc.analysis.data.statistics import LEVEL, Resampled, ratio
+from memsc.analysis.comparison.comparison import LEAST_EFFECT
+from memsc.analysis.comparison.conditions import parse
+from memsc.analysis.data.sketch import QUANTITIES
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import FAIL_IF_MET, USAGE, WITHHELD, MemscError
 
@@ -27,19 +27,23 @@ Make = Callable[..., str]
 def make(tmp_path: Path) -> Make:
     def trace(name: str, **how: object) -> str:
         folder = tmp_path / f"{name}.memsc"
-        options = {"arms": ("direct", "memsc"), "rounds": 8, "calls": 2000, "jitter": 0.005}
+        options = {"arms": ("direct", "memsc"), "rounds": 2, "calls": 2000, "jitter": 0.005}
         return str(traces.fabricate(folder, **(options | how)))  # type: ignore[arg-type]
 
     return trace
 
 
+def several(make: Make, name: str, sessions: int = 3, seed: int = 1, **how: object) -> list[str]:
+    return [make(f"{name}{i}", seed=seed + i, **how) for i in range(sessions)]
+
+
 def test_a_change_is_found_and_none_is_not(make: Make) -> None:
-    base, new = make("base", seed=1), make("new", seed=2, scale=1.2)
-    slower = Comparison(ma.open(base), ma.open(new)).df_compare()
+    base, new = several(make, "base"), several(make, "new", seed=20, scale=1.2)
+    slower = ma.compare(base, new).df_compare()
     p50 = slower.query("stage == 'total' and metric == 'p50' and arm == 'memsc'").iloc[0]
     assert p50["verdict"] == "slower"
     assert p50["low"] < 0.2 < p50["high"] + 0.01
-    again = Comparison(ma.open(base), ma.open(make("again", seed=3))).df_compare()
+    again = ma.compare(base, several(make, "again", seed=30)).df_compare()
     p50 = again.query("stage == 'total' and metric == 'p50' and arm == 'memsc'").iloc[0]
     assert p50["verdict"] == "no change seen"
 
@@ -56,6 +60,8 @@ def test_a_change_is_found_and_none_is_not(make: Make) -> None:
         ("memsc.total.p999 > +5%", WITHHELD),
         ("memsc.total.p99.9 > +5%", WITHHELD),
         ("memsc.execute.mean > 0.1us", FAIL_IF_MET),
+        ("memsc.program.mean > 5% or memsc.total.p50 > +5%", FAIL_IF_MET),
+        ("memsc.program.p50 > 5%", USAGE),
         ("memsc.execute.mean > 5", USAGE),
         ("", USAGE),
         ("memsc.total.p50 +5%", USAGE),
@@ -67,37 +73,140 @@ def test_a_change_is_found_and_none_is_not(make: Make) -> None:
 def test_fail_if(
     make: Make, condition: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base, new = make("base", seed=1), make("new", seed=2, scale=1.2)
-    assert main(["compare", base, new, "--fail-if", condition]) == status
+    base, new = several(make, "base"), several(make, "new", seed=20, scale=1.2)
+    assert main(["compare", *base, "--", *new, "--fail-if", condition]) == status
     if status == USAGE:
         assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_large_but_uncertain_change_raises_no_alarm(make: Make) -> None:
-    base, new = make("base", seed=1, jitter=0.5), make("new", seed=9, jitter=0.5)
-    outcome = Comparison(ma.open(base), ma.open(new)).judge(parse("memsc.total.mean > +1%"))[0]
+    base = several(make, "base", jitter=0.5, rounds=1)
+    new = several(make, "new", seed=9, jitter=0.5, rounds=1)
+    outcome = ma.compare(base, new).judge(parse("memsc.total.mean > +1%"))[0]
     assert outcome.met is False
 
 
 def test_lost_calls_withhold_the_verdict(make: Make) -> None:
-    base, new = make("base"), make("new", seed=2, scale=2.0, lost=1)
-    assert main(["compare", base, new, "--fail-if", "memsc.total.p50 > +5%"]) == WITHHELD
+    base, new = several(make, "base"), several(make, "new", seed=20, scale=2.0)
+    new.append(make("lost", seed=40, scale=2.0, lost=1))
+    assert main(["compare", *base, "--", *new, "--fail-if", "memsc.total.p50 > +5%"]) == WITHHELD
+
+
+@pytest.mark.parametrize("condition", ["memsc.total.p50 > +5%", "memsc.execute.mean > 100ns"])
+@pytest.mark.parametrize("rounds", [1, 8])
+def test_one_session_a_side_gives_no_verdict(
+    make: Make, condition: str, rounds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the change, and however many rounds: those share the mood of their session."""
+    pair = make("base", rounds=rounds), make("new", seed=2, scale=3.0, rounds=rounds)
+    for more in ([], ["--fail-if", condition]):
+        assert main(["compare", *pair, *more]) == WITHHELD
+        out = capsys.readouterr().out
+        assert "verdict withheld: one session a side" in out
+        assert "what was seen, which is no result" in out
+        assert "memsc compare base/*.memsc -- new/*.memsc" in " ".join(out.split())
+        assert not re.search(r"slower|faster|no change seen|\*$", out, re.MULTILINE)
+        assert max(map(len, out.splitlines())) <= 80
+    assert main(["compare", *pair, "--json", "--fail-if", condition]) == WITHHELD
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"]["withheld"] and told["settle"].startswith("To settle it")
+    assert {row["verdict"] for row in told["rows"]} == {"withheld", "insufficient"}
+    assert all(row["low"] is None and row["high"] is None for row in told["rows"])
+    assert [one["met"] for one in told["fail_if"]] == [None]
+
+
+def test_how_much_a_machines_sessions_differ_others_may_tell(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, slow = several(make, "base", 2), several(make, "slow", 2, seed=30, scale=1.3)
+    history = several(make, "history", 3, seed=50)
+    few = [word for path in history[:2] for word in ("--history", path)]
+    assert main(["compare", *base, "--", *slow, *few]) == WITHHELD
+    condition = ["--fail-if", "memsc.total.p50 > +5%"]
+    told = [*few, "--history", history[2], *condition]
+    assert main(["compare", *base, "--", *slow, *told]) == FAIL_IF_MET
+    capsys.readouterr()
+    # A folder is all the traces in it. A single session on a side is never enough.
+    everything = str(Path(history[0]).parent)
+    assert main(["compare", base[0], slow[0], "--history", everything, *condition]) == WITHHELD
+    assert main(["compare", everything, "--", slow[0], *condition]) == WITHHELD
+    assert "a mood of the machine that comes seldom" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_session_counts_once(make: Make) -> None:
+    one, other = make("one"), make("other", seed=2)
+    assert main(["compare", one, one, "--", other, one]) == USAGE
+    assert main(["compare", one, other, one]) == USAGE
+    assert main(["compare", one, "--"]) == USAGE
+    assert main(["compare"]) == USAGE
+
+
+def test_what_moves_all_arms_of_a_session_may_be_taken_out(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Moods of 20 % that direct calls share hide a change of 10 %, but not beside them."""
+    moods = [1.0, 1.2, 0.8, 1.1, 0.9, 1.3, 0.7, 1.15]
+    how = {"jitter": 0.0, "calls": 4000}
+    base = [make(f"base{i}", seed=i, scale=m, **how) for i, m in enumerate(moods)]
+    new = []
+    for i, mood in enumerate(moods):
+        arms = make(f"new{i}", seed=20 + i, scale=mood * 1.1, **how)
+        new.append(ma.open(arms).where(arm="memsc"))
+    plain = ma.compare(base, new).df_compare()
+    assert set(plain["verdict"]) <= {"no change seen", "insufficient"}
+    assert main(["compare", *base[:4], "--", *base[4:], "--beside", "direct"]) == 0
+    assert "beside direct" in " ".join(capsys.readouterr().out.split())
+    assert main(["compare", *base[:4], "--", *base[4:]]) == 0
+    assert "--beside direct takes that out" in " ".join(capsys.readouterr().out.split())
+    for wrong in (["--beside", "ipi"], ["--beside", "line", "--history", base[0]]):
+        assert main(["compare", *base[:4], "--", *base[4:], *wrong]) == USAGE
+    assert main(["compare", *base[:2], "--beside", "line"]) == USAGE
+
+
+def test_sides_that_were_not_recorded_by_turns_are_told(make: Make, tmp_path: Path) -> None:
+    base, new = several(make, "base"), several(make, "new", seed=20)
+    for i, path in enumerate([*base, *new]):
+        file = Path(path) / "session.json"
+        told = json.loads(file.read_text())
+        file.write_text(json.dumps(told | {"created": f"2026-11-23T0{i}:00:00+00:00"}))
+    (note,) = ma.compare(base, new).notes()
+    assert "older than the other's" in note
+    assert not ma.compare(base[::2] + new[1:], new[:1] + base[1:2]).notes()
 
 
 def test_json_holds_every_row(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", make("base"), make("new", seed=2), "--json"]) == 0
+    base, new = several(make, "base"), several(make, "new", seed=20)
+    assert main(["compare", *base, "--", *new, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["schema"] == 1
-    assert {row["stage"] for row in content["rows"]} == set(QUANTITIES)
+    assert content["schema"] == 2
+    assert content["replicas"] == [3, 3]
+    assert {row["stage"] for row in content["rows"]} == {*QUANTITIES, "program"}
     for row in content["rows"]:
         assert (row["change"] is None) == (row["verdict"] == "insufficient")
         assert (row["reason"] is None) == (row["verdict"] != "insufficient")
+        assert row["change"] is None or row["low"] <= row["change"] <= row["high"]
+
+
+def test_the_page_says_what_the_text_says(
+    make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base, new = several(make, "base"), several(make, "<b>new", seed=20, scale=1.2)
+    page = tmp_path / "page.html"
+    assert main(["compare", *base, "--", *new, "--html", str(page)]) == 0
+    shown = html.unescape(re.sub(r"<[^>]*>", "", page.read_text()))
+    text = capfd.readouterr().out
+    assert set(re.findall(r"[+-][\d.]+% to [+-][\d.]+% +\w+", text)) <= set(
+        re.findall(r"[+-][\d.]+% to [+-][\d.]+% +\w+", shown)
+    )
+    assert "<b>" not in page.read_text()
+    assert main(["compare", *base, "--", *new, "--html", "-"]) == 0
+    assert capfd.readouterr().out.startswith("<!DOCTYPE html>")
 
 
 def test_traces_that_share_nothing_have_nothing_to_judge(make: Make) -> None:
     base, new = make("base", case="a"), make("new", case="b")
     with pytest.raises(MemscError, match="do not share"):
-        Comparison(ma.open(base), ma.open(new)).judge(parse("memsc.total.p50 > +5%"))
+        ma.compare(base, new).judge(parse("memsc.total.p50 > +5%"))
 
 
 def test_traces_that_share_nothing_withhold_the_verdict(
@@ -114,7 +223,8 @@ def test_traces_that_share_nothing_withhold_the_verdict(
 
 
 def test_the_shift_function_tells_a_constant_cost_from_a_growing_one(make: Make) -> None:
-    comparison = ma.compare(make("base", jitter=0.0), make("new", seed=2, scale=1.2, jitter=0.0))
+    base = several(make, "base", jitter=0.001)
+    comparison = ma.compare(base, several(make, "new", seed=20, scale=1.2, jitter=0.001))
     frame = comparison.df_shift().query("arm == 'memsc' and quantile in (0.1, 0.5, 0.9)")
     assert (frame["low_ns"] < frame["shift_ns"]).all()
     assert (frame["shift_ns"] < frame["high_ns"]).all()
@@ -132,7 +242,9 @@ def test_the_shift_function_tells_a_constant_cost_from_a_growing_one(make: Make)
 
 def test_a_change_that_is_sure_but_small_is_none(make: Make) -> None:
     how = {"jitter": 0.0, "calls": 20_000}
-    base, new = make("a", seed=1, **how), make("b", seed=2, scale=1.006, **how)
+    base, new = (
+        several(make, n, 6, s, scale=f, **how) for n, s, f in (("a", 1, 1.0), ("b", 20, 1.006))
+    )
     frame = ma.compare(base, new).df_compare()
     row = frame.query("arm == 'memsc' and stage == 'execute' and metric == 'mean'").iloc[0]
     assert row["low"] > 0
@@ -141,43 +253,16 @@ def test_a_change_that_is_sure_but_small_is_none(make: Make) -> None:
 
 
 def test_the_stages_that_changed_are_shown(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", make("base"), make("new", seed=2, scale=1.2)]) == 0
+    base, new = several(make, "base"), several(make, "new", seed=20, scale=1.2)
+    assert main(["compare", *base, "--", *new]) == 0
     out = capsys.readouterr().out
     assert "mean of the stages that changed" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_change_of_many_times_is_a_factor(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", make("base"), make("new", seed=2, scale=30.0)]) == 0
+    base, new = several(make, "base"), several(make, "new", seed=20, scale=30.0)
+    assert main(["compare", *base, "--", *new]) == 0
     out = capsys.readouterr().out
     assert "×30" in out and "slower" in out
     assert max(map(len, out.splitlines())) <= 80
-
-
-def side(generator: np.random.Generator, name: str, jitter: float) -> Resampled:
-    blocks: dict[BlockKey, Sketch] = {}
-    for index in range(6):
-        shift = 1 + jitter * generator.standard_normal()
-        for block in range(4):
-            stages = traces.stages_like("memsc", 200, generator, shift)
-            whole = np.vstack([stages.T, stages.sum(axis=1)])
-            blocks[BlockKey(index, block)] = Sketch.of(whole, np.zeros(200, np.int64))
-    return Resampled(blocks, name)
-
-
-@pytest.mark.parametrize("jitter", [0.0, 0.02, 0.1])
-@pytest.mark.parametrize("metric", ["mean", "p50"])
-def test_a_against_a_alarms_at_its_stated_rate(jitter: float, metric: str) -> None:
-    """Never more often than stated. Blocks drawn within rounds only make it rarer."""
-    generator = np.random.default_rng(11)
-    total, trials, alarms = QUANTITIES.index(TOTAL), 120, 0
-    for trial in range(trials):
-        pair = [side(generator, f"{name}{trial}", jitter) for name in "ab"]
-        if metric == "mean":
-            figures = [one.means(total) for one in pair]
-        else:
-            figures = [one.quantiles(total, [0.5])[0] for one in pair]
-        found = ratio(figures[1], figures[0], [one.resampling for one in pair])
-        alarms += found.low > 1 or found.high < 1
-    # The seed is fixed, so this cannot fail by chance; the bound is what chance would allow.
-    assert alarms <= scipy.stats.binom.ppf(0.999, trials, 1 - LEVEL)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""False alarms keep to the rate that is stated, in simulated sessions and rounds, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.typing import NDArray
+from tests.helpers import traces
+
+from memsc.analysis.comparison.change import apart, beside
+from memsc.analysis.data.scan import BlockKey
+from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
+from memsc.analysis.data.statistics import LEVEL, Resampled, ratio
+
+Moods = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+MOODS: dict[str, Moods] = {
+    "normal": lambda g, n: 0.1 * g.standard_normal(n),
+    "heavy-tailed": lambda g, n: 0.05 * g.standard_t(3, n),
+    "of two kinds": lambda g, n: 0.3 * (g.random(n) < 0.5) + 0.01 * g.standard_normal(n),
+    "mostly one": lambda g, n: 0.3 * (g.random(n) < 0.2) + 0.01 * g.standard_normal(n),
+}
+"""By what the logarithms of sessions' figures differ."""
+TRIALS = 600
+
+
+def at_most(trials: int) -> float:
+    """Alarms that chance allows at 5 %. Seeds are fixed: none of this fails by chance."""
+    return float(scipy.stats.binom.ppf(0.999, trials, 1 - LEVEL))
+
+
+@pytest.mark.parametrize("moods", MOODS)
+@pytest.mark.parametrize("sessions", [(3, 3), (2, 4), (3, 6), (8, 8)])
+def test_sessions_of_one_thing_alarm_at_most_as_often_as_stated(
+    moods: str, sessions: tuple[int, int]
+) -> None:
+    generator, alarms = np.random.default_rng(3), 0
+    for _ in range(TRIALS):
+        base, new = (np.exp(MOODS[moods](generator, n)) for n in sessions)
+        found = apart(base.tolist(), new.tolist())
+        assert found.low < found.value < found.high
+        alarms += found.low > 0 or found.high < 0
+    assert alarms <= at_most(TRIALS), alarms
+
+
+@pytest.mark.parametrize("moods", list(MOODS))
+def test_so_do_few_sessions_beside_a_history(moods: str) -> None:
+    generator, alarms = np.random.default_rng(4), 0
+    for _ in range(TRIALS):
+        base, new, history = (np.exp(MOODS[moods](generator, n)).tolist() for n in (2, 2, 6))
+        found = apart(base, new, history)
+        alarms += found.low > 0 or found.high < 0
+    assert alarms <= at_most(TRIALS), alarms
+
+
+def test_too_few_sessions_give_no_interval() -> None:
+    """Two a side of a host of two moods would raise alarms in an eighth of all tries."""
+    for base, new, history in ((1, 1, 0), (2, 2, 0), (2, 3, 0), (1, 9, 0), (1, 1, 20), (2, 2, 2)):
+        some = [np.linspace(1, 2, n).tolist() for n in (base, new, history)]
+        assert np.isnan(apart(*some).low)
+
+
+@pytest.mark.parametrize("moods", MOODS)
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_so_do_sessions_beside_a_reference(moods: str, slope: float) -> None:
+    generator, alarms, widths, alone = np.random.default_rng(5), 0, [], []
+    for _ in range(TRIALS):
+        mood = [MOODS[moods](generator, 4) for _ in range(2)]
+        own = [0.02 * generator.standard_normal(4) for _ in range(2)]
+        base, new = (np.exp(slope * m + o).tolist() for m, o in zip(mood, own, strict=True))
+        found = beside(base, new, (np.exp(mood[0]).tolist(), np.exp(mood[1]).tolist()))
+        alarms += found.low > 0 or found.high < 0
+        widths.append(found.half)
+        alone.append(apart(base, new).half)
+    assert alarms <= at_most(TRIALS), alarms
+    if slope == 1:  # it explains: what is left is a session's own
+        assert np.median(widths) < np.median(alone) / 2
+
+
+def test_a_true_change_is_found() -> None:
+    generator, found = np.random.default_rng(6), 0
+    for _ in range(TRIALS):
+        base, new = (np.exp(0.02 * generator.standard_normal(5)) for _ in range(2))
+        found += apart(base.tolist(), (1.05 * new).tolist()).low > 0
+    assert found > 0.85 * TRIALS
+
+
+def side(generator: np.random.Generator, name: str, jitter: float) -> Resampled:
+    blocks: dict[BlockKey, Sketch] = {}
+    for index in range(6):
+        shift = 1 + jitter * generator.standard_normal()
+        for block in range(4):
+            stages = traces.stages_like("memsc", 200, generator, shift)
+            whole = np.vstack([stages.T, stages.sum(axis=1)])
+            blocks[BlockKey(index, block)] = Sketch.of(whole, np.zeros(200, np.int64))
+    return Resampled(blocks, name)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("metric", ["mean", "p50"])
+def test_a_against_a_alarms_at_its_stated_rate(jitter: float, metric: str) -> None:
+    """Never more often than stated. Blocks drawn within rounds only make it rarer."""
+    generator = np.random.default_rng(11)
+    total, trials, alarms = QUANTITIES.index(TOTAL), 120, 0
+    for trial in range(trials):
+        pair = [side(generator, f"{name}{trial}", jitter) for name in "ab"]
+        if metric == "mean":
+            figures = [one.means(total) for one in pair]
+        else:
+            figures = [one.quantiles(total, [0.5])[0] for one in pair]
+        found = ratio(figures[1], figures[0], [one.resampling for one in pair])
+        alarms += found.low > 1 or found.high < 1
+    # The seed is fixed, so this cannot fail by chance; the bound is what chance would allow.
+    assert alarms <= scipy.stats.binom.ppf(0.999, trials, 1 - LEVEL)
