@@ -205,7 +205,7 @@ def _process(name: str) -> tuple[int, int] | None:
 
 
 def _alive(pid: int, started: int) -> bool:
-    if tasks.start_time(pid) != started:
+    if not tasks.is_same(pid, started):
         return False
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")
