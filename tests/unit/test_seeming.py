@@ -84,7 +84,7 @@ def test_it_is_said(reason: str, tmp_path: Path) -> None:
     folder = traces.fabricate(tmp_path / "a.memsc", arms=("memsc",), rounds=1, calls=1_000)
     file = folder / "session.json"
     session = json.loads(file.read_text())
-    session["rounds"][0] |= {"made": 1_000} | changes
+    session["rounds"][0] |= {"made": 1_000, **changes}
     session["arms"]["memsc"] |= {key: changes[key] for key in ("lost", "made") if key in changes}
     session["probes"]["sched"] = _LOST
     session["isolation"] = {}
