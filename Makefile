@@ -12,7 +12,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 
 .DEFAULT_GOAL := help
 .PHONY: help coverage places setup system python native demo bench ratios results test test-native test-sanitizers \
-	test-python test-programs test-vm test-faults test-crowd test-arm test-arm-quick test-fuzz test-traces \
+	test-python test-programs test-vm test-faults test-kills test-crowd test-arm test-arm-quick test-fuzz test-traces \
 	test-requests test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
@@ -233,9 +233,14 @@ soak: setup ## record at full rate for half an hour: memory stays flat, nothing 
 
 FAULT_ROUNDS ?= 300
 
-test-faults: setup ## faults and kills at random moments of 300 sessions (a quarter of an hour)
+test-faults: setup ## faults at random moments of 300 sessions, and 300 kills (a quarter of an hour each; test-kills: these)
 	@MEMSC_REQUIRE_BPF=1 MEMSC_FAULT_ROUNDS=$(FAULT_ROUNDS) MEMSC_FAULT_SEED=$${MEMSC_FAULT_SEED-$$RANDOM} \
 		$(BIN)/python -m pytest -q tests/live/test_faults.py
+	@$(MAKE) test-kills
+
+test-kills: setup
+	@status=0; MEMSC_REQUIRE_BPF=1 MEMSC_KILLS=$(FAULT_ROUNDS) MEMSC_KILL_SEED=$${MEMSC_KILL_SEED-$$RANDOM} \
+		$(BIN)/python -m pytest -q --long tests/long/test_many_kills.py || status=$$?; cat build/kills.txt; exit $$status
 
 dist: setup ## source archive and wheel, in dist/; the wheel is named after the oldest glibc that it runs with
 	@rm -f dist/memsc-*.whl

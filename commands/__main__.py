@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol, cast
 
@@ -133,8 +134,11 @@ def complain(error: MemscError) -> int:
     return error.status
 
 
-def tidy() -> None:
-    """Undo what dead sessions left, when there is any sign of one; looking costs microseconds."""
+def tidy(argv: Sequence[str]) -> None:
+    """Undo what dead sessions left, when there is any sign of one; looking costs microseconds.
+
+    Calls that they had not written come into their traces first, wherever argv says these are now.
+    """
     signs = [f"/dev/shm/memsc-{os.getuid()}"]
     if os.geteuid() == 0:
         signs.append("/run/memsc")
@@ -147,7 +151,8 @@ def tidy() -> None:
         if found:
             from memsc.tracer.state.leftovers import tidy as remove
 
-            remove()
+            for line in remove([Path(word) for word in argv if os.path.isdir(word)]):  # noqa: PTH112
+                say(f"memsc: {line}")
             return
 
 
@@ -190,7 +195,7 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.flush()  # the help, which may have found no room
         raise
     if args.command != "clean":  # which says what it removes
-        tidy()
+        tidy(argv)
     status = command.run(args)
     sys.stdout.flush()
     return status

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Command:
     """Remove what killed sessions left behind.
 
-    That is their region files in memory, shared memory at which killed programs
+    That is their files in memory, shared memory at which killed programs
     took turns and, as root, CPUs that are still isolated and uprobe entries of
-    tracers that are gone. Nothing of what still runs is touched, and no trace.
+    tracers that are gone. Calls that such a session had recorded and not written
+    come into its trace first. Nothing of what still runs is touched.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,8 @@ class Command:
 def _print(done: Cleaned) -> None:
     from memsc.tracer.state.leftovers import AS_ROOT
 
+    for one in done.brought:
+        print(one)
     for item in done.removed:
         print(f"removed {item.kind} {item.name}")
     for item in done.in_use:

@@ -9,6 +9,8 @@ meaning.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -38,11 +40,12 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """A round that an interrupt cut short."""
+    """A round that an interrupt cut short, or its session's being killed."""
 
     arm: str
     case: str
     round: int
+    by: Literal["interrupted", "killed"] = "interrupted"
 
 
 class StageFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,9 +72,9 @@ def summarise(trace: Trace) -> Report:
         command=session.command,
         complete=session.complete,
         interrupted=[
-            Interrupted(r.arm, r.case, r.round)
+            Interrupted(r.arm, r.case, r.round, r.stopped)
             for r in session.rounds
-            if r.stopped == "interrupted"
+            if r.stopped in ("interrupted", "killed")
         ],
         snapshot=session.snapshot,
         verdict=verdict,

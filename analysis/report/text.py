@@ -121,7 +121,7 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
         said = f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost"
         if report.complete and any(arm.count for arm in report.coverage.values()):
             yield "!", f"{said}, of the programs that are recorded"
-        elif report.complete:
+        elif report.complete or any(cut.by == "killed" for cut in report.interrupted):
             yield "✓", f"{said}{', every one accounted for' if counted else ''}"
         else:
             yield "?", f"{said} in rounds that ended; of the last one that is not known"
@@ -132,6 +132,10 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
     yield from (("✓", line) for line in held)
     yield from (("?", line) for line in unknown)
     for cut in report.interrupted:
+        if cut.by == "killed":
+            why = "its calls came into the trace later; what probes saw is not whole"
+            yield "!", f"the session was killed in round {cut.round} of {cut.arm}: {why}"
+            continue
         why = "its program was stopped there, and what was to follow is missing"
         yield "!", f"interrupted in round {cut.round} of {cut.arm}: {why}"
     if report.environment.invariant_counter is False:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,19 @@ class Region:
         self._fd = -1
 
     @property
+    def inode(self) -> int:
+        """The kernel's number of its memory."""
+        return os.fstat(self._fd).st_ino
+
+    def file_in(self, folder: Path) -> Path | None:
+        """Its file, if it is one in a folder of ours."""
+        path = Path(os.readlink(f"/proc/self/fd/{self._fd}"))  # noqa: PTH115 - may be anything
+        with suppress(OSError):
+            if path.parent == folder and os.path.samestat(path.lstat(), os.fstat(self._fd)):
+                return path
+        return None
+
+    @property
     def closed(self) -> bool:
         """Whether it was let go of."""
         return self._fd < 0
@@ -256,6 +270,11 @@ class Region:
         missed = tuple(_believed(self["missed"]).tolist())
         return Counts(made, local, dropped, unfinished, missed)
 
+    @property
+    def drained(self) -> int:
+        """Calls that were taken of it, all in all."""
+        return min(int(_believed(self.slots["drained"]).sum()), _MOST_CALLS)
+
     def forwarded(self) -> NDArray[np.int64]:
         """Calls made by number, int64[512]."""
         return _believed(self.slots["forwarded"]).sum(axis=0)
@@ -270,10 +289,25 @@ class Region:
         Returns:
             Structured array of `struct memsc_call`, shape (calls,), ordered within a thread.
         """
-        taken = [
-            self._drain(index, start, end) for index, (start, end) in enumerate(self._pending())
-        ]
+        taken = [records for _, _, records in self.taken()]
         return np.concatenate(taken) if taken else np.empty(0, layout().call)
+
+    def taken(self) -> Generator[tuple[int, int, NDArray[np.void]]]:
+        """The same thread by thread; the space of each is freed once the next is asked for.
+
+        Yields:
+            The thread's slot, the position of its first call, and its calls as of `drain`.
+        """
+        for index, (start, end) in enumerate(self._pending()):
+            records = self._drain(index, start, end)
+            if len(records):
+                yield index, start, records
+                self._drained(index, start + len(records))
+
+    def was_taken(self, slot: int, start: int, count: int) -> None:
+        """Free the space of calls that somebody has taken who was killed before they said so."""
+        if slot < self._used and int(self._ends()["drained"][slot]) == start:
+            self._drained(slot, start + count)
 
     def skip(self) -> None:
         """Free the space of all finished calls without taking them, where there is no memory."""
@@ -307,7 +341,6 @@ class Region:
         records = self._read(shapes.call, head, ring + first * shapes.call.itemsize)
         if head < count:
             records = np.concatenate([records, self._read(shapes.call, count - head, ring)])
-        self._drained(index, start + count)
         return records
 
 

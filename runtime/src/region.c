@@ -2,7 +2,8 @@
  *
  * The region: its file, its mappings.
  *
- * A session gets it by a descriptor of its memory (session.h). Without one it is a file in a folder, or
+ * A session gets it by a descriptor of its memory (session.h). Where the process can reach that session's
+ * folder it is a file there, which stays if both are killed. Without a session it is a file in a folder, or
  * nobody else's. The process itself keeps no descriptor of it: the program might close it, and a child with
  * fewer rights would inherit it. What is mapped later continues what is mapped already.
  */
@@ -17,6 +18,7 @@
 #include "cpu.h"
 #include "kept.h"
 #include "process.h"
+#include "region_file.h"
 #include "session.h"
 #include "signals.h"
 #include "text.h"
@@ -24,7 +26,6 @@
 
 enum {
     POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE, Linux 5.14 */
-    PROGRAMS = 10000,    /* programs that one process may execute in turn */
     PAGE = 4096,
 };
 
@@ -94,59 +95,6 @@ static uint64_t start_time(void)
         if (text[at] == ' ' && ++field == 22)
             return memsc_number(text + at + 1);
     return 0;
-}
-
-static int open_file(struct memsc_process *process, const char *directory, uint32_t pid,
-                     uint64_t started)
-{
-    char *end = process->path + sizeof process->path;
-    char *at = memsc_put(process->path, end, directory);
-    at = memsc_put(at, end, "/");
-    at = memsc_put_number(at, end, pid);
-    at = memsc_put(at, end, "-");
-    at = memsc_put_number(at, end, started);
-    /* A process that executes one program after another makes a region for each. */
-    for (uint32_t program = 0; program < PROGRAMS; program++) {
-        char *tail = memsc_put(at, end, "-");
-        tail = memsc_put_number(tail, end, program);
-        tail = memsc_put(tail, end, ".region");
-        if (tail >= end)
-            return -ENAMETOOLONG;
-        long fd = MEMSC_SYS(SYS_openat, AT_FDCWD, process->path,
-                            O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600, 0, 0);
-        if (fd != -EEXIST)
-            return (int)fd;
-    }
-    return -EEXIST;
-}
-
-/* The memory of a region that a session is given. */
-static int open_memory(void)
-{
-    enum { CLOSED_ON_EXEC = 1, NOT_EXECUTABLE = 8 /* Linux 6.3 */ };
-    static const char name[] = "memsc-region";
-    long fd = MEMSC_SYS(SYS_memfd_create, name, CLOSED_ON_EXEC | NOT_EXECUTABLE, 0, 0, 0, 0);
-    if (fd == -EINVAL)
-        fd = MEMSC_SYS(SYS_memfd_create, name, CLOSED_ON_EXEC, 0, 0, 0, 0);
-    return (int)fd;
-}
-
-/* The file to make the region of, of no size yet; NONE if nobody else is to see it, or -errno. */
-enum { NONE = -4096 };
-
-static int open_region(struct memsc_process *process, const struct memsc_options *options,
-                       uint32_t pid, uint64_t started)
-{
-    process->path[0] = 0;
-    process->handed = memsc_kept_at(MEMSC_KEPT_SOCKET) >= 0;
-    if (process->handed)
-        return open_memory();
-    if (!options->directory[0])
-        return NONE;
-    int fd = open_file(process, options->directory, pid, started);
-    if (fd < 0)
-        process->path[0] = 0;
-    return fd;
 }
 
 static long limit_of_files(const struct rlimit64 *new, struct rlimit64 *old)
@@ -220,6 +168,7 @@ void memsc_region_offer(struct memsc_process *process)
     static const char message[] = "{\"region\": true}";
     struct memsc_region *region = process->region;
     if (process->handed && memsc_tell(message, sizeof message - 1, process->memory) != 0) {
+        memsc_region_unlink(process);
         store_relaxed(&region->recording, 0);
         store_relaxed(&region->ring_policy, MEMSC_RING_DROP);
     }
@@ -234,8 +183,8 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
     uint64_t started = start_time();
 
     process->size = rings_offset;
-    int fd = open_region(process, options, pid, started);
-    if (fd < 0 && fd != NONE)
+    int fd = memsc_region_open(process, options, pid, started);
+    if (fd < 0 && fd != MEMSC_REGION_UNSEEN)
         return fd;
     process->memory = fd < 0 ? -1 : fd;
     process->backed = fd >= 0;
@@ -257,12 +206,6 @@ int memsc_region_create(struct memsc_process *process, const struct memsc_option
     return 0;
 }
 
-static void unlink_unless_kept(const struct memsc_process *process)
-{
-    if (process->path[0] && !process->keep)
-        MEMSC_SYS(SYS_unlinkat, AT_FDCWD, process->path, 0, 0, 0, 0);
-}
-
 void memsc_region_destroy(struct memsc_process *process)
 {
     struct memsc_region *region = process->region;
@@ -279,14 +222,16 @@ void memsc_region_destroy(struct memsc_process *process)
     }
     process->region = NULL;
     close_memory(process);
-    unlink_unless_kept(process);
+    if (!process->keep)
+        memsc_region_unlink(process);
     process->path[0] = 0;
 }
 
 void memsc_region_finish(struct memsc_process *process)
 {
     atomic_store(&process->region->finished, 1);
-    unlink_unless_kept(process);
+    if (process->path[0] && !process->keep)
+        MEMSC_SYS(SYS_unlinkat, AT_FDCWD, process->path, 0, 0, 0, 0);
 }
 
 /* Where the ring of a slot goes: behind the one before it, or whatever is mapped before that. */

@@ -176,6 +176,20 @@ def test_root_cleans_everybodys_and_trusts_no_name(memory: Path) -> None:
     assert (memory / "memsc-12346" / f"session-{DEAD}-5").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+def test_calls_of_another_user_are_his_to_bring_home(memory: Path) -> None:
+    """Root would read what he has put there, and write where he says."""
+    folder = memory / "memsc-12345" / f"session-{DEAD}-5{folders.of_container()}"
+    (folder / folders.ROUND).mkdir(parents=True)
+    (folder / folders.ROUND / "round.json").write_text("{}")
+    for path in (folder.parent, folder, folder / folders.ROUND):
+        os.chown(path, 12345, 12345)
+    done = clean(memory, kernel=False)
+    assert [item.name for item in done.in_use] == [str(folder)]
+    assert not done.brought
+    assert (folder / folders.ROUND / "round.json").exists()
+
+
 @pytest.fixture
 def segment() -> Iterator[tuple[int, int]]:
     """A registry as a killed process leaves it: its number and CPU. Of a key that is never used."""

@@ -184,9 +184,19 @@ def test_a_program_may_not_shut_up_the_session(session: SessionSocket, tmp_path:
     drain.finish()
 
 
-def works(session: SessionSocket, **how: object) -> list[Region]:
-    """Regions that a program with libmemsc hands over."""
-    environment = {"MEMSC_TRANSPORT": "direct", "MEMSC_RECORD": "1", "MEMSC_RING": "64"}
+def works(
+    session: SessionSocket,
+    folder: Path | None = None,
+    ring: int = 64,
+    *,
+    recording: bool = True,
+    **how: object,
+) -> list[Region]:
+    """Regions that a program with libmemsc hands over, whose session has a folder, or not."""
+    environment = {"MEMSC_TRANSPORT": "direct", "MEMSC_RECORD": str(int(recording))}
+    environment["MEMSC_RING"] = str(ring)
+    if folder is not None:
+        environment |= {"MEMSC_DIRECTORY": str(folder), "MEMSC_KEEP": "1"}
     subprocess.run(
         [str(WORK), "sync", "1", "/dev/null"],
         env=environment | {"MEMSC_SOCKET": str(session.end)},
@@ -209,14 +219,66 @@ def test_memory_is_handed_to_ones_own_session(session: SessionSocket) -> None:
     region.close()
 
 
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_its_memory_has_a_name_in_the_sessions_folder(
+    session: SessionSocket, in_memory: Path
+) -> None:
+    """There it is still when session and program are gone."""
+    (region,) = works(session, in_memory)
+    (path,) = in_memory.iterdir()
+    assert region.file_in(in_memory) == path
+    assert region.inode == path.stat().st_ino
+    assert path.stat().st_mode & 0o777 == 0o600
+    made = region.counts().made
+    region.close()
+    with Region(path) as again:
+        assert again.counts().made == made > 0
+
+
+def test_where_it_cannot_have_one_it_is_memory_all_the_same(
+    session: SessionSocket, in_memory: Path
+) -> None:
+    """A folder that others may look into, one that is not there, one with little room."""
+    status = os.statvfs(in_memory)
+    room = status.f_bavail * status.f_frsize
+    many = 1 << (room // 64 // 16).bit_length()  # records: 16 rings are more than there is room
+    other = in_memory / "other"
+    other.mkdir(mode=0o755)
+    other.chmod(0o755)
+    for folder, ring in ((other, 64), (in_memory / "none", 64), (in_memory, many)):
+        found = works(session, folder, ring, recording=ring == 64)
+        # For so large a ring there may be no memory at all.
+        assert [region.file_in(folder) for region in found] in ([None], [] if ring > 64 else [None])
+        for region in found:
+            region.close()
+    assert list(in_memory.rglob("*")) == [other]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
-def test_roots_memory_is_not_handed_to_a_user() -> None:
+def test_nobody_makes_files_in_another_users_folder(in_memory: Path) -> None:
+    os.chown(in_memory, NOBODY, NOBODY)
+    with SessionSocket() as session:
+        (region,) = works(session, in_memory)
+        assert region.file_in(in_memory) is None
+        region.close()
+    assert list(in_memory.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_roots_memory_is_not_handed_to_a_user(in_memory: Path) -> None:
     """As through a set-uid program; a user's own is handed to a session of root's."""
     os.seteuid(NOBODY)
     try:
         with SessionSocket() as session:
             os.seteuid(0)
             assert works(session) == []
+            assert works(session, in_memory) == []
+            assert list(in_memory.iterdir()) == []
     finally:
         os.seteuid(0)
     with SessionSocket() as session:

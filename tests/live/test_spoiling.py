@@ -48,7 +48,7 @@ def regions(session: int) -> list[Path]:
     there: list[Path] = []
     for link in Path(f"/proc/{session}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
-            if "memfd:memsc-region" in str(link.readlink()):
+            if ".region" in str(link.readlink()):
                 there.append(link)
     return there
 

@@ -7,6 +7,7 @@ new schema, only a default: traces from before it open as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -19,8 +20,8 @@ from memsc.tracer.format.tables import SCHEMA, Stage
 SESSION = "session.json"
 
 
-Stopped = Literal["interrupted", "duration", "snapshot"]
-"""Why a session ended a program."""
+Stopped = Literal["interrupted", "duration", "snapshot", "killed"]
+"""Why a session ended a program; or that it was killed itself, and what it held came in later."""
 Measured = Stage | Literal["total"]
 
 
@@ -228,6 +229,21 @@ class Session(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
+    """Counts of an arm over its recorded rounds, as fields of `Arm`."""
+    mine = [r for r in rounds if r.arm == arm and r.recording]
+    found: dict[str, Any] = {
+        name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")
+    }
+    for name in ("over", "kept"):
+        if any(getattr(r, name) is not None for r in mine):
+            found[name] = sum(getattr(r, name) or 0 for r in mine)
+    if handoffs := {r.handoff for r in rounds if r.arm == arm and r.handoff}:
+        found["handoff"] = ", ".join(sorted(handoffs))
+    # What a program made before it was attached to is nobody's to count.
+    return found | ({"made": None} if any(r.attached for r in mine) else {})
 
 
 def whole(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason
 from memsc.tracer.format import arrays
-from memsc.tracer.format.parts import part_name
+from memsc.tracer.format.parts import part_name, rows_of
 from memsc.tracer.format.session_file import SESSION, RoundKey, Session
 from memsc.tracer.format.tables import (
     CALLS,
@@ -101,7 +101,7 @@ class TraceWriter:
         self.folder = folder
         self._pending: dict[str, list[pa.RecordBatch]] = {}
         self._written: dict[str, int] = {}
-        self._next = _after(folder)
+        self._next, self._before = _after(folder)
         self._told = (folder / SESSION).exists()
         self._founded = False
 
@@ -246,6 +246,10 @@ class TraceWriter:
         """Rows of a table that are safe on disk."""
         return self._written.get(table, 0)
 
+    def on_disk(self, table: str) -> int:
+        """The same, with those that were there before."""
+        return self._before.get(table, 0) + self.saved(table)
+
     def _append(self, table: str, schema: pa.Schema, columns: Mapping[str, Any]) -> None:
         batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
         self._pending.setdefault(table, []).append(batch)
@@ -337,13 +341,15 @@ def _require_memory(size: int) -> None:
         raise MemoryError(f"encoding takes {size} bytes") from error
 
 
-def _after(folder: Path) -> dict[str, int]:
-    """Number of the next part of each table that is there already, where a session goes on."""
-    found: dict[str, int] = {}
+def _after(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Of each table that is there already: the number of its next part, and its rows."""
+    numbers: dict[str, int] = {}
+    rows: dict[str, int] = {}
     for part in folder.glob("**/part-*.parquet"):
         table = str(part.parent.relative_to(folder))
-        found[table] = max(found.get(table, 0), int(part.stem.partition("-")[2]) + 1)
-    return found
+        numbers[table] = max(numbers.get(table, 0), int(part.stem.partition("-")[2]) + 1)
+        rows[table] = rows.get(table, 0) + rows_of(part)
+    return numbers, rows
 
 
 def _constant(value: str, rows: int) -> pa.Array[Any]:

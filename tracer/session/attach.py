@@ -63,7 +63,7 @@ def find(pid: int) -> Region:
     paths = {line.split(maxsplit=5)[5] for line in lines if line.endswith(SUFFIX)}
     for path in sorted(paths):
         region = _claim(Path(path))
-        if region.pid == pid and tasks.is_same(pid, int(region["start_time"])):
+        if region.pid == pid and int(region["start_time"]) == tasks.start_time(pid):
             return region
         region.close()
     mapped = any("libmemsc" in line for line in lines)
@@ -106,7 +106,10 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     (arm,) = session.arms
     pid, before = region.pid, region.counts().dropped
     probes = session.probing.of_round(check=False)
-    recording = session.recording(RoundKey(arm, "program", 0), region, probes)
+    key = RoundKey(arm, "program", 0)
+    begun = Round(*key, probes=probes, pids=[pid], attached=True)
+    backlog = session.backlog(begun, (str(region.path), before))
+    recording = session.recording(key, region, probes, backlog=backlog)
     recording.run(_Running(region), duration_s=duration_s)
     with recording.over():
         drain = recording.drain

@@ -11,7 +11,6 @@ import numpy as np
 
 from memsc.runtime import library
 from memsc.tracer.format import Clock
-from memsc.tracer.helper.kernel.machine_time import monotonic_ns, own_offset_ns
 
 COUNTER = {"x86_64": "tsc", "aarch64": "cntvct"}.get(os.uname().machine, "unknown")
 _SETTLED_NS = 20_000_000  # two readings closer than this give no slope worth the name
@@ -34,10 +33,9 @@ class ClockTrack:
     def sample(self) -> tuple[int, int]:
         """Read both clocks; returns (cycles, ns)."""
         sample = library.clock_sample()
-        ns = sample.ns - own_offset_ns("monotonic")
         self._cycles.append(sample.cycles)
-        self._ns.append(ns)
-        return sample.cycles, ns
+        self._ns.append(sample.ns)
+        return sample.cycles, sample.ns
 
     def measure_skew(self, here: Iterable[int], there: Iterable[int]) -> None:
         """Bound the skew over all pairs of an application CPU and a service CPU."""
@@ -70,7 +68,7 @@ class ClockTrack:
             points=len(cycles),
             skew_bound_ns=skew,
             skew_reason=self._skew_reason,
-            boottime_offset_ns=_beyond_monotonic(time.CLOCK_BOOTTIME) - own_offset_ns("boottime"),
+            boottime_offset_ns=_beyond_monotonic(time.CLOCK_BOOTTIME),
             realtime_offset_ns=_beyond_monotonic(time.CLOCK_REALTIME),
         )
 
@@ -79,9 +77,9 @@ def _beyond_monotonic(clock: int) -> int:
     """How much more another clock shows: the closest of a few readings between two of ours."""
 
     def reading() -> tuple[int, int]:
-        before = monotonic_ns()
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         there = time.clock_gettime_ns(clock)
-        after = monotonic_ns()
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         return after - before, there - (before + after) // 2
 
     return min(reading() for _ in range(9))[1]

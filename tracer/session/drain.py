@@ -22,6 +22,7 @@ from memsc.runtime.session_socket import Message, SessionSocket
 from memsc.tracer.format import RoundKey
 from memsc.tracer.session.pace import Pace
 from memsc.tracer.session.sink import Sink
+from memsc.tracer.state.backlog import Backlog
 
 _FULL_ENOUGH = 0.25
 _SHORTEST_MS, _LONGEST_MS = 10, 500
@@ -36,12 +37,14 @@ class _Open:
         region: it.
         pid: its process, as this one sees it.
         process: a descriptor of the process (pidfd), -1 if it has ended.
+        file: where its memory has a name, if it has.
         taken: calls taken of it.
     """
 
     region: Region
     pid: int
     process: int
+    file: Path | None = None
     taken: int = 0
 
     @property
@@ -67,6 +70,7 @@ class Drain:
             already and goes on afterwards.
         service_cpus: where its programs are not to run.
         eager: take what there is at each look, for somebody who watches.
+        backlog: where calls are kept until they are in the trace; None: in memory alone.
 
     Attributes:
         key: the round.
@@ -85,6 +89,7 @@ class Drain:
         service_cpus: frozenset[int] = frozenset(),
         *,
         eager: bool = False,
+        backlog: Backlog | None = None,
     ) -> None:
         self._sink = sink
         self._discards = False
@@ -92,8 +97,7 @@ class Drain:
         self.key = key
         self._socket = source if isinstance(source, SessionSocket) else None
         self._open: list[_Open] = []
-        self._held: list[tuple[int, NDArray[Any]]] = []
-        self._made = self._local = self._dropped = self._unfinished = 0
+        self._backlog = Backlog() if backlog is None else backlog
         self._missed = Counter[str]()
         self.interval_ms = 50
         self._eager = eager
@@ -109,6 +113,11 @@ class Drain:
 
     def _add(self, opened: _Open) -> None:
         self._open.append(opened)
+        if self._backlog.folder is not None and self._socket is not None:
+            opened.file = opened.region.file_in(self._backlog.folder)
+            if opened.file is None:
+                self._backlog.state.unnamed += 1
+                self._backlog.note()
         self.pids.add(opened.pid)
         if (handoff := _handoff(opened.region)) is not None:
             self.handoffs.add(handoff)
@@ -116,7 +125,8 @@ class Drain:
     @property
     def counts(self) -> Counts:
         """Of all processes of the round that have been drained to their end."""
-        return Counts(self._made, self._local, self._dropped, self._unfinished)
+        state = self._backlog.state
+        return Counts(state.made, state.local, state.dropped, state.unfinished)
 
     @property
     def missed(self) -> dict[str, int]:
@@ -147,19 +157,18 @@ class Drain:
     def dropped(self) -> int:
         """Calls lost so far."""
         running = sum(opened.region.counts().dropped for opened in self._open)
-        return self._dropped + running
+        return self._backlog.state.dropped + running
 
     @property
     def due(self) -> bool:
         """Whether it is time to `save`."""
-        return self._pace.due(self._rows)
+        return self._pace.due(self._backlog.rows)
 
     def save(self) -> None:
         """Write all there is, that of rings hardly filled too: kill -9 then costs none of it."""
         for opened in self._open:
             self._take(opened)
-        self._write()
-        if self._sink.flush():
+        if self._write(lasting=True):
             self._pace.restart()
 
     def goes_on(self) -> bool:
@@ -172,7 +181,8 @@ class Drain:
         self._listen()
         for opened in list(self._open):
             self._close(opened)
-        self._write()
+        self._write(lasting=self._backlog.folder is not None)
+        self._backlog.close()
         if self._socket is not None:
             self._socket.close()
 
@@ -212,19 +222,18 @@ class Drain:
         if self._discards:
             opened.region.skip()
             return False
-        records = opened.region.drain()
-        if not len(records):
-            return False
-        self._held.append((opened.pid, records))
-        opened.taken += len(records)
-        if self._eager:
-            self._latest.append(records)
-        self.calls += len(records)
-        if len(self._service_cpus):
-            self.beside += int(np.isin(records["app_cpu"], self._service_cpus).sum())
-        if self._rows > self._sink.most_held:
-            self._write()
-        return True
+        before = opened.taken
+        for slot, start, records in opened.region.taken():
+            self._backlog.add(opened.region, opened.pid, slot, start, records)
+            opened.taken += len(records)
+            if self._eager:
+                self._latest.append(records)
+            if len(self._service_cpus):
+                self.beside += int(np.isin(records["app_cpu"], self._service_cpus).sum())
+        self.calls += opened.taken - before
+        if self._backlog.rows > self._sink.most_held:
+            self._write(lasting=self._backlog.folder is not None)
+        return opened.taken > before
 
     def _close(self, opened: _Open) -> None:
         region = opened.region
@@ -235,19 +244,31 @@ class Drain:
         for _ in range(region.drains):
             if not self._take(opened):
                 break
-        counts = region.counts()
-        self._local += counts.local
+        counts, state = region.counts(), self._backlog.state
+        state.local += counts.local
         for number, calls in enumerate(counts.missed):
             if calls:
                 self._missed[missed_reason(number) or "?"] += calls
-        self._dropped += counts.dropped
+        state.dropped += counts.dropped
         if outlives:  # what it calls from now on is counted there, too
-            self._made += opened.taken + counts.dropped
+            state.made += opened.taken + counts.dropped
         else:
-            self._made += counts.made
-            self._unfinished += counts.unfinished
+            state.made += counts.made
+            state.unfinished += counts.unfinished
+        self._forget(opened)
         self._open.remove(opened)
         opened.close()
+
+    def _forget(self, opened: _Open) -> None:
+        """Have its file removed: all of it is in the backlog, and that must be known before."""
+        state = self._backlog.state
+        if opened.file is not None:
+            state.closed = opened.region.inode
+        elif self._socket is not None and state.unnamed:
+            state.unnamed -= 1
+        self._backlog.note()
+        if opened.file is not None:
+            opened.file.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Write nothing any more: from now on rings are emptied for the program's sake alone.
@@ -255,16 +276,17 @@ class Drain:
         It takes no memory, which may be just what is lacking.
         """
         self._discards = True
-        self._held = []
+        self._backlog.drop()
 
-    @property
-    def _rows(self) -> int:
-        return sum(len(held) for _, held in self._held)
-
-    def _write(self) -> None:
-        held, self._held = self._held, []
-        for pid, records in held:
+    def _write(self, *, lasting: bool) -> bool:
+        """Give all there is to the trace, and have it written; whether that was any."""
+        for pid, records in self._backlog.take():
             self._sink.calls(self.key, pid, records, syscall_name)
+        if not lasting:
+            return False
+        written = self._sink.flush()
+        self._backlog.settled()
+        return written
 
 
 def _handoff(region: Region) -> str | None:

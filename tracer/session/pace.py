@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When to write what is held: until then kill -9 costs it, and writing costs the service's CPU."""
+"""When to write what is held: until then it lies in memory, and writing costs the service's CPU."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ from memsc.tracer.session.quietness import Quiet
 from memsc.tracer.session.sink import Everything, Sink
 from memsc.tracer.session.snapshot import Filter
 from memsc.tracer.session.watch import outlast, watch
+from memsc.tracer.state.backlog import Backlog
 
 
 @dataclass
@@ -167,6 +168,7 @@ class Recording:
         source: where its processes hand over their regions, or that of the one that runs already.
         probes: those it has.
         service_cpus: where its programs are not to run.
+        backlog: where its calls are kept until they are in the trace; None: in memory alone.
 
     Attributes:
         drain: of its regions.
@@ -180,12 +182,14 @@ class Recording:
         source: SessionSocket | Region,
         probes: Sequence[str],
         service_cpus: frozenset[int],
+        *,
+        backlog: Backlog | None = None,
     ) -> None:
         self._by = by
         self._probes = list(probes)
         self._sink = by.sink()
         eager = by.look is not None or self._sink.eager
-        self.drain = Drain(self._sink, key, source, service_cpus, eager=eager)
+        self.drain = Drain(self._sink, key, source, service_cpus, eager=eager, backlog=backlog)
         self.stopped: Stopped | None = None
         self._interruption: KeyboardInterrupt | None = None
         # It lasts until nothing of it is recorded any more: processes may outlive their program.

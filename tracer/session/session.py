@@ -21,7 +21,8 @@ from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
-from memsc.tracer.format import Round, RoundKey, Session, Snapshot
+from memsc.tracer.format import CALLS, Round, RoundKey, Session, Snapshot
+from memsc.tracer.format.session_file import sums
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import environment
 from memsc.tracer.session.calibration import Calibration
@@ -34,10 +35,11 @@ from memsc.tracer.session.observe.probe_set import CALIBRATING_HITS, Probing
 from memsc.tracer.session.quietness import Quiet
 from memsc.tracer.session.recording import Observers, Recording, Started, observe
 from memsc.tracer.session.sink import Everything
-from memsc.tracer.session.sums import described, measures, sums, together, write_timings
+from memsc.tracer.session.sums import described, measures, together, write_timings
 from memsc.tracer.session.surroundings import between, read
 from memsc.tracer.session.work import Work, is_piped
 from memsc.tracer.state import folders
+from memsc.tracer.state.backlog import Backlog, Kept
 
 _SPIN_MS = 250
 
@@ -248,14 +250,19 @@ class TraceSession:
         turn: int | None,
     ) -> Round:
         probes = self.probing.of_round(check) if recording and not work.bare else []
+        turn = key.round if turn is None else turn
+        facts: dict[str, Any] = {"check": check, "recording": recording, "turn": turn}
+        backlog = self.backlog(Round(*key, probes=probes, **facts)) if recording else None
         launch = replace(
             self._arms[key.arm],
             session=socket.end,
+            directory=backlog and backlog.folder,
+            keep=True,
             recording=recording,
             ring_records=work.ring_records or self._arms[key.arm].ring_records,
             probe_every=self.probing.every(probes),
         )
-        seen = self.recording(key, socket, probes, self._apart(launch))
+        seen = self.recording(key, socket, probes, self._apart(launch), backlog=backlog)
         with (
             Path(os.devnull).open("r+b") as null,
             self.probing.detached(work.bare),
@@ -287,9 +294,7 @@ class TraceSession:
             done = seen.told(
                 covered=work.layered and recording,
                 surroundings=surroundings,
-                check=check,
-                recording=recording,
-                turn=key.round if turn is None else turn,
+                **facts,
                 pids=sorted(drain.pids),
                 exit_status=target.process.returncode,
                 piped=not work.quiet and is_piped(),
@@ -313,9 +318,21 @@ class TraceSession:
         source: SessionSocket | Region,
         probes: Sequence[str],
         service_cpus: frozenset[int] = frozenset(),
+        *,
+        backlog: Backlog | None = None,
     ) -> Recording:
         """Begin a round; as `Recording`."""
-        return Recording(self._by, key, source, probes, service_cpus)
+        return Recording(self._by, key, source, probes, service_cpus, backlog=backlog)
+
+    def backlog(self, begun: Round, attached: tuple[str, int] | None = None) -> Backlog | None:
+        """Where a round's calls are kept, as of `Kept`; a snapshot chooses those it keeps."""
+        if self._session.snapshot is not None:
+            return None
+        cycles, ns = self.clock.sample()
+        begun = msgspec.structs.replace(begun, start_cycles=cycles, start_ns=ns)
+        trace, rows = self.writer.folder, self.writer.on_disk(CALLS)
+        kept = Kept.of(trace, self._session.created, rows, begun, attached)
+        return Backlog.make(self._folder, kept)
 
     def keep(self, done: Round) -> None:
         """Note a round that is over, and all of it written."""

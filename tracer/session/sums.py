@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a session says of its rounds and arms: how launched, how timed, and the sums."""
+"""What a session says of its rounds and arms: how launched, and how timed."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from memsc.runtime.launch import Launch
-from memsc.tracer.format import Arm, ProbeStatus, Round, RoundKey
+from memsc.tracer.format import Arm, ProbeStatus, RoundKey
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.work import Work
 
@@ -30,21 +27,6 @@ def described(launch: Launch) -> Arm:
         app_cpus=list(launch.app_cpus),
         service_cpus=list(launch.service_cpus),
     )
-
-
-def sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
-    """Counts of an arm over its recorded rounds, as fields of `Arm`."""
-    mine = [r for r in rounds if r.arm == arm and r.recording]
-    found: dict[str, Any] = {
-        name: sum(getattr(r, name) or 0 for r in mine) for name in ("calls", "lost", "made")
-    }
-    for name in ("over", "kept"):
-        if any(getattr(r, name) is not None for r in mine):
-            found[name] = sum(getattr(r, name) or 0 for r in mine)
-    if handoffs := {r.handoff for r in rounds if r.arm == arm and r.handoff}:
-        found["handoff"] = ", ".join(sorted(handoffs))
-    # What a program made before it was attached to is nobody's to count.
-    return found | ({"made": None} if any(r.attached for r in mine) else {})
 
 
 def write_timings(

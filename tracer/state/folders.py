@@ -17,9 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.helper.kernel.tasks import id_space, is_same, start_time
+from memsc.tracer.helper.kernel.tasks import id_space, start_time
 
 MEMORY = Path("/dev/shm")
+ROUND = "round"
+"""In a session's folder, what is recorded just now; see `memsc.tracer.state.backlog`."""
 _RUNNING = "running"
 
 
@@ -127,9 +129,20 @@ def id_space_of(folder: Path) -> int:
 def owner_is_alive(folder: Path) -> bool:
     """Whether the session that made a folder still runs; to be asked where its process ids hold."""
     _, pid, started, *_ = folder.name.split("-")
-    return is_same(int(pid), int(started))
+    return start_time(int(pid)) == int(started)
 
 
 def of_container() -> str:
     """End of a name that holds process ids: nothing where they are the machine's."""
     return f"-{number}" if (number := id_space()) else ""
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether a process still runs, to be asked where its number holds."""
+    if start_time(pid) != started:
+        return False
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return False
+    return not text.rpartition(")")[2].startswith(" Z")  # dead, and nobody has asked how it ended

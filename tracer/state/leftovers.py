@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What sessions left behind that could not clean up after themselves, and its removal.
 
-A session that ends in order leaves nothing. One that was killed leaves its folder of region files
-in memory, and perhaps one of temporary files; killed programs leave the registry by which
+A session that ends in order leaves nothing. One that was killed leaves its folder in memory, with
+calls that are not in its trace yet: those are brought home first (`memsc.tracer.state.recovery`).
+It may leave one of temporary files; killed programs leave the registry by which
 they shared a CPU; a session whose helper was killed leaves CPUs isolated, and a journal of that; a
 BCC program that attached through tracefs leaves an entry there.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -43,18 +44,39 @@ class Item:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Brought:
+    """Calls that a killed session had not written, now in its trace; None: there is no such one."""
+
+    trace: str
+    calls: int | None
+
+    def __str__(self) -> str:
+        if self.calls is None:
+            return f"a killed session's calls belong to {self.trace}, which is not there any more"
+        what = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        return f"{what} that a killed session had not written came into {self.trace}"
+
+
 @dataclass
 class Cleaned:
-    """What was removed, what is left on purpose, what failed, and what was not looked at."""
+    """What was removed, what is left on purpose, what failed, and what was not looked at.
 
+    `brought` is what came into traces, `given` are places to which these may have been moved.
+    """
+
+    brought: list[Brought] = field(default_factory=list[Brought])
     removed: list[Item] = field(default_factory=list[Item])
     in_use: list[Item] = field(default_factory=list[Item])
     failed: list[Item] = field(default_factory=list[Item])
     unseen: list[Item] = field(default_factory=list[Item])
+    given: Sequence[Path] = ()
 
     def as_json(self) -> dict[str, object]:
         """The whole as plain values."""
-        return {"schema": 1, **asdict(self)}
+        fields = asdict(self)
+        del fields["given"]
+        return {"schema": 1, **fields}
 
 
 def clean(*places: Path, kernel: bool = True) -> Cleaned:
@@ -93,16 +115,27 @@ def clean(*places: Path, kernel: bool = True) -> Cleaned:
     return done
 
 
-def tidy() -> None:
-    """What every command does first: remove what dead sessions of this user left, and say nothing.
+def tidy(given: Sequence[Path] = ()) -> list[str]:
+    """What every command does first: remove what dead sessions of this user left.
 
     As root that includes CPUs that are still isolated.
+
+    Args:
+        given: where traces may be that were moved since.
+
+    Returns:
+        What the user should know: calls that came into traces, or could not.
     """
+    done = Cleaned(given=given)
     for top in _tops(*folders.places()):
         with suppress(PermissionError):
-            _remove_sessions(top, Cleaned())
+            _remove_sessions(top, done, homeless=False)
     if os.geteuid() == 0:
         isolate.recover()
+    says = [str(one) for one in done.brought if one.calls is not None]
+    remedy = "`memsc clean` drops them"
+    says += [f"{one}; {remedy}" for one in done.brought if one.calls is None]
+    return says + [f"{item.name}: {item.reason}" for item in done.failed if item.kind == "calls"]
 
 
 def _remove_shared(done: Cleaned) -> None:
@@ -146,20 +179,20 @@ def _tops(*places: Path) -> Iterator[Path]:
             yield top
 
 
-def _remove_sessions(top: Path, done: Cleaned) -> None:
+def _remove_sessions(top: Path, done: Cleaned, *, homeless: bool = True) -> None:
     os.scandir(top).close()  # glob would find nothing where it may not look
+    for folder in sorted([*top.glob("session-*-*"), *top.glob("running-*")]):
+        if folders.id_space_of(folder) == tasks.id_space():
+            _remove_session(folder, done, homeless=homeless)
+        else:
+            _remove_foreign(folder, done)
     for region in folders.running(top).glob("*.region"):
         program = _process(f"-{region.name.removesuffix('.region')}")
-        if program is not None and not _alive(*program):
+        if program is not None and not folders.is_alive(*program):
             region.unlink(missing_ok=True)
             done.removed.append(Item("region", str(region)))
         elif program is not None:
             _stop_recording(region)
-    for folder in sorted([*top.glob("session-*-*"), *top.glob("running-*")]):
-        if folders.id_space_of(folder) == tasks.id_space():
-            _remove_session(folder, done)
-        else:
-            _remove_foreign(folder, done)
 
 
 def _stop_recording(path: Path) -> None:
@@ -168,14 +201,32 @@ def _stop_recording(path: Path) -> None:
         region.recording = False
 
 
-def _remove_session(folder: Path, done: Cleaned) -> None:
+def _remove_session(folder: Path, done: Cleaned, *, homeless: bool) -> None:
     owner = _process(folder.name)
     if owner is None or folder.is_symlink() or not folder.is_dir():
         return
-    if _alive(*owner):
+    if folders.is_alive(*owner):
         done.in_use.append(Item("session", str(folder), f"process {owner[0]} runs"))
         return
-    _remove(folder, done)
+    if not (folder / folders.ROUND).is_dir() or _brought(folder, done, homeless=homeless):
+        _remove(folder, done)
+
+
+def _brought(folder: Path, done: Cleaned, *, homeless: bool) -> bool:
+    """Bring home what was recorded there; whether the folder is of no use any more."""
+    from memsc.tracer.state.recovery import bring_home  # noqa: PLC0415 - slow to import
+
+    if folder.stat().st_uid != os.geteuid():  # the trace is his, too
+        done.in_use.append(Item("session", str(folder), "its user's own memsc brings calls home"))
+        return False
+    try:
+        found = bring_home(folder, done.given)
+    except MemscError as error:
+        done.failed.append(Item("calls", str(error.what), f"{error.why}; {error.remedy}"))
+        return False
+    if found is not None:
+        done.brought.append(Brought(*found))
+    return found is None or found.calls is not None or homeless
 
 
 def _remove_foreign(folder: Path, done: Cleaned) -> None:
@@ -202,13 +253,3 @@ def _process(name: str) -> tuple[int, int] | None:
     if len(words) < 2 or not all(word.isascii() and word.isdigit() for word in words[:2]):
         return None
     return int(words[0]), int(words[1])
-
-
-def _alive(pid: int, started: int) -> bool:
-    if not tasks.is_same(pid, started):
-        return False
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return False
-    return not text.rpartition(")")[2].startswith(" Z")  # dead, and nobody has asked how it ended

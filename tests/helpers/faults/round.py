@@ -68,7 +68,9 @@ def looked_through(world: World) -> list[str]:
                 f"{r.calls} recorded, {r.lost} lost, {r.unfinished} unfinished of {r.made}"
             )
         ended = r.exit_status in _SIGNALLED and strike.fate(world) == strike.ENDED
-        if r.exit_status != 0 and not ended and not r.attached:
+        if r.stopped == "killed" and r.lost:
+            faults.append(f"{r.lost} calls were lost with the session")
+        if r.exit_status != 0 and not (ended or r.attached or r.stopped == "killed"):
             faults.append(f"the program's exit status is {r.exit_status}")
         if r.exit_status == 0 and r.unfinished:
             faults.append(f"{r.unfinished} calls have no end")

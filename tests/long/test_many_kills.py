@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Hundreds of `kill -9` at random moments, and a table of what stood in the traces afterwards.
+
+MEMSC_KILLS and MEMSC_KILL_SEED say how many, and which; the table is build/kills.txt.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.helpers.kills import VICTIMS, kill_all, plan
+
+from memsc.runtime.files import LAYER
+
+pytestmark = [
+    pytest.mark.bpf,
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
+    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+]
+KILLS = int(os.environ.get("MEMSC_KILLS", "300"))
+SEED = int(os.environ.get("MEMSC_KILL_SEED", "20261130"))
+TABLE = Path(__file__).resolve().parents[2] / "build" / "kills.txt"
+SUMS = ("begun", "ended", "recorded", "unfinished", "lost")
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Who was killed how often, what the traces were, and what the program and they counted."""
+    head = ("killed", "times", "no folder", "no round", *SUMS, "wrong")
+    rows: list[tuple[str, ...]] = [head]
+    for victims in VICTIMS:
+        mine = [one for one in found if one["victims"] == victims]
+        none = sum(one.get("trace") == "none" for one in mine)
+        empty = sum(one.get("rounds") == 0 for one in mine)
+        sums = [f"{sum(one.get(name, 0) for one in mine):,}" for name in SUMS]
+        wrong = sum(bool(one["wrong"]) for one in mine)
+        rows.append(
+            (victims.replace(" ", ", "), *map(str, (len(mine), none, empty)), *sums, str(wrong))
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + "\n"
+        for row in rows
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    plans = [plan(SEED, number) for number in range(KILLS)]
+    done = kill_all(plans, tmp_path_factory.mktemp("kills"))
+    TABLE.write_text(table(done))
+    return done
+
+
+def test_no_call_is_lost_by_any_kill(found: list[dict[str, Any]]) -> None:
+    assert len(found) == KILLS
+    assert [one for one in found if one["wrong"]] == []
+
+
+def test_the_kills_came_at_all_times(found: list[dict[str, Any]]) -> None:
+    """Before there was a program, and in its midst, by every victim."""
+    for victims in VICTIMS:
+        mine = [one for one in found if one["victims"] == victims]
+        assert any(one.get("recorded") for one in mine)
+    assert any(not one["begun"] for one in found)

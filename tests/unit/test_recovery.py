@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: MIT
+"""A session is killed before each single thing that it does; whoever brings its calls home, too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helpers import traces
+
+from memsc.runtime.layout import MAGIC, VERSION, layout
+from memsc.runtime.session_socket import SessionSocket
+from memsc.tracer.format import CALLS, Round, RoundKey, open_trace
+from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.session.drain import Drain
+from memsc.tracer.session.sink import Everything
+from memsc.tracer.state import folders
+from memsc.tracer.state.backlog import Backlog, Kept
+from memsc.tracer.state.leftovers import Cleaned, clean
+from memsc.tracer.state.recovery import bring_home
+
+KEY = RoundKey("memsc", "program", 0)
+DEAD = 1 << 22  # pids end one below
+RECORDS = 64
+DOES = ((os, "pwrite"), (os, "pwritev"), (os, "ftruncate"), (os, "replace"), (os, "unlink"))
+METHODS = ("unlink", "replace", "rename", "mkdir", "write_bytes")
+
+
+class Killed(BaseException):
+    """As by SIGKILL: nothing is done any more."""
+
+
+class Steps:
+    """Counts what is done to files, and kills before one of them.
+
+    Args:
+        last: so many are done; -1: all.
+    """
+
+    def __init__(self, last: int = -1) -> None:
+        self.last = last
+        self.done = 0
+
+    @contextmanager
+    def counted(self) -> Generator[None]:
+        """Meanwhile."""
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in (*DOES, *((Path, method) for method in METHODS)):
+                patch.setattr(module, name, self._counting(getattr(module, name)))
+            yield
+
+    def _counting(self, does: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*args: Any, **named: Any) -> Any:
+            if self.done == self.last:
+                raise Killed
+            self.done += 1
+            return does(*args, **named)
+
+        return counting
+
+
+class Program:
+    """A region, and who writes calls into it; its files are written past whoever counts.
+
+    Args:
+        folder: where its file is.
+        name: of it.
+    """
+
+    _pwrite, _pread = staticmethod(os.pwrite), staticmethod(os.pread)
+
+    def __init__(self, folder: Path, name: str = f"{DEAD}-1-0.region") -> None:
+        shapes = layout()
+        self.fd = os.open(folder / name, os.O_RDWR | os.O_CREAT)
+        head = np.zeros(1, shapes.region)
+        self._slots = -(-shapes.region.itemsize // 4096) * 4096
+        self._rings = self._slots + shapes.slot.itemsize
+        told = {"magic": MAGIC, "version": VERSION, "pid": DEAD, "start_time": 1, "slots": 1}
+        told |= {"ring_records": RECORDS, "slots_offset": self._slots, "rings_offset": self._rings}
+        for field, value in (told | {"slots_used": 1, "recording": 1}).items():
+            head[field] = value
+        os.truncate(self.fd, self._rings + RECORDS * shapes.call.itemsize)
+        self._pwrite(self.fd, head.tobytes(), 0)
+        self.made = 0
+        self._finished = False
+
+    def calls(self, stamps: range) -> None:
+        """Make calls that can be told apart by their first stamp."""
+        shapes = layout()
+        for stamp in stamps:
+            record = np.zeros(1, shapes.call)
+            for name in ("called", "posted", "picked", "executed", "completed"):
+                record[name] = stamp
+            at = self.made % RECORDS * shapes.call.itemsize
+            self._pwrite(self.fd, record.tobytes(), self._rings + at)
+            self.made += 1
+            self._put("forwarded", self.made)
+            self._put("written", self.made)
+
+    def begins_one(self) -> None:
+        """A call of which it does not see the end, if it still runs."""
+        if self._finished:
+            return
+        self.made += 1
+        self._put("forwarded", self.made)
+
+    def finishes(self) -> None:
+        """In order."""
+        self._finished = True
+        at = (layout().region.fields or {})["finished"][1]
+        self._pwrite(self.fd, (1).to_bytes(4, "little"), at)
+
+    def _put(self, field: str, value: int) -> None:
+        at = next(at for name, (_, at, *_) in (layout().slot.fields or {}).items() if name == field)
+        self._pwrite(self.fd, value.to_bytes(8, "little"), self._slots + at)
+
+
+@pytest.fixture
+def session_folder() -> Iterator[Path]:
+    """In memory, as regions have to be, and where no other memsc looks."""
+    with tempfile.TemporaryDirectory(dir=folders.MEMORY) as memory:
+        name = f"session-{DEAD}-5{folders.of_container()}"
+        folder = Path(memory) / f"memsc-{os.getuid()}" / name
+        folder.mkdir(parents=True)
+        yield folder
+
+
+def cleaned(folder: Path) -> Cleaned:
+    """By `memsc clean`."""
+    return clean(folder.parents[1], kernel=False)
+
+
+def begin(tmp_path: Path, folder: Path) -> tuple[TraceWriter, Backlog]:
+    """A session with a round, up to where its program is let go."""
+    writer = TraceWriter(prepare_output(tmp_path / "t.memsc"))
+    told = traces.session([], {"memsc": traces.Arm("memsc", "inline")}, complete=False)
+    writer.session(told)
+    begun = Round(*KEY, probes=["sched"], start_cycles=0)
+    kept = Kept.of(writer.folder, told.created, writer.on_disk(CALLS), begun)
+    backlog = Backlog.make(folder, kept)
+    assert backlog.folder is not None
+    return writer, backlog
+
+
+def record(writer: TraceWriter, backlog: Backlog, programs: list[Program]) -> None:
+    """The round: two programs make calls, one of them ends, some are written before the rest."""
+    with SessionSocket() as session, socket.socket(fileno=os.dup(session.end.number)) as end:
+        drain = Drain(Everything(writer), KEY, session, backlog=backlog)
+        one, other = programs
+        socket.send_fds(end, [b'{"region": true}'], [one.fd])
+        one.calls(range(1, 11))
+        drain.step()
+        drain.save()
+        socket.send_fds(end, [b'{"region": true}'], [other.fd])
+        other.calls(range(11, 31))
+        one.calls(range(31, 71))
+        drain.step()
+        one.calls(range(71, 81))
+        one.finishes()
+        drain.step()
+        other.calls(range(81, 101))
+        drain.save()
+        other.calls(range(101, 111))
+        other.finishes()
+        drain.finish()
+        writer.flush()
+
+
+def looked_through(tmp_path: Path, programs: list[Program]) -> Round:
+    trace = open_trace(tmp_path / "t.memsc")
+    (done,) = trace.session.rounds
+    rows = trace.read(CALLS) if trace.rows(CALLS) else None
+    stamps = [] if rows is None else sorted(rows["called"].to_numpy().tolist())
+    made = sum(program.made for program in programs)
+    assert stamps == list(range(1, len(stamps) + 1))  # each once
+    assert done.calls == len(stamps)
+    assert (done.lost, done.made) == (0, made)
+    assert len(stamps) + (done.unfinished or 0) == made
+    assert trace.session.arms["memsc"].calls == len(stamps)
+    return done
+
+
+def killed_at(step: int, tmp_path: Path, folder: Path) -> tuple[list[Program], int]:
+    """One that is killed before its step of that number; how many it did."""
+    writer, backlog = begin(tmp_path, folder)
+    assert backlog.folder is not None
+    programs = [Program(backlog.folder, f"{DEAD}-{i}-0.region") for i in range(2)]
+    steps = Steps(step)
+    try:
+        with steps.counted():
+            record(writer, backlog, programs)
+    except Killed:
+        for program in programs:
+            program.begins_one()
+    return programs, steps.done
+
+
+def test_whenever_a_session_is_killed_each_call_is_there_once(
+    tmp_path: Path, session_folder: Path
+) -> None:
+    step = 0
+    for step in count():
+        programs, done = killed_at(step, tmp_path, session_folder)
+        found = cleaned(session_folder)
+        assert not found.failed
+        assert found.brought
+        round_ = looked_through(tmp_path, programs)
+        assert (round_.stopped, round_.probes) == ("killed", [])
+        assert not session_folder.exists()
+        shutil.rmtree(tmp_path / "t.memsc")
+        session_folder.mkdir(parents=True)
+        if done < step:
+            break
+    assert step > 20
+
+
+@pytest.mark.parametrize("at", [4, 15, 1000])
+def test_so_it_is_if_who_brings_them_home_is_killed_as_well(
+    at: int, tmp_path: Path, session_folder: Path
+) -> None:
+    step = 0
+    for step in count():
+        programs, _ = killed_at(at, tmp_path, session_folder)
+        steps = Steps(step)
+        try:
+            with steps.counted():
+                bring_home(session_folder)
+        except Killed:
+            bring_home(session_folder)
+        looked_through(tmp_path, programs)
+        shutil.rmtree(tmp_path / "t.memsc")
+        if steps.done < step:
+            break
+    assert step > 3
+
+
+def test_a_round_that_was_over_comes_no_second_time(tmp_path: Path, session_folder: Path) -> None:
+    programs, _ = killed_at(-1, tmp_path, session_folder)
+    assert bring_home(session_folder) is not None
+    assert bring_home(session_folder) is None
+    looked_through(tmp_path, programs)
+
+
+def test_a_trace_that_was_moved_is_found_if_named(tmp_path: Path, session_folder: Path) -> None:
+    programs, _ = killed_at(20, tmp_path, session_folder)
+    moved = (tmp_path / "t.memsc").rename(tmp_path / "u.memsc")
+    other = tmp_path / "t.memsc"
+    traces.fabricate(other, rounds=1, calls=10)
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    found = bring_home(session_folder)
+    assert found is not None
+    assert found.calls is None
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+    done = Cleaned(given=[tmp_path, moved])
+    assert bring_home(session_folder, done.given) is not None
+    shutil.rmtree(other)
+    moved.rename(other)
+    looked_through(tmp_path, programs)
+
+
+def test_without_its_trace_it_is_dropped_by_clean_and_said(
+    tmp_path: Path, session_folder: Path
+) -> None:
+    killed_at(20, tmp_path, session_folder)
+    shutil.rmtree(tmp_path / "t.memsc")
+    (brought,) = cleaned(session_folder).brought
+    assert (brought.trace, brought.calls) == (str(tmp_path / "t.memsc"), None)
+    assert "is not there any more" in str(brought)
+    assert not session_folder.exists()
+
+
+def test_a_trace_that_cannot_be_written_keeps_all_for_later(
+    tmp_path: Path, session_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, _ = killed_at(20, tmp_path, session_folder)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        assert [item.kind for item in cleaned(session_folder).failed] == ["calls"]
+    assert session_folder.exists()
+    cleaned(session_folder)
+    looked_through(tmp_path, programs)
+
+
+HOSTILE: dict[str, Callable[[Path], object]] = {
+    "no json": lambda place: (place / "round.json").write_text("{"),
+    "other json": lambda place: (place / "round.json").write_text('{"trace": 7}'),
+    "no backlog": lambda place: (place / "backlog").unlink(),
+    "a link": lambda place: ((place / "backlog").unlink(), (place / "backlog").symlink_to("/etc")),
+    "an empty one": lambda place: os.truncate(place / "backlog", 0),
+    "noise": lambda place: (place / "backlog").write_bytes(bytes(range(256)) * 64),
+    "an end in midst of an entry": lambda place: os.truncate(place / "backlog", 4096 + 100),
+    "a region that is none": lambda place: (place / "7-7-0.region").write_bytes(b"x" * 9000),
+    "a region that is a folder": lambda place: (place / "7-7-0.region").mkdir(),
+    "a region that is a link": lambda place: (place / "7-7-0.region").symlink_to("/etc/passwd"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_whatever_lies_there_harms_nobody(what: str, tmp_path: Path, session_folder: Path) -> None:
+    killed_at(12, tmp_path, session_folder)
+    HOSTILE[what](session_folder / folders.ROUND)
+    cleaned(session_folder)
+    trace = open_trace(tmp_path / "t.memsc")
+    for r in trace.session.rounds:
+        assert r.calls == trace.rows(CALLS)
+        assert (r.calls or 0) + (r.lost or 0) + (r.unfinished or 0) == r.made
+    assert Path("/etc/passwd").exists()
+
+
+def test_what_had_no_file_is_not_known(tmp_path: Path, session_folder: Path) -> None:
+    """A region in memory alone has gone with its program and its session."""
+    writer, backlog = begin(tmp_path, session_folder)
+    assert backlog.folder is not None
+    backlog.state.unnamed = 1
+    backlog.note()
+    writer.flush()
+    assert bring_home(session_folder) is not None
+    (done,) = open_trace(tmp_path / "t.memsc").session.rounds
+    assert (done.calls, done.lost, done.made, done.unfinished) == (0, None, None, None)
+
+
+def test_where_there_is_no_memory_for_it_a_round_goes_on_without(tmp_path: Path) -> None:
+    begun = Round(*KEY)
+    (tmp_path / "t").mkdir()
+    kept = Kept.of(tmp_path / "t", "now", 0, begun)
+    (tmp_path / "file").touch()
+    backlog = Backlog.make(tmp_path / "file", kept)
+    assert backlog.folder is None
