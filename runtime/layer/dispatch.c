@@ -29,6 +29,7 @@
 #include "own_paths.h"
 #include "retire.h"
 #include "stats.h"
+#include "storage.h"
 #include "stub.h"
 
 enum {
@@ -206,6 +207,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
             return local(number, args);
         }
         memsc_abandon(memsc_self);
+    if (__builtin_expect(!memsc_has_storage(), 0))
+        return unforwarded(number, MEMSC_SHARED_THREAD);
     }
     if (__builtin_expect(!memsc_has_page(), 0)) {
         if (memsc_is_local(number, args)) {

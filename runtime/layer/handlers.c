@@ -16,6 +16,7 @@
 #include "bridge.h"
 #include "peek.h"
 #include "resume.h"
+#include "storage.h"
 #include "stub.h"
 
 enum {
@@ -120,9 +121,10 @@ uint64_t memsc_before_handler(uint32_t signal, const siginfo_t *info, void *cont
     uint64_t flags = load_relaxed(&known[signal].flags[which]);
     uint64_t mask = load_relaxed(&known[signal].mask[which]);
     uint64_t handler = load_relaxed(&known[signal].handler[which]);
-    if (memsc_under_way && !is_fault(signal, info))
+    bool has_storage = memsc_has_storage(); /* else nothing of ours is under way */
+    if (has_storage && memsc_under_way && !is_fault(signal, info))
         settle(interrupted, signal, flags);
-    else if (signal == MEMSC_CANCEL_SIGNAL && memsc_from_bridge)
+    else if (has_storage && signal == MEMSC_CANCEL_SIGNAL && memsc_from_bridge)
         before_cancel(interrupted);
     mask |= *(uint64_t *)(void *)&interrupted->uc_sigmask;
     if (!(flags & SA_NODEFER))

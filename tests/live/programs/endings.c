@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -191,12 +192,39 @@ static void at_once(void)
         ends("several at once", several);
 }
 
+enum { AROUND = 2048, KINDS = 8 };
+static _Alignas(4096) uint64_t storage[2 * AROUND];
+
+static int change_folder(void *unused)
+{
+    (void)unused;
+    return chdir("/proc/self/fdinfo") == 0 && chdir("/") == 0 && getppid() > 0 ? 12 : 13;
+}
+
+/* As Chromium's sandbox does: the child's thread-local storage is a few zeros, and anything before them. */
+static void bare_storage(void)
+{
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char folder[64];
+    for (int kind = 0; kind < KINDS; kind++) {
+        for (int i = 0; i < AROUND; i++)
+            storage[i] = i % KINDS == kind ? 0x4141414141414141 : 0;
+        fflush(stdout);
+        pid_t child = clone(change_folder, stack + STACK,
+                            CLONE_VM | CLONE_FS | CLONE_VFORK | CLONE_SETTLS | SIGCHLD, NULL, NULL,
+                            storage + AROUND);
+        EXPECT(child > 0);
+        report("bare storage", child);
+        EXPECT(getcwd(folder, sizeof folder) && strcmp(folder, "/") == 0);
+        work(); /* from the second time on somebody carries the calls */
+        work();
+    }
+}
+
 static const struct feature features[] = {
-    {"exits-thread-by-thread", exits},
-    {"clone-returns", clone_returns},
-    {"clone-shares-memory", clone_shares},
-    {"several-exit-at-once", at_once},
-    {NULL, NULL},
+    {"exits-thread-by-thread", exits},     {"clone-returns", clone_returns},
+    {"clone-shares-memory", clone_shares}, {"clone-with-bare-storage", bare_storage},
+    {"several-exit-at-once", at_once},     {NULL, NULL},
 };
 
 int main(int argc, char **argv)
