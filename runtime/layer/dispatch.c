@@ -35,6 +35,8 @@
 enum {
     REFUSALS =
         10, /* twice as many calls go directly each time a thread is refused a page, up to 2 to this */
+    FIRST_CALLS =
+        64,       /* of a process, not worth a service: most that are forked execute another soon */
     ON_STACK = 1, /* SS_ONSTACK */
 };
 
@@ -75,15 +77,36 @@ static bool is_on_service_cpu(void)
     return beside && memsc_has_page();
 }
 
-/* The same before it has a page: it then needs none, unless somebody counts such calls in it. Which of several
- * services it would be is not known yet. */
+/* The same before it has a page. Which of several services it would be is not known yet. */
 static bool starts_on_service_cpu(void)
 {
     const struct memsc_options *options = &memsc_layer.options;
-    return memsc_needs_own_cpu(options->transport) && !options->directory[0] &&
-           !options->session_inode &&
+    return memsc_needs_own_cpu(options->transport) &&
            (options->services == 1 || options->service_mode == MEMSC_SCANNER) &&
            *memsc_own_cpu() == options->service_cpus[0];
+}
+
+/* Whether the process has made so few calls yet that to start a service would take longer than they do. A
+ * forked child begins anew. */
+static bool has_just_started(void)
+{
+    static _Atomic uint32_t process, calls;
+    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    if (memsc_running())
+        return false;
+    if (load_relaxed(&process) != pid) {
+        store_relaxed(&process, pid);
+        store_relaxed(&calls, 0);
+    }
+    return load_relaxed(&calls) < FIRST_CALLS && add_relaxed(&calls, 1) < FIRST_CALLS;
+}
+
+/* Whether calls that need no page may do without, for nobody looks for them in it. */
+static bool needs_no_page(void)
+{
+    const struct memsc_options *options = &memsc_layer.options;
+    return !options->directory[0] && !options->session_inode && !options->recording &&
+           (starts_on_service_cpu() || has_just_started());
 }
 
 static bool has_page_now(void)
@@ -149,9 +172,10 @@ static struct memsc_answer local(long number, const uint64_t args[6])
     return run_here;
 }
 
-static struct memsc_answer beside_service(long number, const uint64_t args[6])
+static struct memsc_answer made_directly(long number, const uint64_t args[6],
+                                         enum memsc_unforwarded reason)
 {
-    unforwarded(number, MEMSC_ON_SERVICE_CPU);
+    unforwarded(number, reason);
     memsc_hide_before(number, args);
     return local(number, args);
 }
@@ -183,6 +207,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
     /* Before all else: nothing may be done here any more. */
     if (__builtin_expect(special & MEMSC_RETIRED, 0))
         return unforwarded(number, MEMSC_AFTER_RETIRING);
+    if (__builtin_expect(!memsc_has_storage(), 0))
+        return unforwarded(number, MEMSC_SHARED_THREAD);
     if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
         unforwarded(number, MEMSC_IN_VFORK);
         if (memsc_executes(number))
@@ -207,16 +233,14 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
             return local(number, args);
         }
         memsc_abandon(memsc_self);
-    if (__builtin_expect(!memsc_has_storage(), 0))
-        return unforwarded(number, MEMSC_SHARED_THREAD);
     }
     if (__builtin_expect(!memsc_has_page(), 0)) {
         if (memsc_is_local(number, args)) {
             memsc_stats_local(number);
             return local(number, args);
         }
-        if (starts_on_service_cpu())
-            return beside_service(number, args);
+        if (needs_no_page())
+            return made_directly(number, args, MEMSC_NO_SERVICE);
         if (!has_page_now()) {
             memsc_hide_before(number, args);
             return unforwarded(number, thread->never ? (enum memsc_unforwarded)(thread->never - 1)
@@ -224,7 +248,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         }
     }
     if (__builtin_expect(is_on_service_cpu(), 0) && !memsc_is_local(number, args))
-        return beside_service(number, args);
+        return made_directly(number, args, MEMSC_ON_SERVICE_CPU);
     if (__builtin_expect(special, 0) && !memsc_has_keys_of_service()) {
         unforwarded(number, MEMSC_OTHER_KEYS);
         return local(number, args);

@@ -30,6 +30,10 @@ static void before_clone(uint64_t flags)
 {
     if (!(flags & CLONE_VM))
         return;
+    /* By its first calls alone a process needs no region; of tasks that share memory one must have it, so that
+     * all know whose it is, and which threads are the program's. */
+    if (!(flags & CLONE_VFORK) && !memsc_layer_thread.never)
+        memsc_join();
     if (flags & CLONE_VFORK) {
         memsc_layer_thread.vfork_parent = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
     } else if (!(flags & CLONE_SETTLS)) {

@@ -115,6 +115,63 @@ def test_feature(
     _compare([str(built / source), feature], tmp_path / "folder", transport, service)
 
 
+@pytest.mark.parametrize(
+    "case", [c for c in features.FEATURES if c[0] in ("tasks", "endings")], ids=str
+)
+def test_feature_of_processes_that_have_just_started(
+    case: tuple[str, str], built: Path, tmp_path: Path
+) -> None:
+    """Where nobody records them, they make their first calls themselves."""
+    folder, command = tmp_path / "folder", [str(built / case[0]), case[1]]
+    assert _run(command, folder, environment("memsc")) == _run(command, folder, environment(None))
+
+
+CHILD = r"""
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int count, char **arguments)
+{
+    int up[2], down[2], threads = 0;
+    char byte, path[64];
+    if (count < 2 || pipe(up) || pipe(down))
+        return 1;
+    pid_t child = fork();
+    if (child == 0) {
+        for (int i = atoi(arguments[1]); i > 0; i--)
+            getppid();
+        return write(up[1], "x", 1) != 1 || read(down[0], &byte, 1) != 1;
+    }
+    sprintf(path, "/proc/%d/task", child);
+    if (read(up[0], &byte, 1) != 1)
+        return 1;
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        threads += entry->d_name[0] != '.';
+    printf("%d\n", threads);
+    return write(down[1], "x", 1) != 1 || wait(NULL) != child;
+}
+"""
+
+
+def test_a_short_child_starts_no_service(tmp_path: Path) -> None:
+    """It would take longer than the child's calls; a recorded one has it from the first call on."""
+    child = tmp_path / "child"
+    gcc = ["gcc", "-O1", "-x", "c", "-", "-o", str(child)]
+    subprocess.run(gcc, input=CHILD, text=True, check=True)
+
+    def threads(calls: int, **variables: str) -> int:
+        done = preloaded.run([str(child), str(calls)], environment("memsc", **variables))
+        assert done.returncode == 0
+        return int(done.stdout)
+
+    assert threads(8) == 1
+    assert threads(1000) > 1
+    assert threads(8, **RECORDED) > 1
+
+
 def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     """All that dd does to its files after start-up goes through Memsc, and nothing is missed."""
     variables = environment("memsc", MEMSC_STATS="1", **RECORDED)
