@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.helpers import enclosure
+from tests.helpers import enclosure, ways
 from tests.helpers.required import require
 from tests.helpers.sessions import Session, nothing_left, program_ids
+from tests.helpers.ways import WAYS
 from tests.helpers.workload import GETPPID, gone, wait_until
 
 from memsc.runtime.files import NATIVE
+from memsc.tracer.format import open_trace
 from memsc.tracer.helper.capabilities import KEPT
 from memsc.tracer.helper.isolation import cpusets
 from memsc.tracer.session.observe.channel import COMMAND
@@ -316,3 +318,42 @@ def test_another_users_program_is_not_attached_to(user: User) -> None:
     assert done.returncode == 1
     assert f"does not belong to user {user.id}" in done.stderr
     assert not (user.home / "t.memsc").exists()
+
+
+WITHOUT_ROOT = (
+    *("nothing", "env", "env-twice", "own-preload", "title", "user-namespace"),
+    *("user-namespace-root", "session", "descriptors", "place", "spawned", "few-descriptors"),
+)
+"""Ways to lose what carries a program that need no root."""
+
+_STATIC = "int main(void) { return 0; }"
+
+
+def test_what_an_ordinary_users_trace_does_not_see_it_says(user: User) -> None:
+    """Who may not attach probes: programs tell what runs unrecorded, all others are recorded."""
+    with ways.place() as place:
+        found = ways.counted(place.command(WAYS["nothing"]), user.package.parent)
+        (place.files.parent / "s.c").write_text(_STATIC)
+        static = place.files.parent / "static"
+        subprocess.run(["gcc", "-static", "-o", static, f"{static.parent}/s.c"], check=True)
+        lines = [f"({place.command(WAYS[name])[2]}) >/dev/null || exit 1" for name in WITHOUT_ROOT]
+        arms = ("--transport", "direct,memsc")
+        for given, status in (([*lines], 0), ([*lines[:3], str(static)], 4)):
+            how = ("trace", "-f", "-o", "t.memsc", "--no-calibrate", "--probes", "sched", *arms)
+            done = user.memsc(*how, "--", "sh", "-c", "\n".join(given))
+            assert done.returncode == 0, done.stderr
+            trace = open_trace(user.home / "t.memsc")
+            calls = trace.read("calls", ["arm", "syscall"]).to_pandas()
+            ways_tried = len(given) - (status != 0)
+            for one in trace.session.rounds:
+                mine = calls[calls["arm"] == one.arm]["syscall"].value_counts()
+                for call in ("statx", "getxattr"):
+                    assert mine.get(call, 0) == ways_tried * found[call], (one.arm, call)
+                cover = one.coverage
+                assert cover is not None
+                assert cover.by == "layer"
+                assert cover.by_reason
+                assert [each.name for each in cover.unrecorded] == [str(static)] * (status != 0)
+            report = user.memsc("report", "t.memsc")
+            assert report.returncode == status, report.stdout
+            assert ("ran unrecorded" in report.stdout) == (status != 0)

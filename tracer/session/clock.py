@@ -11,6 +11,7 @@ import numpy as np
 
 from memsc.runtime import library
 from memsc.tracer.format import Clock
+from memsc.tracer.helper.kernel.machine_time import monotonic_ns, own_offset_ns
 
 COUNTER = {"x86_64": "tsc", "aarch64": "cntvct"}.get(os.uname().machine, "unknown")
 _SETTLED_NS = 20_000_000  # two readings closer than this give no slope worth the name
@@ -33,9 +34,10 @@ class ClockTrack:
     def sample(self) -> tuple[int, int]:
         """Read both clocks; returns (cycles, ns)."""
         sample = library.clock_sample()
+        ns = sample.ns - own_offset_ns("monotonic")
         self._cycles.append(sample.cycles)
-        self._ns.append(sample.ns)
-        return sample.cycles, sample.ns
+        self._ns.append(ns)
+        return sample.cycles, ns
 
     def measure_skew(self, here: Iterable[int], there: Iterable[int]) -> None:
         """Bound the skew over all pairs of an application CPU and a service CPU."""
@@ -68,7 +70,7 @@ class ClockTrack:
             points=len(cycles),
             skew_bound_ns=skew,
             skew_reason=self._skew_reason,
-            boottime_offset_ns=_beyond_monotonic(time.CLOCK_BOOTTIME),
+            boottime_offset_ns=_beyond_monotonic(time.CLOCK_BOOTTIME) - own_offset_ns("boottime"),
             realtime_offset_ns=_beyond_monotonic(time.CLOCK_REALTIME),
         )
 
@@ -77,9 +79,9 @@ def _beyond_monotonic(clock: int) -> int:
     """How much more another clock shows: the closest of a few readings between two of ours."""
 
     def reading() -> tuple[int, int]:
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        before = monotonic_ns()
         there = time.clock_gettime_ns(clock)
-        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        after = monotonic_ns()
         return after - before, there - (before + after) // 2
 
     return min(reading() for _ in range(9))[1]

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from memsc.runtime.launch import Target
 from memsc.tracer.format.session_file import Stopped
+from memsc.tracer.helper.kernel.machine_time import monotonic_ns
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.ending import whole
 from memsc.tracer.session.observe.probe_set import Probing
@@ -61,7 +62,7 @@ def watch(
                 probing.drain(probes, sink, everything=False)
         if drain is not None:
             with whole():
-                before = time.monotonic_ns()
+                before = monotonic_ns()
                 drain.step()
                 due = drain.due
                 probing.drain(probes, sink, everything=due or sink.eager)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.helper.kernel.tasks import id_space, start_time
+from memsc.tracer.helper.kernel.tasks import id_space, is_same, start_time
 
 MEMORY = Path("/dev/shm")
 ROUND = "round"
@@ -129,7 +129,7 @@ def id_space_of(folder: Path) -> int:
 def owner_is_alive(folder: Path) -> bool:
     """Whether the session that made a folder still runs; to be asked where its process ids hold."""
     _, pid, started, *_ = folder.name.split("-")
-    return start_time(int(pid)) == int(started)
+    return is_same(int(pid), int(started))
 
 
 def of_container() -> str:
@@ -139,7 +139,7 @@ def of_container() -> str:
 
 def is_alive(pid: int, started: int) -> bool:
     """Whether a process still runs, to be asked where its number holds."""
-    if start_time(pid) != started:
+    if not is_same(pid, started):
         return False
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.helper.kernel.machine_time import offset_ns, own_offset_ns
 
 _INITIAL_NAMESPACE = 0xEFFFFFFC  # the machine's own of process ids; fixed by the kernel
 _NO_SETAFFINITY = 0x04000000  # PF_NO_SETAFFINITY of linux/sched.h: the kernel's own choice of CPUs
@@ -49,6 +50,24 @@ def start_time(tid: int) -> int | None:
         return int(_fields(f"/proc/{tid}/stat")[19])
     except OSError:
         return None
+
+
+def is_same(pid: int, started: int) -> bool:
+    """Whether a process is the one that began at a time, as `start_time` shows it to some process.
+
+    That may be this one, one in the machine's time namespace, or the process itself.
+    """
+    shown = start_time(pid)
+    if shown is None:
+        return False
+    machines = shown - _ticks(own_offset_ns("boottime"))
+    # Offsets need not be whole ticks.
+    views = (machines, machines + _ticks(offset_ns("boottime", pid)))
+    return shown == started or any(abs(view - started) <= 1 for view in views)
+
+
+def _ticks(ns: int) -> int:
+    return ns * _TICKS // 1_000_000_000
 
 
 def id_space(pid: int | str = "self") -> int:

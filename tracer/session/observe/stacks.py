@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from memsc.runtime.files import LAYER
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA, TRUNCATED
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
+from memsc.tracer.helper.kernel.machine_time import monotonic_ns
 from memsc.tracer.session.addresses import perf_maps, symbols
 from memsc.tracer.session.addresses.address_spaces import (
     ANON,
@@ -103,7 +103,7 @@ class Stacks:
         Args:
             everything: walk all copies; else so few that the next program is soon known.
         """
-        until = time.monotonic_ns()
+        until = monotonic_ns()
         if self._records is not None:
             self._spaces.add(self._records.take())
         changed, tables = self._spaces.changed, self._helper.stack_tables
