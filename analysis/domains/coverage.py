@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from memsc.runtime.carried import FILTERED
 from memsc.tracer.format import Round, Surroundings, Unrecorded
 
 BOUND = 0.01
@@ -56,6 +57,15 @@ class ArmCoverage(msgspec.Struct, frozen=True):
         # Of one program several processes may have been lost.
         of = f"{self.count} {'of' if self.count <= self.programs else 'processes of'} {programs}"
         return f"{of} ran unrecorded{runs}: {named}"
+
+    @property
+    def says_uncounted(self) -> str | None:
+        """Whose calls nobody counts, in words; None if there is no such process."""
+        left = sum(one.times for one in self.unrecorded if one.why == FILTERED)
+        if not left:
+            return None
+        whose = "a process" if left == 1 else f"{left} processes"
+        return f"what {whose} called under a seccomp filter is neither recorded nor counted"
 
     @property
     def says_calls(self) -> str | None:

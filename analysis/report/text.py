@@ -154,10 +154,11 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
         if found.says and found.by == "layer":
             why = f"what those executed in turn is not known: {found.by_reason}"
             said.setdefault(("!", why), []).append(arm)
-        if found.says_calls:
-            if found.says_calls not in reasons:
-                said.setdefault(("!", found.says_calls), []).append(arm)
-        elif found.unseen is not None and found.share_high is not None:
+        if found.says_calls and found.says_calls not in reasons:
+            said.setdefault(("!", found.says_calls), []).append(arm)
+        if found.says_uncounted:
+            said.setdefault(("!", found.says_uncounted), []).append(arm)
+        elif not found.says_calls and found.unseen is not None and found.share_high is not None:
             at_least = f"{100 * (1 - found.share_high):.4g} % at least"
             line = f"100 % of {found.calls:,} calls recorded or counted ({at_least})"
             said.setdefault(("✓", line), []).append(arm)

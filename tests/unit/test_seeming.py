@@ -18,6 +18,7 @@ from tests.helpers import traces
 import memsc.analysis as ma
 from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.text import to_string
+from memsc.runtime.carried import FILTERED
 
 COVERED = {"programs": 200, "by": "kernel"}
 HELD_UP: dict[str, Mapping[str, Any]] = {
@@ -59,6 +60,19 @@ REASONS: dict[str, tuple[Mapping[str, Any], str, bool]] = {
         {"coverage": COVERED | {"unrecorded": [{"name": "/bin/x", "why": "static", "times": 3}]}},
         "verdict withheld: memsc: 3 of 200 programs ran unrecorded",
         True,
+    ),
+    "a filter": (
+        {
+            "coverage": COVERED
+            | {"unseen": 0, "unrecorded": [{"name": "x", "why": FILTERED, "times": 2}]}
+        },
+        "! what 2 processes called under a seccomp filter is neither recorded nor counted",
+        False,
+    ),
+    "all counted": (
+        {"coverage": COVERED | {"unseen": 0}},
+        "100 % of 1,000 calls recorded or",
+        False,
     ),
     "calls unrecorded": (
         {"coverage": COVERED | {"missed": {"no service": 50}}},
