@@ -80,8 +80,8 @@ def test_calls_that_never_return(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for one in open_trace(tmp_path / "t.memsc").session.rounds:
         assert one.unfinished is not None
-        # A service may see the end of some that their caller does not.
-        assert 2 <= one.unfinished <= 8, one.arm
+        # A service may see the end of some, and a thread not yet wait: the killed one does.
+        assert 1 <= one.unfinished <= 8, one.arm
         assert (one.calls or 0) + (one.lost or 0) + one.unfinished == one.made, one.arm
     report = [*MEMSC, "report", "t.memsc"]
     done = subprocess.run(report, cwd=tmp_path, capture_output=True, text=True, check=False)
