@@ -4,13 +4,24 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memsc.commands.options import add_unrecorded
-from memsc.commands.progress import opened_all
+from memsc.commands.options import (
+    add_calibration,
+    add_cpus,
+    add_isolation,
+    add_ok_status,
+    add_ring,
+    add_unrecorded,
+    announce,
+    ring_of,
+    say,
+)
+from memsc.commands.progress import opened, opened_all
 from memsc.commands.report import print_json, show
-from memsc.commands.sides import sides_of, traces_of
-from memsc.runtime.errors import FAIL_IF_MET, WITHHELD
+from memsc.commands.sides import RECORD, programs_of, sides_of, traces_of
+from memsc.runtime.errors import FAIL_IF_MET, USAGE, WITHHELD, MemscError
 
 if TYPE_CHECKING:
     from memsc.analysis.comparison.comparison import Comparison
@@ -25,6 +36,13 @@ class Command:
     Of one session a side what was seen is shown, and the verdict is withheld
     (status 4).
 
+    --record runs two programs in turn instead, A B B A, in one session: what
+    drifts falls on both alike. It goes on until the change of the program's time
+    and of a call's median (or of what --fail-if names) is known --within so much,
+    and writes one trace, which `memsc compare TRACE` shows again. Sides may also
+    differ by settings of memsc, as in --new-with transport=memsc,idle=never
+    (transport, service, idle, spin, handoff); a program is then named once.
+
     A --fail-if condition reads ARM[/CASE].STAGE.METRIC > +5%: it is met (status 3)
     when the change is that large and its 95 % interval leaves out zero; > 300ns
     (or us, ms, s) bounds what NEW took. Join several by "or". Stages are post,
@@ -36,13 +54,39 @@ class Command:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.usage = "%(prog)s [OPTION …] BASE NEW | BASE … -- NEW …"
+        parser.usage = (
+            "%(prog)s [OPTION …] BASE NEW | BASE … -- NEW … | TRACE\n"
+            "       %(prog)s --record -o DIR [OPTION …] -- BASE … -- NEW …"
+        )
         parser.add_argument(
             "trace",
             nargs="*",
             metavar="TRACE",
             help="folder NAME.memsc, or a folder of such: what it was, and what it is now",
         )
+        recording = parser.add_argument_group("record in turn")
+        recording.add_argument(
+            RECORD, action="store_true", help="run two programs in turn, and compare them"
+        )
+        recording.add_argument("-o", "--output", metavar="DIR", help="trace folder")
+        recording.add_argument("-f", "--force", action="store_true", help="replace a trace there")
+        recording.add_argument(
+            "--within", metavar="SHARE", help="half of the interval that is wanted (2%%)"
+        )
+        recording.add_argument(
+            "--at-most", metavar="S", help="seconds after which no turn begins (60)"
+        )
+        for side in ("base", "new"):
+            recording.add_argument(
+                f"--{side}-with",
+                metavar="NAME=VALUE,…",
+                help=f"settings of memsc for {side.upper()}",
+            )
+        add_cpus(parser)
+        add_isolation(parser)
+        add_calibration(parser)
+        add_ring(parser)
+        add_ok_status(parser)
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
         parser.add_argument("--html", metavar="FILE", help="write the same as a page")
         add_unrecorded(parser)
@@ -74,6 +118,16 @@ class Command:
         from memsc.analysis.comparison.sides import Sessions
 
         conditions = [condition for text in args.fail_if for condition in parse(text)]
+        if args.record:
+            return _record(args, conditions)
+        for name in _ONLY_RECORDED:
+            if getattr(args, name):
+                what = f"--{name.replace('_', '-')}"
+                raise MemscError(
+                    what, f"it is about {RECORD}, which is not given", "give it", USAGE
+                )
+        if len(args.trace) == 1 and not args.history:
+            return _in_turn(args.trace[0], args, conditions)
         sides = [*sides_of(args.trace), traces_of(args.history)]
         with opened_all([path for side in sides for path in side]) as traces:
             for trace in traces if args.allow_unrecorded else ():
@@ -82,6 +136,95 @@ class Command:
             base, new, history = ([next(left) for _ in side] for side in sides)
             comparison = Comparison(Sessions(base, new, history, args.beside))
             return judged(comparison, conditions, as_json=args.json, page=args.html)
+
+
+_ONLY_RECORDED = ("output", "force", "within", "at_most", "base_with", "new_with", "isolate")
+
+
+def _in_turn(path: str, args: argparse.Namespace, conditions: list[Condition]) -> int:
+    """Show a trace that was recorded in turn."""
+    from memsc.analysis.comparison.comparison import Comparison
+    from memsc.analysis.comparison.turns import Turns
+
+    with opened(path) as trace:
+        if args.allow_unrecorded:
+            trace.checks.allow_unrecorded = True
+        comparison = Comparison(Turns(trace))
+        return judged(comparison, conditions, as_json=args.json, page=args.html)
+
+
+def _record(args: argparse.Namespace, conditions: list[Condition]) -> int:
+    """Record two programs in turn, and show how they differ."""
+    from memsc.commands.in_turn import (
+        Effort,
+        Recorder,
+        launch_of,
+        record,
+        seconds_of,
+        settings_of,
+        share_of,
+        wanted_by,
+    )
+    from memsc.commands.trace import status_of
+    from memsc.runtime.launch import Launch
+    from memsc.runtime.program import check
+    from memsc.tracer.format import InTurn, Side
+    from memsc.tracer.format.writer import TraceWriter, prepare_output
+    from memsc.tracer.session.arms import place
+    from memsc.tracer.session.session import TraceSession
+
+    if args.output is None:
+        raise MemscError(RECORD, "it is not said where the trace goes", "give -o DIR", USAGE)
+    effort = Effort(share_of(args.within or "2%"), seconds_of(args.at_most or "60"))
+    programs = programs_of(args.trace)
+    template = Launch(ring_records=ring_of(args), ring_policy="wait")
+    settings = [settings_of(getattr(args, f"{s}_with"), f"--{s}-with") for s in ("base", "new")]
+    wishes = [
+        launch_of(given, template, f"--{side}-with")
+        for side, given in zip(("base", "new"), settings, strict=True)
+    ]
+    for program in programs:
+        check(program[0])
+    asked = list(dict.fromkeys((wish.transport, wish.service) for wish in wishes))
+    arms, notes = place(asked, template, args.app_cpus, args.service_cpus)
+    placed = {arm.arm: arm for arm in arms}
+    sides = [
+        (
+            Side(wish.arm, name, program, given),
+            replace(
+                wish,
+                app_cpus=placed[wish.arm].app_cpus,
+                service_cpus=placed[wish.arm].service_cpus,
+            ),
+        )
+        for name, program, given, wish in zip(
+            ("base", "new"), programs, settings, wishes, strict=True
+        )
+    ]
+    folder = prepare_output(args.output, args.force)
+    announce(arms, notes)
+    command = ["memsc", "compare", RECORD, "--", *programs[0], "--", *programs[1]]
+    session = TraceSession(
+        TraceWriter(folder),
+        command,
+        arms,
+        isolate=args.isolate,
+        calibrate=args.calibrate,
+        allow_unrecorded=args.allow_unrecorded,
+        ok_status=args.ok_status,
+        in_turn=InTurn(sides[0][0], sides[1][0]),
+    )
+    try:
+        with session.writer, session:
+            for note in session.take_notes():
+                say(f"note: {note}")
+            record(Recorder(session, sides, wanted_by(conditions), args.ok_status), effort)
+    except KeyboardInterrupt as error:
+        say(f"interrupted; what was recorded is in {folder}")
+        return status_of(error)
+    for note in session.take_notes():
+        say(f"note: {note}")
+    return _in_turn(args.output, args, conditions)
 
 
 def judged(

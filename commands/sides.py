@@ -12,12 +12,37 @@ APART = "\0--"
 """Stands between the sides for argparse, which takes `--` away; no argument can be this."""
 
 
+RECORD = "--record"
+
+
 def sides_apart(argv: Sequence[str]) -> list[str]:
     """A command line on which argparse leaves the sides of a comparison apart."""
     if "--" not in argv:
         return list(argv)
     first = argv.index("--")
-    return [*argv[:first], APART, *argv[first + 1 :]]
+    before, behind = argv[:first], argv[first + 1 :]
+    if RECORD in before:  # all that is behind are programs and their own options
+        return [*before, "--", *(APART if word == "--" else word for word in behind)]
+    return [*before, APART, *behind]
+
+
+def programs_of(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The programs of both sides, which are one and the same if only one is named.
+
+    Raises:
+        MemscError: it is not said what they are.
+    """
+    sides: list[list[str]] = [[]]
+    for word in words:
+        if word == APART:
+            sides.append([])
+        else:
+            sides[-1].append(word)
+    if len(sides) > 2 or not all(sides):
+        why = "a side has no program" if len(sides) < 3 else "there are more than two sides"
+        remedy = "write it as -- BASE … -- NEW …; a program that needs a -- goes into sh -c"
+        raise MemscError("memsc compare --record", why, remedy, USAGE)
+    return sides[0], sides[-1]
 
 
 def sides_of(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Protocol
@@ -143,8 +144,10 @@ class Sessions:
 
     def settle(self) -> str:
         """How that would become known."""
+        base, new = (_program(side[0]) for side in (self.base, self.new))
         return (
-            "To settle it, record three or more sessions a side, by turns, and compare all: "
+            f"To settle it, record both in turn: memsc compare --record -o turns.memsc -- {base} "
+            f"-- {new}\nOr record three or more sessions a side, by turns, and compare all: "
             "memsc compare base/*.memsc -- new/*.memsc"
         )
 
@@ -224,6 +227,12 @@ def _reference(one: Replica, cell: Cell, name: str) -> float | None:
     direct = cell._replace(arm="direct")
     figure = one.figure(direct, TOTAL, "p50") if direct in one.sketches else None
     return figure if isinstance(figure, float) and figure > 0 else None
+
+
+def _program(trace: Trace) -> str:
+    """What a session ran, as a shell would read it."""
+    command = trace.session.command
+    return "PROGRAM …" if command[:1] == ["memsc"] or not command else shlex.join(command)
 
 
 def _names(side: Sequence[Trace]) -> str:

@@ -11,7 +11,9 @@ import scipy.stats
 from numpy.typing import NDArray
 from tests.helpers import traces
 
-from memsc.analysis.comparison.change import apart, beside
+from memsc.analysis.comparison.change import apart, beside, in_turn
+from memsc.analysis.comparison.comparison import LEAST_EFFECT
+from memsc.analysis.comparison.turns import FEWEST_TURNS
 from memsc.analysis.data.scan import BlockKey
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.data.statistics import LEVEL, Resampled, ratio
@@ -79,6 +81,23 @@ def test_so_do_sessions_beside_a_reference(moods: str, slope: float) -> None:
     assert alarms <= at_most(TRIALS), alarms
     if slope == 1:  # it explains: what is left is a session's own
         assert np.median(widths) < np.median(alone) / 2
+
+
+@pytest.mark.parametrize("moods", ["normal", "heavy-tailed"])
+@pytest.mark.parametrize("spread", [0.3, 0.5])
+def test_so_do_turns_that_stop_where_their_interval_is_narrow(moods: str, spread: float) -> None:
+    """As `memsc compare --record` does, which looks after each turn."""
+    generator, alarms, trials = np.random.default_rng(8), 0, 300
+    for _ in range(trials):
+        base = np.exp(spread * MOODS[moods](generator, 60))
+        new = np.ones(60)
+        turns = FEWEST_TURNS
+        found = in_turn(base[:turns].tolist(), new[:turns].tolist())
+        while found.half > 0.02 and turns < 60:
+            turns += 1
+            found = in_turn(base[:turns].tolist(), new[:turns].tolist())
+        alarms += abs(found.value) >= LEAST_EFFECT and (found.low > 0 or found.high < 0)
+    assert alarms <= at_most(trials), alarms
 
 
 def test_a_true_change_is_found() -> None:

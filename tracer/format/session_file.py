@@ -206,6 +206,22 @@ class Counters(msgspec.Struct, frozen=True):
     elsewhere_ns: int = 0  # time that threads spent on CPUs that were not counted on
 
 
+class Side(msgspec.Struct, frozen=True):
+    """One side of a comparison in turn: its rounds are those of this arm and case."""
+
+    arm: str
+    case: str
+    command: list[str]
+    settings: dict[str, str] = {}  # of memsc, that are not as they are by default
+
+
+class InTurn(msgspec.Struct, frozen=True):
+    """Two sides that a session recorded in turn; a turn is A B B A, or B A A B (`Round.turn`)."""
+
+    base: Side
+    new: Side
+
+
 class Session(msgspec.Struct, frozen=True):
     """`session.json`. A value that is not known is null, with a reason beside it, never 0."""
 
@@ -224,6 +240,7 @@ class Session(msgspec.Struct, frozen=True):
     snapshot: Snapshot | None = None
     counters: Counters | None = None
     allow_unrecorded: bool = False  # the user knows that not all is recorded
+    in_turn: InTurn | None = None
     ok_status: list[int] = []  # exit statuses beside 0 that are no failure, as a shell gives them
 
     def encode(self) -> bytes:

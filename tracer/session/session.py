@@ -21,7 +21,7 @@ from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch, Target
 from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
-from memsc.tracer.format import CALLS, Round, RoundKey, Session, Snapshot
+from memsc.tracer.format import CALLS, InTurn, Round, RoundKey, Session, Snapshot
 from memsc.tracer.format.session_file import sums
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import environment
@@ -53,16 +53,16 @@ class TraceSession:
         arms: the launch of each arm, in the order of the report.
         probes: names of the probes to use.
         isolate: keep everything else off the application's CPUs.
-        calibrate: measure first what recording and the probes cost, which takes a second.
+        calibrate: measure first what recording and probes cost, which takes a second.
         snapshot: keep only slow calls and what is around them.
         every: of how many calls one passes a probe's static places, where it is not as declared.
         allow_unrecorded: what is not recorded shall withhold no verdict.
         ok_status: exit statuses of its programs, beside 0, that are no failure.
+        in_turn: the two sides of a comparison that it is to record.
         earlier: the session that this one goes on with (see `tracer.resume`).
 
     Raises:
-        MemscError: the session's folder cannot be made. Probes that cannot be used are no error:
-            the trace says why.
+        MemscError: its folder cannot be made. Of probes that cannot be used the trace says why.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class TraceSession:
         every: Mapping[str, int] | None = None,
         allow_unrecorded: bool = False,
         ok_status: Sequence[int] = (),
+        in_turn: InTurn | None = None,
         earlier: Session | None = None,
     ) -> None:
         self.writer = writer
@@ -103,6 +104,7 @@ class TraceSession:
             arms={name: described(launch) for name, launch in self._arms.items()},
             snapshot=snapshot,
             allow_unrecorded=allow_unrecorded,
+            in_turn=in_turn,
             ok_status=list(ok_status),
         )
 
@@ -254,12 +256,12 @@ class TraceSession:
         facts: dict[str, Any] = {"check": check, "recording": recording, "turn": turn}
         backlog = self.backlog(Round(*key, probes=probes, **facts)) if recording else None
         launch = replace(
-            self._arms[key.arm],
+            own := work.launch or self._arms[key.arm],
             session=socket.end,
             directory=backlog and backlog.folder,
             keep=True,
             recording=recording,
-            ring_records=work.ring_records or self._arms[key.arm].ring_records,
+            ring_records=work.ring_records or own.ring_records,
             probe_every=self.probing.every(probes),
         )
         seen = self.recording(key, socket, probes, self._apart(launch), backlog=backlog)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memsc.runtime.launch import Launch
+
 
 @dataclass(frozen=True)
 class Work:
@@ -29,6 +31,7 @@ class Work:
         bare: detach every probe, to measure what those cost that are always there.
         beside: a program that runs beside it, on the service's CPU.
         isolated: keep everything else off the application's CPUs meanwhile.
+        launch: what steers it in place of its arm's launch, whose arm and CPUs it shares.
     """
 
     case: str
@@ -44,6 +47,7 @@ class Work:
     bare: bool = False
     beside: tuple[str, ...] = ()
     isolated: bool = False
+    launch: Launch | None = None
 
 
 def is_piped() -> bool:
