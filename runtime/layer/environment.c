@@ -119,23 +119,28 @@ struct block {
     uint32_t count, size;
 };
 
-static uint32_t count_given(uint64_t environment)
+/* False: its end cannot be read. */
+static bool count_given(uint64_t environment, uint64_t *given)
 {
     uint64_t words[AT_ONCE];
-    uint32_t given = 0;
+    *given = 0;
+    if (!environment)
+        return true;
     for (;;) {
-        uint64_t read = memsc_peek_bytes(words, environment + given * sizeof *words, sizeof words);
-        for (uint64_t i = 0; i < read / sizeof *words; i++, given++)
+        uint64_t read = memsc_peek_bytes(words, environment + *given * sizeof *words, sizeof words);
+        for (uint64_t i = 0; i < read / sizeof *words; i++, ++*given)
             if (!words[i])
-                return given;
+                return true;
         if (read < sizeof words)
-            return given; /* the kernel will say what is wrong with it */
+            return false;
     }
 }
 
 static bool make_room(struct block *block, uint64_t environment)
 {
-    uint64_t count = environment ? count_given(environment) : 0;
+    uint64_t count;
+    if (!count_given(environment, &count))
+        return false; /* the kernel will say what is wrong with it */
     uint64_t pointers = 2 * count + MOST + 4;
     uint64_t size = pointers * sizeof *block->given + count + PRELOAD + 2 * LONGEST;
     long address =

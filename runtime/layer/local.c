@@ -59,6 +59,15 @@ static void before_exit(void)
         memsc_process_finish(memsc_process);
 }
 
+/* Where nobody says how many threads there are, for there is no /proc: the service ends as soon as no thread has
+ * a page, so that it outlives none. Who needs it starts it again. */
+static void stop_if_unused(void)
+{
+    memsc_stats_keep(1);
+    if (memsc_process_stop() != 0)
+        memsc_stats_keep(-1);
+}
+
 /* A thread that ends takes the process with it if it is the program's last: the service's threads, which
  * nobody knows of, must not stay behind. */
 static void before_thread_exit(uint64_t status)
@@ -67,6 +76,10 @@ static void before_thread_exit(uint64_t status)
     if (!memsc_has_region())
         return;
     memsc_block_signals();
+    if (memsc_threads_of_program() == 0) {
+        stop_if_unused();
+        return;
+    }
     if (!memsc_last_thread_leaves())
         return;
     before_exit();

@@ -193,7 +193,12 @@ int memsc_process_stop(void)
     struct memsc_process *process = memsc_process;
     if (!memsc_running())
         return -ENOTCONN;
-    if (atomic_load(&process->region->active))
+    memsc_lock(&process->lock);
+    bool used = !memsc_running() || atomic_load(&process->region->active);
+    if (!used)
+        atomic_store(&process->state, MEMSC_STOPPING); /* from now on nobody registers */
+    memsc_unlock(&process->lock);
+    if (used)
         return -EBUSY;
     memsc_service_stop(process);
     atomic_store(&process->region->finished, 1);
@@ -266,6 +271,10 @@ int memsc_thread_register(void)
     if (!memsc_running())
         return -ENOTCONN;
     memsc_lock(&process->lock);
+    if (!memsc_running()) { /* any more */
+        memsc_unlock(&process->lock);
+        return -ENOTCONN;
+    }
     int index = claim(process);
     if (index < 0) {
         memsc_unlock(&process->lock);

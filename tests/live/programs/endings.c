@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -221,10 +222,54 @@ static void bare_storage(void)
     }
 }
 
+static void *leave_late(void *unused)
+{
+    work();
+    usleep(20000);
+    leave(0);
+    return unused;
+}
+
+static void leader_leaves(void)
+{
+    pthread_t thread;
+    EXPECT(pthread_create(&thread, NULL, leave_late, NULL) == 0);
+    work();
+    leave(7);
+}
+
+/* Then nobody says how many threads there are. */
+static void without_proc(void)
+{
+    EXPECT(mkdir("empty", 0755) == 0);
+    if (chroot("empty") != 0 || chdir("/") != 0) /* only root may */
+        return;
+    ends("the only thread", only);
+    for (int i = 0; i < 3; i++)
+        ends("the leader first", leader_leaves);
+}
+
+/* What cannot be read is no empty environment: the program that executes it goes on. */
+static void nonsense(void)
+{
+    char **volatile nothing = (char **)8, *words[] = {"/bin/true", NULL};
+    char *bad[] = {(char *)nothing, NULL};
+    char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char **no_end = (char **)(pages + 4096) - 1;
+    *no_end = "A=b";
+    EXPECT(mprotect(pages + 4096, 4096, PROT_NONE) == 0);
+    EXPECT(execve("/bin/true", words, nothing) == -1 && errno == EFAULT);
+    EXPECT(execve("/bin/true", words, bad) == -1 && errno == EFAULT);
+    EXPECT(execve("/bin/true", words, no_end) == -1 && errno == EFAULT);
+    EXPECT(execve((char *)nothing, words, words) == -1 && errno == EFAULT);
+    EXPECT(execve("/bin/true", nothing, words) == -1 && errno == EFAULT);
+}
+
 static const struct feature features[] = {
-    {"exits-thread-by-thread", exits},     {"clone-returns", clone_returns},
-    {"clone-shares-memory", clone_shares}, {"clone-with-bare-storage", bare_storage},
-    {"several-exit-at-once", at_once},     {NULL, NULL},
+    {"exits-thread-by-thread", exits},         {"exits-without-proc", without_proc},
+    {"clone-returns", clone_returns},          {"clone-shares-memory", clone_shares},
+    {"clone-with-bare-storage", bare_storage}, {"several-exit-at-once", at_once},
+    {"executes-nonsense", nonsense},           {NULL, NULL},
 };
 
 int main(int argc, char **argv)
