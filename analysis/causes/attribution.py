@@ -21,6 +21,7 @@ from memsc.analysis.causes.intervals import TASK, Found, has_noise, intervals
 from memsc.analysis.causes.shares import (
     BUSY,
     HOST,
+    LATE,
     LINE,
     POOLED,
     SLEPT,
@@ -28,11 +29,13 @@ from memsc.analysis.causes.shares import (
     STALL,
     UNEXPLAINED,
     WAITED,
+    WAKING,
     WOKEN,
     Shares,
     Usual,
 )
 from memsc.analysis.causes.slow import Slow
+from memsc.analysis.causes.wake_ups import arrivals, begins_asleep
 from memsc.analysis.data.overlap import Ints, Segments, flatten, overlaps
 from memsc.tracer.format import FLAGS, STAGES, STAMPS, RoundKey, TraceFolder
 
@@ -309,10 +312,21 @@ class _Attribution:
             side = "app" if stage in (_POST, _COMPLETE) else "service"
             by_clock = (stolen[stage] >= rest / 2) & long
             self._give(stage, HOST, side, rest.copy(), seen & (by_clock | (away & long)))
-            # Shorter than any exit, and nothing of the guest was there: the processor itself.
-            short = seen & ~long & (self._polls() if stage in _HAND_OFFS else away)
+            # Shorter than any exit, and nothing of the guest there: the processor itself.
+            short = seen & ~long & (self._polls(stage) if stage in _HAND_OFFS else away)
             cause = LINE if stage in _HAND_OFFS else STALL
             self._give(stage, cause, side, self._rest[stage].copy(), short)
+            self._wake_ups(stage, side, seen & (stage in _HAND_OFFS))
+
+    def _wake_ups(self, stage: int, side: str, seen: NDArray[np.bool_]) -> None:
+        """What a hand-off took longer that begins with a wake-up, and no event explains."""
+        arms = begins_asleep(self._trace.session.arms, poll=stage == _POLL)
+        woken = self._frame["arm"].isin(arms).to_numpy() & seen & ~self._async
+        cpu = self._column("service_cpu" if stage == _POLL else "app_cpu")
+        came = arrivals(self._found.of("intervals"), cpu, *self._stamps[stage : stage + 2])
+        # Later than all of a hand-off usually takes: so much at least was before it.
+        self._give(stage, LATE, side, came - self._usual.stages[stage], woken)
+        self._give(stage, WAKING, side, self._rest[stage].copy(), woken)
 
     def _fully_probed(self) -> NDArray[np.bool_]:
         """Calls of rounds in which next to nothing of the guest can have gone unseen."""
@@ -339,7 +353,7 @@ class _Attribution:
             return np.ones(self._calls, np.bool_)
         if stage == _EXECUTE:
             return self._usual.steady
-        polls = self._polls()
+        polls = self._polls(stage)
         costs = [self._slow.poll_cycles.get(a, (np.nan, np.nan)) for a in self._frame["arm"]]
         service = np.array(costs, np.float64).reshape(-1, 2)[:, _SERVICE]
         if stage == _COMPLETE:
@@ -351,11 +365,12 @@ class _Attribution:
         looked = self._column("service_polls") * service
         return polls & (looked + self._rest[_POLL] / self._ns / 2 <= waited)
 
-    def _polls(self) -> NDArray[np.bool_]:
-        """Calls of which both sides waited by looking, from beginning to end."""
+    def _polls(self, stage: int) -> NDArray[np.bool_]:
+        """Calls of which the sides of a hand-off waited by looking, from beginning to end."""
         arms = self._trace.session.arms
-        inline = {name: arm for name, arm in arms.items() if arm.service == "inline"}
-        polling = {n for n, arm in inline.items() if arm.transport in ("memsc", "adaptive")}
+        # Of a scanner the caller does, for the thread that has executed the call.
+        mine = {n: a for n, a in arms.items() if a.service == "inline" or stage == _COMPLETE}
+        polling = {n for n, arm in mine.items() if arm.transport in ("memsc", "adaptive")}
         slept = (self._all_flags & (FLAGS["slept"] | FLAGS["woke"])) > 0
         both = np.array([arm in polling for arm in self._frame["arm"]], np.bool_)
         return both & ~self._async & ~slept

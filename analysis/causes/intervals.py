@@ -28,11 +28,13 @@ TASK, SOFTIRQ, IRQ = 0, 1, 2
 SOFTIRQS = (
     *("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"),
 )
+WAKES = ("interrupted by reschedule IPI", "interrupted by call IPI")
+"""Interrupts by which one CPU has another look for a task to run."""
 _VECTORS = {
     "timer": "interrupted by timer",
-    "reschedule": "interrupted by reschedule IPI",
-    "call_function_single": "interrupted by call IPI",
-    "call_function": "interrupted by call IPI",
+    "reschedule": WAKES[0],
+    "call_function_single": WAKES[1],
+    "call_function": WAKES[1],
     "irq_work": "interrupted by irq work",
     "platform": "interrupted by platform IPI",
     "thermal": "interrupted by thermal sensor",

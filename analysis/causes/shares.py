@@ -22,8 +22,11 @@ HOST, LINE, STALL, UNEXPLAINED, NO_PROBES, LOST = (
 NOT_LOOKED_AT = (NO_PROBES, LOST)
 """No causes: what calls have whose rounds saw no events, or not all."""
 
-BY_ELIMINATION = (LINE, STALL)
-"""Named because nothing else fits: less than the host needs, and nothing of the guest was there."""
+LATE, WAKING = "wake-up interrupt late", "wake-up took longer"
+"""In hand-offs of sides that sleep: until the interrupt was there, or after it."""
+
+BY_ELIMINATION = (LINE, STALL, WAKING)
+"""Named because nothing else fits: no event of the guest was there."""
 
 SLOWER = "slower the whole round"
 """What the round's usual call takes longer than that of all: the host may have moved the CPUs."""

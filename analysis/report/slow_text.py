@@ -42,7 +42,9 @@ def _causes(report: Report) -> Iterator[RenderableType]:
     yield grid
     yield Text("  the largest part of a call's excess over the median of each stage", "dim")
     if any(row[0] in BY_ELIMINATION for _, _, rows in groups for row in rows):
-        yield Text(f"  {' and '.join(BY_ELIMINATION)}: by elimination, no event fits", "dim")
+        named = {row[0] for _, _, rows in groups for row in rows}
+        which = [name for name in BY_ELIMINATION if name in named]
+        yield Text(f"  by elimination, no event fits: {', '.join(which)}", "dim")
     if any(row[0] == SLOWER for _, _, rows in groups for row in rows):
         yield Text(f"  {SLOWER}: by what its usual call takes longer than that of all", "dim")
     if any(row[0] == LOST for _, _, rows in groups for row in rows):

@@ -60,6 +60,7 @@ def trace(
     lost: int = 0,
     full: int = 0,
     virtual: bool = True,
+    arm: str = "memsc",
 ) -> ma.Trace:
     """A round of calls, one after the other, and what the probe saw; times of events in ns."""
     rows = traces.records(stages, start=FIRST, tid=TID, flags=0)
@@ -69,15 +70,17 @@ def trace(
         for name, value in one.items():
             table[i][name] = NOISE.kind_names.index(value) if name == "kind" else value
     path = prepare_output(folder, force=True)
+    key = KEY._replace(arm=arm)
+    transport, _, service = arm.partition("-")
     with TraceWriter(path) as writer:
-        writer.calls(KEY, PID, rows, traces.NAMES)
+        writer.calls(key, PID, rows, traces.NAMES)
         units = {column.name: column.unit for column in NOISE.columns}
         writer.events("noise", table, {"kind": NOISE.kind_names}, units)
         n = len(rows)
         rounds = [
-            fmt.Round(*KEY, probes=["noise"], calls=n, lost=0, made=n, events_lost={"noise": full})
+            fmt.Round(*key, probes=["noise"], calls=n, lost=0, made=n, events_lost={"noise": full})
         ]
-        arms = {"memsc": fmt.Arm("memsc", "inline", [APP], [SERVICE], n, 0, n)}
+        arms = {arm: fmt.Arm(transport, service or "inline", [APP], [SERVICE], n, 0, n)}
         probes = {"noise": fmt.ProbeStatus(attached=True, seen=len(events), lost=lost + full)}
         environment = fmt.Environment(virtual=virtual, interrupts={36: "disk"})
         writer.session(traces.session(rounds, arms, probes=probes, environment=environment))
@@ -370,3 +373,33 @@ def test_of_very_many_slow_calls_some_are_looked_at_and_the_worst_are_still_foun
     assert kept.tolist() == (-(-all_of_them // 4)).tolist()
     assert causes.groupby(["arm", "band"])["share"].sum().tolist() == pytest.approx([1.0] * 6)
     pd.testing.assert_frame_equal(some.df_worst(5), whole.df_worst(5))
+
+
+def wakes(cpu: int, after: float) -> Events:
+    return lambda begin: [event("reschedule", cpu, begin + after, 500)]
+
+
+WAKE_UPS: list[tuple[str, int, Events, str]] = [
+    ("ipi", POLL_STAGE, wakes(SERVICE, 39_000), "wake-up interrupt late"),
+    ("ipi", COMPLETE, wakes(APP, 39_000), "wake-up interrupt late"),
+    # It was there at once; or it went to the other CPU, and nobody had to be interrupted here.
+    ("ipi", POLL_STAGE, wakes(SERVICE, 20), "wake-up took longer"),
+    ("ipi", POLL_STAGE, wakes(APP, 39_000), "wake-up took longer"),
+    ("ipi", COMPLETE, nothing, "wake-up took longer"),
+    ("memsc-scanner", POLL_STAGE, nothing, "wake-up took longer"),
+    ("memsc-scanner", COMPLETE, nothing, "host took the CPU"),
+]
+
+
+@pytest.mark.parametrize(("arm", "stage", "make", "expected"), WAKE_UPS)
+def test_a_slow_wake_up_is_cut_at_its_interrupt(
+    arm: str, stage: int, make: Events, expected: str, tmp_path: Path
+) -> None:
+    assert cause(tmp_path / "t", stage, 40_000, make, arm=arm) == expected
+
+
+def test_a_slow_wake_up_of_which_something_may_have_gone_unseen_is_not_named(
+    tmp_path: Path,
+) -> None:
+    found = cause(tmp_path / "t", POLL_STAGE, 40_000, nothing, arm="ipi", lost=500)
+    assert found == "unexplained"
