@@ -282,6 +282,22 @@ def test_without_probes_nothing_is_claimed(tmp_path: Path) -> None:
     assert (check.value, check.held, check.reason) == (None, None, "record with --probes ipi")
 
 
+def test_calls_that_a_killed_session_had_not_written_are_accounted_for(tmp_path: Path) -> None:
+    """Of one whose rings were lost with it that is not known."""
+    folder = traces.fabricate(tmp_path / "a.memsc", arms=("direct",), rounds=1, calls=100)
+    session = fmt.open_trace(folder).session
+    for stopped, sign in (("killed", "✓"), (None, "?")):
+        done = replace(session.rounds[0], exit_status=None, stopped=stopped)
+        changed = replace(session, rounds=[done], complete=False)
+        (folder / fmt.SESSION).write_bytes(changed.encode())
+        lines = list(trust_lines(summarise(ma.open(folder))))
+        assert ("✗", "the session did not end in order; what was written is shown") in lines
+        said = next(line for mark, line in lines if mark == sign and "100 calls" in line)
+        assert said.endswith("every one accounted for") == (stopped == "killed")
+        killed = [line for _, line in lines if "the session was killed in round 0" in line]
+        assert bool(killed) == bool(stopped)
+
+
 def test_arms_that_an_interrupt_left_no_time_for_are_said_to_have_no_calls(tmp_path: Path) -> None:
     """And not to lack a probe, which was there; that it was cut short stands beside it."""
     folder = traces.fabricate(tmp_path / "a.memsc", arms=("direct",), rounds=1, calls=100)
