@@ -17,7 +17,7 @@ import numpy as np
 
 from memsc.analysis.data.order import few, in_order, natural
 from memsc.analysis.data.scan import Cells, Progress, scan
-from memsc.analysis.data.selection import Selection, names
+from memsc.analysis.data.selection import Selection, names, whole_numbers
 from memsc.analysis.data.timed import TimedRounds
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memsc.analysis.domains.stages import Stages
     from memsc.analysis.domains.tail import Tail
     from memsc.analysis.domains.timings import Timings
+    from memsc.analysis.domains.totals import Totals
     from memsc.analysis.domains.wakeup import Wakeup
 
 T = TypeVar("T")
@@ -147,6 +148,13 @@ class Trace:
         return Timings(self.folder, self.arms, self.selection, self._timed)
 
     @cached_property
+    def totals(self) -> Totals:
+        """Calls, their time and their errors: by system call, program, process and thread."""
+        from memsc.analysis.domains.totals import Totals
+
+        return Totals(self.folder, self.selection)
+
+    @cached_property
     def ratios(self) -> Ratios:
         """Arms against each other, against direct execution and against the limit."""
         from memsc.analysis.domains.ratios import Ratios
@@ -188,6 +196,8 @@ class Trace:
         case: str | Collection[str] | None = None,
         syscall: str | Collection[str] | None = None,
         tid: int | Collection[int] | None = None,
+        pid: int | Collection[int] | None = None,
+        comm: str | Collection[str] | None = None,
         outcome: str | None = None,
         checks: bool | None = None,
     ) -> Trace:
@@ -198,11 +208,15 @@ class Trace:
             case: likewise.
             syscall: likewise.
             tid: one thread or several.
+            pid: one process or several.
+            comm: one command name or several: what the kernel called a process when it began to be
+                recorded. Threads that rename themselves go by their process.
             outcome: "ok" or "error".
             checks: look at the check rounds instead of the measured ones.
 
         Raises:
-            MemscError: an arm, case or outcome that does not exist.
+            MemscError: an arm, case or outcome that does not exist; later, once calls are read:
+                the trace does not know command names, for an earlier memsc has made it.
 
         Example:
             >>> reads = t.where(arm="memsc", syscall="read")
@@ -213,13 +227,14 @@ class Trace:
         cases = {r.case for r in self.session.rounds}
         self._know("case", names(case), sorted(cases, key=natural))
         now = self.selection
-        tids = frozenset([tid]) if isinstance(tid, int) else tid
         chosen = replace(
             now,
             arms=_both(now.arms, names(arm)),
             cases=_both(now.cases, names(case)),
             syscalls=_both(now.syscalls, names(syscall)),
-            tids=_both(now.tids, None if tids is None else frozenset(tids)),
+            tids=_both(now.tids, whole_numbers(tid)),
+            pids=_both(now.pids, whole_numbers(pid)),
+            comms=_both(now.comms, names(comm)),
             outcome=outcome or now.outcome,
             checks=now.checks if checks is None else checks,
         )

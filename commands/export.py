@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 
 from memsc.commands import streams
+from memsc.commands.callers import add_callers, by_callers
 from memsc.commands.progress import opened
 from memsc.runtime.errors import USAGE, MemscError
 
@@ -27,8 +28,9 @@ class Command:
     one for any viewer; calls-…, pprof and firefox show where in the program the
     calls were made (--probes paths), profile-… and offcpu-… where its threads
     were (--probes profile,offcpu); openmetrics is the report for Prometheus;
-    csv, arrow and parquet hold one table: stages, ratios, perturbation, checks,
-    or one of the trace's own (calls, timings, events/PROBE). Times are
+    csv, arrow and parquet hold one table: stages, syscalls, threads, ratios,
+    perturbation, checks, or one of the trace's own (calls, timings,
+    events/PROBE). Times are
     nanoseconds, stamps of calls are cycles.
     """
 
@@ -49,6 +51,7 @@ class Command:
         )
         parser.add_argument("--case", metavar="NAME", help="case; of a histogram sync")
         parser.add_argument("--syscall", metavar="NAME", default="all", help="system call (all)")
+        add_callers(parser)
         parser.add_argument("--stage", metavar="NAME", default="total", help="stage (total)")
         parser.add_argument(
             "--calls", type=count, metavar="N", help="calls of each arm in a timeline, or all"
@@ -81,7 +84,7 @@ class Command:
             window=args.window,
         )
         with opened(args.trace) as trace:
-            said = export(trace, args.format, path, options)
+            said = export(by_callers(trace, args), args.format, path, options)
         streams.say(f"{path}: {said}")
         return 0
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memsc.commands.callers import add_callers, by_callers
 from memsc.commands.options import add_ok_status, add_unrecorded
 from memsc.commands.progress import opened, opened_many
 from memsc.runtime.errors import USAGE, WITHHELD, MemscError
@@ -53,6 +54,7 @@ class Command:
             metavar="ADDRESS",
             help="read a fleet on the workers of this dask scheduler",
         )
+        add_callers(parser)
         add_unrecorded(parser)
         add_ok_status(parser)
         parser.add_argument(
@@ -66,6 +68,9 @@ class Command:
             for option in (name for name, given in of_one.items() if given):
                 why = "each trace of a fleet says itself whether that is so"
                 raise MemscError(option, why, "give it to `memsc trace`", USAGE)
+            if args.comm or args.pid or args.tid:
+                why = "processes of several machines share names and numbers"
+                raise MemscError("--comm, --pid or --tid", why, "report one trace at a time", USAGE)
             return _fleet(args)
         from memsc.analysis.report.text import render
         from memsc.bench.verdict.report import SECTIONS
@@ -96,7 +101,8 @@ def _one(path: str, args: argparse.Namespace, traces: int) -> BenchReport:
     """A trace's report, and the files that were asked for."""
     from memsc.bench.verdict.report import summarise
 
-    with opened(path) as trace:
+    with opened(path) as whole:
+        trace = by_callers(whole, args)
         if args.allow_unrecorded:
             trace.checks.allow_unrecorded = True
         trace.checks.ok_status.update(args.ok_status)

@@ -22,7 +22,8 @@ class Selection:
 
     Attributes:
         arms, cases, syscalls: names.
-        tids: thread numbers.
+        tids, pids: numbers of threads and processes.
+        comms: command names of processes.
         outcome: "ok" (the kernel returned no error) or "error".
         start, end: window in cycles, on the stamp `called`; the end is not in it.
         checks: look at the check rounds, which probes disturb, instead of the others.
@@ -32,6 +33,8 @@ class Selection:
     cases: frozenset[str] | None = None
     syscalls: frozenset[str] | None = None
     tids: frozenset[int] | None = None
+    pids: frozenset[int] | None = None
+    comms: frozenset[str] | None = None
     outcome: str | None = None
     start: int | None = None
     end: int | None = None
@@ -49,8 +52,20 @@ class Selection:
     @property
     def columns(self) -> list[str]:
         """Columns the filters need beyond those of every scan."""
-        needed = {"tids": "tid", "outcome": "result"}
+        needed = {"tids": "tid", "pids": "pid", "comms": "comm", "outcome": "result"}
         return [column for name, column in needed.items() if getattr(self, name) is not None]
+
+    @property
+    def words(self) -> list[str]:
+        """Each filter in a few words, as `comm nginx`; a window is only named."""
+        found: dict[str, list[str]] = {}
+        for name, word in _FILTERS.items():
+            value = getattr(self, name)
+            if value is not None:
+                values = [value] if isinstance(value, str) else value
+                shown = [] if name in ("start", "end") else sorted(map(str, values))
+                found.setdefault(word, []).extend(shown)
+        return [" ".join([word, ", ".join(values)]).strip() for word, values in found.items()]
 
     def has(self, arm: str, case: str) -> bool:
         """Whether calls of an arm and case may pass."""
@@ -96,17 +111,19 @@ class Selection:
             ("arm", self.arms),
             ("case", self.cases),
             ("syscall", self.syscalls),
+            ("comm", self.comms),
         ):
             if wanted is not None:
                 passes.append(_among(table, column, wanted))
-        if self.tids is not None:
-            passes.append(np.isin(_numbers(table, "tid"), list(self.tids)))
+        for column, numbers_wanted in (("tid", self.tids), ("pid", self.pids)):
+            if numbers_wanted is not None:
+                passes.append(np.isin(numbers(table[column]), list(numbers_wanted)))
         if self.outcome is not None:
-            passes.append((_numbers(table, "result") < 0) == (self.outcome == "error"))
+            passes.append((numbers(table["result"]) < 0) == (self.outcome == "error"))
         if self.start is not None:
-            passes.append(_numbers(table, "called") >= self.start)
+            passes.append(numbers(table["called"]) >= self.start)
         if self.end is not None:
-            passes.append(_numbers(table, "called") < self.end)
+            passes.append(numbers(table["called"]) < self.end)
         return np.logical_and.reduce(passes) if passes else None
 
 
@@ -115,6 +132,8 @@ _FILTERS = {
     "cases": "case",
     "syscalls": "syscall",
     "tids": "tid",
+    "pids": "pid",
+    "comms": "comm",
     "outcome": "outcome",
     "start": "a window",
     "end": "a window",
@@ -129,13 +148,16 @@ def names(wanted: str | Collection[str] | None) -> frozenset[str] | None:
     return frozenset([wanted] if isinstance(wanted, str) else wanted)
 
 
+def whole_numbers(wanted: int | Collection[int] | None) -> frozenset[int] | None:
+    """One number or several as a filter."""
+    if wanted is None:
+        return None
+    return frozenset([wanted] if isinstance(wanted, int) else wanted)
+
+
 def _among(table: pa.Table, column: str, wanted: frozenset[str]) -> NDArray[np.bool_]:
     import pyarrow.compute as pc  # noqa: PLC0415 (slow to import, and seldom needed)
 
     options = pa.array(sorted(wanted), pa.string())
     plain = table[column].cast(pa.string())
     return pc.is_in(plain, value_set=options).to_numpy()
-
-
-def _numbers(table: pa.Table, column: str) -> NDArray[np.int64]:
-    return numbers(table[column])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from memsc.analysis.report.tables import DERIVED, defused, undictioned
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
+from memsc.tracer.format import CALLS
 
 
 def tables_of(trace: Trace, name: str) -> Iterator[pa.Table]:
@@ -30,7 +31,13 @@ def tables_of(trace: Trace, name: str) -> Iterator[pa.Table]:
         known = ", ".join([*DERIVED, *sorted(trace.folder.parts)])
         why = "the trace has no such table"
         raise MemscError(f"cannot export {name}", why, f"it has {known}", USAGE)
-    yield from trace.folder.batches(name)
+    now = trace.selection
+    if name != CALLS:
+        why = "the table is not of single calls"
+        now.only(what=f"the table {name}", why=why)
+    for part in trace.folder.batches(name):
+        mask = now.mask(part)
+        yield part if mask is None else part.filter(pa.array(mask))
 
 
 def write_table(trace: Trace, name: str, kind: str, path: Path) -> None:

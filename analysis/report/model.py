@@ -149,6 +149,52 @@ class ArmFigures(msgspec.Struct, frozen=True, kw_only=True):
     checks: dict[str, CheckResult]
 
 
+class SyscallTotal(msgspec.Struct, frozen=True):
+    """All calls of one system call (`Totals.df_syscalls`): time, and errors by their names.
+
+    `share` is of all work of the arm and case, or of all its waits.
+    """
+
+    arm: str
+    case: str
+    syscall: str
+    mode: str
+    calls: int
+    total_ns: float
+    mean_ns: float
+    share: float | None
+    errors: int
+    errnos: dict[str, int]
+
+
+class CallerTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """All calls of a program, a process or a thread (`Totals.df_threads`).
+
+    `comm` is null where the trace does not know it; `pid` and `tid` where these are taken together.
+    """
+
+    arm: str
+    case: str
+    comm: str | None = None
+    pid: int | None = None
+    tid: int | None = None
+    calls: int
+    processes: int
+    threads: int
+    work_ns: float
+    wait_ns: float
+    errors: int
+
+
+class TotalFigures(msgspec.Struct, frozen=True):
+    """Sums over all calls; of callers the hundred that worked most."""
+
+    syscalls: list[SyscallTotal]
+    programs: list[CallerTotal]
+    processes: list[CallerTotal]
+    threads: list[CallerTotal]
+
+
 class RatioRow(msgspec.Struct, frozen=True):
     """One arm against another, of synchronous calls of a case (`Ratios.df_ratios`)."""
 
@@ -391,6 +437,7 @@ class PathFigures(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The report of one trace.
 
+    `selected` says which calls it is of, where it is not of all; checks always are.
     `interrupted` are the rounds that were; `environment` is the machine as the session found it;
     `perturbation_at_start` what observing cost then.
     """
@@ -400,6 +447,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     memsc: str
     created: str
     command: list[str]
+    selected: list[str]
     complete: bool
     interrupted: list[Interrupted]
     snapshot: Snapshot | None
@@ -407,6 +455,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     coverage: dict[str, ArmCoverage]
     surroundings: Surroundings | None
     arms: dict[str, ArmFigures]
+    totals: TotalFigures | None
+    totals_reason: Reason = UNSET
     ratios: list[RatioRow]
     ratios_reason: Reason = UNSET
     causes: list[CauseRow]

@@ -29,6 +29,12 @@ from memsc.analysis.report.model import RatioRow, Report, Stages
 from memsc.analysis.report.slow_text import cause_rows
 from memsc.analysis.report.tables import DERIVED, to_csv
 from memsc.analysis.report.text import biggest, cases_of, ratio_cells, trust_lines
+from memsc.analysis.report.totals_text import (
+    CALLER_HEADERS,
+    SYSCALL_HEADERS,
+    caller_rows,
+    syscall_rows,
+)
 from memsc.analysis.report.wakeup_text import HEADERS, LEGEND, wakeup_rows
 from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace
@@ -78,6 +84,10 @@ def to_html(trace: Trace, report: Report) -> str:
         cases=[_case(report, name) for name in cases_of(report)[:CASES]],
         more=max(len(cases_of(report)) - CASES, 0),
         **_against(report),
+        syscalls=list(syscall_rows(report)),
+        syscall_headers=SYSCALL_HEADERS,
+        callers=list(caller_rows(report)),
+        caller_headers=CALLER_HEADERS,
         machine=_machine(report),
         causes=list(_causes(report)),
         worst=list(_worst(trace)),

@@ -19,9 +19,11 @@ from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.domains import paths, stage_counters
 from memsc.analysis.domains.counters import TABLE
 from memsc.analysis.domains.coverage import together
+from memsc.analysis.domains.totals import BY
 from memsc.analysis.report.model import (
     SCHEMA,
     ArmFigures,
+    CallerTotal,
     CaseFigures,
     CauseRow,
     CheckResult,
@@ -42,7 +44,9 @@ from memsc.analysis.report.model import (
     StageFigures,
     Stages,
     SyscallFigures,
+    SyscallTotal,
     TimingRow,
+    TotalFigures,
     Verdict,
     Wakeups,
     WayRow,
@@ -53,6 +57,8 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.format import FLAGS
 
 _PATHS = 100  # call paths, of those that took most time
+_CALLERS = 100  # programs, processes and threads of an arm and case, of those that worked most
+_CHOSEN = "it is of some calls only"
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -61,15 +67,22 @@ def summarise(trace: Trace) -> Report:
     """Everything a report says."""
     session = trace.session
     verdict = verdict_of(trace)
-    counters, counters_reason = _counters(trace)
-    by_stage, by_stage_reason = _stage_counters(trace)
-    called, called_reason = _paths(trace)
+    # What was measured of whole rounds, or of few calls, is not told of chosen ones.
+    cut = trace.selection.cut
+    counters, counters_reason = (None, _CHOSEN) if cut else _counters(trace)
+    by_stage, by_stage_reason = (None, _CHOSEN) if cut else _stage_counters(trace)
+    called, called_reason = (None, _CHOSEN) if cut else _paths(trace)
+    sums, sums_reason = _totals(trace)
+    uncompared: Reason = _CHOSEN if cut else UNSET
+    if verdict.withheld:
+        uncompared = "the verdict is withheld"
     return Report(
         schema=SCHEMA,
         trace=trace.name,
         memsc=session.memsc,
         created=session.created,
         command=session.command,
+        selected=trace.selection.words,
         complete=session.complete,
         interrupted=[
             Interrupted(r.arm, r.case, r.round, r.stopped)
@@ -81,14 +94,16 @@ def summarise(trace: Trace) -> Report:
         coverage=trace.checks.coverage,
         surroundings=together(session.rounds),
         arms=arms_of(trace),
-        ratios=[] if verdict.withheld else rows(trace.ratios.df_ratios(), RatioRow),
-        ratios_reason="the verdict is withheld" if verdict.withheld else UNSET,
+        totals=sums,
+        totals_reason=sums_reason,
+        ratios=[] if uncompared else rows(trace.ratios.df_ratios(), RatioRow),
+        ratios_reason=uncompared,
         causes=rows(trace.tail.df_causes(), CauseRow),
         excess=rows(_excess(trace), ExcessRow),
         worst=waterfalls(trace),
         wakeups=_wakeups(trace),
-        timings=rows(trace.timings.df_timings(), TimingRow),
-        perturbation=rows(trace.timings.df_perturbation(), PerturbationRow),
+        timings=[] if cut else rows(trace.timings.df_timings(), TimingRow),
+        perturbation=[] if cut else rows(trace.timings.df_perturbation(), PerturbationRow),
         counters=counters,
         counters_reason=counters_reason,
         stage_counters=by_stage,
@@ -118,6 +133,18 @@ def _plain(value: Any) -> Any:
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _totals(trace: Trace) -> tuple[TotalFigures | None, Reason]:
+    """Calls, time and errors of all; or the reason."""
+    found = trace.totals
+    if trace.session.snapshot:
+        return None, trace.session.snapshot.why
+    callers = [
+        rows(found.df_threads(by).groupby(["arm", "case"], sort=False).head(_CALLERS), CallerTotal)
+        for by in ("comm", ("comm", "pid"), BY)
+    ]
+    return TotalFigures(rows(found.df_syscalls(), SyscallTotal), *callers), UNSET
 
 
 def _excess(trace: Trace) -> pd.DataFrame:

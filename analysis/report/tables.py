@@ -15,12 +15,21 @@ from memsc.analysis.trace import Trace
 
 DERIVED: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "stages": lambda trace: trace.stages.df_stages(),
+    "syscalls": lambda trace: _flat(trace.totals.df_syscalls()),
+    "threads": lambda trace: trace.totals.df_threads(),
     "ratios": lambda trace: trace.ratios.df_ratios(),
     "perturbation": lambda trace: trace.timings.df_perturbation(),
     "checks": lambda trace: trace.checks.df_checks(),
     "counters-per-call": lambda trace: trace.counters.df_counters(),
 }
 """Tables an analysis makes; the others are those of the trace."""
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """With errors by name as text: a file's column has one kind of value."""
+    words = [" ".join(f"{name}={count}" for name, count in one.items()) for one in frame["errnos"]]
+    return frame.assign(errnos=pd.Series(words, frame.index, dtype=object))
+
 
 _FORMULA = r"\A(\s*[=+\-@\t\r])"
 

@@ -33,6 +33,7 @@ from memsc.analysis.report.model import (
 from memsc.analysis.report.paths_text import paths
 from memsc.analysis.report.slow_text import slow_parts
 from memsc.analysis.report.terminal import heading, mark, table
+from memsc.analysis.report.totals_text import totals
 from memsc.analysis.report.wakeup_text import wakeups
 from memsc.tracer.format import STAGES
 
@@ -69,11 +70,14 @@ def to_string(report: Report, sections: Sequence[Section] = (), width: int = WID
 
 def _parts(report: Report, sections: Sequence[Section]) -> Iterator[RenderableType]:
     yield Text.assemble((report.trace, "bold"), f" · {report.created[:16]}")
+    if report.selected:
+        yield Text(f"  only calls of {'; '.join(report.selected)}; checks are of all", "bold")
     yield from (Text(f"  {line}") for line in _machine(report))
     yield heading("Can it be believed?")
     yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(report))
     for case in cases_of(report):
         yield from _stage_table(report, case)
+    yield from totals(report)
     yield from wakeups(report)
     yield from slow_parts(report)
     yield from paths(report)

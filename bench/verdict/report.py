@@ -21,7 +21,7 @@ from memsc.bench.verdict.tracing_text import tracing
 
 def summarise(trace: Trace) -> BenchReport:
     """As `memsc.analysis.report.summary.summarise`, and what the suites show."""
-    timed = trace.timings.per_call()
+    timed = {} if trace.selection.cut else trace.timings.per_call()
     return BenchReport(
         **msgspec.structs.asdict(summary.summarise(trace)),
         tracing=rows(df_tracing(trace.folder, timed), TracingRow),

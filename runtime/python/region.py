@@ -62,6 +62,9 @@ class Region:
         exclusive: claim it for as long as it is open: two readers would take each other's calls.
         descriptor: what was handed over; closed with the region, also if that cannot be made.
 
+    Attributes:
+        comm: what its process was called when it made the region.
+
     Raises:
         MemscError: it is not a region, of another version of the layout, or claimed by another.
     """
@@ -113,6 +116,7 @@ class Region:
         self._count, self._records, self._slots_at, self._rings_at = (
             int(header[name]) for name in ("slots", "ring_records", "slots_offset", "rings_offset")
         )
+        self.comm = bytes(header["comm"]).split(b"\0")[0].decode(errors="replace")
         end_of_slots = self._slots_at + self._count * shapes.slot.itemsize
         end = self._rings_at + self._count * self._records * shapes.call.itemsize
         power = 0 < self._records <= _RECORDS and self._records & (self._records - 1) == 0

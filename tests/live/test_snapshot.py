@@ -165,7 +165,7 @@ class _Sink:
         self.times: list[int] = []
         self.called: list[int] = []
 
-    def calls(self, _key: RoundKey, _pid: int, records: Any, _names: Any) -> None:
+    def calls(self, _key: RoundKey, _pid: int, records: Any, _names: Any, _comm: str) -> None:
         self.called += records["called"].tolist()
 
     def events(self, _probe: str, events: Any, _names: Any, _units: Any) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.helpers import traces
 from tests.helpers.workload import gone, wait_until
 
+from memsc.analysis.trace import Trace
 from memsc.bench.suites import bare_ring, peer_tracers, peer_transports
 from memsc.bench.suites.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.runtime.errors import MemscError
@@ -191,6 +192,20 @@ def test_the_exit_status_is_the_programs(tmp_path: Path) -> None:
         )
         assert done.returncode == status, done.stderr
         assert open_trace(tmp_path / "t.memsc").session.complete
+
+
+def test_calls_go_by_the_name_of_the_program_that_made_them(tmp_path: Path) -> None:
+    """Before and after an exec in the same process, and in a child that executes nothing."""
+    folder = tmp_path / "t.memsc"
+    script = "(cat < /nonexistent); cat /etc/hostname; exec ls /etc /nonexistent"
+    memsc("trace", "-o", str(folder), "--probes=none", "--", "sh", "-c", script)
+    trace = Trace(open_trace(folder))
+    found = trace.totals.df_threads(("comm", "pid"))
+    assert set(found["comm"]) == {"sh", "cat", "ls"}
+    (shell,) = set(found.loc[found["comm"] == "ls", "pid"])
+    assert set(found.loc[found["pid"] == shell, "comm"]) == {"sh", "ls"}
+    listed = trace.where(comm="ls", pid=shell).totals.df_errors()
+    assert listed.query("syscall in ('statx', 'newfstatat') and errno == 'ENOENT'")["calls"].sum()
 
 
 def test_a_reader_that_has_enough_is_no_failure_nor_is_a_status_that_is_said_to_be_fine(

@@ -31,6 +31,7 @@ from memsc.tracer.state.recovery import bring_home
 KEY = RoundKey("memsc", "program", 0)
 DEAD = 1 << 22  # pids end one below
 RECORDS = 64
+COMM = "as long as this"  # all that the kernel takes
 DOES = ((os, "pwrite"), (os, "pwritev"), (os, "ftruncate"), (os, "replace"), (os, "unlink"))
 METHODS = ("unlink", "replace", "rename", "mkdir", "write_bytes")
 
@@ -86,7 +87,7 @@ class Program:
         self._rings = self._slots + shapes.slot.itemsize
         told = {"magic": MAGIC, "version": VERSION, "pid": DEAD, "start_time": 1, "slots": 1}
         told |= {"ring_records": RECORDS, "slots_offset": self._slots, "rings_offset": self._rings}
-        for field, value in (told | {"slots_used": 1, "recording": 1}).items():
+        for field, value in (told | {"slots_used": 1, "recording": 1, "comm": COMM}).items():
             head[field] = value
         os.truncate(self.fd, self._rings + RECORDS * shapes.call.itemsize)
         self._pwrite(self.fd, head.tobytes(), 0)
@@ -182,6 +183,7 @@ def looked_through(tmp_path: Path, programs: list[Program]) -> Round:
     stamps = [] if rows is None else sorted(rows["called"].to_numpy().tolist())
     made = sum(program.made for program in programs)
     assert stamps == list(range(1, len(stamps) + 1))  # each once
+    assert rows is None or set(rows["comm"].to_pylist()) == {COMM}
     assert done.calls == len(stamps)
     assert (done.lost, done.made) == (0, made)
     assert len(stamps) + (done.unfinished or 0) == made

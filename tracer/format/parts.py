@@ -26,7 +26,7 @@ CHECKED = {
     "calls": _ROUND
     | _STAMPS
     | {"pid", "tid", "syscall", "number", "result", "flags"}
-    | {"app_cpu", "service_cpu"},
+    | {"app_cpu", "service_cpu", "comm"},
     "timings": _ROUND | {"recording", "calls", "cycles"},
 }
 

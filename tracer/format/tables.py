@@ -92,6 +92,7 @@ CALLS_SCHEMA: pa.Schema = pa.schema(
         field("app_cpu"),
         field("service_cpu"),
         field("flags", "bits"),
+        field("comm", kind=NAME),  # absent in traces made before it was noted
     ],
     metadata={"memsc_schema": str(SCHEMA)},
 )

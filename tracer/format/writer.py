@@ -141,6 +141,7 @@ class TraceWriter:
         pid: int,
         records: NDArray[np.void],
         names: Names,
+        comm: str = "",
     ) -> None:
         """Appends drained call records.
 
@@ -149,6 +150,7 @@ class TraceWriter:
             pid: the process that made them.
             records: structured array with the fields of `struct memsc_call`.
             names: system call number to name.
+            comm: what the process is called; empty if nobody knows.
         """
         if not len(records):
             return
@@ -158,6 +160,7 @@ class TraceWriter:
             "round": _number(key.round, len(records)),
             "pid": _number(pid, len(records)),
             "syscall": _named(records["number"], names),
+            "comm": _constant(comm, len(records)),
         }
         for name in CALLS_SCHEMA.names:
             if name not in columns:

@@ -280,8 +280,8 @@ class Drain:
 
     def _write(self, *, lasting: bool) -> bool:
         """Give all there is to the trace, and have it written; whether that was any."""
-        for pid, records in self._backlog.take():
-            self._sink.calls(self.key, pid, records, syscall_name)
+        for pid, comm, records in self._backlog.take():
+            self._sink.calls(self.key, pid, records, syscall_name, comm)
         if not lasting:
             return False
         written = self._sink.flush()

@@ -29,7 +29,9 @@ class Sink(Protocol):
     @property
     def eager(self) -> bool: ...  # noqa: D102
 
-    def calls(self, key: RoundKey, pid: int, records: NDArray[np.void], names: Names) -> None:
+    def calls(
+        self, key: RoundKey, pid: int, records: NDArray[np.void], names: Names, comm: str = ""
+    ) -> None:
         """Drained calls; as `TraceWriter.calls`."""
 
     def events(

@@ -106,7 +106,9 @@ class Filter:
         self._last: int | None = None  # end of the last window, once there are enough
         self.over = self.kept = 0
 
-    def calls(self, key: RoundKey, pid: int, records: NDArray[np.void], names: Names) -> None:
+    def calls(
+        self, key: RoundKey, pid: int, records: NDArray[np.void], names: Names, comm: str = ""
+    ) -> None:
         """Drained calls; as `TraceWriter.calls`."""
         if not len(records):
             return
@@ -115,7 +117,7 @@ class Filter:
         self._look(records, start, end, clock.ns_per_cycle)
 
         def write(mask: NDArray[np.bool_]) -> None:
-            self._writer.calls(key, pid, records[mask], names)
+            self._writer.calls(key, pid, records[mask], names, comm)
             self.kept += int(np.count_nonzero(mask))
 
         self._held.append(_Held(start, end, write))

@@ -32,12 +32,16 @@ from memsc.tracer.state.folders import ROUND
 
 _TOLD, _FILE = "round.json", "backlog"
 _PAGE = 4096  # written at once, or not at all
-_MAGIC = 0x676F6C6B63616273
+_MAGIC = 0x676F6C6B63616274
 _COUNTS = ("made", "local", "dropped", "unfinished", "closed", "unnamed")
 _STATE = np.dtype([("magic", "<u8"), ("layout", "<u8"), *((name, "<i8") for name in _COUNTS)])
 # One thread's calls; as long as a call, so that all are aligned.
 _ENTRY = np.dtype(
-    [(name, "<u8") for name in ("magic", "row", "inode", "start", "count", "pid", "slot", "_")]
+    [
+        *((name, "<u8") for name in ("magic", "row", "inode", "start", "count")),
+        *((name, "<u4") for name in ("pid", "slot")),
+        ("comm", "S16"),
+    ]
 )
 _MOST = 1 << 32  # calls of an entry; what says more is damaged
 
@@ -115,8 +119,8 @@ class Backlog:
         self._next = first
         self._end = _PAGE
         self._full = False
-        # What of it is where in the file, or itself; (row, pid, place, count).
-        self._held: list[tuple[int, int, int | NDArray[np.void], int]] = []
+        # What of it is where in the file, or itself; (row, pid, comm, place, count).
+        self._held: list[tuple[int, int, str, int | NDArray[np.void], int]] = []
         self._last: np.void | None = None
         self._file = -1
         if folder is not None:
@@ -190,9 +194,10 @@ class Backlog:
         """
         count = len(calls)
         entry = np.zeros(1, _ENTRY)
-        entry[0] = (_MAGIC, self._next, region.inode, start, count, pid, slot, 0)
+        comm = region.comm.encode()
+        entry[0] = (_MAGIC, self._next, region.inode, start, count, pid, slot, comm)
         place = calls if self._full or not self._write(entry, calls) else self._end - calls.nbytes
-        self._held.append((self._next, pid, place, count))
+        self._held.append((self._next, pid, region.comm, place, count))
         self._next += count
         self.rows += count
 
@@ -211,21 +216,21 @@ class Backlog:
         self._full = True
         return False
 
-    def take(self, after: int = 0) -> Generator[tuple[int, NDArray[np.void]]]:
+    def take(self, after: int = 0) -> Generator[tuple[int, str, NDArray[np.void]]]:
         """Its calls, in order, to be written; they stay in the file until they are `settled`.
 
         Args:
             after: those with lower numbers are passed over.
 
         Yields:
-            A process and calls of it.
+            A process, what it is called, and calls of it.
         """
         held, self._held, self.rows = self._held, [], 0
-        for row, pid, place, count in held:
+        for row, pid, comm, place, count in held:
             skipped = min(max(after - row, 0), count)
             if skipped < count:
                 calls = self._read(place, count) if isinstance(place, int) else place
-                yield pid, calls[skipped:]
+                yield pid, comm, calls[skipped:]
 
     def drop(self) -> None:
         """Forget what was not taken."""
@@ -247,7 +252,7 @@ class Backlog:
     def missing(self, after: int) -> int:
         """Calls that were taken, are not here, and are not among the first so many rows."""
         at, gone = after, 0
-        for row, _, _, count in self._held:
+        for row, _, _, _, count in self._held:
             gone += max(row - at, 0)
             at = max(at, row + count)
         return gone
@@ -281,7 +286,8 @@ class Backlog:
                 break
             if place + count * itemsize > status.st_size:
                 break
-            self._held.append((row, int(entry["pid"]) & 0x7FFFFFFF, place, count))
+            comm = bytes(entry["comm"]).decode(errors="replace")
+            self._held.append((row, int(entry["pid"]) & 0x7FFFFFFF, comm, place, count))
             self._last, self._next = entry, row + count
             self.rows += count
             self._end = place + count * itemsize

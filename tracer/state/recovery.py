@@ -127,8 +127,8 @@ def _bring(kept: Kept, backlog: Backlog, trace: TraceFolder) -> int:
             _empty(backlog, path)
     gone = backlog.missing(written)
     with TraceWriter(trace.path) as writer:
-        for pid, calls in backlog.take(written):
-            writer.calls(kept.round.key, pid, calls, syscall_name)
+        for pid, comm, calls in backlog.take(written):
+            writer.calls(kept.round.key, pid, calls, syscall_name, comm)
     now = open_trace(trace.path)
     done = _told(kept, backlog, now, gone=gone, known=not before)
     _save(writer, trace.session, done)
