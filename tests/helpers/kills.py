@@ -288,6 +288,12 @@ def _apart() -> None:
         raise OSError(ctypes.get_errno(), "a memory of our own cannot be had")
 
 
+def lacking() -> str | None:
+    """Why this cannot be done here, if so."""
+    done = subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True)
+    return "needs a mount namespace of its own" if done.returncode else None
+
+
 def kill_all(plans: list[Plan], folder: Path) -> list[dict[str, Any]]:
     """Do so in a process that is apart; what became of each, in order."""
     done = subprocess.run(

@@ -7,14 +7,14 @@ import os
 from typing import Any
 
 import pytest
-from tests.helpers.kills import ARMS, Plan, kill_all
+from tests.helpers.kills import ARMS, Plan, kill_all, lacking
+from tests.helpers.required import require
 
 from memsc.runtime.files import LAYER
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
     pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a memory of its own"),
 ]
 # Who, by which arm, when; hundreds at random are in tests/long/test_many_kills.py.
 PLANS = [
@@ -28,6 +28,7 @@ PLANS = [
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    require(lacking())
     return kill_all(PLANS, tmp_path_factory.mktemp("kills"))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.kills import VICTIMS, kill_all, plan
+from tests.helpers.kills import VICTIMS, kill_all, lacking, plan
+from tests.helpers.required import require
 
 from memsc.runtime.files import LAYER
 
@@ -48,6 +49,7 @@ def table(found: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    require(lacking())
     plans = [plan(SEED, number) for number in range(KILLS)]
     done = kill_all(plans, tmp_path_factory.mktemp("kills"))
     TABLE.write_text(table(done))
@@ -61,6 +63,8 @@ def test_no_call_is_lost_by_any_kill(found: list[dict[str, Any]]) -> None:
 
 def test_the_kills_came_at_all_times(found: list[dict[str, Any]]) -> None:
     """Before there was a program, and in its midst, by every victim."""
+    if KILLS < 100:
+        pytest.skip("so few need not have come at all times")
     for victims in VICTIMS:
         mine = [one for one in found if one["victims"] == victims]
         assert any(one.get("recorded") for one in mine)
