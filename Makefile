@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help coverage places setup system python native demo bench ratios results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-kills test-crowd test-arm test-arm-quick test-fuzz test-traces \
-	test-requests test-places test-s3 fuzz soak check \
+	test-requests test-verdict test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
 help: ## show this list
@@ -230,6 +230,12 @@ MEMSC_SOAK_SECONDS ?= 1800
 
 soak: setup ## record at full rate for half an hour: memory stays flat, nothing is lost
 	@$(BIN)/python -m tests.helpers.soak $(MEMSC_SOAK_SECONDS)
+
+VERDICT_PAIRS ?= 40
+VERDICT_SLOWED ?= 20
+
+test-verdict: setup ## whether verdicts keep their word here: a program against itself, and 5 % slower (a quarter of an hour)
+	@$(BIN)/python -m tests.helpers.verdict $(VERDICT_PAIRS) $(VERDICT_SLOWED)
 
 FAULT_ROUNDS ?= 300
 

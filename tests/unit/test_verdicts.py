@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from tests.helpers import traces
 from memsc.analysis.comparison.change import apart, beside, in_turn
 from memsc.analysis.comparison.comparison import LEAST_EFFECT
 from memsc.analysis.comparison.turns import FEWEST_TURNS
+from memsc.analysis.data.estimates import median_of
 from memsc.analysis.data.scan import BlockKey
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.data.statistics import LEVEL, Resampled, ratio
@@ -98,6 +102,53 @@ def test_so_do_turns_that_stop_where_their_interval_is_narrow(moods: str, spread
             found = in_turn(base[:turns].tolist(), new[:turns].tolist())
         alarms += abs(found.value) >= LEAST_EFFECT and (found.low > 0 or found.high < 0)
     assert alarms <= at_most(trials), alarms
+
+
+MOODY = Path(__file__).parent / "recorded" / "moody.json"
+"""Figures of 40 sessions, in nanoseconds, of `memsc trace --transport direct,memsc --rounds 2
+--probes none --no-calibrate -- dd if=/dev/zero of=/dev/null bs=512 count=20000` in four minutes, on
+a two-CPU virtual machine (Intel Xeon, family 6, model 207) at a load average of 4 to 14.
+"""
+
+
+@cache
+def moody() -> list[dict[str, float]]:
+    return json.loads(MOODY.read_text())
+
+
+@pytest.mark.parametrize("figure", ["total.mean", "total.p50", "total.p99", "program.mean"])
+@pytest.mark.parametrize("arm", ["direct", "memsc"])
+@pytest.mark.parametrize("sessions", [3, 5, 8])
+def test_so_do_real_sessions_of_a_moody_host(arm: str, figure: str, sessions: int) -> None:
+    """Dealt into two sides; their standard deviations are between 12 and 51 %."""
+    generator, alarms, beside_direct, trials = np.random.default_rng(9), 0, 0, 400
+    pool = np.array([one[f"{arm}.{figure}"] for one in moody()])
+    direct = np.array([one["direct.total.p50"] for one in moody()])
+    assert 0.1 < np.log(pool).std() < 0.6
+    for _ in range(trials):
+        halves = np.split(generator.permutation(len(pool))[: 2 * sessions], 2)
+        base, new = (pool[half].tolist() for half in halves)
+        found = apart(base, new)
+        alarms += found.low > 0 or found.high < 0
+        if sessions > 3 and arm == "memsc":
+            found = beside(base, new, (direct[halves[0]].tolist(), direct[halves[1]].tolist()))
+            beside_direct += found.low > 0 or found.high < 0
+    assert max(alarms, beside_direct) <= at_most(trials), (alarms, beside_direct)
+
+
+@pytest.mark.parametrize("figure", ["direct.total.p50", "memsc.total.p50", "memsc.program.mean"])
+@pytest.mark.parametrize("sessions", [6, 8])
+def test_a_median_over_a_moody_hosts_sessions_lies_in_its_interval(
+    figure: str, sessions: int
+) -> None:
+    """As a fleet's or a benchmark's. Of fewer than six, none can at 95 %: docs/analysis.md."""
+    pool = np.array([one[figure] for one in moody()])
+    generator, outside, trials = np.random.default_rng(10), 0, 200
+    for trial in range(trials):
+        found = median_of(pool[generator.integers(0, len(pool), sessions)].tolist(), str(trial))
+        assert found.low is not None and found.high is not None
+        outside += not found.low <= np.median(pool) <= found.high
+    assert outside <= at_most(trials), outside
 
 
 def test_a_true_change_is_found() -> None:
