@@ -87,7 +87,7 @@ def test_the_small_tables_can_be_downloaded(page: str) -> None:
     found = dict(
         re.findall(r'download="demo-(\w+)\.csv" href="data:text/csv;base64,([^"]+)"', page)
     )
-    assert set(found) == {"stages", "ratios", "perturbation", "checks"}
+    assert set(found) == {"stages", "syscalls", "threads", "ratios", "perturbation", "checks"}
     stages = pd.read_csv(io.BytesIO(base64.b64decode(found["stages"])))
     assert len(stages) == 4 * 5
 
