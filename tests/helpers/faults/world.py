@@ -23,7 +23,8 @@ from tests.helpers.workload import gone, wait_until
 from memsc.runtime.files import LAUNCH, WORK
 from memsc.tracer.format import SESSION
 
-MEMSC = (sys.executable, "-m", "memsc.commands")
+# The front, as people start it: Python by itself prints a traceback when it is interrupted early.
+MEMSC = (str(Path(sys.executable).with_name("memsc")),)
 MEMORY = Path("/dev/shm")
 GROUPS = Path("/sys/fs/cgroup/memory")
 _NEWIPC, _SUBREAPER, _READONLY, _REMOUNT = 0x08000000, 36, 1, 32
