@@ -16,6 +16,9 @@ CPUS = sorted(os.sched_getaffinity(0))  # the service's is the first, the progra
 # Transport and service of those arms that are not direct.
 CARRIED = [("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
 LIMIT_S = 120
+# By either a process joins at its first call; else the first calls of each are its own.
+RECORDED = {"MEMSC_RECORD": "1", "MEMSC_RING": "1024"}
+ATTACHABLE = ("--attachable",)
 
 TWO_CPUS = pytest.mark.skipif(
     len(CPUS) < 2, reason="needs a CPU for the program and one for the service"

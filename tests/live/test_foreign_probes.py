@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import preloaded
-from tests.helpers.preloaded import CARRIED, environment
+from tests.helpers.preloaded import CARRIED, RECORDED, environment
 from tests.helpers.required import require
 from tests.helpers.toggled_probes import ENTERED_AT_SITE, TYPE
 
@@ -97,7 +97,7 @@ def test_probes_come_and_go_while_a_program_runs(transport: str, service: str, c
     rounds = 20_000 if transport == "memsc" and service == "inline" else 2_000
     with _probes(1, ENTERED_AT_SITE):
         for _ in range(3):
-            said = _run([str(calls), str(rounds)], environment(transport, service))
+            said = _run([str(calls), str(rounds)], environment(transport, service, **RECORDED))
             assert said == (0, f"0 wrong of {rounds} in 2\n")
 
 
@@ -115,7 +115,7 @@ def _starts(count: int, calls: Path) -> None:
     with _probes(2):
         for number in range(count):
             which = number % len(commands)
-            variables = environment(*CARRIED[number % len(CARRIED)])
+            variables = environment(*CARRIED[number % len(CARRIED)], **RECORDED)
             assert _run(commands[which], variables) == expected[which], number
 
 
@@ -138,7 +138,7 @@ def test_breakpoints_of_a_debugger(transport: str, service: str, calls: Path) ->
     if shutil.which("gdb") is None:
         pytest.skip("needs gdb; see requirements-debian-test.txt")
     functions = ("getppid", "getuid", "write", "umask", "nanosleep", "open", "brk", "mmap")
-    variables = environment(transport, service)
+    variables = environment(transport, service, **RECORDED)
     preload = variables.pop("LD_PRELOAD")
     script = [
         *("set confirm off", "set breakpoint pending on", "set startup-with-shell off"),

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers.preloaded import MARKS
+from tests.helpers.preloaded import ATTACHABLE, MARKS
 
 ARMS = (("--transport", "ipi"), (), ("--service", "scanner"))
 CODE = """
@@ -68,6 +68,6 @@ def test_no_warning_that_direct_does_not_show(python: str, arm: tuple[str, ...])
     """It counts its threads by /proc/self/stat."""
     memsc = str(Path(sys.executable).with_name("memsc"))
     program = [python, "-I", "-S", "-W", "always", "-c", CODE]
-    for command in (program, [memsc, "run", "-q", *arm, "--", *program]):
+    for command in (program, [memsc, "run", "-q", *ATTACHABLE, *arm, "--", *program]):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert (done.returncode, done.stdout, done.stderr) == (0, "forked\n", "")

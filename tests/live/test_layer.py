@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import features, listening, preloaded
-from tests.helpers.preloaded import environment
+from tests.helpers.preloaded import RECORDED, environment
 
 ARMS = [("direct", "inline"), *preloaded.CARRIED]
 CAP_SYS_RESOURCE = 24
-RECORDED = {"MEMSC_RECORD": "1", "MEMSC_RING": "1024"}  # else direct is not carried
 
 pytestmark = preloaded.MARKS
 

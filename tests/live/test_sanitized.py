@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.helpers.preloaded import CPUS, MARKS
+from tests.helpers.preloaded import ATTACHABLE, CPUS, MARKS
 
 from memsc.runtime.files import LAYER
 
@@ -108,7 +108,10 @@ def _heard(command: list[str], **variables: str) -> tuple[int, list[str]]:
 
 def _compare(command: list[str], arm: tuple[str, str], **variables: str) -> list[str]:
     expected = _heard(command, **variables)
-    assert _heard([str(MEMSC), "run", "-q", *arm, "--", *command], **variables) == expected
+    assert (
+        _heard([str(MEMSC), "run", "-q", *ATTACHABLE, *arm, "--", *command], **variables)
+        == expected
+    )
     return expected[1]
 
 
