@@ -29,6 +29,12 @@ MARKS = [
 ]
 
 
+def arm(transport: str, service: str) -> tuple[str, ...]:
+    """Options of `memsc run` for what carries calls, from the first of each process on."""
+    joins = () if transport == "direct" else ATTACHABLE
+    return (*joins, "--transport", transport, "--service", service)
+
+
 def environment(transport: str | None, service: str = "inline", **more: str) -> dict[str, str]:
     """What a program finds in its environment: nothing of memsc's but what carries it.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.catalogue import PROGRAMS, PYTHON, Program
 from tests.helpers.coverage import HEADING, TARGET, CountingService, Coverage
+from tests.helpers.preloaded import ATTACHABLE, arm
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
@@ -84,18 +85,18 @@ def same(found: Run, expected: Run) -> None:
 
 def cases() -> Iterator[object]:
     for program in PROGRAMS:
-        for arm in ARMS:
+        for one in ARMS:
             # What runs while it is counted, below, is compared there.
-            quick = not program.long and arm == ("memsc", "scanner")
+            quick = not program.long and one == ("memsc", "scanner")
             marks = [] if quick else [pytest.mark.long]
-            yield pytest.param(program, *arm, marks=marks, id=f"{program.name}-{'-'.join(arm)}")
+            yield pytest.param(program, *one, marks=marks, id=f"{program.name}-{'-'.join(one)}")
 
 
 @pytest.mark.parametrize(("program", "transport", "service"), list(cases()))
 def test_it_does_the_same(program: Program, transport: str, service: str, place: Path) -> None:
     if program.name in MISSING:
         pytest.skip(f"needs {program.command[0]}; see requirements-debian-*.txt")
-    how = ("--transport", transport, "--service", service, "--")
+    how = (*arm(transport, service), "--")
     expected = plain(program, place)
     assert expected.status == 0, expected.error
     same(run(program, place, (*MEMSC, *how)), expected)
@@ -142,7 +143,7 @@ def test_its_calls_are_forwarded(
     expected = plain(program, place)
     folder, output, error = place / "work", place / "output", place / "error"
     program.prepare(folder)
-    how = ("--service-cpus", str(cpu), "--")
+    how = (*ATTACHABLE, "--service-cpus", str(cpu), "--")
     pid = service.start((*MEMSC, *how, *program.command), folder, output, error)
     if program.drive:
         program.drive(folder, pid)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.preloaded import arm
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
@@ -106,7 +107,7 @@ def test_a_sequence_goes_the_same_way(executor: Path, sequence: list[Operation])
     assert expected.status == 0
     assert len(expected.results) == len(sequence)
     for transport, service in ARMS:
-        how = ("--transport", transport, "--service", service, "--")
+        how = (*arm(transport, service), "--")
         assert carry_out(executor, sequence, (*MEMSC, *how)) == expected, (transport, service)
 
 
@@ -125,5 +126,5 @@ def test_every_operation_is_tried(executor: Path) -> None:
     }
     assert set(NAMES) - worked == {"bad_name"}
     for transport, service in ARMS:
-        how = ("--transport", transport, "--service", service, "--")
+        how = (*arm(transport, service), "--")
         assert carry_out(executor, sequence, (*MEMSC, *how)) == expected

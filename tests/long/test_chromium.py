@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import browser
+from tests.helpers.preloaded import ATTACHABLE
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", "--")
+MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", *ATTACHABLE, "--")
 PAGES = 10
 USER = 64999  # who owns nothing
 AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")

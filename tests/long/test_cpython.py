@@ -9,12 +9,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tests.helpers.preloaded import ATTACHABLE
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
 
 PYTHON = "/usr/bin/python3"
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", "--")
+MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", *ATTACHABLE, "--")
 # Debian's package lacks test_sqlite3, which the catalogue's python3 and sqlite3 stand in for.
 MODULES = (
     *("test_os", "test_posix", "test_io", "test_file", "test_fileio", "test_subprocess"),

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.preloaded import ATTACHABLE
 
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", "--")
+MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", *ATTACHABLE, "--")
 SECONDS = 2
 # Each checks its results with --verify.
 STRESSORS = (
