@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -204,6 +205,22 @@ def killed_at(step: int, tmp_path: Path, folder: Path) -> tuple[list[Program], i
         for program in programs:
             program.begins_one()
     return programs, steps.done
+
+
+def test_a_session_may_have_thousands_of_descriptors(tmp_path: Path, session_folder: Path) -> None:
+    """As one of a thousand processes has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        writer, backlog = begin(tmp_path, session_folder)
+        programs = [Program(session_folder / "round", f"{DEAD}-{i}-0.region") for i in range(2)]
+        record(writer, backlog, programs)
+    finally:
+        for number in taken:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert open_trace(tmp_path / "t.memsc").rows(CALLS) == sum(one.made for one in programs)
 
 
 def test_whenever_a_session_is_killed_each_call_is_there_once(
