@@ -48,7 +48,7 @@ def _most(rows: Sequence[SyscallTotal]) -> Iterator[Row]:
     for row in shown:
         # What posts ahead and what waits may be the same system call.
         mode = "" if row.mode == "sync" else f" ({row.mode})"
-        errnos = ", ".join(f"{name} {count:,}" for name, count in row.errnos.items())
+        errnos = ", ".join(f"{name}={count:,}" for name, count in row.errnos.items())
         figures = [short_ns(row.total_ns), _share(row.share), short_ns(row.mean_ns)]
         yield row.syscall + mode, [f"{row.calls:,}", *figures, _count(row.errors), errnos]
     rest = [row for row in rows if row not in shown]
@@ -104,9 +104,9 @@ def totals(report: Report) -> Iterator[RenderableType]:
     if calls:
         yield heading("System calls", "time of all of them; share of work, and of waits")
         grid = table("", *SYSCALL_HEADERS)
-        grid.columns[-1].justify, grid.columns[-1].overflow = "left", "ellipsis"
-        # Errors give way to names, of which there may be many.
-        grid.columns[0].min_width = max(2 + len(name) for _, rows in calls for name, _ in rows)
+        errors = grid.columns[-1]
+        # Of which there may be many: they take lines of their own, and no room from figures.
+        errors.justify, errors.no_wrap = "left", False
         yield _filled(grid, calls)
     if callers:
         yield heading("Who made the calls", "by the time of their work")
