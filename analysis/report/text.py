@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from memsc.analysis.data.modes import ASYNC, WAIT
@@ -72,7 +73,7 @@ def _parts(report: Report, sections: Sequence[Section]) -> Iterator[RenderableTy
     yield Text.assemble((report.trace, "bold"), f" · {report.created[:16]}")
     if report.selected:
         yield Text(f"  only calls of {'; '.join(report.selected)}; checks are of all", "bold")
-    yield from (Text(f"  {line}") for line in _machine(report))
+    yield from (Padding(Text(line), (0, 0, 0, 2)) for line in _machine(report))
     yield heading("Can it be believed?")
     yield from (mark(sign, line, _STYLES[sign]) for sign, line in trust_lines(report))
     for case in cases_of(report):
