@@ -80,6 +80,7 @@ class _Attribution:
     ) -> None:
         self._trace, self._slow, self._usual = trace, slow, usual
         self._frame, self._stamps, self._found = slow.frame, stamps, found
+        self._whole = found.of("intervals")
         self._calls = len(slow.frame)
         self._ns = trace.session.clock.ns_per_cycle
         self._lengths = np.diff(stamps, axis=0).astype(np.float64)
@@ -236,7 +237,7 @@ class _Attribution:
 
     def _events(self) -> float:
         queries = self._queries()
-        whole, instants = self._found.of("intervals"), self._found.of("instants")
+        whole, instants = self._whole, self._found.of("instants")
         pairs = self._pairs(queries, whole)
         marks = self._instants(queries, instants)
         pairs = pairs.assign(cause=self._names(pairs, whole), level=_taken(whole, pairs, "level"))
@@ -316,14 +317,15 @@ class _Attribution:
             short = seen & ~long & (self._polls(stage) if stage in _HAND_OFFS else away)
             cause = LINE if stage in _HAND_OFFS else STALL
             self._give(stage, cause, side, self._rest[stage].copy(), short)
-            self._wake_ups(stage, side, seen & (stage in _HAND_OFFS))
+            if stage in _HAND_OFFS:
+                self._wake_ups(stage, side, seen)
 
     def _wake_ups(self, stage: int, side: str, seen: NDArray[np.bool_]) -> None:
         """What a hand-off took longer that begins with a wake-up, and no event explains."""
         arms = begins_asleep(self._trace.session.arms, poll=stage == _POLL)
         woken = self._frame["arm"].isin(arms).to_numpy() & seen & ~self._async
         cpu = self._column("service_cpu" if stage == _POLL else "app_cpu")
-        came = arrivals(self._found.of("intervals"), cpu, *self._stamps[stage : stage + 2])
+        came = arrivals(self._whole, cpu, *self._stamps[stage : stage + 2])
         # Later than all of a hand-off usually takes: so much at least was before it.
         self._give(stage, LATE, side, came - self._usual.stages[stage], woken)
         self._give(stage, WAKING, side, self._rest[stage].copy(), woken)
