@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "live" / "programs"
+_TABLE = "features[] = {"
 
 
 def _cases(text: str) -> list[str]:
-    """Names in the table that `run_feature` is given, and in no other."""
-    table = text[text.index("features[] = {") :].partition("\n};")[0]
+    """Names in the table of features, and in no other."""
+    table = text[text.index(_TABLE) :].partition("\n};")[0]
     return re.findall(r'\{\s*"([^"]+)",', table)
 
 
@@ -20,7 +21,7 @@ def _features() -> list[tuple[str, str]]:
     return [
         (source, case)
         for source, text in texts.items()
-        if "run_feature(" in text
+        if _TABLE in text
         for case in _cases(text)
     ]
 

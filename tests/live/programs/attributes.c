@@ -261,15 +261,10 @@ static void dispatches(void)
     work();
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"personalities", personalities}, {"timer-slack", slack},
     {"own-priorities", priorities},   {"own-keyrings", keyrings},
     {"thread-clocks", thread_clocks}, {"barriers", barriers},
     {"protection-keys", keys},        {"no-counter", no_counter},
     {"dispatches", dispatches},       {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

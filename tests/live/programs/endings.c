@@ -265,14 +265,9 @@ static void nonsense(void)
     EXPECT(execve("/bin/true", nothing, words) == -1 && errno == EFAULT);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"exits-thread-by-thread", exits},         {"exits-without-proc", without_proc},
     {"clone-returns", clone_returns},          {"clone-shares-memory", clone_shares},
     {"clone-with-bare-storage", bare_storage}, {"several-exit-at-once", at_once},
     {"executes-nonsense", nonsense},           {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

@@ -37,13 +37,16 @@ struct feature {
                    strerrorname_np(errno));                                                        \
     } while (0)
 
-static int run_feature(const struct feature *features, int argc, char **argv)
+/* What the program has, up to a name that is NULL. */
+extern const struct feature features[];
+
+int main(int argc, char **argv)
 {
-    for (; features->name; features++)
+    for (const struct feature *one = features; one->name; one++)
         if (argc < 2)
-            puts(features->name);
-        else if (strcmp(features->name, argv[1]) == 0) {
-            features->run();
+            puts(one->name);
+        else if (strcmp(one->name, argv[1]) == 0) {
+            one->run();
             puts("done");
             return 0;
         }

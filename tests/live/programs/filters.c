@@ -284,7 +284,7 @@ static void made_by_changed_thread(void)
     EXPECT(close(open(SECRET, O_RDONLY)) == 0);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"filter-errno", answers_errno},
     {"filter-in-one-thread", in_one_thread},
     {"filter-in-all-threads", in_all_threads},
@@ -298,8 +298,3 @@ static const struct feature features[] = {
     {"made-by-changed-thread", made_by_changed_thread},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

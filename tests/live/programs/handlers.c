@@ -177,7 +177,7 @@ static void storm_interrupted(void)
     storm(0);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"handler-goes-first", handler_goes_first},
     {"fork-in-handler", fork_in_handler},
     {"read-back", read_back},
@@ -186,8 +186,3 @@ static const struct feature features[] = {
     {"storm-interrupted", storm_interrupted},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

@@ -193,7 +193,7 @@ static void becomes_daemon(void)
     puts(text);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"thread-self", thread_self_everywhere},
     {"surroundings", surroundings},
     {"closes-all", closes_all},
@@ -204,8 +204,3 @@ static const struct feature features[] = {
     {"becomes-daemon", becomes_daemon},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

@@ -265,7 +265,7 @@ static void filter_bare(void)
         EXPECT(access("/", F_OK) == 0);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"pages", pages},
     {"calls-nothing", calls_nothing},
     {"libraries", libraries},
@@ -276,8 +276,3 @@ static const struct feature features[] = {
     {"filter-bare", filter_bare},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

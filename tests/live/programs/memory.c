@@ -130,14 +130,9 @@ static void pages_of_its_own(void)
     pthread_join(thread, NULL);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"small-stacks", small_stacks},
     {"small-alternate-stack", small_alternate_stack},
     {"pages-of-its-own", pages_of_its_own},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

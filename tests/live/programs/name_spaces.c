@@ -66,14 +66,9 @@ static void joins_name_space(void)
     work();
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"own-tables", own_tables},
     {"own-users", own_users},
     {"joins-name-space", joins_name_space},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

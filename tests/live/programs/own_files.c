@@ -273,15 +273,10 @@ static void visits_every_cpu(void)
     printf("visited %d\n", visited);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"thread-spellings", thread_spellings},
     {"own-files-are-written", own_files},
     {"own-threads-are-counted", own_threads},
     {"visits-every-cpu", visits_every_cpu},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

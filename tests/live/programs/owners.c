@@ -176,14 +176,9 @@ static void owners(void)
     readiness();
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"signals-are-watched", signals_are_watched},
     {"mask-is-read-back", mask_is_read_back},
     {"owners-of-signals", owners},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

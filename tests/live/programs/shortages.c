@@ -136,7 +136,7 @@ static void no_large_files(void)
     readers_wait();
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"no-large-files", no_large_files},
     {"no-threads-for-a-while", no_threads},
     {"no-threads-from-the-start", no_threads_from_the_start},
@@ -144,8 +144,3 @@ static const struct feature features[] = {
     {"no-descriptors-for-a-while", no_descriptors},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

@@ -176,7 +176,7 @@ static void aborts(void)
     abort();
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"broken-pipe", broken_pipe},
     {"broken-pipe-kills", broken_pipe_kills},
     {"interrupted", interrupted},
@@ -188,8 +188,3 @@ static const struct feature features[] = {
     {"aborts", aborts},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

@@ -353,8 +353,6 @@ static void looks_back(int signal)
     found += seen ? 1 : 1000;
 }
 
-int main(int argc, char **argv);
-
 static void unwinds(void)
 {
     void *once[1];
@@ -369,7 +367,7 @@ static void unwinds(void)
     EXPECT(found == 100);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"forks", forks},
     {"many-forks", many_forks},
     {"vforks", vforks},
@@ -384,8 +382,3 @@ static const struct feature features[] = {
     {"unwinds", unwinds},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

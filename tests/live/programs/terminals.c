@@ -286,14 +286,9 @@ static void orphans(void)
     EXPECT(waitpid(with_terminal(lead_an_orphan), NULL, 0) > 0);
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"background-jobs", background},
     {"background-job-goes-on", goes_on},
     {"orphaned-jobs", orphans},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}

@@ -370,7 +370,7 @@ static void identity_while_others_wait(void)
     }
 }
 
-static const struct feature features[] = {
+const struct feature features[] = {
     {"interrupted-everywhere", interrupted_everywhere},
     {"restarted-everywhere", restarted_everywhere},
     {"partial-write", partial_write},
@@ -381,8 +381,3 @@ static const struct feature features[] = {
     {"identity-while-others-wait", identity_while_others_wait},
     {NULL, NULL},
 };
-
-int main(int argc, char **argv)
-{
-    return run_feature(features, argc, argv);
-}
