@@ -19,10 +19,7 @@ def _cases(text: str) -> list[str]:
 def _features() -> list[tuple[str, str]]:
     texts = {path.stem: path.read_text() for path in sorted(PROGRAMS.glob("*.c"))}
     return [
-        (source, case)
-        for source, text in texts.items()
-        if _TABLE in text
-        for case in _cases(text)
+        (source, case) for source, text in texts.items() if _TABLE in text for case in _cases(text)
     ]
 
 

@@ -3,7 +3,7 @@
 
 As root, since what is left in memory must be of these sessions alone:
 
-    python tests/helpers/kills.py PLANS FOLDER
+    python -m tests.helpers.kills PLANS FOLDER
 
 PLANS is JSON, a list of plans as lists. What became of each is a line of JSON. Sessions are made
 by forks that have all imported: from their beginning on it takes as long as the command does.

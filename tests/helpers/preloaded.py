@@ -9,6 +9,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from tests.helpers.required import two_cpus
 
 from memsc.runtime.files import LAYER
 
@@ -20,12 +21,9 @@ LIMIT_S = 120
 RECORDED = {"MEMSC_RECORD": "1", "MEMSC_RING": "1024"}
 ATTACHABLE = ("--attachable",)
 
-TWO_CPUS = pytest.mark.skipif(
-    len(CPUS) < 2, reason="needs a CPU for the program and one for the service"
-)
 MARKS = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the layer knows x86-64 only"),
-    TWO_CPUS,
+    two_cpus,
 ]
 
 

@@ -7,7 +7,6 @@ import glob
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.helpers import ways
+from tests.helpers.command import memsc
 
 from memsc.runtime.carried import FILTERED
 from memsc.tracer.format import open_trace
 
-MEMSC = (sys.executable, "-m", "memsc.commands")
 USER = "memsc-visitor"
 
 
@@ -199,27 +198,14 @@ def is_recorded(
         before = sorted(own.iterdir())
         made = ways.counted(command, folder)
         for probe in probes:
-            how = ("-f", "-o", "t.memsc", "--no-calibrate", "--probes", probe, *arms)
-            traced = [*MEMSC, "trace", *how, "--", *command]
-            done = _run(traced, folder)
+            how = ("-f", "-o", "t.memsc", "--probes", probe, *arms)
+            done = memsc("trace", *how, "--", *command, cwd=folder)
             assert done.returncode == 0, done.stderr
             assert sorted(own.iterdir()) == before
             _is_whole(folder, server, made)
-            done = _run([*MEMSC, "report", "t.memsc", "--allow-unrecorded"], folder)
+            done = memsc("report", "t.memsc", "--allow-unrecorded", cwd=folder)
             assert done.returncode == 0, done.stdout
             assert "withheld" not in done.stdout
-
-
-def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def _is_whole(folder: Path, server: Server, made: Mapping[str, int]) -> None:

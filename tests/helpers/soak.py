@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from scipy import stats
+from tests.helpers.command import MEMSC
 from tests.helpers.faults.world import children
 
 from memsc.tracer.format import CALLS, SESSION, decode_session, part_name
@@ -104,7 +105,7 @@ def main() -> int:
     seconds = float(sys.argv[1])
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         trace = Path(place) / "soak.memsc"
-        command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(trace)]
+        command = [*MEMSC, "trace", "-o", str(trace)]
         command += ["--no-calibrate", "--probes", "none", "--duration", str(seconds)]
         session = subprocess.Popen([*command, "--", *PROGRAM])
         end = time.monotonic() + seconds

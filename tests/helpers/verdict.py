@@ -5,7 +5,7 @@ A program against itself, in separate sessions and in turn, is to raise alarms i
 at most. Made 5 % slower by a known spin, it is to be found in turn in 80 % or more, in a minute.
 Rates are printed with their bounds (Clopper and Pearson, 95 %), of the machine as busy as it is.
 
-    verdict.py [PAIRS] [SLOWED] [POOL.json]
+    python -m tests.helpers.verdict [PAIRS] [SLOWED] [POOL.json]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.stats
+from tests.helpers.command import FRONT
 
 from memsc import analysis as ma
 from memsc.analysis.comparison import replicas
@@ -27,7 +28,6 @@ from memsc.analysis.comparison.change import Change, apart
 from memsc.analysis.comparison.comparison import LEAST_EFFECT
 from memsc.analysis.data.scan import ALL, Cell
 
-MEMSC = Path(sys.executable).with_name("memsc")
 SOURCE = Path(__file__).with_suffix(".c")
 CALLS, SPIN_NS = 30_000, 4000
 SESSIONS, A_SIDE = 24, 3
@@ -53,7 +53,7 @@ def session(folder: Path, program: list[str]) -> dict[str, float]:
     """Record a session, and what it gave: nanoseconds by arm, quantity and metric."""
     how = ["--probes", "none", "--no-calibrate", "--transport", "direct,memsc", "--rounds", "2"]
     subprocess.run(
-        [MEMSC, "trace", "-f", "-o", folder, *how, "--", *program], check=True, capture_output=True
+        [FRONT, "trace", "-f", "-o", folder, *how, "--", *program], check=True, capture_output=True
     )
     found = replicas.session(ma.open(folder))
     return {
@@ -80,7 +80,7 @@ def in_turn(folder: Path, base: list[str], new: list[str], at_most_s: float) -> 
     """Record two programs in turn; the verdicts by figure."""
     how = ["--record", "-f", "-o", folder, "--no-calibrate", "--at-most", str(at_most_s), "--json"]
     done = subprocess.run(
-        [MEMSC, "compare", *how, "--", *base, "--", *new],
+        [FRONT, "compare", *how, "--", *base, "--", *new],
         capture_output=True,
         text=True,
         check=False,
@@ -96,7 +96,7 @@ def whole_ns(program: list[str]) -> float:
     times: list[float] = []
     for _ in range(9):
         begun = time.monotonic_ns()
-        subprocess.run([MEMSC, "run", "--", *program], check=True, capture_output=True)
+        subprocess.run([FRONT, "run", "--", *program], check=True, capture_output=True)
         times.append(time.monotonic_ns() - begun)
     return float(np.median(times))
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.workload import gone, wait_until
 
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER
 from memsc.runtime.region import Region
 from memsc.tracer.format import open_trace
 from memsc.tracer.format.writer import TraceWriter, prepare_output
@@ -29,10 +30,9 @@ from memsc.tracer.session.session import TraceSession
 from memsc.tracer.state import folders
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 LOOP = "import os, time\nwhile True:\n    os.getppid()\n    time.sleep(0.0005)"
 
 

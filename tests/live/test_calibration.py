@@ -3,32 +3,32 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 
 from memsc.analysis import open as open_analysis
 from memsc.analysis.report.conditions import calibration_lines
 from memsc.analysis.report.summary import summarise
-from memsc.runtime.files import LAYER, WORK
+from memsc.runtime.files import WORK
 from memsc.tracer.format import Added, Hit, Perturbation, TraceFolder, open_trace
 from memsc.tracer.session import calibration
 from memsc.tracer.session.calibration import PAIRS
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
 CALLS = 997
 
 
 def trace(folder: Path, *options: str) -> TraceFolder:
     program = (str(WORK), "sync", str(CALLS), str(folder.parent / "timings"))
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(folder), *options, "--"]
+    command = [*MEMSC, "trace", "-o", str(folder), *options, "--"]
     subprocess.run([*command, *program], check=True, timeout=300, capture_output=True)
     return open_trace(folder)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
 
 from memsc.commands.clean import Command
 from memsc.runtime import segments
@@ -24,7 +25,6 @@ from memsc.tracer.helper.kernel import tasks, tracefs
 from memsc.tracer.state import folders, leftovers
 from memsc.tracer.state.leftovers import Cleaned, Item, clean
 
-MEMSC = (sys.executable, "-m", "memsc.commands")
 DEAD = 1 << 22  # pids end one below
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
 from tests.helpers.preloaded import ATTACHABLE, MARKS
 
 ARMS = (("--transport", "ipi"), (), ("--service", "scanner"))
@@ -66,7 +67,7 @@ pytestmark = [
 @pytest.mark.parametrize("python", PYTHONS)
 def test_no_warning_that_direct_does_not_show(python: str, arm: tuple[str, ...]) -> None:
     """It counts its threads by /proc/self/stat."""
-    memsc = str(Path(sys.executable).with_name("memsc"))
+    memsc = str(FRONT)
     program = [python, "-I", "-S", "-W", "always", "-c", CODE]
     for command in (program, [memsc, "run", "-q", *ATTACHABLE, *arm, "--", *program]):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

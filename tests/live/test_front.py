@@ -14,20 +14,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
+from tests.helpers.required import layered
 
 from memsc.commands.run import Command
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
 from memsc.tracer.state import folders, starts
 
-FRONT = Path(sys.executable).with_name("memsc")
 PYTHON = Path(sys.executable).with_name("memsc-python")
 SPINS = len(topology.read().reachable) > 1
 SHOW = Path(__file__).resolve().parents[1] / "helpers" / "show.py"
 RECORDS = folders.base() / starts.FOLDER
 
 pytestmark = [
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer"),
+    layered,
     pytest.mark.skipif(not FRONT.exists(), reason="this installation has no front"),
     pytest.mark.skipif(not SPINS, reason="needs two CPUs"),
 ]

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import open_trace
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 HOW = ("-o", "t.memsc", "--probes", "none", "--no-calibrate", "--ring", "1024")
 SERVICE_CPU = "thread ran on the CPU of its service"
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.helpers import traces
+from tests.helpers.required import two_cpus
 
 from memsc.runtime.files import LAYER
 
@@ -29,7 +29,6 @@ sys.exit(main(command))
 """
 REPORTS = {"pandas", "matplotlib", "scipy", "rich", "jinja2", "memsc.analysis", "memsc.bench"}
 RECORDS = {"pyarrow", "msgspec", "memsc.tracer.session.session"}
-two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
 layer = pytest.mark.skipif(not LAYER.exists(), reason="needs the layer")
 
 

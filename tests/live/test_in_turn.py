@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.live.test_trace import layered, memsc, two_cpus
+from tests.helpers.command import memsc
+from tests.helpers.required import layered, two_cpus
 
 from memsc import analysis as ma
 from memsc.analysis.comparison.turns import FEWEST_TURNS

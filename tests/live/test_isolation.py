@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import enclosure
+from tests.helpers.command import MEMSC
+from tests.helpers.required import two_cpus
 from tests.helpers.workload import gone, wait_until
 
 from memsc.runtime.errors import MemscError
@@ -22,11 +24,9 @@ from memsc.tracer.helper.isolation.journal import Journal, same
 from memsc.tracer.helper.kernel import tasks
 
 ENCLOSED = (sys.executable, enclosure.__file__)
-MEMSC = (sys.executable, "-m", "memsc.commands")
 IRQS = sorted(irqs.IRQ.glob("[0-9]*/smp_affinity_list"))
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
 
 
 def machine() -> dict[str, str]:

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 from tests.helpers.kills import ARMS, Plan, kill_all, lacking
-from tests.helpers.required import require
-
-from memsc.runtime.files import LAYER
+from tests.helpers.required import layered, require, two_cpus
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
 # Who, by which arm, when; hundreds at random are in tests/long/test_many_kills.py.
 PLANS = [

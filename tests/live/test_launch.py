@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
 from memsc.runtime.errors import USAGE, MemscError
@@ -117,7 +118,7 @@ def test_the_callers_own_steering_does_not_leak(monkeypatch: pytest.MonkeyPatch)
     assert steered == how.environment()
 
 
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+@layered
 @pytest.mark.parametrize("others", [None, "", "libm.so.6"])
 def test_the_users_own_preload_is_kept(monkeypatch: pytest.MonkeyPatch, others: str | None) -> None:
     if others is None:

@@ -7,12 +7,12 @@ import json
 import math
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.helpers.command import FRONT
 from tests.helpers.traces import session
 
 from memsc.analysis.figures.files import save
@@ -23,7 +23,6 @@ from memsc.bench.verdict.results_figures import plot_pairs
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round
 
-MEMSC = Path(sys.executable).with_name("memsc")
 CPUS = sorted(os.sched_getaffinity(0))
 two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
 
@@ -132,7 +131,7 @@ def test_nothing_is_said_of_a_layer_that_was_not_measured() -> None:
 @two_cpus
 def test_the_layer_is_measured_by_turns_with_the_direct_api(tmp_path: Path) -> None:
     measures = tmp_path / "m"
-    command = [str(MEMSC), "run", "--", str(WORK), "interposed", "50", str(measures)]
+    command = [str(FRONT), "run", "--", str(WORK), "interposed", "50", str(measures)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(measures.read_text())

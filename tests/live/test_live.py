@@ -7,21 +7,21 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.terminal import CURSOR, SCREEN, SCREEN_BACK, Terminal
 from tests.helpers.workload import wait_until
 
-from memsc.runtime.files import LAYER, WORK
+from memsc.runtime.files import WORK
 from memsc.tracer.format import open_trace
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 
 
 def command(folder: Path, *program: str) -> list[str]:

@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.workload import wait_until
 
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import open_trace
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 ARMS = (("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner"))
 RING = 64
 # A daemon, as daemons are made; its parent waits for the end of its session if told to.

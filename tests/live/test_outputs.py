@@ -7,11 +7,11 @@ import errno
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.helpers import traces
+from tests.helpers.command import FRONT
 
 from memsc import analysis as ma
 from memsc.analysis.export.formats import FORMATS, export
@@ -19,7 +19,6 @@ from memsc.commands.__main__ import main
 from memsc.runtime.errors import MemscError
 from memsc.runtime.outputs import is_kept, written
 
-MEMSC = Path(sys.executable).with_name("memsc")
 HEAD = b'"arm","case","syscall",'
 
 
@@ -32,9 +31,9 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(line: str, trace: Path, folder: Path) -> subprocess.CompletedProcess[bytes]:
     """The line with `export`, which writes a table, and `report`, in bash."""
     words = {
-        "export": f"{MEMSC} export {trace} --format csv -o",
-        "report": f"{MEMSC} report {trace}",
-        "run": f"{MEMSC} run -q --stats-json",
+        "export": f"{FRONT} export {trace} --format csv -o",
+        "report": f"{FRONT} report {trace}",
+        "run": f"{FRONT} run -q --stats-json",
     }
     for name, command in words.items():
         line = line.replace(f"%{name}", command)

@@ -8,7 +8,6 @@ import json
 import platform
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.helpers import traces
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered
 
 from memsc import analysis as ma
 from memsc.analysis.export.formats import Options, export
@@ -25,7 +26,6 @@ from memsc.analysis.report.summary import summarise
 from memsc.analysis.trace import Trace
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import SESSION, Arm, ProbeStatus, Round
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter, prepare_output
@@ -271,11 +271,11 @@ def test_a_trace_without_paths_says_what_brings_them(tmp_path: Path) -> None:
 
 @pytest.mark.bpf
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is carried on x86-64")
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+@layered
 def test_calls_of_a_program_are_where_it_makes_them(tmp_path: Path) -> None:
     program, folder = tmp_path / "paths", tmp_path / "paths.memsc"
     subprocess.run(["gcc", "-O2", "-o", str(program), str(PLACES)], check=True)
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(folder)]
+    command = [*MEMSC, "trace", "-o", str(folder)]
     command += ["--no-calibrate", "--transport", "direct", "--probes", "paths"]
     done = subprocess.run(
         [*command, "--paths-every", "7", "--", str(program), "4000"],

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests.helpers import places
+from tests.helpers.command import FRONT
 from tests.live import test_sudo
 from tests.live.test_sudo import User
 
@@ -28,7 +29,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take th
 needs_two_cpus = pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs")
 pytestmark = [needs_root, needs_two_cpus]
 
-MEMSC = Path(sys.executable).with_name("memsc")
 PROBES = {"BPF", "BCC", "uprobes"}
 LACKS = {
     "without-bpf": PROBES | {"counters"},
@@ -64,7 +64,7 @@ class There:
     def memsc(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """A command, which ends with that status and complains of no fault."""
         done = subprocess.run(
-            [sys.executable, places.__file__, self.place, MEMSC, *words],
+            [sys.executable, places.__file__, self.place, FRONT, *words],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -92,7 +92,7 @@ def missing_in(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, st
 
 def test_doctor_names_what_is_missing(there: There) -> None:
     done = there.memsc("doctor", "--json", status=int(there.place == "one-cpu"))
-    here = subprocess.run([MEMSC, "doctor", "--json"], capture_output=True, text=True, check=False)
+    here = subprocess.run([FRONT, "doctor", "--json"], capture_output=True, text=True, check=False)
     missing = missing_in(done)
     assert LACKS[there.place] <= set(missing)
     # What is there is not called missing.
@@ -170,7 +170,7 @@ def test_what_runs_outside_of_a_container_is_left_alone_by_it(tmp_path: Path) ->
     """Both see the same memory, and each has process ids of its own."""
     go = tmp_path / "go"
     wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)"
-    trace = [MEMSC, "trace", "-f", "-o", "t.memsc", "--no-calibrate", "--probes", "none", "--"]
+    trace = [FRONT, "trace", "-f", "-o", "t.memsc", "--no-calibrate", "--probes", "none", "--"]
     with subprocess.Popen(
         [*trace, sys.executable, "-ISc", wait], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as session:
@@ -179,7 +179,7 @@ def test_what_runs_outside_of_a_container_is_left_alone_by_it(tmp_path: Path) ->
             session.stderr.readline()  # it has made its folder by now
             names = ["unshare", "--pid", "--fork", "--mount-proc", "--mount"]
             for command in (["run", "--stats", "--", "true"], ["clean"]):
-                subprocess.run([*names, MEMSC, *command], check=True, capture_output=True)
+                subprocess.run([*names, FRONT, *command], check=True, capture_output=True)
         finally:
             go.touch()
         said = session.stderr.read()

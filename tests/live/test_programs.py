@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -13,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.catalogue import PROGRAMS, PYTHON, Program
+from tests.helpers.command import FRONT
 from tests.helpers.coverage import HEADING, TARGET, CountingService, Coverage
 from tests.helpers.preloaded import ATTACHABLE, arm
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
-from memsc.runtime.library import LAYER
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q")
+MEMSC = (str(FRONT), "run", "-q")
 MACHINE = topology.read()
 SPINS = len(MACHINE.reachable) > 1
 ARMS = [
@@ -29,7 +29,7 @@ ARMS = [
 ]
 MISSING = {p.name for p in PROGRAMS if shutil.which(p.command[0]) is None}
 
-pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+pytestmark = layered
 
 
 @pytest.fixture(scope="module")

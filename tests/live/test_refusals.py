@@ -6,15 +6,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
+from tests.helpers.required import layered
 
-from memsc.runtime.library import LAYER
-
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run")
+MEMSC = (str(FRONT), "run")
 FALLBACK = "run it directly, or with `--transport direct`"
 
 THIRTY_TWO = r"""
@@ -25,7 +24,7 @@ _start: movl $4, %eax; movl $1, %ebx; movl $text, %ecx; movl $5, %edx; int $0x80
 text: .ascii "here\n"
 """
 
-pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+pytestmark = layered
 
 
 def _compile(folder: Path, *options: str, compiler: str = "gcc") -> str:

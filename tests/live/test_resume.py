@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests.helpers.required import two_cpus
 from tests.helpers.traces import fabricate
 from tests.helpers.workload import wait_until
 
@@ -24,7 +24,7 @@ from memsc.tracer.format.writer import TraceWriter
 
 MEMSC = [sys.executable, "-m", "memsc.commands", "bench", "shared", "--quick", "--probes", "none"]
 ROUNDS = 24
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+pytestmark = two_cpus
 
 
 def session(folder: Path) -> Session:

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
-from memsc.runtime.library import LAYER
 from memsc.tracer.state import folders
 
-FRONT = Path(sys.executable).with_name("memsc")
 COMMAND = (str(FRONT),) if FRONT.exists() else (sys.executable, "-m", "memsc.commands")
 MEMSC = (*COMMAND, "run")
 MACHINE = topology.read()
@@ -23,7 +23,7 @@ TRANSPORTS = ("direct", "ipi", "memsc", "adaptive")[: 4 if len(MACHINE.reachable
 ARMS = [(t, s) for t in TRANSPORTS for s in ("inline", "scanner")]
 FORWARDING = [arm for arm in ARMS if arm[0] != "direct"]
 
-pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+pytestmark = layered
 
 
 def run(*args: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[bytes]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.features import FEATURES
-from tests.helpers.preloaded import CPUS, TWO_CPUS, environment
+from tests.helpers.preloaded import CPUS, environment
+from tests.helpers.required import two_cpus
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "semantics.md"
@@ -119,7 +120,7 @@ def _threads(pid: int) -> dict[int, tuple[str, int, int]]:
     return found
 
 
-@TWO_CPUS
+@two_cpus
 @pytest.mark.parametrize("carried", [False, True])
 def test_cpu_time_counts_the_service(program: Path, carried: bool) -> None:
     """A limit: the process's time is that of both CPUs."""
@@ -129,7 +130,7 @@ def test_cpu_time_counts_the_service(program: Path, carried: bool) -> None:
         process.communicate("x")
 
 
-@TWO_CPUS
+@two_cpus
 def test_others_see_service_threads(program: Path) -> None:
     """A limit: by their name, in the process's list of threads."""
     with _start(program, carried=True) as process:
@@ -141,7 +142,7 @@ def test_others_see_service_threads(program: Path) -> None:
         process.communicate("x")
 
 
-@TWO_CPUS
+@two_cpus
 def test_calls_run_on_the_service_cpu(program: Path) -> None:
     """A limit, and what it is for: time and place of a call are the service's."""
     with _start(program, carried=True) as process:

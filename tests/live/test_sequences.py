@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,19 +15,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.command import FRONT
 from tests.helpers.preloaded import arm
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
-from memsc.runtime.library import LAYER
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q")
+MEMSC = (str(FRONT), "run", "-q")
 SPINS = len(topology.read().reachable) > 1
 FORWARDING = ("ipi", "memsc") if SPINS else ("ipi",)
 ARMS = [("direct", "inline"), *((t, s) for t in FORWARDING for s in ("inline", "scanner"))]
 SOURCES = Path(__file__).parent / "programs" / "executor"
 EXAMPLES = 60
 
-pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+pytestmark = layered
 
 Operation = tuple[str, int, int, int, int]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import listening
+from tests.helpers.required import layered
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, WORK
@@ -310,7 +311,7 @@ def test_another_file_at_its_number_is_left_alone(tmp_path: Path) -> None:
         assert listening.drained(session) == []
 
 
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+@layered
 def test_a_range_that_begins_with_it_is_closed_for_the_thread_alone() -> None:
     """With CLOSE_RANGE_UNSHARE (2), wherever it begins: other threads keep what they have."""
     code = (

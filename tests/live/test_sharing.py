@@ -11,11 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.helpers.required import layered
 from tests.live.test_run import FORWARDING, MEMSC
 
-from memsc.runtime.library import LAYER
-
-pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+pytestmark = layered
 
 _FOUR = """
 import hashlib, os, threading

@@ -9,12 +9,12 @@ import re
 import select
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
 from tests.helpers.preloaded import ATTACHABLE, MARKS
 
 ARMS = {
@@ -130,7 +130,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=ARMS)
 def shell(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
     """At its prompt."""
-    memsc = str(Path(sys.executable).with_name("memsc"))
+    memsc = str(FRONT)
     carried = (
         [memsc, "run", "-q", *ATTACHABLE, *ARMS[request.param], "--"]
         if request.param != "direct"

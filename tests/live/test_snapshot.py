@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.helpers.command import memsc, start
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.workload import wait_until
-from tests.live.test_trace import layered, memsc, start, two_cpus
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import Clock, RoundKey, Snapshot, TraceFolder, open_trace

@@ -7,25 +7,25 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.workload import wait_until
 
-from memsc.runtime.files import LAYER, WORK
+from memsc.runtime.files import WORK
 from memsc.tracer.format import open_trace
 from memsc.tracer.state import folders
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
 
-MEMSC = (sys.executable, "-m", "memsc.commands")
 ARMS = (("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner"))
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,12 @@ import pyarrow as pa
 import pytest
 from matplotlib.patches import Rectangle
 from tests.helpers import traces
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered
 
 from memsc import analysis as ma
 from memsc.analysis.domains.stacks import Stacks
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import Arm, ProbeStatus, Round, open_trace
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter, prepare_output
@@ -29,12 +29,12 @@ SLEEPS = 53
 
 @pytest.mark.bpf
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is written for x86-64")
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+@layered
 def test_a_program_is_seen_where_it_is_though_it_is_gone_by_then(tmp_path: Path) -> None:
     program, folder = tmp_path / "places", tmp_path / "places.memsc"
     command = ["gcc", "-O1", "-fno-omit-frame-pointer", "-o", str(program), str(PLACES)]
     subprocess.run(command, check=True)
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(folder)]
+    command = [*MEMSC, "trace", "-o", str(folder)]
     command += ["--transport", "direct", "--probes", "profile,offcpu", "--"]
     done = subprocess.run(
         [*command, str(program), "300", str(SLEEPS)], capture_output=True, text=True, check=False

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections import Counter as Bag
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import traces
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 
 from memsc import analysis as ma
 from memsc.analysis.domains.stage_counters import EXECUTE, FROM_POSTED
@@ -25,7 +26,6 @@ from memsc.analysis.report.text import to_string
 from memsc.probes.stage_counters import PROBE, READ, column
 from memsc.probes.stages import EVERY
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import perf_counters
@@ -47,11 +47,11 @@ HARDWARE = [one.name for one in READ if one.device in ("hardware", "cache")]
 
 
 @pytest.mark.bpf
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="polling on both sides needs two CPUs")
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+@two_cpus
+@layered
 def test_page_faults_are_counted_in_the_stage_and_on_the_cpu_that_has_them(tmp_path: Path) -> None:
     folder = tmp_path / "faulty.memsc"
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(folder)]
+    command = [*MEMSC, "trace", "-o", str(folder)]
     command += ["--transport", "direct,memsc", "--probes", "stage_counters", "--no-calibrate"]
     command += ["--", "/usr/bin/python3", "-ISc", FAULTY]
     subprocess.run(command, check=True, capture_output=True)

@@ -6,21 +6,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers.command import FRONT
+from tests.helpers.required import layered
 
-from memsc.runtime.library import LAYER
 from memsc.runtime.session_socket import Message
 from memsc.runtime.tally import Tally, to_json
 from memsc.runtime.tally_text import table
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", "--transport", "ipi")
+MEMSC = (str(FRONT), "run", "-q", "--transport", "ipi")
 PYTHON = "/usr/bin/python3"
 
-pytestmark = pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer")
+pytestmark = layered
 
 
 def run(*command: str, options: tuple[str, ...] = ("--stats",)) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import traces
+from tests.helpers.command import FRONT
 
 from memsc.runtime import topology
 from memsc.runtime.errors import WITHHELD
@@ -29,7 +30,6 @@ pytestmark = [
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]
 
-MEMSC = Path(sys.executable).with_name("memsc")
 TRACEBACK = re.compile(r"Traceback|Exception ignored|Fatal Python|\w+Error\b|terminated by signal")
 
 COMMANDS = {
@@ -169,7 +169,7 @@ def test_it_works_or_says_in_a_line_what_would_help(
         request.getfixturevalue("anothers")
     before = {path.name for path in place.iterdir()}
     done = subprocess.run(
-        ["bash", "-c", there.shell.replace("{}", f"{MEMSC} {COMMANDS[command]}")],
+        ["bash", "-c", there.shell.replace("{}", f"{FRONT} {COMMANDS[command]}")],
         cwd=place,
         env=os.environ | dict(word.split("=", 1) for word in there.variables),
         stdin=subprocess.DEVNULL,
@@ -203,7 +203,7 @@ def test_ctrl_c_at_any_moment_is_no_traceback(
     command: list[str], after_ms: int, place: Path
 ) -> None:
     with subprocess.Popen(
-        [MEMSC, *command], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [FRONT, *command], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         time.sleep(after_ms / 1000)
         process.send_signal(signal.SIGINT)

@@ -10,8 +10,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import open_trace
 from memsc.tracer.helper.kernel import machine_time, tasks
 from memsc.tracer.state import folders, leftovers
@@ -22,12 +23,11 @@ pytestmark = [
         subprocess.run([*WITHIN, "true"], check=False, capture_output=True).returncode != 0,
         reason="no time namespace can be made here",
     ),
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
+    two_cpus,
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 
 
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+@layered
 def test_events_lie_beside_the_calls(tmp_path: Path) -> None:
     how = ("-o", "t.memsc", "--no-calibrate", "--probes", "sched", "--transport", "ipi")
     program = "import os\nfor _ in range(300): os.getppid()"

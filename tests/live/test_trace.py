@@ -7,21 +7,21 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.helpers import traces
+from tests.helpers.command import memsc, start
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.workload import gone, wait_until
 
 from memsc.analysis.trace import Trace
 from memsc.bench.suites import bare_ring, peer_tracers, peer_transports
 from memsc.bench.suites.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.runtime.errors import MemscError
-from memsc.runtime.files import LAYER, WORK
+from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.format import STAMPS, Round, RoundKey, TraceFolder, open_trace
 from memsc.tracer.format.writer import TraceWriter
@@ -33,37 +33,13 @@ from memsc.tracer.state import folders
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
 ALL = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")
 
-two_cpus = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2, reason="polling on both sides needs two CPUs"
-)
-layered = pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
 pytestmark = [two_cpus, layered]
-
-
-def start(*args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-    command, *options = args
-    if command in ("trace", "bench"):
-        options.insert(0, "--no-calibrate")  # tests/live/test_calibration.py has it
-    return subprocess.Popen(
-        [sys.executable, "-m", "memsc.commands", command, *options],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-    )
 
 
 def test_the_session_has_a_name_that_reports_tell_as_its_own(tmp_path: Path) -> None:
     how = ("-o", "t.memsc", "--probes", "none")
     session = memsc("trace", *how, "--", "sh", "-c", "cat /proc/$PPID/comm", cwd=tmp_path)
     assert session.stdout == "memsc\n", session.stderr
-
-
-def memsc(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    process = start(*args, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(args, process.returncode, out, err)
 
 
 def trace(folder: Path, program: Sequence[str], *options: str) -> TraceFolder:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.required import two_cpus
 from tests.helpers.workload import wait_until
 
 from memsc.runtime.errors import MemscError
@@ -21,7 +22,7 @@ from memsc.tracer.state import folders, leftovers
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user"),
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
+    two_cpus,
 ]
 OTHER, SECOND = 65534, 1  # nobody, daemon
 

@@ -8,22 +8,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import memsc
+from tests.helpers.required import layered, two_cpus
 
 from memsc.runtime.carried import BY_ANOTHER, FILTERED, GAINS
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import open_trace
 
 STATIC = "it is linked statically, and loads no library"
-MEMSC = (sys.executable, "-m", "memsc.commands")
-_TWO_CPUS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
-_LAYER = pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
 
 
 _PROGRAM = r"""
@@ -105,21 +102,12 @@ def trace(
 ) -> subprocess.CompletedProcess[str]:
     for word, path in {**programs, "@filter@": _FILTER}.items():
         command = command.replace(word, path)
-    how = ("-f", "-o", "t.memsc", "--no-calibrate", "--ring", "1024")
-    return subprocess.run(
-        [*MEMSC, "trace", *how, *options, "--", "sh", "-c", command],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    how = ("-f", "-o", "t.memsc", "--ring", "1024", *options)
+    return memsc("trace", *how, "--", "sh", "-c", command, cwd=folder, limit_s=120)
 
 
 def report(folder: Path, *options: str) -> tuple[int, str]:
-    command = [*MEMSC, "report", "t.memsc", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = memsc("report", "t.memsc", *options, cwd=folder)
     return done.returncode, done.stdout
 
 
@@ -140,8 +128,8 @@ def _matches(found: Counter[tuple[str, str]], expected: dict[tuple[str, str], in
 @pytest.mark.parametrize("probes", ["none", "sched"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is root's to become")
-@_TWO_CPUS
-@_LAYER
+@two_cpus
+@layered
 def test_it_is_said(way: str, probes: str, programs: dict[str, str], tmp_path: Path) -> None:
     """Under each arm, by the kernel's word and without it."""
     lost = WAYS[way]
@@ -167,8 +155,8 @@ def test_it_is_said(way: str, probes: str, programs: dict[str, str], tmp_path: P
 
 
 @pytest.mark.parametrize("arm", ["direct", "memsc"])
-@_TWO_CPUS
-@_LAYER
+@two_cpus
+@layered
 def test_one_of_ten_makes_the_verdict_withheld(
     arm: str, programs: dict[str, str], tmp_path: Path
 ) -> None:
@@ -203,23 +191,22 @@ def test_one_of_ten_makes_the_verdict_withheld(
     assert report(tmp_path)[0] == 0
 
 
-@_TWO_CPUS
-@_LAYER
+@two_cpus
+@layered
 def test_a_comparison_says_it_too(programs: dict[str, str], tmp_path: Path) -> None:
     trace("@plain@; @static@", tmp_path, "--probes", "none", programs=programs)
-    command = [*MEMSC, "compare", "t.memsc", "t.memsc"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ("compare", "t.memsc", "t.memsc")
+    done = memsc(*command, cwd=tmp_path)
     assert done.returncode == 4
     assert "BASE: memsc: 1 of 3 programs ran unrecorded" in " ".join(done.stdout.split())
-    allowed = [*command, "--allow-unrecorded"]
-    done = subprocess.run(allowed, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = memsc(*command, "--allow-unrecorded", cwd=tmp_path)
     assert done.returncode == 4
     assert re.findall("verdict withheld: (...)", done.stdout) == ["one"]  # session a side
     assert "! BASE: memsc: 1 of 3 programs" in done.stdout
 
 
-@_TWO_CPUS
-@_LAYER
+@two_cpus
+@layered
 def test_calls_that_nobody_saw_are_counted_by_the_kernel(
     programs: dict[str, str], tmp_path: Path
 ) -> None:

@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from tests.helpers.command import memsc
+from tests.helpers.required import layered, two_cpus
 
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import open_trace
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 ARMS = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")
 
 _PROGRAM = r"""
@@ -72,18 +69,14 @@ def test_calls_that_never_return(tmp_path: Path) -> None:
     build = ["gcc", "-O1", "-pthread", "-o", "program", "program.c"]
     subprocess.run(build, cwd=tmp_path, check=True)
     each = "for way in thread cancel xecute exit jump killed; do ./program $way; done; true"
-    how = ("-o", "t.memsc", "--probes", "none", "--no-calibrate", *ARMS)
-    traced = [*MEMSC, "trace", *how, "--", "sh", "-c", each]
-    done = subprocess.run(
-        traced, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-    )
+    how = ("-o", "t.memsc", "--probes", "none", *ARMS)
+    done = memsc("trace", *how, "--", "sh", "-c", each, cwd=tmp_path, limit_s=120)
     assert done.returncode == 0, done.stderr
     for one in open_trace(tmp_path / "t.memsc").session.rounds:
         assert one.unfinished is not None
         # A service may see the end of some, and a thread not yet wait: the killed one does.
         assert 1 <= one.unfinished <= 8, one.arm
         assert (one.calls or 0) + (one.lost or 0) + one.unfinished == one.made, one.arm
-    report = [*MEMSC, "report", "t.memsc"]
-    done = subprocess.run(report, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = memsc("report", "t.memsc", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "every one accounted for" in done.stdout

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.helpers.command import MEMSC
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.workload import gone, wait_until
 
 from memsc.analysis.domains.agreement import Agreement
@@ -32,9 +34,6 @@ STAGES = ("posted", "picked", "executed", "completed", "calibrate")
 PROBES = ("called", *STAGES)
 CALLS = 1009
 WARM_UP = 2000  # memsc-work's
-two_cpus = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2, reason="polling on both sides needs two CPUs"
-)
 
 
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda path: path.name)
@@ -238,11 +237,11 @@ def test_bpftrace_reads_the_probes(tmp_path: Path) -> None:
 
 @pytest.mark.bpf
 @two_cpus
-@pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer")
+@layered
 def test_a_traced_program_has_its_stamps_checked_by_the_probes(tmp_path: Path) -> None:
     folder = tmp_path / "dd.memsc"
     program = ("dd", "if=/dev/zero", "of=/dev/null", "bs=512", "count=5003", "status=none")
-    command = [sys.executable, "-m", "memsc.commands", "trace", "-o", str(folder)]
+    command = [*MEMSC, "trace", "-o", str(folder)]
     command += ["--transport", "direct,memsc", "--probes", "stages", "--", *program]
     subprocess.run(command, check=True, capture_output=True)
     found = open_trace(folder)

@@ -6,24 +6,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.helpers import servers, ways
+from tests.helpers.command import memsc
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.ways import WAYS, Place
 
-from memsc.runtime.files import LAYER
 from memsc.tracer.format import open_trace
 
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
     pytest.mark.skipif(os.geteuid() != 0, reason="another user or root is root's to take"),
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
 ]
-MEMSC = (sys.executable, "-m", "memsc.commands")
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
 
 
@@ -34,16 +33,8 @@ def place() -> Iterator[Place]:
 
 
 def trace(command: list[str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    how = ("-o", "t.memsc", "--probes", "none", "--no-calibrate", *options)
-    return subprocess.run(
-        [*MEMSC, "trace", *how, "--", *command],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    how = ("-o", "t.memsc", "--probes", "none", *options)
+    return memsc("trace", *how, "--", *command, cwd=folder, limit_s=120)
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.helpers import browser
+from tests.helpers.command import FRONT
 from tests.helpers.preloaded import ATTACHABLE
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
-from memsc.runtime.library import LAYER
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", *ATTACHABLE, "--")
+MEMSC = (str(FRONT), "run", "-q", *ATTACHABLE, "--")
 PAGES = 10
 USER = 64999  # who owns nothing
 AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
@@ -36,7 +36,7 @@ for (let i = 0; i < 9; i++) {{
 
 pytestmark = [
     browser.needed,
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer"),
+    layered,
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]
 

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
 from tests.helpers.preloaded import ATTACHABLE
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
-from memsc.runtime.library import LAYER
 
 PYTHON = "/usr/bin/python3"
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", *ATTACHABLE, "--")
+MEMSC = (str(FRONT), "run", "-q", *ATTACHABLE, "--")
 # Debian's package lacks test_sqlite3, which the catalogue's python3 and sqlite3 stand in for.
 MODULES = (
     *("test_os", "test_posix", "test_io", "test_file", "test_fileio", "test_subprocess"),
@@ -35,7 +35,7 @@ def packaged() -> bool:
 
 
 pytestmark = [
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer"),
+    layered,
     pytest.mark.skipif(not packaged(), reason="needs Debian's libpython3.X-testsuite"),
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]

@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 from tests.helpers.kills import VICTIMS, kill_all, lacking, plan
-from tests.helpers.required import require
-
-from memsc.runtime.files import LAYER
+from tests.helpers.required import layered, require, two_cpus
 
 pytestmark = [
     pytest.mark.bpf,
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
 ]
 KILLS = int(os.environ.get("MEMSC_KILLS", "300"))
 SEED = int(os.environ.get("MEMSC_KILL_SEED", "20261130"))

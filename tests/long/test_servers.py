@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import servers
+from tests.helpers.required import layered, two_cpus
 from tests.helpers.servers import SERVERS
 
-from memsc.runtime.files import LAYER
-
 pytestmark = [
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"),
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no C-library layer"),
+    two_cpus,
+    layered,
     pytest.mark.skipif(os.geteuid() != 0, reason="another user is root's to become"),
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
 ]

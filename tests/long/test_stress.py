@@ -6,16 +6,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import FRONT
 from tests.helpers.preloaded import ATTACHABLE
+from tests.helpers.required import layered
 
 from memsc.runtime import topology
-from memsc.runtime.library import LAYER
 
-MEMSC = (str(Path(sys.executable).with_name("memsc")), "run", "-q", *ATTACHABLE, "--")
+MEMSC = (str(FRONT), "run", "-q", *ATTACHABLE, "--")
 SECONDS = 2
 # Each checks its results with --verify.
 STRESSORS = (
@@ -29,7 +29,7 @@ STRESSORS = (
 )
 
 pytestmark = [
-    pytest.mark.skipif(not LAYER.exists(), reason="this build has no layer"),
+    layered,
     pytest.mark.skipif(shutil.which("stress-ng") is None, reason="needs Debian's stress-ng"),
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]

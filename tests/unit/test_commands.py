@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
 
 from memsc.commands import __main__ as command_line
 from memsc.runtime.errors import WITHHELD, MemscError
@@ -17,7 +18,7 @@ from memsc.runtime.errors import WITHHELD, MemscError
 
 def memsc(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "memsc.commands", *args],
+        [*MEMSC, *args],
         capture_output=True,
         text=True,
         check=False,

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
 from tests.helpers.workload import wait_until
 
 from memsc import analysis as ma
@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]
 
-MEMSC = (sys.executable, "-m", "memsc.commands")
 CPUS = Path("/sys/devices/system/cpu")
 VICTIM = 1  # CPU 0 cannot go offline
 OTHER = 2 if len(topology.read().reachable) > 2 else 0

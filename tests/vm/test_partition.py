@@ -7,11 +7,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import MEMSC
 from tests.helpers.workload import wait_until
 
 from memsc.tracer.helper.isolation import cpusets, irqs
@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.skipif((os.cpu_count() or 1) < 3, reason="needs three CPUs"),
 ]
 
-MEMSC = (sys.executable, "-m", "memsc.commands")
 CGROUP, JOURNALS = Path("/sys/fs/cgroup"), Path("/run/memsc")
 APP, SERVICE, REST = 2, 0, 1  # as memsc chooses them here
 INSIDE = "cat /proc/self/cgroup; sed -n s/Cpus_allowed_list:.//p /proc/self/status"

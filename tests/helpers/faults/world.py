@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.helpers.command import FRONT
 from tests.helpers.faults.plan import Plan
 from tests.helpers.sessions import loaded, program_ids
 from tests.helpers.terminal import SCREEN, SCREEN_BACK, Terminal
@@ -23,8 +24,6 @@ from tests.helpers.workload import gone, wait_until
 from memsc.runtime.files import LAUNCH, WORK
 from memsc.tracer.format import SESSION
 
-# The front, as people start it: Python by itself prints a traceback when it is interrupted early.
-MEMSC = (str(Path(sys.executable).with_name("memsc")),)
 MEMORY = Path("/dev/shm")
 GROUPS = Path("/sys/fs/cgroup/memory")
 _NEWIPC, _SUBREAPER, _READONLY, _REMOUNT = 0x08000000, 36, 1, 32
@@ -135,7 +134,7 @@ class World:
         """Start the session, and wait until its program, or at least its helper, is there."""
         plan = self.plan
         arm = ["--transport", plan.transport, "--service", plan.service]
-        run = [*MEMSC, "run", "-q", *arm]
+        run = [str(FRONT), "run", "-q", *arm]
         if plan.fault.endswith("neighbour"):
             code = "import os\nwhile True: os.stat('/')"
             self.neighbour = subprocess.Popen([*run, "--", sys.executable, "-c", code])
@@ -147,7 +146,7 @@ class World:
             wait_until(lambda: any(MEMORY.glob(there)) or gone(program.pid), "its region")
         self._terminal, self._errors = Terminal(), (self.memory / "errors").open("w+b")
         self.session = subprocess.Popen(
-            [*prefix, *MEMSC, *self._session(arm)],
+            [*prefix, str(FRONT), *self._session(arm)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._terminal.device if plan.form == "live" else self._errors,
@@ -228,8 +227,8 @@ class World:
 
     def left(self) -> list[str]:
         """What is left, once the next memsc has run and `memsc clean` has."""
-        subprocess.run([*MEMSC, "run", "-q", "--transport", "direct", "--", "true"], check=True)
-        cleaned = subprocess.run([*MEMSC, "clean"], check=False, capture_output=True, text=True)
+        subprocess.run([str(FRONT), "run", "-q", "--transport", "direct", "--", "true"], check=True)
+        cleaned = subprocess.run([str(FRONT), "clean"], check=False, capture_output=True, text=True)
         found = [*Path("/run/memsc").glob("*"), *Path("/sys/fs/cgroup/cpuset").glob("memsc-*")]
         found += MEMORY.glob("memsc-*/*")
         left = [str(path) for path in found]
