@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a program leaves behind goes on when its session has ended and nobody empties its rings."""
+"""What outlives what: programs their session, and sessions their folder in shared memory."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -78,3 +79,46 @@ def test_a_killed_session_holds_up_nobody(tmp_path: Path) -> None:
     cleaned = subprocess.run([*MEMSC, "clean"], check=False, capture_output=True, text=True)
     assert cleaned.returncode == 0, cleaned.stderr
     assert not list(Path("/dev/shm").glob(f"memsc-*/session-{process.pid}-*"))
+
+
+EMPTIED = f"""
+import os, time
+for i in range({RING} * 20):
+    if i == {RING}: open("up", "w").close()
+    os.getppid()
+while not os.path.exists("over"): time.sleep(0.01)
+if os.fork() == 0:
+    for _ in range({RING} * 20): os.getppid()
+    os._exit(0)
+os.wait()
+os.execv("/bin/true", ["true"])
+"""
+
+
+@pytest.mark.parametrize(("transport", "service"), ARMS)
+def test_an_emptied_shared_memory_loses_nothing(
+    tmp_path: Path, transport: str, service: str
+) -> None:
+    """As at a logout (RemoveIPC) or by a sweep: programs and regions have no need of names."""
+    arm = ("--transport", transport, "--service", service)
+    options = ("--no-calibrate", "--probes", "none", "-o", "t.memsc")
+    command = ("/usr/bin/python3", "-ISc", EMPTIED)
+    with subprocess.Popen(
+        [*MEMSC, "trace", *arm, *options, "--", *command],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until((tmp_path / "up").exists, "the program's first calls")
+        (folder,) = Path("/dev/shm").glob(f"memsc-*/session-{process.pid}-*")
+        shutil.rmtree(folder)
+        (tmp_path / "over").touch()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    trace = open_trace(tmp_path / "t.memsc")
+    (done,) = trace.session.rounds
+    assert (done.lost, done.unfinished) == (0, 0)
+    calls = trace.read("calls", ["pid", "syscall"]).to_pandas()
+    asked = calls[calls["syscall"] == "getppid"].groupby("pid", observed=True).size()
+    assert sorted(asked) == [RING * 20, RING * 20]
