@@ -108,7 +108,7 @@ test-python: setup build/stamps/system-test tests/unit/readers/node_modules/.pac
 	@$(BIN)/python -m pytest
 
 PROGRAM_TESTS := $(addprefix tests/live/test_,programs.py bench_programs.py refusals.py sequences.py foreign_probes.py \
-	sanitized.py) $(addprefix tests/long/test_,chromium.py cpython.py servers.py stress.py)
+	sanitized.py sudo.py) $(addprefix tests/long/test_,chromium.py cpython.py servers.py stress.py)
 
 test-programs: setup build/stamps/system-test build/stamps/system-programs ## real programs under every arm, CPython's own tests, stress-ng (half an hour)
 	@status=0; $(BIN)/python -m pytest --long -v --durations=10 $(PROGRAM_TESTS) || status=$$?; \

@@ -329,15 +329,22 @@ WITHOUT_ROOT = (
 _STATIC = "int main(void) { return 0; }"
 
 
-def test_what_an_ordinary_users_trace_does_not_see_it_says(user: User) -> None:
-    """Who may not attach probes: programs tell what runs unrecorded, all others are recorded."""
+def test_what_an_ordinary_users_trace_does_not_see_it_says(
+    user: User, request: pytest.FixtureRequest
+) -> None:
+    """Who may not attach probes: programs tell what runs unrecorded, all others are recorded.
+
+    Under every arm in the long tests (`make test-programs`), by two of them in `make test`.
+    """
+    arms = ("--transport", "direct,memsc")
+    if request.config.getoption("--long"):
+        arms = ("--transport", "direct,ipi,memsc", "--service", "inline,scanner")
     with ways.place() as place:
         found = ways.counted(place.command(WAYS["nothing"]), user.package.parent)
         (place.files.parent / "s.c").write_text(_STATIC)
         static = place.files.parent / "static"
         subprocess.run(["gcc", "-static", "-o", static, f"{static.parent}/s.c"], check=True)
         lines = [f"({place.command(WAYS[name])[2]}) >/dev/null || exit 1" for name in WITHOUT_ROOT]
-        arms = ("--transport", "direct,memsc")
         for given, status in (([*lines], 0), ([*lines[:3], str(static)], 4)):
             how = ("trace", "-f", "-o", "t.memsc", "--no-calibrate", "--probes", "sched", *arms)
             done = user.memsc(*how, "--", "sh", "-c", "\n".join(given))
