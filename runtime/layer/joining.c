@@ -21,13 +21,20 @@
  * ever once there was a second one. */
 extern char __libc_single_threaded __attribute__((weak));
 
-/* The folder of an attachable program may be out of reach of one that has another user or root now: its calls
- * are forwarded all the same, if nobody can look at them. */
+/* Whether a start failed for want of what the machine or a limit may have again later. */
+static bool is_short(int error)
+{
+    return error == -EAGAIN || error == -ENOMEM || error == -ENOSPC || error == -EDQUOT ||
+           error == -EFBIG;
+}
+
+/* The folder of an attachable program may be out of reach of one that has another user or root now, be it the
+ * folder of a process that is gone, as sandboxes have it: its calls are forwarded all the same, if nobody can
+ * look at them. */
 static int start(void)
 {
     int error = memsc_process_start(&memsc_layer.options);
-    if (!memsc_layer.options.directory[0] ||
-        (error != -EACCES && error != -EPERM && error != -ENOENT && error != -EROFS))
+    if (!error || error == -EALREADY || !memsc_layer.options.directory[0] || is_short(error))
         return error;
     struct memsc_options options = memsc_layer.options;
     options.directory[0] = 0;

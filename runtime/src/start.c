@@ -128,6 +128,7 @@ static bool begin_start(struct memsc_process *process)
 
 static void set_up(struct memsc_process *process, const struct memsc_options *options)
 {
+    process->memory = -1; /* all is zero, and that is a descriptor of the program's */
     process->transport = options->transport;
     process->service_mode = options->service_mode;
     process->keep = options->keep;

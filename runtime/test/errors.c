@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 static void body(const struct memsc_options *options)
 {
@@ -67,7 +68,12 @@ static void bad_options(void)
     CHECK_EQUAL(memsc_start(&options), -EINVAL);
     options = options_for(MEMSC_MEMSC, MEMSC_INLINE);
     strcpy(options.directory, "/nonexistent");
+    /* What it gives back is its own, and descriptor 0 never is. */
+    int input = dup(0);
+    CHECK_EQUAL(dup2(open("/dev/null", O_RDONLY), 0), 0);
     CHECK_EQUAL(memsc_start(&options), -ENOENT);
+    CHECK_EQUAL(fcntl(0, F_GETFD), 0);
+    CHECK_EQUAL(dup2(input, 0), 0);
     CHECK_EQUAL(memsc_stop(), -ENOTCONN);
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import features, listening, preloaded
-from tests.helpers.preloaded import RECORDED, environment
+from tests.helpers.preloaded import CPUS, LIMIT_S, RECORDED, environment
 
 ARMS = [("direct", "inline"), *preloaded.CARRIED]
 CAP_SYS_RESOURCE = 24
@@ -204,6 +204,37 @@ def test_a_low_limit_for_files_ends_no_program(built: Path, tmp_path: Path) -> N
         whys = [said["why"] for said in listening.said(messages, "leaves")]
         assert bool(whys) == left
         assert set(whys) <= {"its limit for files (ulimit -f) is below a region's size"}
+
+
+OUT_OF_REACH = {
+    "missing": "MEMSC_DIRECTORY=/nonexistent/folder",
+    "a file": "MEMSC_DIRECTORY=/etc/passwd",
+    "a circle": "ln -s circle circle; MEMSC_DIRECTORY=$PWD/circle",
+    "a gone process's": "sleep 0.2 & cd /proc/$!/fdinfo; wait; MEMSC_DIRECTORY=folder",
+}
+
+
+@pytest.mark.parametrize("beginning", OUT_OF_REACH.values(), ids=OUT_OF_REACH)
+def test_a_folder_out_of_reach_costs_no_descriptor(beginning: str, tmp_path: Path) -> None:
+    """The program is carried all the same, and reads and writes what it did."""
+    command = ["taskset", "-c", str(CPUS[-1]), "bash", "-c", f"{beginning} exec cat"]
+    with subprocess.Popen(
+        command,
+        env=environment("memsc"),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("word\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "word\n"
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/comm")
+        assert "memsc-service\n" in [task.read_text() for task in tasks]
+        process.stdin.close()
+        assert process.wait(LIMIT_S) == 0
 
 
 @pytest.mark.parametrize("transport", [None, "direct"])
