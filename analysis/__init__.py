@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memsc.analysis.comparison.comparison import Comparison, compare
     from memsc.analysis.fleet.fleet import Fleet, open_many
+    from memsc.analysis.history.history import History, over_time
     from memsc.analysis.trace import Trace
     from memsc.analysis.trace import open_one as open  # noqa: A004 (analysis.open is its name)
 
-__all__ = ["Comparison", "Fleet", "Trace", "compare", "open", "open_many"]
+__all__ = ["Comparison", "Fleet", "History", "Trace", "compare", "open", "open_many", "over_time"]
 _PLACES = {
     "Comparison": ("comparison.comparison", "Comparison"),
     "Fleet": ("fleet.fleet", "Fleet"),
+    "History": ("history.history", "History"),
     "Trace": ("trace", "Trace"),
     "compare": ("comparison.comparison", "compare"),
     "open": ("trace", "open_one"),
     "open_many": ("fleet.fleet", "open_many"),
+    "over_time": ("history.history", "over_time"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memsc.analysis.fleet.fleet import Fleet
+    from memsc.analysis.history.history import History
     from memsc.analysis.trace import Trace
 
 
@@ -58,3 +59,20 @@ def opened_many(places: Sequence[str], cluster: str | None, skip_failed: bool) -
         total = len(fleet.partitions)
         bar.update(task, description=f"reading {total} traces", total=total)
         yield fleet
+
+
+@contextmanager
+def opened_history(places: Sequence[str], skip_failed: bool) -> Generator[History]:
+    """Sessions in the order of time; the bar advances by a trace as it is read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from memsc.analysis.history.history import over_time
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("finding traces", total=None)
+        found = over_time(places, skip_failed=skip_failed, progress=lambda _: bar.advance(task))
+        total = len(found.paths)
+        bar.update(task, description=f"reading {total} traces", total=total)
+        yield found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from memsc.commands.callers import add_callers, by_callers
 from memsc.commands.options import add_ok_status, add_unrecorded
-from memsc.commands.progress import opened, opened_many
+from memsc.commands.progress import opened, opened_history, opened_many
 from memsc.runtime.errors import USAGE, WITHHELD, MemscError
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ class Command:
     are reported as one fleet, by host and run: counts are merged, percentiles never
     averaged. --html, --figure and --results still make a file for each trace.
     '--html -' writes the page to standard output, in place of the text.
+
+    --over-time reports them as a history of one thing instead: each metric by date
+    and version, and the steps that are beyond what differs between sessions.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,11 @@ class Command:
             metavar="ADDRESS",
             help="read a fleet on the workers of this dask scheduler",
         )
+        parser.add_argument(
+            "--over-time",
+            action="store_true",
+            help="show several traces as a history: each metric by date, and its steps",
+        )
         add_callers(parser)
         add_unrecorded(parser)
         add_ok_status(parser)
@@ -62,7 +70,10 @@ class Command:
         )
 
     def run(self, args: argparse.Namespace) -> int:
-        """Print the report of a trace, or of a fleet."""
+        """Print the report of a trace, of a fleet, or of a history."""
+        if args.over_time:
+            _need_history(args)
+            return _history(args)
         if args.cluster or args.skip_failed or is_fleet(args.trace):
             of_one = {"--allow-unrecorded": args.allow_unrecorded, "--ok-status": args.ok_status}
             for option in (name for name, given in of_one.items() if given):
@@ -139,6 +150,47 @@ def _fleet(args: argparse.Namespace) -> int:
     else:
         show(drawn)
     return WITHHELD if fleet.withheld() else 0
+
+
+def _need_history(args: argparse.Namespace) -> None:
+    """Refuse what is of one trace, or of a fleet."""
+    asked = {
+        "--results": args.results,
+        "--cluster": args.cluster,
+        "--allow-unrecorded": args.allow_unrecorded,
+        "--ok-status": args.ok_status,
+        "--comm, --pid or --tid": args.comm or args.pid or args.tid,
+    }
+    for option in (name for name, given in asked.items() if given):
+        raise MemscError(
+            f"--over-time with {option}",
+            "each session of a history is taken as it is",
+            "leave it out, or report a trace by itself",
+            USAGE,
+        )
+
+
+def _history(args: argparse.Namespace) -> int:
+    from memsc.analysis.history.text import render_history
+
+    with opened_history(args.trace, args.skip_failed) as history:
+        report = history.report
+    if args.figure:
+        from memsc.analysis.figures.files import save
+
+        save(history.plot_history(), Path(args.figure))
+    if args.html:
+        from memsc.analysis.history.page import save_html
+        from memsc.runtime.outputs import named
+
+        save_html(history, named(args.html))
+    if _is_taken(args):
+        pass
+    elif args.json:
+        print_json(report)
+    else:
+        show(render_history(report))
+    return WITHHELD if all(trace.withheld for trace in report.traces) else 0
 
 
 def print_json(report: msgspec.Struct) -> None:

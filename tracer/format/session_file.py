@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
-from memsc.tracer.format.conditions import Environment, How, Isolation, Perturbation
+from memsc.tracer.format.conditions import Environment, How, Isolation, Perturbation, Reason
 from memsc.tracer.format.tables import SCHEMA, Stage
 
 SESSION = "session.json"
@@ -242,6 +243,9 @@ class Session(msgspec.Struct, frozen=True):
     allow_unrecorded: bool = False  # the user knows that not all is recorded
     in_turn: InTurn | None = None
     ok_status: list[int] = []  # exit statuses beside 0 that are no failure, as a shell gives them
+    build: str | None = None
+    """Of the program's file, by its content: a history tells by it which build was recorded."""
+    build_reason: Reason = UNSET
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""

@@ -25,6 +25,7 @@ from memsc.tracer.format import CALLS, InTurn, Round, RoundKey, Session, Snapsho
 from memsc.tracer.format.session_file import sums
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import environment
+from memsc.tracer.session.build import build_of
 from memsc.tracer.session.calibration import Calibration
 from memsc.tracer.session.clock import ClockTrack
 from memsc.tracer.session.corunner import corunner
@@ -96,6 +97,7 @@ class TraceSession:
         self.scratch.mkdir()
         self.clock = ClockTrack()
         self._by = Observers(writer, self.probing, self.quiet, self.clock, snapshot)
+        build, unknown = build_of(command)
         self._session = Session(
             memsc=library.version(),
             created=earlier.created if earlier else datetime.now(UTC).isoformat(timespec="seconds"),
@@ -106,6 +108,8 @@ class TraceSession:
             allow_unrecorded=allow_unrecorded,
             in_turn=in_turn,
             ok_status=list(ok_status),
+            build=build,
+            build_reason=unknown,
         )
 
     def __enter__(self) -> Self:
