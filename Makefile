@@ -244,8 +244,11 @@ test-faults: setup ## faults at random moments of 300 sessions, and 300 kills (a
 		$(BIN)/python -m pytest -q tests/live/test_faults.py
 	@$(MAKE) test-kills
 
-test-kills: setup
-	@status=0; MEMSC_REQUIRE_BPF=1 MEMSC_KILLS=$(FAULT_ROUNDS) MEMSC_KILL_SEED=$${MEMSC_KILL_SEED-$$RANDOM} \
+KILLS_FIRST ?= 0
+
+test-kills: setup # in pieces of four minutes: MEMSC_KILL_SEED=1 FAULT_ROUNDS=60 KILLS_FIRST=0, 60, … 240
+	@status=0; MEMSC_REQUIRE_BPF=1 MEMSC_KILLS=$(FAULT_ROUNDS) MEMSC_KILL_FIRST=$(KILLS_FIRST) \
+		MEMSC_KILL_SEED=$${MEMSC_KILL_SEED-$$RANDOM} \
 		$(BIN)/python -m pytest -q --long tests/long/test_many_kills.py || status=$$?; cat build/kills.txt; exit $$status
 
 dist: setup ## source archive and wheel, in dist/; the wheel is named after the oldest glibc that it runs with

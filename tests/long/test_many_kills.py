@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Hundreds of `kill -9` at random moments, and a table of what stood in the traces afterwards.
 
-MEMSC_KILLS and MEMSC_KILL_SEED say how many, and which; the table is build/kills.txt.
+MEMSC_KILLS and MEMSC_KILL_SEED say how many, and which; MEMSC_KILL_FIRST is the number of the
+first, so that they can be done in pieces. What became of each is kept in build/kills, and the table
+of all that were done of a seed is build/kills.txt.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,10 @@ pytestmark = [
     layered,
 ]
 KILLS = int(os.environ.get("MEMSC_KILLS", "300"))
+FIRST = int(os.environ.get("MEMSC_KILL_FIRST", "0"))
 SEED = int(os.environ.get("MEMSC_KILL_SEED", "20261130"))
-TABLE = Path(__file__).resolve().parents[2] / "build" / "kills.txt"
+BUILD = Path(__file__).resolve().parents[2] / "build"
+TABLE, PIECES = BUILD / "kills.txt", BUILD / "kills"
 SUMS = ("begun", "ended", "recorded", "unfinished", "lost")
 
 
@@ -48,10 +53,21 @@ def table(found: list[dict[str, Any]]) -> str:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     require(lacking())
-    plans = [plan(SEED, number) for number in range(KILLS)]
+    plans = [plan(SEED, number) for number in range(FIRST, FIRST + KILLS)]
     done = kill_all(plans, tmp_path_factory.mktemp("kills"))
-    TABLE.write_text(table(done))
+    keep(done)
     return done
+
+
+def keep(done: list[dict[str, Any]]) -> None:
+    """Add to what is kept of this seed, and write the table of all of it."""
+    PIECES.mkdir(exist_ok=True)
+    file = PIECES / f"{SEED}.json"
+    before = json.loads(file.read_text()) if FIRST and file.exists() else []
+    numbers = {one["number"] for one in done}
+    every = [one for one in before if one["number"] not in numbers] + done
+    file.write_text(json.dumps(every))
+    TABLE.write_text(table(every))
 
 
 def test_no_call_is_lost_by_any_kill(found: list[dict[str, Any]]) -> None:
