@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
+# `python -m memsc.commands` holds Ctrl-C as the front does, until `start` can end quietly: what is
+# imported first takes a tenth of a second.
+if __name__ == "__main__" and signal.SIGINT not in signal.pthread_sigmask(
+    signal.SIG_BLOCK, {signal.SIGINT}
+):
+    os.environ["MEMSC_FRONT_HELD"] = "1"
+
 import argparse
 import importlib
 import importlib.util
 import inspect
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -233,6 +233,23 @@ def test_ctrl_c_that_a_library_makes_an_import_error_of(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, "")
 
 
+def test_ctrl_c_while_the_module_is_imported() -> None:
+    """As `python -m memsc.commands`, which has no front that would hold it."""
+    script = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'memsc.commands.streams':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "runpy.run_module('memsc.commands', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def latin_1(folder: Path) -> None:
     """A locale that is not of UTF-8, made if the machine has what it is made of."""
     folder.mkdir(exist_ok=True)
