@@ -79,15 +79,16 @@ static const char *take_over(void)
             if (memsc_is_bridge(&first[site]))
                 memsc_from_bridge = memsc_comes_from_bridge;
     }
+    uint32_t changed = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t found = firsts[i + 1] - firsts[i];
         if (ready) {
-            memsc_patch_sites(&objects[i], &sites[firsts[i]], found);
+            changed += memsc_patch_sites(&objects[i], &sites[firsts[i]], found) == 0;
             memsc_stats_sites(&sites[firsts[i]], found);
         }
         memsc_image_close(&images[i]);
     }
-    return ready ? NULL : "the system lets no program change its text";
+    return changed ? NULL : "the system lets no program change its text";
 }
 
 __attribute__((constructor)) static void load(void)

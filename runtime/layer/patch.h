@@ -16,7 +16,7 @@ int memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *site
                       uint32_t *slots);
 
 /* Changes the sites, which must be inside the object's text. No other thread may run. Sites that are not in
- * memory as in the file become missed. 0 or -errno.
+ * memory as in the file become missed. 0, or -errno: then no byte was changed, and all of them are missed.
  *
  * The kernel writes the bytes, by /proc/self/mem: it does so under the lock that it also holds while it puts
  * a probe's breakpoint into the same page or takes it out, which can mean to copy the page. Where that file is

@@ -34,6 +34,7 @@ enum memsc_missed {
     MEMSC_MISSED_STUBS,         /* no stub left, or too far away */
     MEMSC_MISSED_ENTRY,         /* a function is entered there */
     MEMSC_MISSED_CHANGED,       /* memory is not as the file has it: somebody else's change */
+    MEMSC_MISSED_PROTECTED,     /* the system lets nobody change the text: it is sealed */
     MEMSC_MISSED_REASONS,
 };
 

@@ -26,8 +26,8 @@ static bool told;             /* somebody listens */
 static struct counts *counts; /* NULL: not to these */
 
 static const char *const kind_names[] = {NULL, "hop", "after", "before"};
-static const char *const unpatched_names[] = {"undecoded", "no room",        "jump",
-                                              "no stub",   "function entry", "changed by another"};
+static const char *const unpatched_names[MEMSC_MISSED_REASONS] = {
+    "undecoded", "no room", "jump", "no stub", "function entry", "changed by another", "protected"};
 
 struct line {
     char *at, *end;

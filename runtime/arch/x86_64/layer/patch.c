@@ -201,10 +201,16 @@ static int change_by_hand(const struct memsc_object *object, struct memsc_site *
 int memsc_patch_sites(const struct memsc_object *object, struct memsc_site *sites, uint32_t count)
 {
     long memory = MEMSC_SYS(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0, 0, 0);
-    if (memory < 0)
-        return change_by_hand(object, sites, count);
-    int error = change_sites(object, sites, count, memory);
-    MEMSC_SYS(SYS_close, memory, 0, 0, 0, 0, 0);
+    int error = memory < 0 ? (int)memory : change_sites(object, sites, count, memory);
+    if (memory >= 0)
+        MEMSC_SYS(SYS_close, memory, 0, 0, 0, 0, 0);
     /* A kernel can be told to let nobody write what is only to be read: at the first site it says so. */
-    return error ? change_by_hand(object, sites, count) : 0;
+    if (error)
+        error = change_by_hand(object, sites, count);
+    for (uint32_t i = 0; i < count && error; i++)
+        if (sites[i].kind != MEMSC_SITE_MISSED) {
+            sites[i].kind = MEMSC_SITE_MISSED;
+            sites[i].missed = MEMSC_MISSED_PROTECTED;
+        }
+    return error;
 }
