@@ -233,9 +233,10 @@ soak: setup ## record at full rate for half an hour: memory stays flat, nothing 
 
 VERDICT_PAIRS ?= 40
 VERDICT_SLOWED ?= 20
+VERDICT_PARTS ?= sessions turns slower
 
-test-verdict: setup ## whether verdicts keep their word here: a program against itself, and 5 % slower (a quarter of an hour)
-	@$(BIN)/python -m tests.helpers.verdict $(VERDICT_PAIRS) $(VERDICT_SLOWED)
+test-verdict: setup ## whether verdicts keep their word here: a program against itself, and 5 % slower (half an hour; VERDICT_PARTS)
+	@$(BIN)/python -m tests.helpers.verdict --pairs $(VERDICT_PAIRS) --slowed $(VERDICT_SLOWED) $(VERDICT_PARTS)
 
 FAULT_ROUNDS ?= 300
 

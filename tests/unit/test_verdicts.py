@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from numpy.typing import NDArray
-from tests.helpers import traces
+from tests.helpers import traces, verdict
 
 from memsc.analysis.comparison.change import apart, beside, in_turn
 from memsc.analysis.comparison.comparison import LEAST_EFFECT
@@ -149,6 +149,19 @@ def test_a_median_over_a_moody_hosts_sessions_lies_in_its_interval(
         assert found.low is not None and found.high is not None
         outside += not found.low <= np.median(pool) <= found.high
     assert outside <= at_most(trials), outside
+
+
+def test_what_was_withheld_flatters_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of `make test-verdict`: alarms are of what was judged, and what was found is of all."""
+    assert not verdict.alarms("a", ["no change seen"] * 38 + ["slower", "withheld"])
+    assert "alarms 1 of 39, 2.6% (0.1% to 13.5%); 1 withheld of 40" in capsys.readouterr().out
+    assert verdict.alarms("a", ["no change seen"] * 30 + ["slower", "faster"] * 5)
+    assert verdict.alarms("a", ["no change seen"] * 35 + ["withheld", "insufficient"] * 3)
+    assert verdict.alarms("a", ["withheld"] * 40)
+    assert not verdict.finds("b", ["slower"] * 18 + ["no change seen", "withheld"])
+    assert "found 18 of 20" in capsys.readouterr().out
+    assert verdict.finds("b", ["slower"] * 10 + ["withheld"] * 10)
+    assert verdict.finds("b", ["slower"] * 10 + ["faster"] * 10)
 
 
 def test_a_true_change_is_found() -> None:
