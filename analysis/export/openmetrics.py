@@ -16,6 +16,16 @@ _HELP = {
     "memsc_calls_lost": ("gauge", "", "Calls lost; more than 0 withholds every verdict."),
     "memsc_stage_mean_seconds": ("gauge", "seconds", "Mean time of a stage per call."),
     "memsc_stage_quantile_seconds": ("gauge", "seconds", "Quantile of a stage's time."),
+    "memsc_stage_mean_bound_seconds": (
+        "gauge",
+        "seconds",
+        "Bounds of the mean's 95 % interval, over rounds, or over blocks of one run.",
+    ),
+    "memsc_stage_quantile_bound_seconds": (
+        "gauge",
+        "seconds",
+        "Bounds of a quantile's 95 % interval, likewise.",
+    ),
     "memsc_check_held": ("gauge", "", "Whether an invariant held: 1 or 0."),
     "memsc_verdict_withheld": ("gauge", "", "Whether the verdict is withheld: 1 or 0."),
 }
@@ -67,10 +77,23 @@ def _samples(name: str, verdict: Verdict, arms: Mapping[str, ArmFigures]) -> Ite
 def _stage(labels: dict[str, str], figures: StageFigures) -> Iterator[Sample]:
     if figures.mean_ns is not None:
         yield "memsc_stage_mean_seconds", labels, figures.mean_ns * 1e-9
+        ends = {"low": figures.mean_low_ns, "high": figures.mean_high_ns}
+        yield from _bounds("memsc_stage_mean_bound_seconds", labels, figures, ends)
     for name, q in PERCENTILES.items():
         value = figures.percentile(name)
         if value is not None:
-            yield "memsc_stage_quantile_seconds", {**labels, "quantile": f"{q:g}"}, value * 1e-9
+            mine = {**labels, "quantile": f"{q:g}"}
+            yield "memsc_stage_quantile_seconds", mine, value * 1e-9
+            ends = {end: getattr(figures, f"{name}_{end}_ns") for end in ("low", "high")}
+            yield from _bounds("memsc_stage_quantile_bound_seconds", mine, figures, ends)
+
+
+def _bounds(
+    name: str, labels: dict[str, str], figures: StageFigures, ends: Mapping[str, float | None]
+) -> Iterator[Sample]:
+    for end, value in ends.items():
+        if value is not None:
+            yield name, {**labels, "bound": end, "interval": figures.interval}, value * 1e-9
 
 
 def _escape(text: str) -> str:

@@ -176,6 +176,25 @@ def test_openmetrics_is_read_by_prometheus(trace: ma.Trace, tmp_path: Path) -> N
     assert {sample.labels["quantile"] for sample in quantiles} == {"0.5", "0.9", "0.99"}
 
 
+def test_openmetrics_has_the_intervals(trace: ma.Trace, tmp_path: Path) -> None:
+    path = tmp_path / "a.prom"
+    export(trace, "openmetrics", path)
+    families = {f.name: f.samples for f in text_string_to_metric_families(path.read_text())}
+    for kind in ("mean", "quantile"):
+        bounds: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
+        for sample in families[f"memsc_stage_{kind}_bound_seconds"]:
+            labels = {name: text for name, text in sample.labels.items() if name != "bound"}
+            assert labels.pop("interval") in ("rounds", "blocks")
+            bounds.setdefault(tuple(sorted(labels.items())), {})[sample.labels["bound"]] = (
+                sample.value
+            )
+        values = families[f"memsc_stage_{kind}_seconds"]
+        assert len(values) == len(bounds) > 10
+        for sample in values:
+            ends = bounds[tuple(sorted(sample.labels.items()))]
+            assert 0 < ends["low"] <= sample.value <= ends["high"]
+
+
 def test_what_is_not_there_is_named(trace: ma.Trace, tmp_path: Path) -> None:
     with pytest.raises(MemscError, match="no such table; it has stages"):
         export(trace, "csv", tmp_path / "a", Options(table="events/sched"))
