@@ -78,10 +78,14 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
     for line in comparison.notes():
         yield mark("!", line, "yellow")
     rows = rows_of(comparison.df_compare(), CompareRow)
+    alone = unsettled is not None
     for case in dict.fromkeys(row.case for row in rows):
-        yield heading(case, "total time of a call, and of the program")
+        of = "total time of a call, and of the program"
+        yield heading(
+            case, f"as seen; {sides.units} of one and the same program differ, too" if alone else of
+        )
         mine = [row for row in rows if row.case == case]
-        yield _totals(mine)
+        yield _totals(mine, _SEEN if alone else _COLUMNS)
         if any(
             row.stage not in (TOTAL, PROGRAM)
             and row.metric == "mean"
@@ -94,13 +98,14 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
         sign, style = {True: ("✗", "red"), False: ("✓", "green"), None: ("?", "yellow")}[
             outcome.met
         ]
-        yield mark(sign, f"--fail-if {outcome.found}", style)
+        undecided = "not decided: " if outcome.met is None else ""
+        yield mark(sign, f"{undecided}--fail-if {outcome.found}", style)
 
 
 def _over(comparison: Comparison) -> str:
     """Over what the intervals are."""
     if comparison.sides.unsettled():
-        return "what was seen, which is no result"
+        return "no result: what was seen of each"
     base, new = map(len, comparison.sides.replicas)
     many = f"{base} and {new} {comparison.sides.units}"
     if comparison.sides.units == "turns":
@@ -112,10 +117,12 @@ def _over(comparison: Comparison) -> str:
 
 
 _COLUMNS = ("base ns", "new ns", "change", "low to high", "verdict")
+# Of one session a side nobody knows whether there is a change: no column says so.
+_SEEN = ("base ns", "new ns", "seen", "true change", "verdict")
 
 
-def _totals(rows: list[CompareRow]) -> RenderableType:
-    grid = table("", "", *_COLUMNS)
+def _totals(rows: list[CompareRow], columns: tuple[str, ...]) -> RenderableType:
+    grid = table("", "", *columns)
     for row in rows:
         if row.stage == TOTAL and row.metric in _SHOWN:
             first = row.arm if row.metric == "mean" else ""

@@ -103,7 +103,7 @@ def test_one_session_a_side_gives_no_verdict(
         assert main(["compare", *pair, *more]) == WITHHELD
         out = capsys.readouterr().out
         assert "verdict withheld: one session a side" in out
-        assert "what was seen, which is no result" in out
+        assert "no result: what was seen of each" in out
         assert "memsc compare base/*.memsc -- new/*.memsc" in " ".join(out.split())
         assert not re.search(r"slower|faster|no change seen|\*$", out, re.MULTILINE)
         assert max(map(len, out.splitlines())) <= 80
