@@ -30,6 +30,7 @@ ARMS = (("direct", "inline"), ("ipi", "inline"), ("memsc", "inline"), ("memsc", 
 VICTIMS = ("program", "helper", "session", "session helper", "session program", "all")
 CALL = "getppid"
 _UP, _SLOTS = 500, 40
+_BEGINS_S = 30
 _NEWNS, _PRIVATE, _SUBREAPER = 0x00020000, (1 << 18) | (1 << 14), 36
 
 # Each process counts in a place of its own what it begins and what it has seen the end of. Two
@@ -137,6 +138,11 @@ class Kill:
             self._kill(one)
         if self.plan.victims == "helper":  # session and program go on
             time.sleep(0.2)
+            # A session that is ended while its program begins leaves the program's children, whose
+            # calls are nobody's by then.
+            end = time.monotonic() + _BEGINS_S
+            while not self._seen[_UP] and self._lives(self.session) and time.monotonic() < end:
+                time.sleep(0.002)
             self._kill("program")
             if not self._seen[_UP]:
                 os.kill(self.session, signal.SIGTERM)
