@@ -94,6 +94,24 @@ ssh -F none -p @port@ -i key -o BatchMode=yes -o UserKnownHostsFile=known {USER}
 kill $server; wait $server || exit 8
 rm log known answer
 """
+# A daemon as daemons are made: it forks, leaves its session, drops root, and is nobody's child.
+_DNSMASQ = """
+dnsmasq --conf-file=/dev/null --port=@port@ --listen-address=127.0.0.1 --bind-interfaces \
+    --no-resolv --no-hosts --address=/hello.test/192.0.2.7 --user=nobody --pid-file=@folder@/pid
+/usr/bin/python3 -IS -c '
+import socket
+question = bytes(5) + b"\\1" + bytes(6) + b"\\5hello\\4test\\0\\0\\1\\0\\1"
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
+    asks.connect(("127.0.0.1", @port@))
+    asks.settimeout(10)
+    for _ in range(2000):
+        asks.send(question)
+        assert asks.recv(512).endswith(bytes((192, 0, 2, 7)))
+' || exit 7
+server=$(cat pid); kill $server || exit 8
+while kill -0 $server 2>&-; do sleep 0.05; done
+rm -f pid
+"""
 _CHAIN = """
 dd='/bin/dd if=/dev/zero of=/dev/null bs=512 count=3000 status=none'
 su -s /bin/sh nobody -c "setpriv --no-new-privs env -i /bin/sh -c '$dd && id -un'" >answer
@@ -138,6 +156,7 @@ SERVERS = {
     "sshd": Server(
         _SSHD, ("write",), ("/usr/sbin/sshd", "ssh", "useradd"), _make_keys, filtered="sshd"
     ),
+    "dnsmasq": Server(_DNSMASQ, ("recvmsg", "sendmsg", "sendto", "recvfrom"), ("dnsmasq",)),
     "chain": Server(_CHAIN, ("read", "write"), ("su", "runuser", "setpriv")),
 }
 
