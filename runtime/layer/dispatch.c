@@ -20,7 +20,6 @@
 #include "../src/table.h"
 #include "../src/wait.h"
 #include "answers.h"
-#include "environment.h"
 #include "guard.h"
 #include "handlers.h"
 #include "joining.h"
@@ -134,16 +133,6 @@ static bool has_page_now(void)
     }
 }
 
-/* Whether the calling task is a child that borrows the memory of a waiting parent. */
-static bool is_borrowing(void)
-{
-    if ((uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0) != memsc_layer_thread.vfork_parent)
-        return true;
-    memsc_layer_thread.vfork_parent = 0;
-    memsc_environment_release();
-    return false;
-}
-
 /* The thread has a call under way, so a handler that the layer does not know has interrupted it: either
  * this is that handler's, on top of it, or the handler has jumped out and the call is lost. A stack
  * grows down, so the frames of a handler lie below that of the call, which memsc_under_way points into,
@@ -209,7 +198,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         return unforwarded(number, MEMSC_AFTER_RETIRING);
     if (__builtin_expect(!memsc_has_storage(), 0))
         return unforwarded(number, MEMSC_SHARED_THREAD);
-    if (__builtin_expect(thread->vfork_parent != 0, 0) && is_borrowing()) {
+    if (__builtin_expect(thread->vfork_parent != 0, 0) && memsc_is_borrowing()) {
         unforwarded(number, MEMSC_IN_VFORK);
         if (memsc_executes(number))
             return memsc_execute(number, args, true);

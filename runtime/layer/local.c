@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/fcntl.h>
+#include <linux/futex.h>
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <stddef.h>
@@ -22,7 +23,53 @@
 #include "retire.h"
 #include "stats.h"
 
-enum { EXECUTABLE = 1 /* X_OK */ };
+enum {
+    EXECUTABLE = 1, /* X_OK */
+    FIRST_TASK = 1, /* of a PID namespace: the first of the next one has that number, too */
+};
+
+/* A list that has nothing on it, for a task that has none. */
+static struct robust_list_head nothing_held = {{&nothing_held.list}, 0, NULL};
+
+/* Where the kernel has the calling task's robust list; 0: it has none. */
+static uint64_t robust_list(void)
+{
+    uint64_t head = 0, size;
+    MEMSC_SYS(SYS_get_robust_list, 0, &head, &size, 0, 0, 0);
+    return head;
+}
+
+static void set_robust_list(struct robust_list_head *head)
+{
+    MEMSC_SYS(SYS_set_robust_list, head, sizeof *head, 0, 0, 0, 0);
+}
+
+/* A child that borrows the calling task's memory is told by its number, but for one that is the first of its PID
+ * namespace as its parent is: by its robust list, which a parent has and a new task has not. */
+static void before_lending(void)
+{
+    struct memsc_layer_thread *thread = &memsc_layer_thread;
+    uint32_t tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    thread->vfork_list = tid == FIRST_TASK ? robust_list() : 0;
+    if (tid == FIRST_TASK && !thread->vfork_list) {
+        set_robust_list(&nothing_held);
+        thread->vfork_list = robust_list();
+    }
+    thread->vfork_parent = tid;
+}
+
+bool memsc_is_borrowing(void)
+{
+    struct memsc_layer_thread *thread = &memsc_layer_thread;
+    uint32_t tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    if (tid != thread->vfork_parent || (thread->vfork_list && robust_list() != thread->vfork_list))
+        return true;
+    if (thread->vfork_list == (uintptr_t)&nothing_held)
+        set_robust_list(NULL);
+    thread->vfork_parent = 0;
+    memsc_environment_release();
+    return false;
+}
 
 /* A new task. One that shares the memory and has thread-local storage of its own registers itself, if
  * it belongs to this process. Without, it and its parent cannot be told apart here. */
@@ -35,7 +82,7 @@ static void before_clone(uint64_t flags)
     if (!(flags & CLONE_VFORK) && !memsc_layer_thread.never)
         memsc_join();
     if (flags & CLONE_VFORK) {
-        memsc_layer_thread.vfork_parent = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+        before_lending();
     } else if (!(flags & CLONE_SETTLS)) {
         memsc_leave();
         memsc_layer_thread.never = 1 + MEMSC_SHARED_THREAD;

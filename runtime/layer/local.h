@@ -15,15 +15,20 @@
 struct memsc_layer_thread {
     uint32_t never;        /* 1 + enum memsc_unforwarded: nothing is forwarded any more */
     uint32_t vfork_parent; /* thread that waits for a child which borrows this very memory */
-    uint32_t refusals;     /* how often in a row it got no page */
-    uint32_t pause;        /* calls until it asks again … */
-    uint32_t paused_for;   /* … for this reason: enum memsc_unforwarded */
+    uint64_t
+        vfork_list; /* if it is the first of its PID namespace, its robust list, which no child has */
+    uint32_t refusals;   /* how often in a row it got no page */
+    uint32_t pause;      /* calls until it asks again … */
+    uint32_t paused_for; /* … for this reason: enum memsc_unforwarded */
     /* Memory for what a program is given that this thread, or a child that borrows its memory, executes. */
     uint64_t environment, environment_size;
 };
 
 extern _Thread_local struct memsc_layer_thread memsc_layer_thread
     __attribute__((tls_model("initial-exec")));
+
+/* Whether the calling task is a child that borrows the memory of a waiting parent. */
+bool memsc_is_borrowing(void);
 
 /* Called before any call that is not forwarded. */
 void memsc_before_local(long number, const uint64_t args[6]);

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/syscall.h>
 
 static void own_table(void)
@@ -66,7 +67,44 @@ static void joins_name_space(void)
     work();
 }
 
+static int kept_open;
+
+static int closes(void *unused)
+{
+    (void)unused;
+    return close(kept_open);
+}
+
+/* Both it and its child, which borrows its memory, are the first of their PID namespaces. */
+static int first_of_all(void)
+{
+    static char stack[1 << 16] __attribute__((aligned(16)));
+    for (int i = 0; i < 20; i++)
+        EXPECT(getpid() == 1);
+    kept_open = open("/dev/null", O_RDONLY);
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_NEWPID | SIGCHLD;
+    EXPECT(ended(clone(closes, stack + sizeof stack, flags, NULL)) == 0);
+    EXPECT(fcntl(kept_open, F_GETFD) == 0);
+    return 0;
+}
+
+static void nested_first_tasks(void)
+{
+    fflush(stdout);
+    long child = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        int failed = first_of_all();
+        fflush(stdout);
+        _exit(failed);
+    }
+    if (child < 0) /* only root may */
+        EXPECT(errno == EPERM);
+    else
+        EXPECT(ended((pid_t)child) == 0);
+}
+
 const struct feature features[] = {
+    {"nested-first-tasks", nested_first_tasks},
     {"own-tables", own_tables},
     {"own-users", own_users},
     {"joins-name-space", joins_name_space},
