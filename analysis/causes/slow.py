@@ -19,6 +19,7 @@ from memsc.analysis.data.scan import stages_of
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import QUANTITIES
 from memsc.tracer.format import CALLS, FLAGS, STAMPS, RoundKey, TraceFolder, polls_of
+from memsc.tracer.format.arrays import numbers
 
 _KEPT = [
     *("arm", "case", "round", "pid", "tid", "syscall", "result", "app_cpu", "service_cpu"),
@@ -127,8 +128,8 @@ def _kept(
     wanted = list(dict.fromkeys([*_KEPT, *selection.columns]))
     for table in trace.batches(CALLS, wanted, selection.arms):
         mask = selection.mask(table)
-        stages = stages_of(table)
-        columns = {name: table[name].to_numpy() for name in ("tid", "flags", *STAMPS)}
+        columns = {name: numbers(table[name]) for name in ("tid", "flags", *STAMPS)}
+        total = columns["completed"] - columns["called"]
         flags, mode, idle = columns["flags"], modes_of(table), known_idle(table)
         for key, chosen in rounds_in(table):
             if rounds is not None and key not in rounds:
@@ -137,17 +138,18 @@ def _kept(
             since, busy = context.add(key, columns, at)
             if mask is not None:
                 since, busy, at = since[mask[at]], busy[mask[at]], at[mask[at]]
-            slow = keep(key, Calls(mode[at], idle[at]), stages[-1][at])
+            slow = keep(key, Calls(mode[at], idle[at]), total[at])
             if not len(slow):
                 continue
             since, busy, at = since[slow], busy[slow], at[slow]
-            frame = table.take(at).to_pandas()
+            kept = table.take(at)
+            frame = kept.to_pandas()
             frame = frame.astype({"arm": object, "case": object, "syscall": object})
             kinds = {"mode": np.array(MODES, object)[mode[at]], "idle": idle[at]}
             polls = {f"{side}_polls": polls_of(flags[at], side) for side in ("app", "service")}
             yield frame[_KEPT].assign(
                 **kinds,
-                **dict(zip(QUANTITIES, stages[:, at], strict=True)),
+                **dict(zip(QUANTITIES, stages_of(kept), strict=True)),
                 **polls,
                 since=since,
                 busy=busy,

@@ -69,7 +69,7 @@ class Noise:
             return pd.DataFrame(columns=_COLUMNS)
         starts, ends = (spans[name].to_numpy(np.int64) for name in ("start_ns", "end_ns"))
         frame = intervals(self._folder, starts, ends).frame
-        frame = frame[frame["level"] >= 0]
+        frame = frame[frame["level"] >= 0].astype({"name": object})
         own = {pid for r in rounds for pid in r.pids}
         frame = frame[~((frame["level"] == TASK) & frame["pid"].isin(own))]
         begin = frame["start"].to_numpy(np.int64)
