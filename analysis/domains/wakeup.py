@@ -11,21 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.requires import lossy, requires
 from memsc.analysis.data.rounds import coded, rounds_in
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.domains.wakeup_chains import (
-    ARRIVALS,
-    COLUMNS,
     DIRECTIONS,
     NEVER,
     PATHS,
     STEPS,
+    Chain,
+    Columns,
     Events,
     match,
 )
@@ -39,11 +41,14 @@ from memsc.tracer.format import (
     range_of,
     read_part,
 )
+from memsc.tracer.format.arrays import numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _KEYS = ["arm", "case", "direction", "path"]
+_TIMES = [*(f"{step}_ns" for step in STEPS), "total_ns"]
+_COLUMNS = ["arm", "case", "round", "tid", "call", "direction", "path", "matched", *_TIMES]
 _BOUNDED_BY = {
     "ask": ("sched",),
     "send": ("sched", "ipi"),
@@ -91,8 +96,8 @@ class Wakeup:
             >>> frame.groupby("direction").size().to_dict()
             {'complete': 2744, 'poll': 2744}
         """
-        parts = [part for part in self._chains() if len(part)]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+        parts = [found.frame(direction) for found in self._chains() for direction in DIRECTIONS]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
     @requires("sched", "ipi", what="the wake-up chain")
     def df_paths(self) -> pd.DataFrame:
@@ -113,7 +118,7 @@ class Wakeup:
             [['interrupt', 2710]]
         """
         sums, _ = self._totals
-        times = [f"{name}_ns" for name in (*STEPS, "total")]
+        times = _TIMES
         if not len(sums):
             return pd.DataFrame(columns=[*_KEYS, "calls", "share", *times, "below"])
         frame = sums[times].div(sums[[f"{name}_n" for name in times]].set_axis(times, axis=1))
@@ -153,17 +158,25 @@ class Wakeup:
     @cached_property
     def _totals(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Sums over calls, a part at a time: of the steps by path, and of whole chains by case."""
-        times = [f"{name}_ns" for name in (*STEPS, "total")]
-        paths = [pd.DataFrame(columns=["calls", *times, *(f"{name}_n" for name in times)])]
-        whole = [pd.DataFrame(columns=["calls", "matched"])]
-        for chain in self._chains():
-            groups = chain.groupby(_KEYS, sort=False)
-            known = groups[times].count().add_suffix("_n")
-            paths.append(groups[times].sum().join(known).assign(calls=groups.size()))
-            both = chain.groupby(["arm", "case", "tid", "call"], sort=False)["matched"].all()
-            of = both.groupby(level=[0, 1], sort=False)
-            whole.append(pd.DataFrame({"calls": of.size(), "matched": of.sum()}))
-        return _added(paths, _KEYS), _added(whole, _KEYS[:2])
+        paths: list[dict[str, Any]] = []
+        whole: list[dict[str, Any]] = []
+        for found in self._chains():
+            of = {"arm": found.key.arm, "case": found.key.case}
+            for direction, chain in found.chains.items():
+                times = np.vstack([chain.steps, chain.total])
+                for path in np.flatnonzero(np.bincount(chain.path)).tolist():
+                    mine = times[:, chain.path == path]
+                    known = (~np.isnan(mine)).sum(axis=1)
+                    named = [f"{name}_n" for name in _TIMES]
+                    row = of | {"direction": direction, "path": PATHS[path], "calls": mine.shape[1]}
+                    row |= dict(zip(_TIMES, np.nansum(mine, axis=1).tolist(), strict=True))
+                    paths.append(row | dict(zip(named, known.tolist(), strict=True)))
+            both = np.logical_and.reduce([chain.matched for chain in found.chains.values()])
+            whole.append(of | {"calls": len(both), "matched": int(both.sum())})
+        counts = [f"{name}_n" for name in _TIMES]
+        return _added(paths, _KEYS, ["calls", *_TIMES, *counts]), _added(
+            whole, _KEYS[:2], ["calls", "matched"]
+        )
 
     def plot_paths(self, case: str | None = None) -> Figure:
         """Draws `df_paths`: the mean steps of each way that wake-ups took.
@@ -181,7 +194,7 @@ class Wakeup:
 
         return plot_paths(self.df_paths(), case)
 
-    def _chains(self) -> Iterator[pd.DataFrame]:
+    def _chains(self) -> Iterator[_Found]:
         known = {
             r.key
             for r in self._folder.session.rounds
@@ -189,7 +202,7 @@ class Wakeup:
         } - lossy(self._folder, "sched", "ipi")
         slept = {n for n, arm in self._folder.session.arms.items() if arm.transport == "ipi"}
         kept = ["arm", "case", "round", "tid", "flags", *STAMPS]
-        spans = _spans(self._folder)
+        events = _Events(self._folder)
         counted: dict[RoundKey, int] = {}
         wanted = list({*kept, *self._selection.columns})
         for table in self._folder.batches(CALLS, wanted, slept):
@@ -205,71 +218,88 @@ class Wakeup:
                     place, at = place[mask[at]], at[mask[at]]
                 if not len(at):
                     continue
-                columns = {name: table[name].to_numpy()[at] for name in kept[3:]}
-                frame = pd.DataFrame(columns).assign(call=place)
-                yield self._round(key, frame, spans)
+                columns = {name: numbers(table[name])[at] for name in kept[3:]}
+                yield self._round(key, place, columns, events)
 
-    def _round(self, key: RoundKey, frame: pd.DataFrame, spans: _Spans) -> pd.DataFrame:
+    def _round(self, key: RoundKey, place: Ints, calls: dict[str, Ints], events: _Events) -> _Found:
         clock = self._folder.session.clock
         for name in STAMPS:
-            frame[name] = clock.ns(frame[name].to_numpy(np.int64))
+            calls[name] = clock.ns(calls[name])
         margin = clock.margin_ns
-        span = int(frame["called"].min()) - 1_000_000, int(frame["completed"].max()) + margin
-        events = _load(spans, *span)
-        both = [match(frame, events, direction, margin) for direction in DIRECTIONS]
-        chain = pd.concat(both, ignore_index=True)
-        return chain.assign(arm=key.arm, case=key.case, round=key.round)[COLUMNS]
+        span = int(calls["called"].min()) - 1_000_000, int(calls["completed"].max()) + margin
+        here = events.between(*span)
+        chains = {direction: match(calls, here, direction, margin) for direction in DIRECTIONS}
+        return _Found(key, calls["tid"], place, chains)
 
 
-def _added(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
-    parts = [part for part in parts if len(part)] or parts[:1]
-    if not len(parts[0]):
-        index = pd.MultiIndex.from_arrays([[]] * len(keys), names=keys)
-        return parts[0].set_axis(index)
-    return pd.concat(parts).groupby(level=list(range(len(keys))), sort=False).sum()
+class _Found(NamedTuple):
+    """The chains of some calls of one round."""
+
+    key: RoundKey
+    tid: Ints
+    call: Ints
+    chains: dict[str, Chain]
+
+    def frame(self, direction: str) -> pd.DataFrame:
+        """As `Wakeup.df_chain` has them."""
+        chain, key = self.chains[direction], self.key
+        columns = {"arm": key.arm, "case": key.case, "round": key.round}
+        columns |= {"tid": self.tid, "call": self.call, "direction": direction}
+        columns |= {"path": np.array(PATHS, object)[chain.path], "matched": chain.matched}
+        columns |= dict(zip(_TIMES, [*chain.steps, chain.total], strict=True))
+        return pd.DataFrame(columns)
+
+
+def _added(rows: list[dict[str, Any]], keys: list[str], sums: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=[*keys, *sums])
+    return frame.groupby(keys, sort=False)[sums].sum()
 
 
 # ---- reading ----
 
+_READ = {
+    "sched": ["time", "cpu", "tid", "target_tid", "target_cpu"],
+    "ipi": ["time", "cpu", "target_cpu"],
+}
 
-_Spans = dict[str, list[tuple[Part, tuple[int, int]]]]
 
+class _Events:
+    """Reads events of one time after another; a part that two times share is read once."""
 
-def _spans(folder: TraceFolder) -> _Spans:
-    """First and last time of each part of events; all of time where a footer does not tell."""
-    return {
-        probe: [
-            (part, range_of(part, "time") or (0, NEVER))
+    def __init__(self, folder: TraceFolder) -> None:
+        # First and last time of each part; all of time where a footer does not tell.
+        self._spans: list[tuple[Part, str, tuple[int, int]]] = [
+            (part, probe, range_of(part, "time") or (0, NEVER))
+            for probe in _READ
             for part in folder.parts.get(f"{EVENTS}/{probe}", [])
         ]
-        for probe in ("sched", "ipi")
-    }
+        self._held: dict[Part, dict[str, Columns]] = {}
 
-
-def _load(spans: _Spans, start: int, end: int) -> Events:
-    kinds: dict[str, list[pd.DataFrame]] = {}
-    for probe, columns in (
-        ("sched", ["time", "cpu", "tid", "target_tid", "target_cpu", "kind"]),
-        ("ipi", ["time", "cpu", "tid", "target_cpu", "kind"]),
-    ):
-        for part, (low, high) in spans[probe]:
-            if high < start or low > end:
-                continue
-            table = read_part(part, columns)
-            codes, names = coded(table, "kind")
-            frame = table.drop_columns(["kind"]).to_pandas()
-            inside = frame["time"].between(start, end).to_numpy()
-            for code, name in enumerate(names):
-                mine = frame[inside & (codes == code)]
-                kinds.setdefault(name, []).append(mine)
-
-    def of(*names: str) -> pd.DataFrame:
-        found = [frame for name in names for frame in kinds.get(name, [])]
-        empty = {
-            n: pd.Series(dtype=np.int64) for n in ("time", "cpu", "tid", "target_tid", "target_cpu")
+    def between(self, start: int, end: int) -> Events:
+        """The events from one time to another, both included."""
+        wanted = [one for one in self._spans if one[2][0] <= end and one[2][1] >= start]
+        self._held = {
+            part: held for part, _, _ in wanted if (held := self._held.get(part)) is not None
         }
-        frame = pd.concat(found, ignore_index=True) if found else pd.DataFrame(empty)
-        return frame.sort_values("time", ignore_index=True, kind="stable")
+        kinds: dict[str, list[Columns]] = {}
+        for part, probe, _ in wanted:
+            if part not in self._held:
+                self._held[part] = _by_kind(read_part(part, [*_READ[probe], "kind"]))
+            for kind, columns in self._held[part].items():
+                time = columns["time"]
+                inside = (time >= start) & (time <= end)
+                kinds.setdefault(kind, []).append(
+                    {name: values[inside] for name, values in columns.items()}
+                )
+        return Events(kinds)
 
-    waking, wakeup = of("waking"), of("wakeup", "wakeup_new")
-    return Events(waking, wakeup, of("switch"), of("send"), of("wake_idle"), of(*ARRIVALS))
+
+def _by_kind(table: pa.Table) -> dict[str, Columns]:
+    codes, kinds = coded(table, "kind")
+    columns = {name: numbers(table[name]) for name in table.column_names if name != "kind"}
+    found: dict[str, Columns] = {}
+    for code, kind in enumerate(kinds):
+        at = np.flatnonzero(codes == code)
+        if len(at):
+            found[kind] = {name: values[at] for name, values in columns.items()}
+    return found

@@ -7,10 +7,11 @@ several wake-ups is told from one that is missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from memsc.analysis.data.overlap import Ints
@@ -31,34 +32,108 @@ INTERRUPT, POLLED, JOINED, AWAKE, LOCAL, NO_SLEEP, BROKEN = (
 PATHS = (INTERRUPT, POLLED, JOINED, AWAKE, LOCAL, NO_SLEEP, BROKEN)
 DIRECTIONS = {"poll": ("posted", "picked"), "complete": ("executed", "completed")}
 ARRIVALS = ("reschedule_entry", "call_function_single_entry")
-COLUMNS = [
-    *("arm", "case", "round", "tid", "call", "direction", "path", "matched"),
-    *(f"{step}_ns" for step in STEPS),
-    "total_ns",
-]
 NEVER = 1 << 62
 
+Columns = Mapping[str, Ints]
+"""Columns of one length, by name."""
 
-class Events(NamedTuple):
-    """The events of some time, by kind."""
 
-    waking: pd.DataFrame
-    wakeup: pd.DataFrame
-    switch: pd.DataFrame
-    send: pd.DataFrame
-    polled: pd.DataFrame
-    arrived: pd.DataFrame
+class Chain(NamedTuple):
+    """The waits of some calls in one direction.
+
+    Attributes:
+        path: shape (n,), places in `PATHS`.
+        steps: shape (6, n), ns, in the order of `STEPS`; NaN where the path has none.
+        total: shape (n,), ns.
+    """
+
+    path: NDArray[np.int8]
+    steps: NDArray[np.float64]
+    total: NDArray[np.float64]
+
+    @property
+    def matched(self) -> NDArray[np.bool_]:
+        """Whether all events of the path are there."""
+        return self.path != PATHS.index(BROKEN)
+
+
+class Events:
+    """The events of some time, to be looked for by thread and by CPU.
+
+    Args:
+        kinds: by kind, columns time, cpu, tid, target_tid and target_cpu as far as the kind has
+            them.
+    """
+
+    def __init__(self, kinds: Mapping[str, Sequence[Columns]]) -> None:
+        self._kinds = kinds
+
+    def column(self, name: str, *kinds: str) -> Ints:
+        """A column of some kinds."""
+        found = [one[name] for kind in kinds for one in self._kinds.get(kind, ())]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def _keyed(self, by: str, *kinds: str) -> _Keyed:
+        return _Keyed(self.column(by, *kinds), self.column("time", *kinds))
+
+    @cached_property
+    def asking(self) -> _Keyed:
+        """Who wakes, by the waker."""
+        return self._keyed("tid", "waking")
+
+    @cached_property
+    def asked(self) -> _Keyed:
+        """Who wakes, by the woken."""
+        return self._keyed("target_tid", "waking")
+
+    @cached_property
+    def runnable(self) -> _Keyed:
+        """Threads that may run now."""
+        return self._keyed("target_tid", "wakeup", "wakeup_new")
+
+    @cached_property
+    def came(self) -> _Keyed:
+        """Threads that get a CPU."""
+        return self._keyed("target_tid", "switch")
+
+    @cached_property
+    def left(self) -> _Keyed:
+        """Threads that leave theirs."""
+        return self._keyed("tid", "switch")
+
+    @cached_property
+    def sent(self) -> _Keyed:
+        """Interrupts, by the CPU they are for."""
+        return self._keyed("target_cpu", "send")
+
+    @cached_property
+    def spared(self) -> _Keyed:
+        """Idle CPUs that look, and need none."""
+        return self._keyed("target_cpu", "wake_idle")
+
+    @cached_property
+    def arrived(self) -> _Keyed:
+        """Interrupts, by the CPU that takes them."""
+        return self._keyed("cpu", *ARRIVALS)
+
+    def asleep(self, tid: Ints, at: Ints) -> NDArray[np.bool_]:
+        """Whether a thread's last switch before a time was off its CPU."""
+        return self.left.last(tid, at)[1] > self.came.last(tid, at)[1]
+
+    def stayed(self, tid: Ints, start: Ints, end: Ints) -> NDArray[np.bool_]:
+        """Whether a thread did not leave its CPU between two times."""
+        return self.left.first(tid, start, end)[0] < 0
 
 
 class _Keyed:
     """Events of one kind, found by a key and a time."""
 
-    def __init__(self, key: pd.Series | Ints, time: pd.Series | Ints) -> None:
-        keys, times = np.asarray(key, np.int64), np.asarray(time, np.int64)
+    def __init__(self, keys: Ints, times: Ints) -> None:
         self._origin = int(times.min()) if len(times) else 0
         # A thread's number has 22 bits at most, so 42 hold an hour and more of nanoseconds.
-        self._order = np.lexsort((times, keys))
-        self._packed = self._pack(keys, times)[self._order]
+        packed = self._pack(keys, times)
+        self._order = np.argsort(packed, kind="stable")
+        self._packed = packed[self._order]
         self._times, self._keys = times[self._order], keys[self._order]
 
     def _pack(self, key: Ints, time: Ints) -> Ints:
@@ -86,62 +161,49 @@ class _Keyed:
         return np.where(good, self._order[safe], -1), np.where(good, self._times[safe], -1)
 
 
-def match(frame: pd.DataFrame, events: Events, direction: str, margin: int) -> pd.DataFrame:
+def match(calls: Columns, events: Events, direction: str, margin: int) -> Chain:
     """The chains of one direction.
 
     Args:
-        frame: calls of one round, stamps in ns.
+        calls: tid, flags and stamps in ns of calls of one round.
         events: those of its time.
         direction: one of `DIRECTIONS`.
         margin: by how many nanoseconds stamps and events may disagree.
-
-    Returns:
-        One row per call: `COLUMNS` without arm, case and round.
     """
     first, last = DIRECTIONS[direction]
-    start = frame[first].to_numpy(np.int64) - margin
-    end = frame[last].to_numpy(np.int64) + margin
-    caller = frame["tid"].to_numpy(np.int64)
-    waking = events.waking
+    start, end, caller = calls[first] - margin, calls[last] + margin, calls["tid"]
     # Towards the service the waker is known, back the woken.
-    by = "tid" if direction == "poll" else "target_tid"
-    row, asked = _Keyed(waking[by], waking["time"]).first(caller, start, end)
+    by = events.asking if direction == "poll" else events.asked
+    row, asked = by.first(caller, start, end)
     was = row >= 0
     at = np.maximum(row, 0)
-    names = ("target_tid", "target_cpu", "cpu")
-    woken, cpu, waker_cpu = (
-        waking[name].to_numpy(np.int64)[at] if len(waking) else at for name in names
-    )
+    known = (events.column(name, "waking") for name in ("target_tid", "target_cpu", "cpu"))
+    woken, cpu, waker_cpu = (column[at] if len(column) else at for column in known)
     after = np.where(was, asked, NEVER)
-    _, runnable = _Keyed(events.wakeup["target_tid"], events.wakeup["time"]).first(
-        woken, after, end
-    )
-    _, runs = _Keyed(events.switch["target_tid"], events.switch["time"]).first(woken, after, end)
+    _, runnable = events.runnable.first(woken, after, end)
+    _, runs = events.came.first(woken, after, end)
     # The wake-up decides where the thread runs: a send after it may be for somebody else.
-    known = np.minimum(np.where(runnable < NEVER, runnable, end), end)
-    send = _Keyed(events.send["target_cpu"], events.send["time"])
-    arrived = _Keyed(events.arrived["cpu"], events.arrived["time"])
-    _, sent = send.first(cpu, after, np.maximum(known, after))
+    until = np.minimum(np.where(runnable < NEVER, runnable, end), end)
+    _, sent = events.sent.first(cpu, after, np.maximum(until, after))
     late = (sent == NEVER) & was
     # A CPU that already runs the thread's queue is told after the thread became runnable.
-    _, told = send.first(cpu, after, end)
+    _, told = events.sent.first(cpu, after, end)
     sent = np.where(late, told, sent)
-    _, entered = arrived.first(cpu, np.where(sent < NEVER, sent, NEVER), end)
-    _, spared = _Keyed(events.polled["target_cpu"], events.polled["time"]).first(cpu, after, end)
-    turns = _Turns(events.switch)
+    _, entered = events.arrived.first(cpu, np.where(sent < NEVER, sent, NEVER), end)
+    _, spared = events.spared.first(cpu, after, end)
     if direction == "poll":
         # Of the service the runtime knows whether it had parked. If it had said so and went on
         # before anybody woke it, its thread, known from the calls that did, never left its CPU.
-        stayed = (frame["flags"].to_numpy(np.int64) & FLAGS["woke"]) == 0
+        stayed = (calls["flags"] & FLAGS["woke"]) == 0
         if was.any():
-            threads, calls = np.unique(woken[was], return_counts=True)
-            service = np.full(len(frame), threads[calls.argmax()])
-            stayed |= ~turns.asleep(service, start) & turns.stayed(service, start, end)
+            threads, often = np.unique(woken[was], return_counts=True)
+            service = np.full(len(caller), threads[often.argmax()])
+            stayed |= ~events.asleep(service, start) & events.stayed(service, start, end)
     else:
-        stayed = turns.stayed(caller, frame["posted"].to_numpy(np.int64), end)
+        stayed = events.stayed(caller, calls["posted"], end)
     steps = _Steps(was, woken, cpu, waker_cpu, asked, sent, entered, spared, runnable, runs)
-    path = _paths(steps, _Earlier(send, arrived), turns, stayed, end)
-    return _rows(frame, direction, path, (asked, sent, entered, runnable, runs))
+    path = _paths(steps, events, stayed, end)
+    return _cut(calls[first], calls[last], path, (asked, sent, entered, runnable, runs))
 
 
 class _Steps(NamedTuple):
@@ -157,68 +219,42 @@ class _Steps(NamedTuple):
     runs: Ints
 
 
-class _Earlier(NamedTuple):
-    sent: _Keyed
-    arrived: _Keyed
-
-
-class _Turns:
-    """When threads left their CPU and came back."""
-
-    def __init__(self, switch: pd.DataFrame) -> None:
-        self._out = _Keyed(switch["tid"], switch["time"])
-        self._in = _Keyed(switch["target_tid"], switch["time"])
-
-    def asleep(self, tid: Ints, at: Ints) -> NDArray[np.bool_]:
-        """Whether a thread's last switch before a time was off its CPU."""
-        return self._out.last(tid, at)[1] > self._in.last(tid, at)[1]
-
-    def stayed(self, tid: Ints, start: Ints, end: Ints) -> NDArray[np.bool_]:
-        """Whether a thread did not leave its CPU between two times."""
-        return self._out.first(tid, start, end)[0] < 0
-
-
-def _paths(
-    steps: _Steps, earlier: _Earlier, turns: _Turns, stayed: NDArray[np.bool_], end: Ints
-) -> NDArray[np.object_]:
+def _paths(steps: _Steps, events: Events, stayed: NDArray[np.bool_], end: Ints) -> NDArray[np.int8]:
     asked = np.where(steps.was, steps.asked, 0)
     full = steps.was & (steps.runnable < NEVER) & (steps.runs < NEVER)
     # No send of its own: one that was on its way already, or being handled, served this too.
-    arriving = earlier.arrived.first(steps.cpu, asked, end)[1] < NEVER
-    handling = earlier.arrived.last(steps.cpu, asked)[1] >= earlier.sent.last(steps.cpu, asked)[1]
-    path = np.full(len(end), BROKEN, object)
-    path[full & (arriving | handling)] = JOINED
-    path[full & (steps.spared < NEVER)] = POLLED
-    path[full & (steps.sent < NEVER) & (steps.entered < NEVER)] = INTERRUPT
-    path[full & (steps.cpu == steps.waker_cpu)] = LOCAL
+    arriving = events.arrived.first(steps.cpu, asked, end)[1] < NEVER
+    handling = events.arrived.last(steps.cpu, asked)[1] >= events.sent.last(steps.cpu, asked)[1]
+    path = np.full(len(end), PATHS.index(BROKEN), np.int8)
+    path[full & (arriving | handling)] = PATHS.index(JOINED)
+    path[full & (steps.spared < NEVER)] = PATHS.index(POLLED)
+    path[full & (steps.sent < NEVER) & (steps.entered < NEVER)] = PATHS.index(INTERRUPT)
+    path[full & (steps.cpu == steps.waker_cpu)] = PATHS.index(LOCAL)
     # It had announced its sleep, and was still about to begin it.
-    awake = steps.was & (steps.runs == NEVER) & ~turns.asleep(steps.woken, asked)
-    path[awake] = AWAKE
-    path[~steps.was & stayed] = NO_SLEEP
+    awake = steps.was & (steps.runs == NEVER) & ~events.asleep(steps.woken, asked)
+    path[awake] = PATHS.index(AWAKE)
+    path[~steps.was & stayed] = PATHS.index(NO_SLEEP)
     return path
 
 
-def _rows(
-    frame: pd.DataFrame, direction: str, path: NDArray[np.object_], times: tuple[Ints, ...]
-) -> pd.DataFrame:
-    first, last = DIRECTIONS[direction]
-    start, end = frame[first].to_numpy(np.int64), frame[last].to_numpy(np.int64)
-    out = frame[["tid", "call"]].assign(direction=direction, path=path, matched=path != BROKEN)
-    uses = {
-        INTERRUPT: (0, 1, 2, 3, 4),
-        POLLED: (0, 3, 4),
-        JOINED: (0, 3, 4),
-        LOCAL: (0, 3, 4),
-        AWAKE: (0, 3),
-    }
-    before = start.copy()
-    for i, step in enumerate(STEPS[:-1]):
-        has = np.isin(path.astype(str), [p for p, steps in uses.items() if i in steps])
-        has &= times[i] < NEVER
+_USES = {
+    INTERRUPT: (0, 1, 2, 3, 4),
+    POLLED: (0, 3, 4),
+    JOINED: (0, 3, 4),
+    LOCAL: (0, 3, 4),
+    AWAKE: (0, 3),
+}
+"""Steps of each path, beside the last."""
+
+
+def _cut(start: Ints, end: Ints, path: NDArray[np.int8], times: tuple[Ints, ...]) -> Chain:
+    steps = np.empty((len(STEPS), len(path)))
+    before = start
+    for i, time in enumerate(times):
+        has = np.array([i in _USES.get(name, ()) for name in PATHS])[path] & (time < NEVER)
         # Clocks differ by tens of nanoseconds at the edges: a step is never negative.
-        at = np.clip(times[i], before, end)
-        out[f"{step}_ns"] = np.where(has, at - before, np.nan)
+        at = np.clip(time, before, end)
+        steps[i] = np.where(has, at - before, np.nan)
         before = np.where(has, at, before)
-    out["pick_ns"] = (end - before).astype(np.float64)
-    out["total_ns"] = (end - start).astype(np.float64)
-    return out
+    steps[-1] = end - before
+    return Chain(path, steps, (end - start).astype(np.float64))
