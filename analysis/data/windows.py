@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.rounds import rounds_in, split
 from memsc.tracer.format import CALLS, Clock, RoundKey, TraceFolder
+from memsc.tracer.format.arrays import numbers
 
 KEY = ["arm", "case", "round"]
 
@@ -93,15 +95,15 @@ _NOTHING = pd.DataFrame(
 
 
 def _summary(table: pa.Table, wanted: Collection[RoundKey]) -> pd.DataFrame:
-    grouped = table.group_by([*KEY, "tid"]).aggregate(
-        [("called", "min"), ("completed", "max"), ("called", "count")]
-    )
-    frame: pd.DataFrame = grouped.to_pandas().astype({"arm": object, "case": object})
-    frame = frame.rename(
-        columns={"called_min": "start", "completed_max": "end", "called_count": "calls"}
-    )
-    keys = zip(frame["arm"], frame["case"], frame["round"], strict=True)
-    return frame[[RoundKey(*key) in wanted for key in keys]]
+    tid, called, completed = (numbers(table[name]) for name in _COLUMNS[3:])
+    found: list[tuple[object, ...]] = []
+    for key, rows in rounds_in(table):
+        if key in wanted:
+            begins, ends = called[rows], completed[rows]
+            for one, mine in split(tid[rows]):
+                times = int(begins[mine].min()), int(ends[mine].max())
+                found.append((*key, one, *times, len(begins[mine])))
+    return pd.DataFrame(found, columns=list(_NOTHING))
 
 
 def _pair(index: NDArray[np.int64] | pd.Series, tid: NDArray[np.int64] | pd.Series):  # type: ignore[type-arg]

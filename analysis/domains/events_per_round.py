@@ -15,6 +15,7 @@ from memsc.analysis.data.rounds import coded
 from memsc.analysis.data.windows import Windows
 from memsc.analysis.domains.busy import Busy, busy
 from memsc.tracer.format import EVENTS, RoundKey, TraceFolder
+from memsc.tracer.format.arrays import numbers
 
 COUNTS = {
     "app_syscalls": ("syscalls", "system calls of application threads"),
@@ -80,12 +81,14 @@ def _count(
     counts = {name: np.zeros(len(windows.rounds), np.int64) for name in names}
     cpus = _Cpus(trace, windows)
     for table in trace.batches(f"{EVENTS}/{probe}", _NEEDED[probe]):
-        rounds = windows.rounds_at(table["time"].to_numpy())
+        rounds = windows.rounds_at(numbers(table["time"]))
         inside = rounds >= 0
         if not inside.any():
             continue
-        events, rounds = table.filter(pa.array(inside)), rounds[inside]
-        aside = _aside(events["time"].to_numpy(), rounds, calm, own=probe == "syscalls")
+        whole = bool(inside.all())
+        events = table if whole else table.filter(pa.array(inside))
+        rounds = rounds if whole else rounds[inside]
+        aside = _aside(numbers(events["time"]), rounds, calm, own=probe == "syscalls")
         for name, marked in mark(events, rounds, windows, cpus).items():
             for column, chosen in ((name, marked), (f"{name}_aside", marked & aside)):
                 counts[column] += np.bincount(rounds[chosen], minlength=len(windows.rounds))
@@ -130,13 +133,13 @@ class _Cpus:
 
 
 def _syscalls(table: pa.Table, rounds: NDArray[np.int64], windows: Windows, _: _Cpus) -> Marks:
-    time, tid = table["time"].to_numpy(), table["tid"].to_numpy()
+    time, tid = numbers(table["time"]), numbers(table["tid"])
     return {"app_syscalls": _kind(table, "enter") & windows.in_thread(rounds, tid, time)}
 
 
 def _ipi(table: pa.Table, rounds: NDArray[np.int64], _: Windows, cpus: _Cpus) -> Marks:
     sent, taken = _kind(table, "send"), _kind(table, *_TAKEN)
-    target, cpu = table["target_cpu"].to_numpy(), table["cpu"].to_numpy()
+    target, cpu = numbers(table["target_cpu"]), numbers(table["cpu"])
     to_app = cpus.hit(cpus.app, rounds, target)
     to_service = cpus.hit(cpus.service, rounds, target)
     return {
@@ -150,11 +153,12 @@ def _ipi(table: pa.Table, rounds: NDArray[np.int64], _: Windows, cpus: _Cpus) ->
 
 def _sched(table: pa.Table, rounds: NDArray[np.int64], windows: Windows, cpus: _Cpus) -> Marks:
     switch = _kind(table, "switch")
-    time, tid = table["time"].to_numpy(), table["tid"].to_numpy()
+    time, tid = numbers(table["time"]), numbers(table["tid"])
     left = switch & windows.in_thread(rounds, tid, time)
-    runnable = np.isin(table["state"].to_numpy(), STILL_RUNNABLE)
+    state = numbers(table["state"])
+    runnable = np.logical_or.reduce([state == one for one in STILL_RUNNABLE])
     return {
-        "app_cpu_switches": switch & cpus.hit(cpus.app, rounds, table["cpu"].to_numpy()),
+        "app_cpu_switches": switch & cpus.hit(cpus.app, rounds, numbers(table["cpu"])),
         "app_sleeps": left & ~runnable,
         "app_preemptions": left & runnable,
     }
@@ -170,4 +174,4 @@ _MARKS = {"syscalls": _syscalls, "ipi": _ipi, "sched": _sched}
 
 def _kind(table: pa.Table, *wanted: str) -> NDArray[np.bool_]:
     codes, names = coded(table, "kind")
-    return np.isin(codes, [code for code, name in enumerate(names) if name in wanted])
+    return np.array([name in wanted for name in names], np.bool_)[codes]

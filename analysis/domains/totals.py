@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.modes import MODES, WAIT, modes_of
 from memsc.analysis.data.order import in_order
-from memsc.analysis.data.rounds import chosen_rounds, rounds_in
+from memsc.analysis.data.overlap import Ints
+from memsc.analysis.data.rounds import chosen_rounds, coded, rounds_in
 from memsc.analysis.data.selection import Selection
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer.format import CALLS, TraceFolder, columns_of
-from memsc.tracer.format.arrays import numbers
+from memsc.tracer.format.arrays import integers, numbers
 
 BY = ("comm", "pid", "tid")
 """What sums may be told apart by, beside arm, case and system call."""
@@ -220,24 +223,55 @@ def _summed(table: pa.Table) -> pa.Table:
     columns["error"] = pa.array(np.where(failed, -result, 0))
     columns["calls"] = pa.array(np.ones(table.num_rows, np.int64))
     columns["cycles"] = pa.array(numbers(table["completed"]) - numbers(table["called"]))
-    found = _added_up(pa.table(columns).unify_dictionaries())
+    found = _added_up(pa.table(columns))
     if "comm" not in names:
         found = found.append_column("comm", pa.array([""] * found.num_rows, pa.string()))
-    fields: list[pa.Field[Any]] = [
-        pa.field(one.name, pa.string() if one.name in _NAMED else one.type) for one in found.schema
-    ]
-    return found.cast(pa.schema(fields)).select([*_KEYS, *_SUMS])
-
-
-def _added_up(table: pa.Table) -> pa.Table:
-    keys = [name for name in table.column_names if name not in _SUMS]
-    grouped: Any = table.group_by(keys, use_threads=False)
-    found = grouped.aggregate([(name, "sum") for name in _SUMS])
-    return found.rename_columns([name.removesuffix("_sum") for name in found.column_names])
+    return found.select([*_KEYS, *_SUMS])
 
 
 def _together(parts: Sequence[pa.Table]) -> pa.Table:
-    return _added_up(pa.concat_tables(parts)).select([*_KEYS, *_SUMS])
+    whole = pa.concat_tables(parts)
+    columns: dict[str, Any] = {name: whole[name] for name in whole.column_names}
+    columns |= {name: columns[name].dictionary_encode() for name in _NAMED}
+    return _added_up(pa.table(columns)).select([*_KEYS, *_SUMS])
+
+
+def _added_up(table: pa.Table) -> pa.Table:
+    """Sums of rows that are alike otherwise, in the order of their first; names as texts."""
+    keys = [name for name in table.column_names if name not in _SUMS]
+    first, rows, group = _groups(
+        [coded(table, name)[0] if name in _NAMED else numbers(table[name]) for name in keys]
+    )
+    starts, rank = np.cumsum(rows) - rows, np.argsort(first)
+    few = table.select(keys).take(integers(first[rank]))
+    columns: dict[str, Any] = {
+        name: few[name].cast(pa.string()) if name in _NAMED else few[name] for name in keys
+    }
+    for name in _SUMS:
+        columns[name] = pa.array(np.add.reduceat(numbers(table[name])[group], starts)[rank])
+    return pa.table(columns)
+
+
+def _groups(keys: Sequence[NDArray[Any]]) -> tuple[Ints, Ints, Ints]:
+    """Rows that are alike in all of some columns, of which most hold one value: n rows, m groups.
+
+    Returns:
+        The first row of each group, its number of rows, shape (m,), and the rows by group, shape
+        (n,), ascending within.
+    """
+    code = np.zeros(len(keys[0]), np.int64)
+    for key in keys:
+        low, high = int(key.min()), int(key.max())
+        if low == high:
+            continue
+        values = distinct(key.astype(np.int64))
+        # Dense after each column, so that the product of all is never too large.
+        code = code * len(values) + np.searchsorted(values, key)
+        code = np.searchsorted(distinct(code), code)
+    narrow = code.astype(np.uint16) if int(code.max()) < 1 << 16 else code  # sorted by radix
+    order = np.argsort(narrow, kind="stable")
+    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
+    return order[starts], np.diff(starts, append=len(order)), order
 
 
 def _added(sums: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
