@@ -136,7 +136,7 @@ def test_a_thousand_starts_beside_probes(calls: Path) -> None:
 def test_breakpoints_of_a_debugger(transport: str, service: str, calls: Path) -> None:
     """Set before the program starts, and taken away while it runs."""
     if shutil.which("gdb") is None:
-        pytest.skip("needs gdb; see requirements-debian-test.txt")
+        pytest.skip("needs gdb; see requirements-debian-programs.txt")
     functions = ("getppid", "getuid", "write", "umask", "nanosleep", "open", "brk", "mmap")
     variables = environment(transport, service, **RECORDED)
     preload = variables.pop("LD_PRELOAD")
