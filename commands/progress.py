@@ -27,6 +27,7 @@ def opened_all(paths: Sequence[str]) -> Generator[list[Trace]]:
     from memsc.analysis.trace import Trace
     from memsc.tracer.format import CALLS, open_trace
 
+    _give_back()
     folders = [open_trace(path) for path in paths]
     if not sys.stderr.isatty():
         yield [Trace(folder) for folder in folders]
@@ -39,6 +40,14 @@ def opened_all(paths: Sequence[str]) -> Generator[list[Trace]]:
         rows = sum(folder.rows(CALLS) for folder in folders)
         task = bar.add_task(f"reading {what}", total=rows)
         yield [Trace(one, progress=lambda rows: bar.advance(task, rows)) for one in folders]
+
+
+def _give_back() -> None:
+    """Lets Arrow use the allocator that soonest gives back what parts needed, where it has it."""
+    import pyarrow as pa
+
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 @contextmanager

@@ -286,20 +286,21 @@ class _Events:
             if part not in self._held:
                 self._held[part] = _by_kind(read_part(part, [*_READ[probe], "kind"]))
             for kind, columns in self._held[part].items():
-                time = columns["time"]
-                inside = (time >= start) & (time <= end)
-                kinds.setdefault(kind, []).append(
-                    {name: values[inside] for name, values in columns.items()}
-                )
+                first = int(np.searchsorted(columns["time"], start, "left"))
+                last = int(np.searchsorted(columns["time"], end, "right"))
+                of_time = {name: values[first:last] for name, values in columns.items()}
+                kinds.setdefault(kind, []).append(of_time)
         return Events(kinds)
 
 
 def _by_kind(table: pa.Table) -> dict[str, Columns]:
+    """Events by kind, each by time."""
     codes, kinds = coded(table, "kind")
     columns = {name: numbers(table[name]) for name in table.column_names if name != "kind"}
     found: dict[str, Columns] = {}
     for code, kind in enumerate(kinds):
         at = np.flatnonzero(codes == code)
         if len(at):
+            at = at[np.argsort(columns["time"][at], kind="stable")]
             found[kind] = {name: values[at] for name, values in columns.items()}
     return found

@@ -71,7 +71,7 @@ class Events:
     def column(self, name: str, *kinds: str) -> Ints:
         """A column of some kinds."""
         found = [one[name] for kind in kinds for one in self._kinds.get(kind, ())]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+        return found[0] if len(found) == 1 else np.concatenate([np.zeros(0, np.int64), *found])
 
     def _keyed(self, by: str, *kinds: str) -> _Keyed:
         return _Keyed(self.column(by, *kinds), self.column("time", *kinds))
@@ -134,7 +134,7 @@ class _Keyed:
         packed = self._pack(keys, times)
         self._order = np.argsort(packed, kind="stable")
         self._packed = packed[self._order]
-        self._times, self._keys = times[self._order], keys[self._order]
+        self._times, self._keys = times, keys
 
     def _pack(self, key: Ints, time: Ints) -> Ints:
         return (key << 42) + np.clip(time - self._origin, 0, (1 << 42) - 1)
@@ -144,21 +144,20 @@ class _Keyed:
         if not len(self._packed):
             return np.full(len(key), -1), np.full(len(key), NEVER)
         at = np.searchsorted(self._packed, self._pack(key, start), "left")
-        safe = np.minimum(at, len(self._packed) - 1)
-        time = self._times[safe]
-        good = (
-            (at < len(self._packed)) & (self._keys[safe] == key) & (time >= start) & (time <= end)
-        )
-        return np.where(good, self._order[safe], -1), np.where(good, time, NEVER)
+        row = self._order[np.minimum(at, len(self._packed) - 1)]
+        time = self._times[row]
+        good = (at < len(self._packed)) & (self._keys[row] == key) & (time >= start) & (time <= end)
+        return np.where(good, row, -1), np.where(good, time, NEVER)
 
     def last(self, key: Ints, before: Ints) -> tuple[Ints, Ints]:
         """Row and time of the last before a time; -1 and -1 for none."""
         if not len(self._packed):
             return np.full(len(key), -1), np.full(len(key), -1)
         at = np.searchsorted(self._packed, self._pack(key, before), "left") - 1
-        safe = np.maximum(at, 0)
-        good = (at >= 0) & (self._keys[safe] == key) & (self._times[safe] < before)
-        return np.where(good, self._order[safe], -1), np.where(good, self._times[safe], -1)
+        row = self._order[np.maximum(at, 0)]
+        time = self._times[row]
+        good = (at >= 0) & (self._keys[row] == key) & (time < before)
+        return np.where(good, row, -1), np.where(good, time, -1)
 
 
 def match(calls: Columns, events: Events, direction: str, margin: int) -> Chain:
