@@ -13,7 +13,6 @@
 #include "../src/recall_signal.h"
 #include "../src/signals.h"
 #include "../src/wait.h"
-#include "bridge.h"
 #include "peek.h"
 #include "resume.h"
 #include "storage.h"
@@ -101,14 +100,11 @@ bool memsc_comes_from_bridge(const uint64_t *args)
  * gets the signal again when it can be. */
 static void before_cancel(ucontext_t *interrupted)
 {
-    uint64_t at = (uint64_t)interrupted->uc_mcontext.gregs[REG_RIP];
-    if (at >= (uint64_t)memsc_raw_open && at < (uint64_t)memsc_raw_made) {
-        const uint64_t *args = *(const uint64_t **)interrupted->uc_mcontext.gregs[REG_RSP];
-        if (memsc_resume_on_bridge(interrupted, args)) {
-            memsc_self->slot
-                ->forwarded[memsc_count_index(interrupted->uc_mcontext.gregs[REG_RAX])]--;
-            return;
-        }
+    long number;
+    const uint64_t *args = memsc_about_to_make(interrupted, &number);
+    if (args && memsc_resume_on_bridge(interrupted, args)) {
+        memsc_self->slot->forwarded[memsc_count_index(number)]--;
+        return;
     }
     memsc_cancel_came = !memsc_move_to_bridge(interrupted);
 }

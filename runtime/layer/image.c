@@ -4,13 +4,17 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../src/cpu.h"
 
-enum { PAGE = 4096 };
+static size_t page(void)
+{
+    return getauxval(AT_PAGESZ);
+}
 
 static bool is_mapped(const ElfW(Phdr) * header)
 {
@@ -19,13 +23,13 @@ static bool is_mapped(const ElfW(Phdr) * header)
 
 static uintptr_t page_up(uintptr_t address)
 {
-    return (address + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    return (address + page() - 1) & ~(uintptr_t)(page() - 1);
 }
 
 /* One part, at its distance from the first. */
 static bool map(const struct memsc_image *image, const ElfW(Phdr) * header, uintptr_t first, int fd)
 {
-    size_t within = header->p_vaddr % PAGE;
+    size_t within = header->p_vaddr % page();
     /* Of what can be executed nearly all is looked at. */
     int flags = MAP_PRIVATE | MAP_FIXED | (header->p_flags & PF_X ? MAP_POPULATE : 0);
     return mmap(image->address + (header->p_vaddr - within - first), within + header->p_filesz,
@@ -35,7 +39,7 @@ static bool map(const struct memsc_image *image, const ElfW(Phdr) * header, uint
 /* The first page has the headers and, where linkers put it, the build's own number. */
 static bool is_same(const struct memsc_image *image, const ElfW(Phdr) * first)
 {
-    size_t size = first->p_filesz < PAGE ? first->p_filesz : PAGE;
+    size_t size = first->p_filesz < page() ? first->p_filesz : page();
     return memcmp(image->address, image->address + image->to_live, size) == 0;
 }
 
@@ -50,7 +54,7 @@ void memsc_image_open(struct memsc_image *image, const struct dl_phdr_info *info
             continue;
         if (!first) { /* they are in the order of their addresses */
             first = header;
-            begin = header->p_vaddr & ~(uintptr_t)(PAGE - 1);
+            begin = header->p_vaddr & ~(uintptr_t)(page() - 1);
         }
         end = page_up(header->p_vaddr + header->p_filesz);
     }

@@ -2,7 +2,7 @@
  *
  * Which bytes of a loaded object to change so that its `syscall` instructions lead to stubs.
  *
- * The instruction has two bytes, a jump that reaches a stub has five. In order of preference:
+ * On 64-bit Arm each instruction has four bytes, and a branch takes its place. On x86-64 it has two, a jump that reaches a stub has five. In order of preference:
  *
  *   after   the jump covers the `syscall` and what stands behind it, which the stub repeats.
  *   before  the same with what stands in front of it.
@@ -25,7 +25,14 @@
 
 #include "frames.h"
 
-enum memsc_site_kind { MEMSC_SITE_MISSED = 0, MEMSC_SITE_HOP, MEMSC_SITE_AFTER, MEMSC_SITE_BEFORE };
+enum memsc_site_kind {
+    MEMSC_SITE_MISSED = 0,
+    MEMSC_SITE_HOP,
+    MEMSC_SITE_AFTER,
+    MEMSC_SITE_BEFORE,
+    MEMSC_SITE_IN_PLACE,
+    MEMSC_SITE_KINDS,
+};
 
 enum memsc_missed {
     MEMSC_MISSED_UNDECODED = 0, /* the bytes are not surely an instruction */
@@ -35,6 +42,7 @@ enum memsc_missed {
     MEMSC_MISSED_ENTRY,         /* a function is entered there */
     MEMSC_MISSED_CHANGED,       /* memory is not as the file has it: somebody else's change */
     MEMSC_MISSED_PROTECTED,     /* the system lets nobody change the text: it is sealed */
+    MEMSC_MISSED_BRIDGE,        /* the C library looks for a cancelled thread there */
     MEMSC_MISSED_REASONS,
 };
 
@@ -57,7 +65,12 @@ struct memsc_object {
     uint8_t *symbol_base; /* what their values count from, in the file's image */
 };
 
-enum { MEMSC_MAX_SITES = 1024, MEMSC_HOP_BYTES = 5, MEMSC_MOVED_MAX = 15 };
+enum {
+    MEMSC_MAX_SITES = 1024,
+    MEMSC_HOP_BYTES = 5,
+    MEMSC_MOVED_MAX = 15,
+    MEMSC_CHANGE_MAX = 2 + MEMSC_MOVED_MAX,
+};
 
 /* Finds and plans every `syscall`; returns how many are in sites, at most room. The return from a
  * signal handler is left out: it is the caller's own, and debuggers know it by its bytes. */

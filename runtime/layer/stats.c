@@ -19,15 +19,16 @@
 struct counts {
     _Atomic uint64_t forwarded[MEMSC_NUMBERS], local[MEMSC_NUMBERS];
     _Atomic uint64_t missed[MEMSC_UNFORWARDED_REASONS][MEMSC_NUMBERS];
-    uint32_t kinds[MEMSC_SITE_BEFORE + 1], unpatched[MEMSC_MISSED_REASONS];
+    uint32_t kinds[MEMSC_SITE_KINDS], unpatched[MEMSC_MISSED_REASONS];
 };
 
 static bool told;             /* somebody listens */
 static struct counts *counts; /* NULL: not to these */
 
-static const char *const kind_names[] = {NULL, "hop", "after", "before"};
+static const char *const kind_names[] = {NULL, "hop", "after", "before", "in place"};
 static const char *const unpatched_names[MEMSC_MISSED_REASONS] = {
-    "undecoded", "no room", "jump", "no stub", "function entry", "changed by another", "protected"};
+    "undecoded",          "no room",   "jump",           "no stub", "function entry",
+    "changed by another", "protected", "cancelled there"};
 
 struct line {
     char *at, *end;
@@ -97,7 +98,7 @@ static bool is_any(_Atomic uint64_t *numbers)
 static void put_sites(struct line *line)
 {
     open_group(line, "sites");
-    for (uint32_t i = 1; i <= MEMSC_SITE_BEFORE; i++)
+    for (uint32_t i = 1; i < MEMSC_SITE_KINDS; i++)
         put_count(line, kind_names[i], counts->kinds[i]);
     close_group(line);
     open_group(line, "unpatched");

@@ -6,6 +6,7 @@
 #define MEMSC_LAYER_RESUME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <ucontext.h>
 
@@ -67,7 +68,18 @@ static inline bool memsc_resume_on_bridge(ucontext_t *interrupted, const uint64_
     return true;
 }
 
-/* The same for a thread on its way from a slot to the `syscall` of its bridge. */
+/* The arguments and the number of the call that the interrupted thread is about to make by memsc_raw_marked;
+ * NULL: none. */
+static inline const uint64_t *memsc_about_to_make(const ucontext_t *interrupted, long *number)
+{
+    const greg_t *registers = interrupted->uc_mcontext.gregs;
+    const uint8_t *at = (const uint8_t *)registers[REG_RIP];
+    *number = registers[REG_RAX];
+    return at >= memsc_raw_open && at < memsc_raw_made ? *(const uint64_t **)registers[REG_RSP]
+                                                       : NULL;
+}
+
+/* memsc_resume_on_bridge for a thread on its way from a slot to the `syscall` of its bridge. */
 static inline bool memsc_move_to_bridge(ucontext_t *interrupted)
 {
     greg_t *registers = interrupted->uc_mcontext.gregs;
