@@ -324,7 +324,7 @@ def _preload(environment: Mapping[str, str]) -> str:
     if not LAYER.exists():
         raise MemscError(
             "carrying an unmodified program",
-            "this build has no C-library layer (it exists for x86-64 glibc)",
+            "this build has no C-library layer (it exists for glibc on x86-64 and 64-bit Arm)",
             "use the direct API of libmemsc, or `--transport direct`",
         )
     if set(" :$") & set(str(LAYER)):

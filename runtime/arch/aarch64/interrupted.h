@@ -8,9 +8,8 @@
 #include <stdbool.h>
 #include <ucontext.h>
 
+#include "raw.h"
 #include "signals.h"
-
-enum { MEMSC_SYSCALL_BYTES = 4 };
 
 static void learn_processor(void)
 {

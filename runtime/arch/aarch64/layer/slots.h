@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What stub.S and those who fill its slots, or go back into it, agree on.
+ */
+#ifndef MEMSC_LAYER_SLOTS_H
+#define MEMSC_LAYER_SLOTS_H
+
+#define MEMSC_SLOTS 1024
+#define MEMSC_SLOT_BYTES 64
+#define MEMSC_SLOT_BACK 12   /* the branch back, to be filled in */
+#define MEMSC_SLOT_RESUME 56 /* eight bytes: the address to go on at */
+
+/* The stub's frame, in bytes from its stack pointer. What a C function may change is there, and what it
+ * keeps, for a signal handler that ends the call. */
+#define MEMSC_FRAME_RECORD                                                                         \
+    16                      /* x29 and the address to go on at, as those find them who follow x29 */
+#define MEMSC_FRAME_ARGS 32 /* x0 to x5 */
+#define MEMSC_FRAME_NUMBER 80 /* x8, and the flags behind it */
+#define MEMSC_FRAME_LINK 96   /* into the slot */
+#define MEMSC_FRAME_KEPT 200  /* x19 to x28 */
+#define MEMSC_FRAME_BYTES 288 /* at its beginning: the site's x29 and x30 */
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * This program as the object to be rewritten: each kind of site is found as the kind it is, and behaves after
+ * rewriting exactly as before, whether the dispatch answers or has the call run here. Unwinders find their way from
+ * the dispatch, and from a signal that comes while a slot makes the call.
+ */
+#include "check.h"
+#include "objects.h"
+#include "patch.h"
+#include "stub.h"
+
+#include <errno.h>
+#include <link.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unwind.h>
+
+struct registers {
+    uint64_t general[31], flags;
+    uint8_t vectors[32][16];
+};
+
+struct registers registers_in, registers_out;
+extern uint8_t sites_begin[], sites_end[];
+
+#define SITE(name)                                                                                 \
+    void name(void);                                                                               \
+    extern uint8_t name##_svc[];
+SITE(site_plain)
+SITE(site_number)
+SITE(site_leaf)
+SITE(site_constant)
+SITE(site_bridge)
+SITE(site_entry)
+SITE(site_return)
+SITE(site_literal)
+SITE(site_table)
+SITE(site_outside)
+SITE(site_behind)
+
+enum { NO_SITE = -1, RUN = 2 /* the first of the cases are run, with all registers */ };
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+    uint8_t *address;
+    int missed; /* enum memsc_missed, or MEMSC_MISSED_REASONS for one that is changed */
+} cases[] = {
+#define CASE(name, missed) {#name, name, name##_svc, missed}
+#define NOT_RUN(name, missed) {#name, NULL, name##_svc, missed}
+    CASE(site_plain, MEMSC_MISSED_REASONS),
+    CASE(site_number, MEMSC_MISSED_REASONS),
+    CASE(site_leaf, MEMSC_MISSED_REASONS),
+    CASE(site_constant, MEMSC_MISSED_REASONS),
+    CASE(site_bridge, MEMSC_MISSED_BRIDGE),
+    CASE(site_entry, MEMSC_MISSED_ENTRY),
+    CASE(site_return, NO_SITE),
+    CASE(site_literal, NO_SITE),
+    CASE(site_table, NO_SITE),
+    NOT_RUN(site_outside, MEMSC_MISSED_UNDECODED),
+    NOT_RUN(site_behind, MEMSC_MISSED_UNDECODED),
+};
+enum { CASES = sizeof cases / sizeof cases[0] };
+
+static struct memsc_site sites[MEMSC_MAX_SITES];
+static uint32_t site_count;
+static bool answers;
+static int dispatched;
+static uint64_t seen[6];
+static long seen_number;
+
+/* Addresses that lead here, in their order. */
+struct trace {
+    uintptr_t addresses[64];
+    int count;
+};
+
+static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *data)
+{
+    struct trace *trace = data;
+    trace->addresses[trace->count++] = _Unwind_GetIP(context);
+    return trace->count == 64 ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+/* Where of the trace something is that lies in a function; -1: nowhere. */
+static int place(const struct trace *trace, uintptr_t begin, uintptr_t bytes)
+{
+    for (int i = 0; i < trace->count; i++)
+        if (trace->addresses[i] >= begin && trace->addresses[i] < begin + bytes)
+            return i;
+    return -1;
+}
+
+static struct trace from_dispatch, from_signal;
+static bool traces;
+
+__attribute__((target("general-regs-only"), noinline)) static void ruin(void)
+{
+    __asm__ volatile("mov x9, xzr\n\tcmp x9, #1\n\tmov x18, xzr" ::
+                         : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11",
+                           "x12", "x13", "x14", "x15", "x16", "x17", "x18", "cc");
+}
+
+__attribute__((target("general-regs-only"))) struct memsc_answer
+memsc_dispatch(long number, const uint64_t args[6])
+{
+    dispatched++;
+    seen_number = number;
+    for (int i = 0; i < 6; i++)
+        seen[i] = args[i];
+    if (traces)
+        _Unwind_Backtrace(step, &from_dispatch);
+    else
+        ruin();
+    return (struct memsc_answer){answers ? (long)0x1234 : 77, answers};
+}
+
+/* Only signal handlers lead there. */
+struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], long result)
+{
+    (void)number, (void)args, (void)result;
+    abort();
+}
+
+static int this_program(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    struct memsc_object *object = context;
+    const uint8_t *frames = NULL;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
+            frames = (uint8_t *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    CHECK(frames && memsc_frames_open(&object->frames, frames));
+    return 1; /* the first one listed */
+}
+
+static const struct memsc_site *site_at(const uint8_t *address)
+{
+    for (uint32_t i = 0; i < site_count; i++)
+        if (sites[i].address == address)
+            return &sites[i];
+    return NULL;
+}
+
+enum { FLAG_SETS = 16 };
+
+static void run(int which, int flags, struct registers *out)
+{
+    for (unsigned i = 0; i < sizeof registers_in; i++)
+        ((uint8_t *)&registers_in)[i] = (uint8_t)(i * 37 + 11);
+    registers_in.flags = (uint64_t)flags << 28;
+    registers_in.general[8] = SYS_getpid;
+    memset(&registers_out, 0, sizeof registers_out);
+    cases[which].run();
+    *out = registers_out;
+}
+
+static void compare(struct registers expected[RUN][FLAG_SETS])
+{
+    for (int i = 0; i < RUN; i++)
+        for (int f = 0; f < FLAG_SETS; f++) {
+            struct registers got, *wanted = &expected[i][f];
+            int before = dispatched;
+            run(i, f, &got);
+            CHECK_EQUAL(dispatched, before + 1);
+            CHECK_EQUAL(seen_number, SYS_getpid);
+            CHECK_EQUAL(got.general[0], answers ? 0x1234 : (uint64_t)getpid());
+            for (int a = 0; a < 6; a++)
+                CHECK_EQUAL(seen[a], registers_in.general[a]);
+            for (int r = 1; r < 31; r++)
+                CHECK_EQUAL(got.general[r], wanted->general[r]);
+            CHECK_EQUAL(got.flags, wanted->flags);
+            CHECK(memcmp(got.vectors, wanted->vectors, sizeof got.vectors) == 0);
+        }
+}
+
+static void handler(int signal)
+{
+    (void)signal;
+    _Unwind_Backtrace(step, &from_signal);
+}
+
+/* From the dispatch, and then from a handler that interrupts the slot, back to the site and to who called its
+ * function, which changes neither the stack nor x30. */
+__attribute__((noinline)) static void check_unwinding(void)
+{
+    enum { LEAF_BYTES = 16, OWN_BYTES = 512 };
+    long (*wait)(void *, long, const struct timespec *, void *, long) =
+        (long (*)(void *, long, const struct timespec *, void *, long))site_leaf;
+    const struct timespec long_enough = {20, 0};
+    struct sigaction action = {.sa_handler = handler};
+    CHECK_EQUAL(sigaction(SIGALRM, &action, NULL), 0);
+    traces = true;
+    answers = false;
+    ualarm(100000, 0);
+    CHECK_EQUAL(wait(NULL, 0, &long_enough, NULL, 8), -EINTR);
+    traces = false;
+    const struct trace *const all[] = {&from_dispatch, &from_signal};
+    for (int i = 0; i < 2; i++) {
+        int leaf = place(all[i], (uintptr_t)site_leaf, LEAF_BYTES);
+        int here = place(all[i], (uintptr_t)check_unwinding, OWN_BYTES);
+        CHECK(leaf > 0);
+        CHECK_EQUAL(here, leaf + 1);
+    }
+}
+
+int main(void)
+{
+    static struct registers expected[RUN][FLAG_SETS];
+    /* Where there is no descriptor, the text is changed by hand. */
+    pid_t by_hand = fork();
+    struct rlimit none = {0, 0};
+    if (by_hand == 0)
+        CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 0; i < RUN; i++)
+        for (int f = 0; f < FLAG_SETS; f++)
+            run(i, f, &expected[i][f]);
+
+    struct memsc_object object = {.text = sites_begin, .text_end = sites_end};
+    dl_iterate_phdr(this_program, &object);
+    site_count = memsc_plan(&object, sites, MEMSC_MAX_SITES);
+    uint32_t planned = 0;
+    for (int i = 0; i < CASES; i++) {
+        const struct memsc_site *site = site_at(cases[i].address);
+        int found = !site                               ? NO_SITE
+                    : site->kind == MEMSC_SITE_IN_PLACE ? MEMSC_MISSED_REASONS
+                                                        : site->missed;
+        if (found != cases[i].missed)
+            fprintf(stderr, "%s: %d, not %d\n", cases[i].name, found, cases[i].missed);
+        CHECK_EQUAL(found, cases[i].missed);
+        planned += site != NULL;
+    }
+    CHECK_EQUAL(planned, site_count);
+
+    uint32_t slots = 0;
+    CHECK_EQUAL(memsc_patch_stubs(&object, sites, site_count, &slots), 0);
+    CHECK_EQUAL(memsc_patch_sites(&object, sites, site_count), 0);
+    CHECK_EQUAL(slots, 4);
+    compare(expected);
+    answers = true;
+    compare(expected);
+    check_unwinding();
+    int status = 0;
+    if (by_hand)
+        CHECK(waitpid(by_hand, &status, 0) == by_hand && status == 0);
+    return 0;
+}

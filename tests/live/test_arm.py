@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The layer for 64-bit Arm: programs of features do the same with it as without."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.helpers import emulated
+from tests.helpers.features import PROGRAMS
+from tests.helpers.required import two_cpus
+
+# Of those that need no fork, no exec and no /proc (emulated.py): what no load changes, …
+FEATURES = [
+    ("signals", "broken-pipe"),
+    ("signals", "handler-calls"),
+    ("signals", "jump-out-of-calls"),
+    ("handlers", "read-back"),
+    ("tasks", "unwinds"),
+    ("memory", "pages-of-its-own"),
+]
+# … and what waits for signals by the clock, or takes seconds.
+LONG = [
+    ("signals", "interrupted"),
+    ("signals", "restarted"),
+    ("signals", "own-stack"),
+    ("signals", "jump-out-of-wait"),
+    ("handlers", "handler-goes-first"),
+    ("tasks", "cancelled"),
+    ("tasks", "no-byte-lost"),
+    ("memory", "small-alternate-stack"),
+    ("waits", "partial-write"),
+]
+
+pytestmark = [emulated.emulated, two_cpus]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("arm64")
+    for source in {source for source, _ in FEATURES + LONG}:
+        gcc = ["aarch64-linux-gnu-gcc", "-O1", "-pthread", "-Wno-unused-result"]
+        subprocess.run([*gcc, "-o", folder / source, PROGRAMS / f"{source}.c"], check=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "case"),
+    [*FEATURES, *(pytest.param(*case, marks=pytest.mark.long) for case in LONG)],
+)
+def test_a_feature_is_the_same(build: Path, tmp_path: Path, source: str, case: str) -> None:
+    runs = []
+    for carried in (False, True):
+        folder = tmp_path / str(carried)
+        folder.mkdir()
+        runs.append(
+            emulated.run(emulated.LIBRARIES, [build / source, case], folder, carried=carried)
+        )
+    plain, forwarded = runs
+    assert (forwarded.output, forwarded.status) == (plain.output, plain.status)
+    tally = forwarded.tally
+    assert tally.forwarded.total() > 0
+    assert not tally.groups["unpatched"]
+    # All of libc and the loader.
+    assert tally.groups["sites"]["in place"] > 500
