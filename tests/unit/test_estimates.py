@@ -38,6 +38,16 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 
 @pytest.mark.parametrize("values", [[3.0, 1.0, 2.0, 9.0], [5.0, 1.0, 4.0, 2.0, 3.0]])
+def test_an_interval_over_four_or_five_reaches_beyond_them(values: list[float]) -> None:
+    """In an eighth of all cases all of four lie on one side of the middle."""
+    found = median_of(values, "x")
+    assert found.low is not None and found.high is not None
+    assert 0 < found.low < min(values) and max(values) < found.high
+    turned = median_of([-value for value in values], "x")
+    assert turned.low is not None and turned.low < -max(values)
+
+
+@pytest.mark.parametrize("values", [[3.0, 1, 2, 9, 4, 7], [5.0, 1, 4, 2, 3, 8, 6]])
 def test_a_median_of_resamples_is_the_median_of_what_was_drawn(values: list[float]) -> None:
     found = median_of(values, "x")
     assert found.value == np.median(values)
