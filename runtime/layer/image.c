@@ -30,8 +30,8 @@ static uintptr_t page_up(uintptr_t address)
 static bool map(const struct memsc_image *image, const ElfW(Phdr) * header, uintptr_t first, int fd)
 {
     size_t within = header->p_vaddr % page();
-    /* Of what can be executed nearly all is looked at. */
-    int flags = MAP_PRIVATE | MAP_FIXED | (header->p_flags & PF_X ? MAP_POPULATE : 0);
+    /* Of what can be executed nearly all is looked at. Shared: into a private mapping the kernel puts probes, too. */
+    int flags = MAP_SHARED | MAP_FIXED | (header->p_flags & PF_X ? MAP_POPULATE : 0);
     return mmap(image->address + (header->p_vaddr - within - first), within + header->p_filesz,
                 PROT_READ, flags, fd, (off_t)(header->p_offset - within)) != MAP_FAILED;
 }
