@@ -6,6 +6,7 @@
 
 int syscalls_on_enter(struct bpf_raw_tracepoint_args *ctx)
 {
+    u64 address = 0;
     struct syscalls_event *event;
     struct task_state *task = current_task();
 
@@ -17,8 +18,12 @@ int syscalls_on_enter(struct bpf_raw_tracepoint_args *ctx)
     event = syscalls_reserve(MEMSC_SYSCALLS_ENTER);
     if (!event)
         return 0;
+    /* The innermost frame alone: where the task goes on. */
+    if (bpf_get_stack(ctx, &address, sizeof address, BPF_F_USER_STACK) < 0)
+        address = 0;
     event->number = (s64)ctx->args[1];
     event->result = 0;
+    event->address = address;
     syscalls_submit(event);
     return 0;
 }
@@ -40,6 +45,7 @@ int syscalls_on_exit(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     event->number = number;
     event->result = (s64)ctx->args[1];
+    event->address = 0;
     syscalls_submit(event);
     return 0;
 }

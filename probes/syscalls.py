@@ -20,6 +20,7 @@ PROBE = Probe(
             "system call number; -1 when the call was entered before the probe was attached",
         ),
         Column("result", "i64", "value", "value or -errno of exit; 0 for enter"),
+        Column("address", "u64", "address", "where the program goes on behind enter; 0 for exit"),
     ),
     cost_ns=180,
     hooks=(

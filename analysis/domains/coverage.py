@@ -23,7 +23,8 @@ class ArmCoverage(msgspec.Struct, frozen=True):
     """An arm's recorded rounds together.
 
     `unseen` of the calls were made by processes that are not recorded, as the kernel counted them
-    in rounds with probe `syscalls`; `share` of all calls was not recorded, of `calls` looked at,
+    in rounds with probe `syscalls`, and `elsewhere` by such as are, from instructions that memsc
+    does not reach; `share` of all calls was not recorded, of `calls` looked at,
     with its 95 % interval: without such rounds as far as programs told themselves. `beside` calls
     were made on the service's own CPU.
     """
@@ -37,6 +38,7 @@ class ArmCoverage(msgspec.Struct, frozen=True):
     beside: int
     calls: int
     unseen: int | None
+    elsewhere: int | None
     share: float | None
     share_low: float | None
     share_high: float | None
@@ -73,6 +75,8 @@ class ArmCoverage(msgspec.Struct, frozen=True):
         if not self.share:
             return None
         whys = [f"{why} ({n:,})" for why, n in self.missed.items()]
+        if self.elsewhere:
+            whys.insert(0, f"made by instructions that memsc does not reach ({self.elsewhere:,})")
         if self.unseen:
             whys.insert(0, f"made by programs that ran unrecorded ({self.unseen:,})")
         interval = f"{percent(self.share_low)} to {percent(self.share_high)}"
@@ -127,8 +131,10 @@ def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
     # Calls that nobody saw are known of where the kernel counted: those rounds stand for all.
     asked = [r for r in mine if r.coverage is not None and r.coverage.unseen is not None]
     looked = asked or mine
-    unseen = sum(r.coverage.unseen or 0 for r in looked if r.coverage is not None)
-    gone = unseen + sum(sum(r.coverage.missed.values()) for r in looked if r.coverage is not None)
+    covers = [r.coverage for r in looked if r.coverage is not None]
+    unseen = sum(one.unseen or 0 for one in covers)
+    elsewhere = sum(one.elsewhere or 0 for one in covers)
+    gone = unseen + elsewhere + sum(sum(one.missed.values()) for one in covers)
     calls = gone + sum((r.made or 0) + (r.local or 0) for r in looked)
     low, high = wilson(gone, calls)
     by_layer = next((one for one in found if one.by == "layer"), None)
@@ -142,6 +148,7 @@ def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
         beside=sum(one.beside for one in found),
         calls=calls,
         unseen=unseen if asked else None,
+        elsewhere=elsewhere if asked else None,
         share=gone / calls if calls else None,
         share_low=low,
         share_high=high,

@@ -51,8 +51,24 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
     return "verify_asan_link_order=0";
 }
 
-/* Leads the calls of the C library and the loader here; why not, if that cannot be done. */
-static const char *take_over(void)
+/* Why some of the sites were left as they are, if that is not for how the library was built; else as before. */
+static const char *why_left(const struct memsc_site *sites, uint32_t count, const char *why)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (sites[i].kind == MEMSC_SITE_MISSED) {
+            if (sites[i].missed == MEMSC_MISSED_CHANGED)
+                why = "others have put breakpoints into its C library, where calls are not seen";
+            if (sites[i].missed == MEMSC_MISSED_PROTECTED)
+                why = "part of its C library is sealed, where calls are not seen";
+            if (sites[i].missed == MEMSC_MISSED_STUBS)
+                why = "part of its C library is too far away, where calls are not seen";
+        }
+    return why;
+}
+
+/* Leads the calls of the C library and the loader here; why not, if that cannot be done. *partly: why some
+ * are not seen, if so. */
+static const char *take_over(const char **partly)
 {
     static struct memsc_site sites[MEMSC_MAX_SITES];
     struct memsc_object objects[MEMSC_MAX_OBJECTS];
@@ -85,6 +101,7 @@ static const char *take_over(void)
         if (ready) {
             changed += memsc_patch_sites(&objects[i], &sites[firsts[i]], found) == 0;
             memsc_stats_sites(&sites[firsts[i]], found);
+            *partly = why_left(&sites[firsts[i]], found, *partly);
         }
         memsc_image_close(&images[i]);
     }
@@ -101,11 +118,13 @@ __attribute__((constructor)) static void load(void)
     memsc_stats_open(statistics && strcmp(statistics, "1") == 0);
     /* Before the first call that is led to the runtime, which registers. */
     memsc_answers_start();
-    const char *why = take_over();
+    const char *partly = NULL, *why = take_over(&partly);
     if (why) {
         memsc_stats_leave(why);
         return;
     }
     memsc_handlers_start();
     memsc_stats_start();
+    if (partly)
+        memsc_stats_leave(partly);
 }

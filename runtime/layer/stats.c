@@ -225,8 +225,12 @@ static void tell_of_program(const char *what, const char *why)
         return;
     struct line line = {text, text + sizeof text, ""};
     begin(&line, what);
-    if (why)
+    if (why) {
         put_word(&line, "why", why);
+    } else {
+        put(&line, line.separator);
+        line.at = memsc_put_text(line.at, line.end);
+    }
     tell(&line, text);
 }
 

@@ -2,12 +2,13 @@
  *
  * What the session is told by each program (session.h), a message of JSON each:
  *
- *   {"pid": 7, "starts": "dd"}               the layer carries what has been executed
+ *   {"pid": 7, "starts": "dd", "text": [begin, end]}   the layer carries what has been executed; from there it
+ *                                                      makes calls, as the runtime does
  *   {"pid": 7, "leaves": "dd", "why": "…"}   it does not, or from here on it does not
  *   {"pid": 7, "executes": "/bin/true"}      it executes this next; with "why" if that cannot be carried
  *   {"pid": 7, "program": "dd", "end": "exit"}   it exits, executes another, or goes on without memsc
  *                                                (retire.h): "exit", "exec", "filter"; after that none follows
- *   {"region": true}                         with its descriptor (region.c)
+ *   {"region": true, "text": [begin, end]}             with its descriptor (region.c)
  *
  * A program that a signal ends says nothing more. If the last of a process is that it executes something,
  * that was not carried. With MEMSC_STATS=1 the line of its end has what was counted, but for zeros:

@@ -165,9 +165,11 @@ static void close_memory(struct memsc_process *process)
 /* If the session is gone, or cannot be told, nobody reads what would be recorded. */
 void memsc_region_offer(struct memsc_process *process)
 {
-    static const char message[] = "{\"region\": true}";
+    char message[96], *end = message + sizeof message;
+    char *at = memsc_put(message, end, "{\"region\": true, ");
+    at = memsc_put(memsc_put_text(at, end), end, "}");
     struct memsc_region *region = process->region;
-    if (process->handed && memsc_tell(message, sizeof message - 1, process->memory) != 0) {
+    if (process->handed && memsc_tell(message, (size_t)(at - message), process->memory) != 0) {
         memsc_region_unlink(process);
         store_relaxed(&region->recording, 0);
         store_relaxed(&region->ring_policy, MEMSC_RING_DROP);

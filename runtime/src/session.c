@@ -3,6 +3,7 @@
 
 #include <asm/poll.h>
 #include <asm/socket.h>
+#include <elf.h>
 #include <errno.h>
 #include <linux/time.h>
 #include <linux/uio.h>
@@ -104,6 +105,26 @@ int memsc_tell(const char *text, size_t size, int descriptor)
         else if (sent != -EINTR)
             return (int)sent;
     }
+}
+
+/* By the header of the library, or of the program that has it in it. */
+char *memsc_put_text(char *at, char *end)
+{
+    extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
+    const char *header = (const char *)&__ehdr_start;
+    const Elf64_Phdr *parts = (const void *)(header + __ehdr_start.e_phoff), *text = NULL;
+    uintptr_t base = 0;
+    for (const Elf64_Phdr *part = parts; part < parts + __ehdr_start.e_phnum; part++) {
+        if (part->p_type == PT_LOAD && part->p_offset == 0)
+            base = (uintptr_t)header - part->p_vaddr;
+        if (part->p_type == PT_LOAD && part->p_flags & PF_X)
+            text = part;
+    }
+    at = memsc_put(at, end, "\"text\": [");
+    at = memsc_put_number(at, end, text ? base + text->p_vaddr : 0);
+    at = memsc_put(at, end, ", ");
+    at = memsc_put_number(at, end, text ? base + text->p_vaddr + text->p_memsz : 0);
+    return memsc_put(at, end, "]");
 }
 
 bool memsc_session_is_gone(void)

@@ -22,6 +22,10 @@ void memsc_session_use(const struct memsc_options *options);
 /* Sends a message, a descriptor with it unless that is -1. Waits while the session is slow. 0 or -errno. */
 int memsc_tell(const char *text, size_t size, int descriptor);
 
+/* Appends, for a message, where the instructions are from which the runtime makes its calls, and the layer with
+ * it: by them the session knows calls of a process that it does not see. See memsc_put. */
+char *memsc_put_text(char *at, char *end);
+
 /* Whether nobody will ever read what this process records. */
 bool memsc_session_is_gone(void);
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.command import memsc
 from tests.helpers.required import layered, two_cpus
+from tests.helpers.toggled_probes import LIBRARIES, TYPE, functions, put
 
 from memsc.runtime.carried import BY_ANOTHER, FILTERED, GAINS
 from memsc.tracer.format import open_trace
@@ -47,6 +48,22 @@ program = Program(1, ctypes.addressof(allow))
 libc.prctl(22, 2, ctypes.byref(program))
 for _ in range(300): os.write(1, b"")
 """
+_OWN = """
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int count, char **arguments)
+{
+    for (int i = 0; i < atoi(arguments[count - 1]); i++) {
+        long result = SYS_getppid;
+        __asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+        if (i % 10 == 0)
+            getppid();
+    }
+    return 0;
+}
+"""
+BREAKPOINTS = "others have put breakpoints into its C library, where calls are not seen"
 
 
 @dataclass(frozen=True)
@@ -227,3 +244,56 @@ def test_calls_that_nobody_saw_are_counted_by_the_kernel(
     status, text = report(tmp_path)
     assert status == 4
     assert "made by programs that ran unrecorded" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("arm", ["direct", "ipi", "memsc", "memsc-scanner"])
+@two_cpus
+@layered
+def test_calls_of_its_own_instructions_are_counted_by_the_kernel(arm: str, tmp_path: Path) -> None:
+    """No library makes them, so nobody records them; all others are, and are all there are."""
+    (tmp_path / "own.c").write_text(_OWN)
+    subprocess.run(["gcc", "-O1", "-o", tmp_path / "own", tmp_path / "own.c"], check=True)
+    transport, _, service = arm.partition("-")
+    how = ("--transport", transport, "--service", service or "inline", "--probes", "syscalls")
+    for times, beyond in ((0, 0), (5000, 5000)):
+        command = f"ls / | sort; {tmp_path}/own {times}; exec {tmp_path}/own 0"
+        trace(command, tmp_path, *how, programs={})
+        session = open_trace(tmp_path / "t.memsc").session
+        if not session.probes["syscalls"].attached:
+            pytest.skip(str(session.probes["syscalls"].reason))
+        (check,) = [one for one in session.rounds if one.check]
+        assert check.coverage is not None
+        assert (check.coverage.unseen, check.coverage.elsewhere) == (0, beyond)
+        _, text = report(tmp_path, "--allow-unrecorded")
+        assert ("instructions that memsc does not reach" in " ".join(text.split())) == (beyond > 0)
+        _, text = report(tmp_path)
+        assert ("withheld" in text) == (beyond > 0)
+
+
+@pytest.mark.parametrize("arm", ["direct", "memsc"])
+@pytest.mark.skipif(not TYPE.exists(), reason="needs the kernel's user-space probes")
+@pytest.mark.skipif(os.geteuid() != 0, reason="probes of user space are root's to put")
+@two_cpus
+@layered
+def test_calls_where_others_have_breakpoints_are_said_to_be_unseen(
+    arm: str, programs: dict[str, str], tmp_path: Path
+) -> None:
+    """The layer leaves such instructions as they are: what is called there is nobody's to see."""
+    (library,) = {os.path.realpath(one) for one in LIBRARIES if "libc.so" in one}
+    ((_, offset),) = functions(library, ("write",))
+    call = b"\x0f\x05"
+    # Behind the call, at what is moved to make room.
+    offset += Path(library).read_bytes()[offset:].index(call) + len(call)
+    how = ("--probes", "none", "--transport", arm)
+    descriptor = put(library, offset)
+    try:
+        trace("@plain@", tmp_path, *how, programs=programs)
+    finally:
+        os.close(descriptor)
+    (only,) = open_trace(tmp_path / "t.memsc").session.rounds
+    assert only.coverage is not None
+    found = {(each.name, each.why) for each in only.coverage.unrecorded}
+    assert found == {(name, BREAKPOINTS) for name in (Path("/bin/sh").resolve().name, "plain")}
+    status, text = report(tmp_path)
+    assert status == 4
+    assert "every one accounted for" not in text

@@ -119,6 +119,8 @@ class Coverage(msgspec.Struct, frozen=True):
     beside: int = 0  # calls made on the service's own CPUs, where programs have put themselves
     unseen: int | None = None  # calls in processes that are not recorded: the kernel counts them in
     # check rounds with probe syscalls
+    elsewhere: int | None = None  # of processes that are recorded, by instructions that memsc does
+    # not reach: a program's own, or such as were left as they are; counted like `unseen`
 
 
 class Surroundings(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from memsc.runtime.library import missed_reason, syscall_name
 from memsc.runtime.region import Counts, Region
 from memsc.runtime.session_socket import Message, SessionSocket
 from memsc.tracer.format import RoundKey
+from memsc.tracer.session.observe.entries import Text, is_text
 from memsc.tracer.session.pace import Pace
 from memsc.tracer.session.sink import Sink
 from memsc.tracer.state.backlog import Backlog
@@ -80,6 +81,8 @@ class Drain:
         key: the round.
         beside: calls made on the service's CPUs.
         carried: which of its programs are recorded.
+        pids: processes that are recorded.
+        texts: where their instructions are that make calls, as they told.
         outlived: processes that the program has left behind; they go on, unrecorded.
         interval_ms: until the next look. A look takes a millisecond of the service's CPU, so it
             is as rare as the rings' filling allows.
@@ -110,6 +113,7 @@ class Drain:
         self._service_cpus = np.array(sorted(service_cpus))
         self.carried = Carried()
         self.pids: set[int] = set()
+        self.texts: dict[int, set[Text]] = {}
         self.handoffs: set[str] = set()  # of HANDOFFS, by the regions
         self.outlived: set[int] = set()
         if isinstance(source, Region):
@@ -198,6 +202,8 @@ class Drain:
         while messages := self._socket.receive():
             count += len(messages)
             for message in messages:
+                if is_text(text := message.said.get("text")):
+                    self.texts.setdefault(message.pid, set()).add((text[0], text[1]))
                 if "region" in message.said:
                     self._receive(message)
                 else:

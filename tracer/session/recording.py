@@ -247,7 +247,7 @@ class Recording:
         if covered:
             kernel, drain = self._by.probing.kernel, self.drain
             facts["coverage"] = kernel.coverage(
-                drain.carried, drain.pids, drain.missed, drain.beside
+                drain.carried, drain.pids, drain.texts, drain.missed, drain.beside
             )
         self._sink.settle()
         self._by.writer.flush()

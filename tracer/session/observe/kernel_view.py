@@ -6,8 +6,7 @@ What programs say of themselves is held against it (`memsc.runtime.carried`).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from memsc.probes.syscalls import PROBE as SYSCALLS
 from memsc.runtime.carried import Carried
 from memsc.runtime.printable import printable
 from memsc.tracer.format import Coverage, Unrecorded
-
-_ENTER = SYSCALLS.kind_names.index("enter")
+from memsc.tracer.session.observe.entries import Entries, Text
 
 
 class KernelView:
@@ -40,7 +38,7 @@ class KernelView:
         """
         self._asked = asked
         self._executed: dict[int, list[str]] = {}
-        self._entered: Counter[int] | None = None
+        self._entries: Entries | None = None
         self._lost = 0
 
     def take(self, probe: str, events: NDArray[np.void]) -> None:
@@ -50,18 +48,16 @@ class KernelView:
                 found = printable(name.decode(errors="replace"))
                 self._executed.setdefault(pid, []).append(found)
         elif probe == SYSCALLS.name:
-            mine = events["pid"][events["kind"] == _ENTER]
-            pids, counts = np.unique(mine, return_counts=True)
-            entered = self._entered if self._entered is not None else Counter[int]()
-            entered.update(dict(zip(pids.tolist(), counts.tolist(), strict=True)))
-            self._entered = entered
+            if self._entries is None:
+                self._entries = Entries()
+            self._entries.add(events)
 
     def lost(self, probe: str, events: int) -> None:
         """Note how many events of a probe were lost in the round."""
         if events and probe == PROGRAMS.name:
             self._lost += events
         elif events and probe == SYSCALLS.name:
-            self._entered = None
+            self._entries = None
 
     @property
     def executed(self) -> dict[int, list[str]] | None:
@@ -69,19 +65,25 @@ class KernelView:
         return None if self.absent or self._lost or not self._asked else self._executed
 
     def coverage(
-        self, carried: Carried, pids: Collection[int], missed: dict[str, int], beside: int
+        self,
+        carried: Carried,
+        pids: Set[int],
+        texts: Mapping[int, Set[Text]],
+        missed: dict[str, int],
+        beside: int,
     ) -> Coverage:
         """What there was to record, and what of it was not.
 
         Args:
             carried: what programs said of themselves.
             pids: processes that are recorded.
+            texts: where they make their calls, as they told.
             missed: calls that they made unrecorded, by why.
             beside: calls that they made on the service's CPUs.
         """
         executed = self.executed
         programs, found = carried.unrecorded(executed)
-        entered = self._entered
+        entries = self._entries
         why = self.absent or (f"{self._lost} events were lost" if self._lost else None)
         if why is None and executed is None:
             why = "the round had no probe"
@@ -95,7 +97,6 @@ class KernelView:
             ],
             missed=missed,
             beside=beside,
-            unseen=None
-            if entered is None
-            else sum(calls for pid, calls in entered.items() if pid not in pids),
+            unseen=None if entries is None else entries.others(pids | texts.keys()),
+            elsewhere=None if entries is None else entries.elsewhere(texts),
         )
