@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,11 +101,10 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def programs() -> Iterator[dict[str, str]]:
     # Not below pytest's folder, which others may not enter.
-    folder = Path("/tmp") / tmp_path_factory.mktemp("programs").name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o755)
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
     (folder / "program.c").write_text(_PROGRAM)
     for name, how in (("plain", []), ("static", ["-static"]), ("setuid", [])):
         command = ["gcc", "-O1", "-o", folder / name, *how, folder / "program.c"]
