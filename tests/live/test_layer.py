@@ -180,8 +180,10 @@ def test_statistics_tell_what_was_forwarded(tmp_path: Path) -> None:
     done, messages = listening.run(command, variables, cwd=tmp_path, preexec_fn=preloaded.away)
     assert done.returncode == 0
     started, region, line = listening.said(messages, "starts", "region", "program")
-    assert started == {"pid": line["pid"], "starts": "dd"}
-    assert region == {"region": True}
+    begin, end = started["text"]
+    assert 0 < begin < end
+    assert started == {"pid": line["pid"], "starts": "dd", "text": [begin, end]}
+    assert region == {"region": True, "text": [begin, end]}
     assert line["program"] == "dd"
     assert line["end"] == "exit"
     assert line["forwarded"]["write"] == 1009
