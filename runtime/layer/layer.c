@@ -51,20 +51,13 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
     return "verify_asan_link_order=0";
 }
 
-/* Why some of the sites were left as they are, if that is not for how the library was built; else as before. */
-static const char *why_left(const struct memsc_site *sites, uint32_t count, const char *why)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (sites[i].kind == MEMSC_SITE_MISSED) {
-            if (sites[i].missed == MEMSC_MISSED_CHANGED)
-                why = "others have put breakpoints into its C library, where calls are not seen";
-            if (sites[i].missed == MEMSC_MISSED_PROTECTED)
-                why = "part of its C library is sealed, where calls are not seen";
-            if (sites[i].missed == MEMSC_MISSED_STUBS)
-                why = "part of its C library is too far away, where calls are not seen";
-        }
-    return why;
-}
+/* Sites that are left as they are for what holds just now, not for how the library was built. */
+static const char *const left[MEMSC_MISSED_REASONS] = {
+    [MEMSC_MISSED_CHANGED] =
+        "others have put breakpoints into its C library, where calls are not seen",
+    [MEMSC_MISSED_PROTECTED] = "part of its C library is sealed, where calls are not seen",
+    [MEMSC_MISSED_STUBS] = "part of its C library is too far away, where calls are not seen",
+};
 
 /* Leads the calls of the C library and the loader here; why not, if that cannot be done. *partly: why some
  * are not seen, if so. */
@@ -101,7 +94,10 @@ static const char *take_over(const char **partly)
         if (ready) {
             changed += memsc_patch_sites(&objects[i], &sites[firsts[i]], found) == 0;
             memsc_stats_sites(&sites[firsts[i]], found);
-            *partly = why_left(&sites[firsts[i]], found, *partly);
+            for (const struct memsc_site *site = &sites[firsts[i]]; site < &sites[firsts[i + 1]];
+                 site++)
+                if (site->kind == MEMSC_SITE_MISSED && left[site->missed])
+                    *partly = left[site->missed];
         }
         memsc_image_close(&images[i]);
     }
