@@ -2,7 +2,8 @@
  *
  * Which bytes of a loaded object to change so that its `syscall` instructions lead to stubs.
  *
- * On 64-bit Arm each instruction has four bytes, and a branch takes its place. On x86-64 it has two, a jump that reaches a stub has five. In order of preference:
+ * On 64-bit Arm each instruction has four bytes, and a branch takes its place. On x86-64 it has two, and a jump
+ * that reaches a stub has five. In order of preference:
  *
  *   after   the jump covers the `syscall` and what stands behind it, which the stub repeats.
  *   before  the same with what stands in front of it.

@@ -227,7 +227,7 @@ static void tell_of_program(const char *what, const char *why)
     begin(&line, what);
     if (why) {
         put_word(&line, "why", why);
-    } else {
+    } else { /* it starts */
         put(&line, line.separator);
         line.at = memsc_put_text(line.at, line.end);
     }

@@ -11,10 +11,10 @@
 #define MEMSC_SLOT_RESUME 56 /* eight bytes: the address to go on at */
 
 /* The stub's frame, in bytes from its stack pointer. What a C function may change is there, and what it
- * keeps, for a signal handler that ends the call. */
-#define MEMSC_FRAME_RECORD                                                                         \
-    16                      /* x29 and the address to go on at, as those find them who follow x29 */
-#define MEMSC_FRAME_ARGS 32 /* x0 to x5 */
+ * keeps, for a signal handler that ends the call. The record is x29 and the address to go on at, as those find
+ * them who follow x29. */
+#define MEMSC_FRAME_RECORD 16
+#define MEMSC_FRAME_ARGS 32   /* x0 to x5 */
 #define MEMSC_FRAME_NUMBER 80 /* x8, and the flags behind it */
 #define MEMSC_FRAME_LINK 96   /* into the slot */
 #define MEMSC_FRAME_KEPT 200  /* x19 to x28 */
