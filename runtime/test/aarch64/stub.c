@@ -4,15 +4,9 @@
  * rewriting exactly as before, whether the dispatch answers or has the call run here. Unwinders find their way from
  * the dispatch, and from a signal that comes while a slot makes the call.
  */
-#include "check.h"
-#include "objects.h"
-#include "patch.h"
-#include "stub.h"
+#include "rewritten.h"
 
 #include <errno.h>
-#include <link.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unwind.h>
 
 struct registers {
@@ -21,7 +15,6 @@ struct registers {
 };
 
 struct registers registers_in, registers_out;
-extern uint8_t sites_begin[], sites_end[];
 
 #define SITE(name)                                                                                 \
     void name(void);                                                                               \
@@ -62,13 +55,6 @@ static const struct {
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
-static struct memsc_site sites[MEMSC_MAX_SITES];
-static uint32_t site_count;
-static bool answers;
-static int dispatched;
-static uint64_t seen[6];
-static long seen_number;
-
 /* Addresses that lead here, in their order. */
 struct trace {
     uintptr_t addresses[64];
@@ -104,42 +90,12 @@ __attribute__((target("general-regs-only"), noinline)) static void ruin(void)
 __attribute__((target("general-regs-only"))) struct memsc_answer
 memsc_dispatch(long number, const uint64_t args[6])
 {
-    dispatched++;
-    seen_number = number;
-    for (int i = 0; i < 6; i++)
-        seen[i] = args[i];
+    note(number, args);
     if (traces)
         _Unwind_Backtrace(step, &from_dispatch);
     else
         ruin();
     return (struct memsc_answer){answers ? (long)0x1234 : 77, answers};
-}
-
-/* Only signal handlers lead there. */
-struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], long result)
-{
-    (void)number, (void)args, (void)result;
-    abort();
-}
-
-static int this_program(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    struct memsc_object *object = context;
-    const uint8_t *frames = NULL;
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
-            frames = (uint8_t *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    CHECK(frames && memsc_frames_open(&object->frames, frames));
-    return 1; /* the first one listed */
-}
-
-static const struct memsc_site *site_at(const uint8_t *address)
-{
-    for (uint32_t i = 0; i < site_count; i++)
-        if (sites[i].address == address)
-            return &sites[i];
-    return NULL;
 }
 
 enum { FLAG_SETS = 16 };
@@ -207,18 +163,12 @@ __attribute__((noinline)) static void check_unwinding(void)
 int main(void)
 {
     static struct registers expected[RUN][FLAG_SETS];
-    /* Where there is no descriptor, the text is changed by hand. */
-    pid_t by_hand = fork();
-    struct rlimit none = {0, 0};
-    if (by_hand == 0)
-        CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    pid_t by_hand = begin_by_hand_too();
     for (int i = 0; i < RUN; i++)
         for (int f = 0; f < FLAG_SETS; f++)
             run(i, f, &expected[i][f]);
 
-    struct memsc_object object = {.text = sites_begin, .text_end = sites_end};
-    dl_iterate_phdr(this_program, &object);
-    site_count = memsc_plan(&object, sites, MEMSC_MAX_SITES);
+    struct memsc_object object = plan_this_program();
     uint32_t planned = 0;
     for (int i = 0; i < CASES; i++) {
         const struct memsc_site *site = site_at(cases[i].address);
@@ -232,16 +182,11 @@ int main(void)
     }
     CHECK_EQUAL(planned, site_count);
 
-    uint32_t slots = 0;
-    CHECK_EQUAL(memsc_patch_stubs(&object, sites, site_count, &slots), 0);
-    CHECK_EQUAL(memsc_patch_sites(&object, sites, site_count), 0);
-    CHECK_EQUAL(slots, 4);
+    CHECK_EQUAL(rewrite(&object), 4);
     compare(expected);
     answers = true;
     compare(expected);
     check_unwinding();
-    int status = 0;
-    if (by_hand)
-        CHECK(waitpid(by_hand, &status, 0) == by_hand && status == 0);
+    end_by_hand_too(by_hand);
     return 0;
 }

@@ -4,15 +4,8 @@
  * behaves after rewriting exactly as before, whether the dispatch answers or has the call run here.
  */
 #include "bridge.h"
-#include "check.h"
-#include "objects.h"
-#include "patch.h"
+#include "rewritten.h"
 #include "slots.h"
-#include "stub.h"
-
-#include <link.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 
 struct registers {
     uint64_t general[14], result, stack_pointer;
@@ -22,7 +15,6 @@ struct registers {
 } __attribute__((packed));
 
 struct registers registers_in, registers_out;
-extern uint8_t sites_begin[], sites_end[];
 
 #define SITE(name)                                                                                 \
     void name(void);                                                                               \
@@ -66,52 +58,15 @@ enum { CASES = sizeof cases / sizeof cases[0] };
 /* No thread is cancelled here. */
 _Thread_local volatile uint32_t memsc_cancel_came;
 
-static struct memsc_site sites[MEMSC_MAX_SITES];
-static uint32_t site_count;
-static bool answers;
-static int dispatched;
-static uint64_t seen[6];
-static long seen_number;
-
 __attribute__((target("general-regs-only"))) struct memsc_answer
 memsc_dispatch(long number, const uint64_t args[6])
 {
-    dispatched++;
-    seen_number = number;
-    for (int i = 0; i < 6; i++)
-        seen[i] = args[i];
+    note(number, args);
     /* Ruins the flags and whatever else the stub must keep. */
     uint64_t scratch = ~0ull;
     __asm__ volatile("addq $1, %0"
                      : "+r"(scratch)::"rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
     return (struct memsc_answer){answers ? getpid() : 77, answers};
-}
-
-/* Only signal handlers lead there. */
-struct memsc_answer memsc_after_settled(long number, const uint64_t args[6], long result)
-{
-    (void)number, (void)args, (void)result;
-    abort();
-}
-
-static int this_program(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    struct memsc_object *object = context;
-    const uint8_t *frames = NULL;
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
-            frames = (uint8_t *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    CHECK(frames && memsc_frames_open(&object->frames, frames));
-    return 1; /* the first one listed */
-}
-
-static const struct memsc_site *site_at(const uint8_t *address)
-{
-    for (uint32_t i = 0; i < site_count; i++)
-        if (sites[i].address == address)
-            return &sites[i];
-    return NULL;
 }
 
 static void run(int which, uint64_t flags, struct registers *out)
@@ -158,18 +113,12 @@ static void compare(struct registers expected[CASES][FLAG_SETS])
 int main(void)
 {
     static struct registers expected[CASES][FLAG_SETS];
-    /* Where there is no descriptor, the text is changed by hand. */
-    pid_t by_hand = fork();
-    struct rlimit none = {0, 0};
-    if (by_hand == 0)
-        CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    pid_t by_hand = begin_by_hand_too();
     for (int i = 0; i < CASES; i++)
         for (int f = 0; f < FLAG_SETS; f++)
             run(i, flag_sets[f], &expected[i][f]);
 
-    struct memsc_object object = {.text = sites_begin, .text_end = sites_end};
-    dl_iterate_phdr(this_program, &object);
-    site_count = memsc_plan(&object, sites, MEMSC_MAX_SITES);
+    struct memsc_object object = plan_this_program();
     for (int i = 0; i < CASES; i++) {
         const struct memsc_site *site = site_at(cases[i].address);
         CHECK(site);
@@ -181,15 +130,11 @@ int main(void)
     for (int i = 0; i < CASES; i++)
         CHECK_EQUAL(memsc_is_bridge(site_at(cases[i].address)), cases[i].run == site_bridge);
 
-    uint32_t slots = 0;
-    CHECK_EQUAL(memsc_patch_stubs(&object, sites, site_count, &slots), 0);
-    CHECK_EQUAL(memsc_patch_sites(&object, sites, site_count), 0);
+    rewrite(&object);
     CHECK(site_bridge_syscall[0] == 0x0f && site_bridge_syscall[1] == 0x05);
     compare(expected);
     answers = true;
     compare(expected);
-    int status = 0;
-    if (by_hand)
-        CHECK(waitpid(by_hand, &status, 0) == by_hand && status == 0);
+    end_by_hand_too(by_hand);
     return 0;
 }
