@@ -188,8 +188,7 @@ vacuum;
 .schema
 """
 
-PYTHON_JOB = """\
-import concurrent.futures, json, os, pathlib, sqlite3, subprocess, tempfile, threading, zipfile
+PYTHON_FILES = """\
 files = sorted(path for path in pathlib.Path("tree").rglob("*") if path.is_file())
 with zipfile.ZipFile("tree.zip", "w", zipfile.ZIP_DEFLATED) as archive:
     for path in files:
@@ -197,6 +196,17 @@ with zipfile.ZipFile("tree.zip", "w", zipfile.ZIP_DEFLATED) as archive:
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
     sizes = list(pool.map(lambda path: len(path.read_bytes()), files))
 pathlib.Path("sizes.json").write_text(json.dumps(sizes))
+"""
+PYTHON_DATABASE = """\
+database = sqlite3.connect("d.sqlite")
+database.execute("create table t (a)")
+database.executemany("insert into t values (?)", ((n,) for n in range(500)))
+database.commit()
+print(database.execute("select sum(a) from t").fetchone())
+"""
+PYTHON_JOB = f"""\
+import concurrent.futures, json, os, pathlib, sqlite3, subprocess, tempfile, threading, zipfile
+{PYTHON_FILES}\
 print(sum(sizes), subprocess.run(["wc", "-c", "input"], capture_output=True, text=True).stdout)
 with tempfile.TemporaryDirectory(dir=".") as folder:
     (pathlib.Path(folder) / "x").write_text("y")
@@ -205,12 +215,7 @@ if (child := os.fork()) == 0:
     os.write(writing, b"from the child")
     os._exit(3)
 print(os.read(reading, 100), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-database = sqlite3.connect("d.sqlite")
-database.execute("create table t (a)")
-database.executemany("insert into t values (?)", ((n,) for n in range(500)))
-database.commit()
-print(database.execute("select sum(a) from t").fetchone())
-"""
+{PYTHON_DATABASE}"""
 
 PERL = r"""
 use strict; use warnings; use File::Find; use IPC::Open2;

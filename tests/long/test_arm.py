@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import catalogue, emulated
-from tests.helpers.catalogue import Program
+from tests.helpers.catalogue import PYTHON_DATABASE, PYTHON_FILES, Program
 from tests.helpers.coverage import TARGET
 from tests.helpers.required import two_cpus
 
@@ -24,15 +24,9 @@ pytestmark = [
     pytest.mark.skipif(not emulated.DEBIAN.exists(), reason="needs a Debian, `make test-arm`"),
 ]
 
-PYTHON_JOB = """\
+PYTHON_JOB = f"""\
 import concurrent.futures, json, os, pathlib, signal, sqlite3, threading, zipfile
-files = sorted(path for path in pathlib.Path("tree").rglob("*") if path.is_file())
-with zipfile.ZipFile("tree.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-    for path in files:
-        archive.write(path)
-with concurrent.futures.ThreadPoolExecutor(4) as pool:
-    sizes = list(pool.map(lambda path: len(path.read_bytes()), files))
-pathlib.Path("sizes.json").write_text(json.dumps(sizes))
+{PYTHON_FILES}\
 reading, writing = os.pipe()
 thread = threading.Thread(target=lambda: [os.write(writing, b"0123456789") for _ in range(300)])
 thread.start()
@@ -49,12 +43,7 @@ try:
     os.write(writing, b"x")
 except BrokenPipeError as error:
     print(error)
-database = sqlite3.connect("d.sqlite")
-database.execute("create table t (a)")
-database.executemany("insert into t values (?)", ((n,) for n in range(500)))
-database.commit()
-print(database.execute("select sum(a) from t").fetchone())
-"""
+{PYTHON_DATABASE}"""
 
 PERL_JOB = r"""
 use strict; use warnings;
