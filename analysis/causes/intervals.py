@@ -48,7 +48,7 @@ _INSTANTS = {
     "flush_others": "TLB shoot-down",
     "migrate": "migrated",
 }
-_OWN = ("page fault", "migrated")
+OWN = ("page fault", "migrated")
 """Instants that are a thread's own, or nothing to it."""
 _COLUMNS = ["time", "cpu", "pid", "tid", "kind"]
 # A long call may hold millions of events: they are kept as small as their values are.
@@ -115,7 +115,7 @@ def intervals(
     for found in chain(source, _migrations(trace)):
         hit = windows.hit(found["cpu"], found["start"], found["end"])
         if known is not None:
-            own = np.isin(found["name"], _OWN)
+            own = np.isin(found["name"], OWN)
             own[own] = ~(np.isin(found["tid"][own], known) | np.isin(found["pid"][own], known))
             hit &= ~own
         if hit.any():

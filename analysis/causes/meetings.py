@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from memsc.analysis.causes.intervals import TASK
+from memsc.analysis.causes.intervals import OWN, TASK
 from memsc.analysis.data.distinct import distinct
 from memsc.analysis.data.overlap import Ints, Segments, flatten, overlaps
 from memsc.tracer.format import FLAGS
@@ -131,8 +131,7 @@ class Meetings:
             events: `Found.of("instants")`.
         """
         tid, pid = (events[name].to_numpy() for name in ("tid", "pid"))
-        # A fault, or a move, is the thread's own or nothing to it.
-        alone = events["name"].isin(("page fault", "migrated")).to_numpy()
+        alone = events["name"].isin(OWN).to_numpy()
         parts: list[Met] = []
         for cpu, here in _by_cpu(events, self.cpus):
             time = events["start"].to_numpy(np.int64)[here]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """System calls as the kernel saw them, by process and by the instruction that made them.
 
-A process that is recorded makes all its calls from the runtime's text, which it names with its
-region. What it enters the kernel with from elsewhere is not recorded: instructions of its own, and
+A process that is recorded makes all its calls from the runtime's text, which it names when it
+starts. What it enters the kernel with from elsewhere is not recorded: instructions of its own, and
 such of the C library as were left as they are.
 """
 
