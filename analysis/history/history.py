@@ -38,6 +38,8 @@ MOST_METRICS = 200
 """Of more metrics, steps are looked for in medians alone: in each more, a step is harder to see."""
 NEAR = 2
 """Sessions by which the place of a step may be off."""
+_SHOWN = 40
+"""Characters of a value that a note has room for."""
 REFERENCES = ("direct",)
 """Arms in which memsc has no part: what moves them is the machine, or the program."""
 STEP_COLUMNS = [
@@ -366,5 +368,10 @@ def _when(created: str) -> datetime:
 
 
 def _few(values: Sequence[str]) -> str:
-    shown = [value if len(value) <= 40 else f"{value[:39]}…" for value in values]
+    if max(map(len, values)) > _SHOWN:
+        # From the word on in which they differ: what is the same would fill the line.
+        words = [value.split(" ") for value in values]
+        alike = next((i for i, one in enumerate(zip(*words, strict=False)) if len(set(one)) > 1), 0)
+        values = [" ".join(["…", *mine[alike:]] if alike else mine) for mine in words]
+    shown = [value if len(value) <= _SHOWN else f"{value[: _SHOWN - 1]}…" for value in values]
     return " → ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

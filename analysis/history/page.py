@@ -16,6 +16,7 @@ from memsc.analysis.history.text import (
     events,
     rows_of_block,
     summary_lines,
+    title,
     versions,
 )
 from memsc.runtime.outputs import written
@@ -38,6 +39,7 @@ def to_html(history: History) -> str:
     found = blocks(report)
     return environment.get_template("history.html").render(
         h=report,
+        title=title(report),
         versions=versions(report),
         lines=[(sign, _KINDS[sign], text) for sign, text in summary_lines(report)],
         events=[(_KINDS[event.sign], event) for event in events(report)],

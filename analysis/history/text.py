@@ -139,7 +139,7 @@ def column(one: HistorySeries) -> str:
 def _parts(report: HistoryReport) -> Iterator[RenderableType]:
     first, last = report.traces[0], report.traces[-1]
     yield Text.assemble(
-        (f"history of {len(report.traces)} sessions", "bold"),
+        (title(report), "bold"),
         f"  {first.created[:10]} to {last.created[:10]}, memsc {versions(report)}",
     )
     styles = {"!": "yellow", "?": "yellow", "▲": "bold red", "▼": "bold green", "✓": "green"}
@@ -152,8 +152,8 @@ def _parts(report: HistoryReport) -> Iterator[RenderableType]:
     yield heading("Each metric over time", "total time of a call, and of the program; ns")
     yield _overview(found[:_BLOCKS])
     for block in found[:_BLOCKS]:
-        title = f"{block[0].arm} {block[0].case}"
-        yield heading(title, "by session, ± half of its own 95 % interval; ns")
+        of = f"{block[0].arm} {block[0].case}"
+        yield heading(of, "by session, ± half of its own 95 % interval; ns")
         yield _sessions(report, block)
     if (more := len(found) - _BLOCKS) and more > 0:
         yield Text(f"\nand {more} more arms and cases: --json has them")
@@ -163,11 +163,17 @@ def _parts(report: HistoryReport) -> Iterator[RenderableType]:
 
 def _event(event: Event) -> RenderableType:
     grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-    for i, title in enumerate(EVENT_COLUMNS):
-        grid.add_column(title, justify="right" if 0 < i < len(EVENT_COLUMNS) - 1 else "left")
+    for i, column_of in enumerate(EVENT_COLUMNS):
+        grid.add_column(column_of, justify="right" if 0 < i < len(EVENT_COLUMNS) - 1 else "left")
     for row in event.rows:
         grid.add_row(*row)
     return grid
+
+
+def title(report: HistoryReport) -> str:
+    """What the history is of."""
+    count = len(report.traces)
+    return f"history of {count} session{'s' * (count != 1)}"
 
 
 def versions(report: HistoryReport) -> str:
@@ -184,10 +190,10 @@ def _overview(found: Sequence[Sequence[HistorySeries]]) -> RenderableType:
             known = [point.value_ns for point in one.points if point.value_ns is not None]
             if not known:
                 continue
-            title = f"{one.arm} {one.case}" if not i else ""
+            of = f"{one.arm} {one.case}" if not i else ""
             spread = "–" if one.spread is None else f"{one.spread:.1%}"
             ends = number(known[0]), number(known[-1])
-            grid.add_row(title[:24], column(one), *ends, spread, bars(known))
+            grid.add_row(of[:24], column(one), *ends, spread, bars(known))
     return grid
 
 

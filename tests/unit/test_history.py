@@ -236,6 +236,20 @@ def test_what_direct_calls_do_as_well_is_the_machine(tmp_path: Path) -> None:
     assert metrics["direct", "total", "p50"].steps[0].references == []
 
 
+def test_one_session_is_one_and_commands_are_shown_where_they_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count in (30000, 90000):
+        path = traces.fabricate(tmp_path / f"{count}.memsc", rounds=1, calls=300)
+        change(path, command=["dd", "if=/dev/zero", "of=/dev/null", "bs=512", f"count={count}"])
+        assert main(["report", str(path), "--over-time"]) == 0
+        assert capsys.readouterr().out.startswith("history of 1 session  ")
+    assert main(["report", str(tmp_path), "--over-time"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert words.startswith("history of 2 sessions ")
+    assert "the command is not the same in all sessions: … count=30000 → … count=90000" in words
+
+
 def test_sessions_that_differ_in_more_than_time_are_told(kept: Path, tmp_path: Path) -> None:
     one = traces.fabricate(tmp_path / "a.memsc", rounds=1, calls=300)
     two = traces.fabricate(tmp_path / "b.memsc", rounds=1, calls=300)
