@@ -85,19 +85,12 @@ static bool starts_on_service_cpu(void)
            *memsc_own_cpu() == options->service_cpus[0];
 }
 
-/* Whether the process has made so few calls yet that to start a service would take longer than they do. A
- * forked child begins anew. */
+/* Whether the process has made so few calls yet that to start a service would take longer than they do. */
 static bool has_just_started(void)
 {
-    static _Atomic uint32_t process, calls;
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    if (memsc_running())
-        return false;
-    if (load_relaxed(&process) != pid) {
-        store_relaxed(&process, pid);
-        store_relaxed(&calls, 0);
-    }
-    return load_relaxed(&calls) < FIRST_CALLS && add_relaxed(&calls, 1) < FIRST_CALLS;
+    _Atomic uint32_t *calls = &memsc_layer.own->first_calls;
+    return !memsc_running() && load_relaxed(calls) < FIRST_CALLS &&
+           add_relaxed(calls, 1) < FIRST_CALLS;
 }
 
 /* Whether calls that need no page may do without, for nobody looks for them in it. */

@@ -5,6 +5,8 @@
 #ifndef MEMSC_LAYER_DISPATCH_H
 #define MEMSC_LAYER_DISPATCH_H
 
+#include <stdbool.h>
+
 #include "../include/memsc.h"
 #include "../src/layout.h"
 
@@ -14,11 +16,17 @@ enum memsc_special {
     MEMSC_KEYED = 2,   /* it has memory protection keys (answers.h) */
 };
 
+/* What a forked child finds zero. */
+struct memsc_own {
+    _Atomic uint32_t first_calls; /* that it has made itself */
+    _Atomic bool changed;         /* a thread that is MEMSC_THREAD_CHANGED has made another */
+    _Atomic bool told;            /* the session knows why its calls are not seen */
+};
+
 struct memsc_layer {
     struct memsc_options options;
+    struct memsc_own *own;
     _Atomic uint32_t special; /* enum memsc_special */
-    _Atomic uint32_t
-        changed; /* process in which a thread that is MEMSC_THREAD_CHANGED has made another */
     _Atomic uint32_t
         keys; /* MEMSC_KEYED: what the service may do to memory, as its register has it */
 };

@@ -41,25 +41,30 @@ static int start(void)
     return memsc_process_start(&options);
 }
 
-/* The session hears once of a process that what it calls for now is not seen. */
-static void tell_why(uint32_t pid, int error)
+bool memsc_has_region(void)
 {
-    static uint32_t told;
-    if (told == pid)
+    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    const struct memsc_region *region = memsc_region_now();
+    return region && region->pid == pid && !memsc_pages_are_foreign(memsc_process);
+}
+
+/* The session hears once of a process that what it calls for now is not seen. */
+static void tell_why(int error)
+{
+    if (load_relaxed(&memsc_layer.own->told))
         return;
-    told = pid;
+    store_relaxed(&memsc_layer.own->told, true);
     memsc_stats_leave(error == -EFBIG ? "its limit for files (ulimit -f) is below a region's size"
                                       : memsc_missed_reason(MEMSC_NO_SERVICE));
 }
 
 static enum memsc_join join(void)
 {
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    if (load_relaxed(&memsc_layer.changed) == pid)
+    if (load_relaxed(&memsc_layer.own->changed))
         return MEMSC_JOIN_CHANGED;
     if (memsc_running()) {
         /* The service would act on the files of the process that made the region. */
-        if (memsc_process->region->pid != pid)
+        if (!memsc_has_region())
             return MEMSC_JOIN_FOREIGN;
     } else {
         int error = memsc_recall_enable();
@@ -68,7 +73,7 @@ static enum memsc_join join(void)
         if (!error && load_relaxed(&memsc_layer.special) & MEMSC_KEYED)
             memsc_keys_of_service();
         if (error && error != -EALREADY) {
-            tell_why(pid, error);
+            tell_why(error);
             return MEMSC_JOIN_LATER;
         }
     }

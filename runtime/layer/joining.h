@@ -24,12 +24,7 @@ static inline struct memsc_region *memsc_region_now(void)
 }
 
 /* Whether there is a region and it is this process's, not that of one whose memory it shares. */
-static inline bool memsc_has_region(void)
-{
-    uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    const struct memsc_region *region = memsc_region_now();
-    return region && region->pid == pid;
-}
+bool memsc_has_region(void);
 
 enum memsc_join { MEMSC_JOINED, MEMSC_JOIN_LATER, MEMSC_JOIN_FOREIGN, MEMSC_JOIN_CHANGED };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../src/afresh.h"
 #include "../src/session.h"
 #include "../src/wait.h"
 #include "answers.h"
@@ -109,6 +110,10 @@ __attribute__((constructor)) static void load(void)
     if (!is_asked_for() || is_filtered())
         return;
     const char *statistics = getenv("MEMSC_STATS");
+    long own = memsc_map_afresh(sizeof *memsc_layer.own);
+    if (own < 0)
+        return;
+    memsc_layer.own = (struct memsc_own *)own;
     memsc_session_use(&memsc_layer.options);
     memsc_environment_keep(environ, memsc_own_path());
     memsc_stats_open(statistics && strcmp(statistics, "1") == 0);

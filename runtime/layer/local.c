@@ -28,6 +28,9 @@ enum {
     FIRST_TASK = 1, /* of a PID namespace: the first of the next one has that number, too */
 };
 
+static _Atomic bool
+    numbers_elsewhere; /* the program's children may have theirs in another PID namespace */
+
 /* A list that has nothing on it, for a task that has none. */
 static struct robust_list_head nothing_held = {{&nothing_held.list}, 0, NULL};
 
@@ -44,14 +47,15 @@ static void set_robust_list(struct robust_list_head *head)
     MEMSC_SYS(SYS_set_robust_list, head, sizeof *head, 0, 0, 0, 0);
 }
 
-/* A child that borrows the calling task's memory is told by its number, but for one that is the first of its PID
- * namespace as its parent is: by its robust list, which a parent has and a new task has not. */
+/* A child that borrows the calling task's memory is told by its number. Where it may have the same, in another PID
+ * namespace, it is told by its robust list, which a parent has and a new task has not. */
 static void before_lending(void)
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
     uint32_t tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
-    thread->vfork_list = tid == FIRST_TASK ? robust_list() : 0;
-    if (tid == FIRST_TASK && !thread->vfork_list) {
+    bool repeats = tid == FIRST_TASK || load_relaxed(&numbers_elsewhere);
+    thread->vfork_list = repeats ? robust_list() : 0;
+    if (repeats && !thread->vfork_list) {
         set_robust_list(&nothing_held);
         thread->vfork_list = robust_list();
     }
@@ -88,12 +92,14 @@ static void before_clone(uint64_t flags)
         memsc_layer_thread.never = 1 + MEMSC_SHARED_THREAD;
     } else if (memsc_layer_thread.never == 1 + MEMSC_THREAD_CHANGED) {
         /* A thread inherits what its maker has changed, and cannot be told from others' here. */
-        store_relaxed(&memsc_layer.changed, (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0));
+        store_relaxed(&memsc_layer.own->changed, true);
     }
 }
 
-static void before_change(void)
+static void before_change(long number, const uint64_t args[6])
 {
+    if (number == SYS_setns || (number == SYS_unshare && args[0] & CLONE_NEWPID))
+        store_relaxed(&numbers_elsewhere, true);
     if (!memsc_leave_and_stop())
         memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
 }
@@ -162,7 +168,7 @@ void memsc_before_local(long number, const uint64_t args[6])
     }
     if (memsc_changes_thread(number, args)) {
         memsc_environment_leave_path();
-        before_change();
+        before_change(number, args);
         return;
     }
     switch (number) {

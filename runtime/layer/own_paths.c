@@ -3,6 +3,7 @@
 
 #include <asm/statfs.h>
 #include <errno.h>
+#include <linux/fcntl.h>
 #include <linux/magic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -108,9 +109,15 @@ static bool begins(const char **at, const char *word)
     return true;
 }
 
-static uint32_t own_pid(void)
+/* As /proc has it, which may be of another PID namespace. */
+static uint64_t own_number(void)
 {
-    return (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    char link[24];
+    long size = MEMSC_SYS(SYS_readlinkat, AT_FDCWD, "/proc/self", link, sizeof link - 1, 0, 0);
+    if (size <= 0)
+        return (uint64_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    link[size] = 0;
+    return memsc_number(link);
 }
 
 /* self, thread-self, or this process's number. */
@@ -120,7 +127,7 @@ static bool begins_with_self(const char **at)
     if (begins(at, "self") || begins(at, "thread-self"))
         return true;
     uint64_t number = memsc_take_number(&here);
-    if (here == *at || *here != '/' || number != own_pid())
+    if (here == *at || *here != '/' || number != own_number())
         return false;
     while (*here == '/')
         here++;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "stats.h"
 
-#include <linux/mman.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "../src/afresh.h"
 #include "../src/cpu.h"
 #include "../src/kept.h"
 #include "../src/process.h"
@@ -140,15 +140,9 @@ void memsc_stats_open(bool count)
     told = memsc_keeps(MEMSC_KEPT_SOCKET);
     if (!told || !count)
         return;
-    long address = MEMSC_SYS(SYS_mmap, 0, sizeof *counts, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (address < 0)
-        return;
-    if (MEMSC_SYS(SYS_madvise, address, sizeof *counts, MADV_WIPEONFORK, 0, 0, 0) != 0) {
-        MEMSC_SYS(SYS_munmap, address, sizeof *counts, 0, 0, 0, 0);
-        return;
-    }
-    counts = (struct counts *)address;
+    long address = memsc_map_afresh(sizeof *counts);
+    if (address >= 0)
+        counts = (struct counts *)address;
 }
 
 void memsc_stats_sites(const struct memsc_site *sites, uint32_t count)

@@ -47,6 +47,14 @@ int memsc_pages_create(struct memsc_process *process)
     return 0;
 }
 
+bool memsc_pages_are_foreign(const struct memsc_process *process)
+{
+    struct shmid64_ds stat;
+    return process->pages_id >= 0 &&
+           MEMSC_SYS(SYS_shmctl, process->pages_id, IPC_STAT, &stat, 0, 0, 0) == 0 &&
+           stat.shm_cpid == 0; /* who made it has no number here */
+}
+
 void memsc_pages_destroy(struct memsc_process *process)
 {
     if (!process->pages)

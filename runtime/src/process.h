@@ -171,6 +171,9 @@ void memsc_region_look_for_reader(struct memsc_process *process);
 /* pages.c: the segment; 0 or -errno. */
 int memsc_pages_create(struct memsc_process *process);
 void memsc_pages_destroy(struct memsc_process *process);
+/* Whether the calling process is in another PID namespace than the one that made them, in whose memory it lives: its
+ * number may be the same. */
+bool memsc_pages_are_foreign(const struct memsc_process *process);
 
 /* service.c */
 int memsc_service_start(struct memsc_process *process, const struct memsc_options *options);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "afresh.h"
 #include "handshake.h"
 #include "process.h"
 #include "session.h"
@@ -93,15 +94,9 @@ static int private_mapping(void)
 {
     if (__atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE))
         return 0;
-    long address = MEMSC_SYS(SYS_mmap, 0, PROCESS_BYTES, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long address = memsc_map_afresh(PROCESS_BYTES);
     if (address < 0)
         return (int)address;
-    long error = MEMSC_SYS(SYS_madvise, address, PROCESS_BYTES, MADV_WIPEONFORK, 0, 0, 0);
-    if (error < 0) {
-        MEMSC_SYS(SYS_munmap, address, PROCESS_BYTES, 0, 0, 0, 0);
-        return (int)error;
-    }
     struct memsc_process *none = NULL;
     /* Release: the mapping before the pointer that others find. Threads may start at the same time; who
        comes second acquires, which the thread sanitizer of GCC 14 takes from the order of success. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 static void own_table(void)
@@ -75,12 +76,17 @@ static int closes(void *unused)
     return close(kept_open);
 }
 
+static void work_as_first(void)
+{
+    for (int i = 0; i < 20; i++)
+        EXPECT(getpid() == 1);
+}
+
 /* Both it and its child, which borrows its memory, are the first of their PID namespaces. */
 static int first_of_all(void)
 {
     static char stack[1 << 16] __attribute__((aligned(16)));
-    for (int i = 0; i < 20; i++)
-        EXPECT(getpid() == 1);
+    work_as_first();
     kept_open = open("/dev/null", O_RDONLY);
     int flags = CLONE_VM | CLONE_VFORK | CLONE_NEWPID | SIGCHLD;
     EXPECT(ended(clone(closes, stack + sizeof stack, flags, NULL)) == 0);
@@ -88,12 +94,13 @@ static int first_of_all(void)
     return 0;
 }
 
-static void nested_first_tasks(void)
+/* In a child that is the first of a PID namespace. */
+static void in_own_numbers(int (*run)(void))
 {
     fflush(stdout);
     long child = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
     if (child == 0) {
-        int failed = first_of_all();
+        int failed = run();
         fflush(stdout);
         _exit(failed);
     }
@@ -103,8 +110,83 @@ static void nested_first_tasks(void)
         EXPECT(ended((pid_t)child) == 0);
 }
 
+static void nested_first_tasks(void)
+{
+    in_own_numbers(first_of_all);
+}
+
+/* The second of its PID namespace lends its memory to the second of another. */
+static int second_of_all(void)
+{
+    static char stack[1 << 16] __attribute__((aligned(16)));
+    pid_t second = fork();
+    if (second != 0)
+        return ended(second);
+    EXPECT(getpid() == 2);
+    work();
+    kept_open = open("/dev/null", O_RDONLY);
+    EXPECT(unshare(CLONE_NEWPID) == 0);
+    pid_t first = fork();
+    if (first == 0)
+        _exit(pause());
+    work();
+    EXPECT(ended(clone(closes, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL)) == 0);
+    EXPECT(fcntl(kept_open, F_GETFD) == 0);
+    EXPECT(kill(first, SIGKILL) == 0 && ended(first) == -SIGKILL);
+    fflush(stdout);
+    _exit(0);
+}
+
+static void nested_second_tasks(void)
+{
+    in_own_numbers(second_of_all);
+}
+
+/* Another process with the same number lives in the memory of one, with thread-local storage of its own. */
+static int lodger_of_all(void)
+{
+    static char stack[1 << 16] __attribute__((aligned(16)));
+    static char storage[1 << 16] __attribute__((aligned(64)));
+    void **block = (void **)(storage + sizeof storage / 2);
+    block[0] = block[2] = block;
+    work_as_first();
+    kept_open = open("/dev/null", O_RDONLY);
+    int flags = CLONE_VM | CLONE_SETTLS | CLONE_NEWPID | SIGCHLD;
+    EXPECT(ended(clone(closes, stack + sizeof stack, flags, NULL, NULL, block)) == 0);
+    EXPECT(fcntl(kept_open, F_GETFD) == 0);
+    work_as_first();
+    return 0;
+}
+
+static void nested_lodgers(void)
+{
+    in_own_numbers(lodger_of_all);
+}
+
+/* Its threads, by the number that /proc knows it by, which is another's where it lives. */
+static int counts_own_threads(void)
+{
+    char number[32] = "", path[64];
+    work_as_first();
+    EXPECT(readlink("/proc/self", number, sizeof number - 1) > 0 && atoi(number) != getpid());
+    snprintf(path, sizeof path, "/proc/%s/task", number);
+    struct stat status;
+    EXPECT(stat(path, &status) == 0);
+    printf("%d threads\n", (int)status.st_nlink - 2);
+    work_as_first();
+    return 0;
+}
+
+static void threads_by_number(void)
+{
+    in_own_numbers(counts_own_threads);
+}
+
 const struct feature features[] = {
     {"nested-first-tasks", nested_first_tasks},
+    {"nested-second-tasks", nested_second_tasks},
+    {"nested-lodgers", nested_lodgers},
+    {"threads-by-number", threads_by_number},
     {"own-tables", own_tables},
     {"own-users", own_users},
     {"joins-name-space", joins_name_space},
