@@ -106,7 +106,8 @@ static void before_cancel(ucontext_t *interrupted)
         memsc_self->slot->forwarded[memsc_count_index(number)]--;
         return;
     }
-    memsc_cancel_came = !memsc_move_to_bridge(interrupted);
+    if (!memsc_move_to_bridge(interrupted))
+        memsc_cancels_came = memsc_cancel_came = 1;
 }
 
 /* All signals are blocked until here, so the interrupted code is what it seems: no other handler

@@ -15,4 +15,5 @@ _Thread_local struct memsc_wait *volatile memsc_under_way
     __attribute__((tls_model("initial-exec")));
 
 _Thread_local volatile uint32_t memsc_cancel_came __attribute__((tls_model("initial-exec")));
+uint32_t memsc_cancels_came;
 bool (*memsc_from_bridge)(const uint64_t *args);

@@ -63,6 +63,9 @@ extern bool (*memsc_from_bridge)(const uint64_t *args);
 /* Such a signal came when the calling thread could not be shown to stand there. */
 extern _Thread_local volatile uint32_t memsc_cancel_came __attribute__((tls_model("initial-exec")));
 
+/* So it did for some thread: the bridge has to look. */
+extern uint32_t memsc_cancels_came;
+
 /* Readies one for a call; the rest is set before it is looked at. */
 static inline void memsc_wait_start(struct memsc_wait *wait, const uint64_t *args)
 {

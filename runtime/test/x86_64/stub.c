@@ -57,6 +57,7 @@ enum { CASES = sizeof cases / sizeof cases[0] };
 
 /* No thread is cancelled here. */
 _Thread_local volatile uint32_t memsc_cancel_came;
+uint32_t memsc_cancels_came;
 
 __attribute__((target("general-regs-only"))) struct memsc_answer
 memsc_dispatch(long number, const uint64_t args[6])

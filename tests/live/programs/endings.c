@@ -222,6 +222,35 @@ static void bare_storage(void)
     }
 }
 
+static int reads(void *descriptor)
+{
+    char byte;
+    return read((int)(long)descriptor, &byte, 1) == 1 && byte == 'x' ? 12 : 13;
+}
+
+/* Where the C library looks for its thread there is something, but not its own storage: nothing of anybody else's may
+ * be looked for beside it, which is no memory at all. */
+static void foreign_storage(void)
+{
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *pages = mmap(NULL, 4 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void **block = (void **)(pages + 2 * 4096);
+    EXPECT(mprotect(block, 2 * 4096, PROT_READ | PROT_WRITE) == 0);
+    block[2] = (char *)block + 4096;
+    pthread_t thread;
+    EXPECT(pthread_create(&thread, NULL, idle, NULL) == 0);
+    pthread_join(thread, NULL);
+    int ends_of[2];
+    EXPECT(pipe(ends_of) == 0 && write(ends_of[1], "x", 1) == 1);
+    fflush(stdout);
+    pid_t child =
+        clone(reads, stack + STACK, CLONE_VM | CLONE_FS | CLONE_VFORK | CLONE_SETTLS | SIGCHLD,
+              (void *)(long)ends_of[0], NULL, block);
+    EXPECT(child > 0);
+    report("foreign storage", child);
+    work();
+}
+
 static void *leave_late(void *unused)
 {
     work();
@@ -266,8 +295,13 @@ static void nonsense(void)
 }
 
 const struct feature features[] = {
-    {"exits-thread-by-thread", exits},         {"exits-without-proc", without_proc},
-    {"clone-returns", clone_returns},          {"clone-shares-memory", clone_shares},
-    {"clone-with-bare-storage", bare_storage}, {"several-exit-at-once", at_once},
-    {"executes-nonsense", nonsense},           {NULL, NULL},
+    {"exits-thread-by-thread", exits},
+    {"exits-without-proc", without_proc},
+    {"clone-returns", clone_returns},
+    {"clone-shares-memory", clone_shares},
+    {"clone-with-bare-storage", bare_storage},
+    {"clone-with-foreign-storage", foreign_storage},
+    {"several-exit-at-once", at_once},
+    {"executes-nonsense", nonsense},
+    {NULL, NULL},
 };

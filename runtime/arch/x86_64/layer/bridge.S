@@ -2,7 +2,7 @@
  *
  * From the slot of a bridge (bridge.h) to its `syscall`, for a call that is to be run on the caller. A
  * SIGCANCEL that came while the thread was in the layer is sent once more here, where it finds the thread on the
- * bridge.
+ * bridge. Thread-local storage is read only once there was one, and where it is the C library's (storage.h).
  */
     .text
     .global memsc_bridge_local, memsc_bridge_send, memsc_bridge_sent
@@ -12,9 +12,13 @@ memsc_bridge_local:                     /* r11: the `syscall`; but for it and rc
     .cfi_startproc
     .cfi_def_cfa %rsp, 0
     .cfi_escape 0x16, 16, 2, 0x7b, 2    /* the return address is r11 + 2 */
+    mov memsc_cancels_came(%rip), %ecx
+    jrcxz 1f                            /* leaves the flags alone, as all here does */
+    jmp memsc_bridge_look
+memsc_bridge_looked:
     mov memsc_cancel_came@gottpoff(%rip), %rcx
     mov %fs:(%rcx), %ecx
-    jrcxz 1f                            /* leaves the flags alone, as all here does */
+    jrcxz 1f
     jmp memsc_bridge_send
 1:  jmp *%r11
 memsc_bridge_send:
@@ -43,6 +47,23 @@ memsc_bridge_sent:                      /* its handler goes on behind the next s
     pop %r11
     lea 128(%rsp), %rsp
     jmp *%r11
+memsc_bridge_look:                      /* a SIGCANCEL that comes here is found behind it */
+    mov %fs:0, %rcx
+    jrcxz 2f
+    lea -128(%rsp), %rsp
+    .cfi_adjust_cfa_offset 128
+    push %r10
+    .cfi_adjust_cfa_offset 8
+    mov %fs:16, %r10
+    not %rcx
+    lea 1(%rcx, %r10), %rcx             /* the difference */
+    pop %r10
+    .cfi_adjust_cfa_offset -8
+    lea 128(%rsp), %rsp
+    .cfi_adjust_cfa_offset -128
+    jrcxz 3f
+2:  jmp *%r11
+3:  jmp memsc_bridge_looked
     .cfi_endproc
     .size memsc_bridge_local, . - memsc_bridge_local
 
