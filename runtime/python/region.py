@@ -73,6 +73,7 @@ class Region:
         self, path: Path, *, exclusive: bool = False, descriptor: int | None = None
     ) -> None:
         self.path = path
+        self._known_as: int | None = None
         what = f"reading {path.name}"
         if descriptor is None:
             try:
@@ -186,8 +187,12 @@ class Region:
 
     @property
     def pid(self) -> int:
-        """The process that made it."""
-        return int(self["pid"])
+        """The process that made it: its number here once `known_as`, else as it sees itself."""
+        return int(self["pid"]) if self._known_as is None else self._known_as
+
+    def known_as(self, pid: int) -> None:
+        """Say what number its process has here, which may be another in its PID namespace."""
+        self._known_as = pid
 
     @property
     def finished(self) -> bool:

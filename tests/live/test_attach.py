@@ -27,7 +27,7 @@ from memsc.tracer.session import recording as rounds
 from memsc.tracer.session.attach import find
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.session import TraceSession
-from memsc.tracer.state import folders
+from memsc.tracer.state import folders, leftovers
 
 pytestmark = [
     two_cpus,
@@ -62,6 +62,29 @@ def recording(pid: int) -> bool:
     (path,) = regions(pid)
     with Region(path) as region:
         return region.recording
+
+
+def test_a_program_with_numbers_of_its_own_is_found(tmp_path: Path) -> None:
+    """It is the first of a PID namespace, and has another number here."""
+    within = ("unshare", "--pid", "--fork", "--kill-child")
+    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no PID namespace can be made here")
+    before = set(regions(1))
+    command = [*MEMSC, "run", "-q", "--attachable", "--", *within, sys.executable, "-ISc", LOOP]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as outer:
+        try:
+            wait_until(lambda: bool(set(regions(1)) - before), "its region")
+            children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+            pid = int(children.read_text())
+            leftovers.tidy()
+            with find(pid) as region:
+                assert region.pid == pid
+            process = tracing(tmp_path / "t.memsc", pid, "--duration", "0.3")
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+            assert set(open_trace(tmp_path / "t.memsc").session.rounds[0].pids) == {pid}
+        finally:
+            outer.kill()
 
 
 def test_a_running_program_is_recorded_for_a_while_and_goes_on(

@@ -63,7 +63,8 @@ def find(pid: int) -> Region:
     paths = {line.split(maxsplit=5)[5] for line in lines if line.endswith(SUFFIX)}
     for path in sorted(paths):
         region = _claim(Path(path))
-        if region.pid == pid and tasks.is_same(pid, int(region["start_time"])):
+        if tasks.number_here(region.pid, int(region["start_time"])) == pid:
+            region.known_as(pid)
             return region
         region.close()
     mapped = any("libmemsc" in line for line in lines)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memsc.runtime.errors import MemscError
-from memsc.tracer.helper.kernel.tasks import id_space, is_same, start_time
+from memsc.tracer.helper.kernel.tasks import id_space, is_same, number_here, start_time
 
 MEMORY = Path("/dev/shm")
 ROUND = "round"
@@ -138,11 +138,12 @@ def of_container() -> str:
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether a process still runs, to be asked where its number holds."""
-    if not is_same(pid, started):
+    """Whether a process still runs, to be asked where its number holds, or above that."""
+    here = number_here(pid, started)
+    if here is None:
         return False
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")
+        text = Path(f"/proc/{here}/stat").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return False
     return not text.rpartition(")")[2].startswith(" Z")  # dead, and nobody has asked how it ended

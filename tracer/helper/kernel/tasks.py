@@ -66,6 +66,32 @@ def is_same(pid: int, started: int) -> bool:
     return shown == started or any(abs(view - started) <= 1 for view in views)
 
 
+def number_here(pid: int, started: int) -> int | None:
+    """What number a process has here that goes by another in a PID namespace below this one.
+
+    Args:
+        pid: its number, as it sees it itself.
+        started: when it began, as `is_same` takes it.
+
+    Returns:
+        None if there is no such process.
+    """
+    if is_same(pid, started):
+        return pid
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            status = (process / "status").read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            continue  # it has ended
+        numbers = next((line for line in status.splitlines() if line.startswith("NSpid:")), "")
+        inner = numbers.split()[2:]
+        if inner and int(inner[-1]) == pid and is_same(int(process.name), started):
+            return int(process.name)
+    return None
+
+
 def _ticks(ns: int) -> int:
     return ns * _TICKS // 1_000_000_000
 
