@@ -271,6 +271,8 @@ def spawn_held(
     arguments: Sequence[str],
     mask: set[int],
     prepare: Callable[[int], None],
+    *,
+    ignores: bool = False,
 ) -> int:
     """Like `spawn`, but the child waits, before it becomes the program, until it is prepared.
 
@@ -280,6 +282,7 @@ def spawn_held(
         arguments: argv, the program's name first.
         mask: signals that it finds blocked.
         prepare: called with its process number; if it raises, nothing is executed.
+        ignores: it is to ignore SIGCHLD, as this process was started.
 
     Raises:
         MemscError: it cannot be executed.
@@ -296,6 +299,10 @@ def spawn_held(
                     os.set_inheritable(descriptor, True)
                 for number in _restored():
                     signal.signal(number, signal.SIG_DFL)
+                if launch.app_cpus:
+                    os.sched_setaffinity(0, launch.app_cpus)
+                if ignores:
+                    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 os.execve(program, list(arguments), environment)
         except OSError as error:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from memsc.runtime.launch import Launch, spawn, spawn_held
 
+_LISTEN_S, _LOOK_S = 0.02, 1.0  # between looks
 # Job control stops this process together with its child, by the terminal; faults are its own.
-_LISTEN_S = 0.02
 _OURS = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -55,35 +55,36 @@ def supervise(
     passed = {number for number in signal.valid_signals() if number not in _OURS}
     awaited = passed | {signal.SIGCHLD}
     before = _blocked(signal.pthread_sigmask(signal.SIG_BLOCK, awaited))
+    # Where it is ignored the kernel tells of no child's end, nor how it ended.
+    ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        if prepare is None:
+        if prepare is None and not ignored:
             child = spawn(launch, program, arguments, before)
         else:
-            child = spawn_held(launch, program, arguments, before, prepare)
+            ready = prepare or _nothing
+            child = spawn_held(launch, program, arguments, before, ready, ignores=ignored)
         while True:
-            found = _awaited(awaited, listen)
-            if found.si_signo == signal.SIGCHLD:
-                ended, status = os.waitpid(child, os.WNOHANG)
-                if ended == child:
-                    if listen is not None:
-                        listen()
-                    return status
-            elif found.si_code <= 0:
+            found = signal.sigtimedwait(awaited, _LISTEN_S if listen else _LOOK_S)
+            # Whatever came, or did not come: a signal more or less must not keep us for ever.
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if listen is not None:
+                listen()
+            if ended == child:
+                return status
+            if found is not None and found.si_signo != signal.SIGCHLD and found.si_code <= 0:
                 # Somebody sent it to this process. What the kernel sends (Ctrl-C on the terminal)
                 # goes to the whole group, and the child has it already.
                 os.kill(child, found.si_signo)
     finally:
+        if ignored:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _awaited(
-    signals: set[int] | set[signal.Signals], listen: Callable[[], object] | None
-) -> signal.struct_siginfo:
-    if listen is None:
-        return signal.sigwaitinfo(signals)
-    while (found := signal.sigtimedwait(signals, _LISTEN_S)) is None:
-        listen()
-    return found
+def _nothing(_: int) -> None:
+    """What is done before a child becomes the program, if nothing is."""
 
 
 def _blocked(mask: set[int] | set[signal.Signals] | set[int | signal.Signals]) -> set[int]:

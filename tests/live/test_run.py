@@ -122,6 +122,17 @@ def test_signals_reach_the_program(options: list[str], number: signal.Signals) -
 
 
 @pytest.mark.parametrize("options", [["-q"], ["-q", "--stats"]])
+def test_who_was_started_ignoring_children_hears_of_them(options: list[str]) -> None:
+    """Then the kernel tells nobody of a child's end; the program goes on ignoring its own."""
+    begin = "import os, signal, sys; ignored = signal.SIG_IGN; "
+    program = begin + "sys.exit(7 if signal.getsignal(17) == ignored else 8)"
+    ignoring = begin + "signal.signal(17, ignored); os.execv(sys.argv[1], sys.argv[1:])"
+    python = (sys.executable, "-ISc")
+    done = plain(*python, ignoring, *MEMSC, *options, "--", *python, program)
+    assert done.returncode == 7, done.stderr
+
+
+@pytest.mark.parametrize("options", [["-q"], ["-q", "--stats"]])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE])
 def test_a_signal_that_ends_the_program_ends_memsc(
     options: list[str], number: signal.Signals
