@@ -109,11 +109,11 @@ STARTED = (
 )
 
 
-def _starts(count: int, calls: Path) -> None:
+def _starts(numbers: range, calls: Path) -> None:
     commands = [*STARTED, [str(calls), "100"]]
     expected = [_run(command, dict(os.environ)) for command in commands]
-    with _probes(2):
-        for number in range(count):
+    with _probes(2 + numbers.start):
+        for number in numbers:
             which = number % len(commands)
             variables = environment(*CARRIED[number % len(CARRIED)], **RECORDED)
             assert _run(commands[which], variables) == expected[which], number
@@ -122,14 +122,15 @@ def _starts(count: int, calls: Path) -> None:
 def test_probes_come_and_go_while_programs_start(calls: Path) -> None:
     """On all functions with a system call in them."""
     require(_lacking())
-    _starts(45, calls)
+    _starts(range(45), calls)
 
 
 @pytest.mark.long
-def test_a_thousand_starts_beside_probes(calls: Path) -> None:
-    """The same for long."""
+@pytest.mark.parametrize("first", range(0, 1000, 100), ids="from-{}".format)
+def test_a_thousand_starts_beside_probes(first: int, calls: Path) -> None:
+    """The same for long, in parts of a minute each."""
     require(_lacking())
-    _starts(1000, calls)
+    _starts(range(first, first + 100), calls)
 
 
 @arms
