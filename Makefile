@@ -181,10 +181,10 @@ native-arm: setup build/stamps/system-arm
 		-DCMAKE_TOOLCHAIN_FILE=arm64.cmake >/dev/null
 	@ninja -C build/arm64 --quiet | { grep -v "no work to do" || true; }
 
-build/arm64/debian: tests/arm/debian | native-arm
-	@tests/arm/debian && touch $@
+build/arm64/debian build/arm64/emulator: build/arm64/%: tests/arm/debian | native-arm
+	@tests/arm/debian $* && touch $@
 
-test-arm: native-arm build/arm64/debian build/stamps/system-test ## 64-bit Arm under user-mode emulation: native tests, and Debian's programs (minutes; needs root)
+test-arm: native-arm build/arm64/debian build/arm64/emulator build/stamps/system-test ## 64-bit Arm under user-mode emulation: native tests, and Debian's programs (minutes; needs root)
 	@ctest --test-dir build/arm64 --output-on-failure
 	@$(BIN)/python -m pytest --long -v tests/live/test_arm.py tests/long/test_arm.py
 	@cat build/coverage-arm.txt

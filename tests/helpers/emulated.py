@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Programs for 64-bit Arm, under QEMU's user-mode emulation, with and without their layer.
 
-Not all that a kernel does is done there. Memory is not wiped at a fork, which leaves a forked child
-with its parent's service; what a program executes is handed to this machine's kernel, for which it
-is of another processor; and /proc shows QEMU's threads. So programs that do such things are not
-tried here.
+`run` takes this release's QEMU, for single programs: Debian 12's does not wipe memory at a fork,
+which leaves a forked child with its parent's service, and what a program executes is handed to this
+machine's kernel, for which it is of another processor. `run_inside` takes all of a Debian, where
+both are done (tests/arm/inside). Of threads /proc shows QEMU's, too, in either.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ DEBIAN = BUILD / "debian"
 """A Debian for it; see tests/arm/debian."""
 CPUS = sorted(os.sched_getaffinity(0))
 LIMIT_S = 60
+INSIDE = BUILD.parents[1] / "tests" / "arm" / "inside"
+INSIDE_S = 200
 
 emulated = pytest.mark.skipif(
     not LAYER.exists() or shutil.which("qemu-aarch64") is None,
@@ -61,15 +64,51 @@ def run(root: Path, command: Sequence[str | Path], folder: Path, *, carried: boo
         folder: where it runs.
         carried: by the layer.
     """
+
+    def start(variables: list[str]) -> list[str | Path]:
+        given = [word for variable in variables for word in ("-E", variable)]
+        return ["qemu-aarch64", "-L", root, *given, *command]
+
+    return _run(start, folder, carried, LIMIT_S)
+
+
+def compile_into(folder: Path, name: str, sources: Sequence[Path]) -> None:
+    """Build a program of C for it."""
+    gcc = ["aarch64-linux-gnu-gcc", "-O1", "-pthread", "-D_GNU_SOURCE", "-Wno-unused-result"]
+    subprocess.run([*gcc, "-o", folder / name, *sources], check=True)
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why nothing can be run inside."""
+    if not DEBIAN.exists():
+        return "needs a Debian, `make test-arm`"
+    asked = subprocess.run([INSIDE, "/", "true"], capture_output=True, text=True, check=False)
+    return asked.stderr.strip() or f"status {asked.returncode}" if asked.returncode else None
+
+
+def run_inside(command: Sequence[str | Path], folder: Path, *, carried: bool) -> Run:
+    """Run a program of the Debian to its end, and all that it starts.
+
+    Args:
+        command: as it would be given there.
+        folder: where it runs; below /tmp.
+        carried: by the layer.
+    """
+    return _run(lambda variables: [INSIDE, folder, *variables, *command], folder, carried, INSIDE_S)
+
+
+def _run(
+    start: Callable[[list[str]], list[str | Path]], folder: Path, carried: bool, limit_s: float
+) -> Run:
     tally, variables = Tally(), dict[str, str]()
     with SessionSocket() as session:
         launch = Launch(session=session.end, stats=True, service_cpus=(CPUS[0],))
         if carried:
             variables = launch.environment() | {"LD_PRELOAD": str(LAYER)}
-        given = [word for name, value in variables.items() for word in ("-E", f"{name}={value}")]
         with running_on((CPUS[-1],)):
             process = subprocess.Popen(
-                ["qemu-aarch64", "-L", root, *given, *command],
+                start([f"{name}={value}" for name, value in variables.items()]),
                 cwd=folder,
                 pass_fds=launch.inherited,
                 stdin=subprocess.DEVNULL,
@@ -78,7 +117,7 @@ def run(root: Path, command: Sequence[str | Path], folder: Path, *, carried: boo
                 text=True,
             )
         try:
-            output, _ = process.communicate(timeout=LIMIT_S)
+            output, _ = process.communicate(timeout=limit_s)
         finally:
             process.kill()
         while messages := session.receive():

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,8 +39,7 @@ pytestmark = [emulated.emulated, two_cpus]
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("arm64")
     for source in {source for source, _ in FEATURES + LONG}:
-        gcc = ["aarch64-linux-gnu-gcc", "-O1", "-pthread", "-Wno-unused-result"]
-        subprocess.run([*gcc, "-o", folder / source, PROGRAMS / f"{source}.c"], check=True)
+        emulated.compile_into(folder, source, [PROGRAMS / f"{source}.c"])
     return folder
 
 
