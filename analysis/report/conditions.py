@@ -8,6 +8,28 @@ from collections.abc import Iterator
 from memsc.analysis.report.model import Report
 from memsc.tracer.format import Added, Noise
 
+_COARSE_NS = 5.0  # of a counter's step: half of the shortest stages
+
+
+def clock_line(report: Report) -> str:
+    """The counter that stamps are of, and how well it is known."""
+    clock, step = report.clock, report.clock.step_ns
+    fit, skew = clock.residual_ns, clock.skew_bound_ns
+    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"
+    known = f"fit ±{fit:.1f} ns" if fit is not None else "fit unknown"
+    steps = f"steps of {step:.3g} ns, " if step is not None and step > _COARSE_NS else ""
+    return f"{clock.counter} {clock.hz / 1e9:.3f} GHz, {steps}{known}, {agree}"
+
+
+def counter_lines(report: Report) -> Iterator[str]:
+    """What limits its stamps."""
+    if report.environment.invariant_counter is False:
+        yield "the CPU's counter is not invariant: its pace may have changed; trust no time"
+    step = report.clock.step_ns
+    if step is not None and step > _COARSE_NS:
+        steps = f"the counter moves by {step:.3g} ns at a time"
+        yield f"{steps}: means hold, percentiles and single times are of whole steps"
+
 
 def isolation_lines(report: Report) -> Iterator[str]:
     """How the application's CPUs were kept free, and what came there nevertheless."""

@@ -18,7 +18,7 @@ from memsc.analysis.data.scan import ALL
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.data.statistics import PERCENTILES
 from memsc.analysis.report import page_figures
-from memsc.analysis.report.conditions import calibration_lines, isolation_lines
+from memsc.analysis.report.conditions import calibration_lines, clock_line, isolation_lines
 from memsc.analysis.report.counter_text import (
     counter_notes,
     counter_tables,
@@ -116,16 +116,14 @@ def save_html(trace: Trace, report: Report, path: Path) -> None:
 
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:
-    found, clock = report.environment, report.clock
+    found = report.environment
     for name in _SHOWN:
         value, reason = getattr(found, name), getattr(found, f"{name}_reason", UNSET)
         if value is None and reason:
             yield name.replace("_", " "), f"unknown: {reason}"
         elif value not in (None, ""):
             yield name.replace("_", " "), str(value)
-    skew = clock.skew_bound_ns
-    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew unknown"
-    yield "clock", f"{clock.counter}, {clock.hz / 1e9:.4f} GHz, {agree}"
+    yield "clock", clock_line(report)
     for line in isolation_lines(report):
         yield "application CPU", line
     for line in calibration_lines(report):

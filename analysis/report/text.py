@@ -19,6 +19,8 @@ from memsc.analysis.domains.checks import STAMP_CHECKS
 from memsc.analysis.domains.timings import LINE
 from memsc.analysis.report.conditions import (
     calibration_lines,
+    clock_line,
+    counter_lines,
     isolation_lines,
     surroundings_lines,
 )
@@ -94,7 +96,7 @@ def _parts(report: Report, sections: Sequence[Section]) -> Iterator[RenderableTy
 
 
 def _machine(report: Report) -> Iterator[str]:
-    env, clock = report.environment, report.clock
+    env = report.environment
     virtual = f"virtual machine ({env.hypervisor or 'hypervisor unknown'})"
     kind = virtual if env.virtual else "real machine" if env.virtual is False else "?"
     machine = env.cpu_model or env.architecture or "CPU unknown"
@@ -104,10 +106,7 @@ def _machine(report: Report) -> Iterator[str]:
     if handoffs := {arm.handoff for arm in report.arms.values() if arm.handoff}:
         yield f"hand-off {', '.join(sorted(handoffs))}"
     yield from isolation_lines(report)
-    fit, skew = clock.residual_ns, clock.skew_bound_ns
-    agree = f"CPUs agree within {skew:.0f} ns" if skew is not None else "skew between CPUs unknown"
-    known = f"fit ±{fit:.1f} ns" if fit is not None else "fit unknown"
-    yield f"clock {clock.counter} {clock.hz / 1e9:.3f} GHz, {known}, {agree}"
+    yield f"clock {clock_line(report)}"
 
 
 _STYLES = {"✗": "red", "✓": "green", "?": "yellow", "!": "yellow"}
@@ -143,8 +142,7 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
             continue
         why = "its program was stopped there, and what was to follow is missing"
         yield "!", f"interrupted in round {cut.round} of {cut.arm}: {why}"
-    if report.environment.invariant_counter is False:
-        yield "!", "the CPU's counter is not invariant: its pace may have changed; trust no time"
+    yield from (("!", line) for line in counter_lines(report))
     if report.environment.virtual:
         yield "!", "virtual machine: interrupts include the hypervisor; trust ratios, not times"
 

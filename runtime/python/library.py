@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,23 @@ def clock_sample() -> ClockSample:
     sample = ClockSample()
     _checked("clock_gettime", library().memsc_clock_sample(ctypes.byref(sample)))
     return sample
+
+
+@dataclass(frozen=True)
+class Step:
+    """By how much the counter moves at a time: in cycles, and about so many nanoseconds."""
+
+    cycles: int
+    ns: float
+
+
+def counter_step(readings: int = 1000) -> Step:
+    """Find out from readings: a counter may say that it counts ns, and count forty at a time."""
+    first = clock_sample()
+    start = clock_cycles()
+    cycles = math.gcd(*(clock_cycles() - start for _ in range(readings)))
+    last = clock_sample()
+    return Step(cycles, cycles * (last.ns - first.ns) / (last.cycles - first.cycles))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -187,6 +188,16 @@ def test_clock_readings_lie_in_order() -> None:
     assert first.width >= 0
     before, after = library.clock_cycles(), library.clock_cycles()
     assert after >= before
+
+
+def test_a_counter_moves_by_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that counts in nanoseconds at 25 MHz."""
+    step = library.counter_step()
+    reading = library.clock_cycles
+    assert (reading() - reading()) % step.cycles == 0
+    assert 0 < step.ns < 100
+    monkeypatch.setattr(library, "clock_cycles", lambda: reading() // 40 * 40)
+    assert library.counter_step(20_000).cycles == math.lcm(step.cycles, 40)
 
 
 @pytest.mark.skipif(len(MACHINE.reachable) < 2, reason="needs two CPUs")

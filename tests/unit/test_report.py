@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests.helpers import traces
@@ -38,6 +39,16 @@ def test_the_text_is_as_expected(folder: Path) -> None:
         expected.write_text(text)
     assert text == expected.read_text()
     assert max(len(line) for line in text.splitlines()) <= WIDTH
+
+
+def test_a_coarse_counter_is_said(folder: Path) -> None:
+    """Of 25 to 54 MHz, as on 64-bit Arm, one step of which is as long as a stage."""
+    report = summarise(ma.open(folder))
+    for step, ns, said in ((1, 0.5, False), (1, 18.5, True), (40, 1.0, True), (None, 18.5, False)):
+        clock = msgspec.structs.replace(report.clock, step_cycles=step, ns_per_cycle=ns)
+        text = to_string(msgspec.structs.replace(report, clock=clock))
+        assert ("means hold" in text) is said
+        assert max(len(line) for line in text.splitlines()) <= WIDTH
 
 
 def nulls_without_reason(value: Any, path: str = "") -> list[str]:

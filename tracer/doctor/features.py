@@ -23,6 +23,7 @@ from memsc.probes import declaration
 from memsc.runtime import topology as cpus
 from memsc.runtime.errors import MemscError, reason, shortage
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
+from memsc.runtime.library import counter_step
 from memsc.tracer.doctor import hook_trials
 from memsc.tracer.format import Environment
 from memsc.tracer.helper import capabilities
@@ -141,7 +142,8 @@ def _library() -> str:
 def _layer() -> str:
     if not LAYER.exists():
         raise OSError(
-            errno.ENOENT, f"none was built for {os.uname().machine} (there is for x86-64)"
+            errno.ENOENT,
+            f"none was built for {os.uname().machine} (there is for x86-64 and 64-bit Arm)",
         )
     return "carries unmodified programs"
 
@@ -170,7 +172,14 @@ def _clock(environment: Environment) -> Feature:
         return Feature(
             name, "missing", f"the kernel's clock is {source}", "boot with clocksource=tsc"
         )
-    return Feature(name, "ok", f"invariant {source}; each session measures rate and skew")
+    return Feature(name, "ok", f"invariant {source}{_steps()}; sessions measure rate and skew")
+
+
+def _steps() -> str:
+    try:
+        return f" in steps of {counter_step().ns:.2g} ns"
+    except MemscError:
+        return ""  # there is no library, which is said in its own line
 
 
 def _glibc(environment: Environment) -> Feature:

@@ -49,6 +49,13 @@ class Clock(msgspec.Struct, frozen=True):
     # What other clocks showed beyond CLOCK_MONOTONIC; null in traces made before they were noted.
     boottime_offset_ns: int | None = None
     realtime_offset_ns: int | None = None
+    # Every reading is a multiple of it beyond another; null in traces made before it was noted.
+    step_cycles: int | None = None
+
+    @property
+    def step_ns(self) -> float | None:
+        """By how much the counter moves at a time: stamps are equal, or at least so far apart."""
+        return None if self.step_cycles is None else self.step_cycles * self.ns_per_cycle
 
     @property
     def margin_ns(self) -> int:

@@ -23,6 +23,7 @@ class ClockTrack:
     def __init__(self) -> None:
         self._cycles: list[int] = []
         self._ns: list[int] = []
+        self._step = library.counter_step().cycles
         self._skew: library.Skew | None = None
         self._skew_reason: str | None = "not measured: application and service share their CPUs"
         self.sample()
@@ -72,6 +73,7 @@ class ClockTrack:
             skew_reason=self._skew_reason,
             boottime_offset_ns=_beyond_monotonic(time.CLOCK_BOOTTIME) - own_offset_ns("boottime"),
             realtime_offset_ns=_beyond_monotonic(time.CLOCK_REALTIME),
+            step_cycles=self._step,
         )
 
 
