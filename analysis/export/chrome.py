@@ -109,8 +109,9 @@ def _ends(
     inside: Iterable[Event] = (),
 ) -> Iterator[Event]:
     # Beginning and end, not beginning and length: these add up to an end that rounding may move
-    # past the next beginning, and a reader then puts one slice into the other.
+    # past the next beginning, and a reader then puts one slice into the other. What is told stands
+    # at the end, or speedscope takes what is told otherwise for another frame.
     told = {"args": args} if args else {}
-    yield {**track, "ph": "B", "name": name, "ts": span[0], **told}
+    yield {**track, "ph": "B", "name": name, "ts": span[0]}
     yield from inside
     yield {**track, "ph": "E", "name": name, "ts": span[1], **told}
