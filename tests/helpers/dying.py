@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A helper whose BCC aborts, or complains, over one probe: `dying.py abort|complain PROBE`."""
+"""A helper whose BCC aborts, or complains, over one probe: `dying.py abort|complain|believe PROBE`.
+
+With `believe` it takes what is kept, which the others do not know of.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import sys
 from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import server
 from memsc.tracer.helper.loading import bcc, together
+from memsc.tracer.helper.loading.objects import Object
 
 _compile = bcc.compile_text
 
 
-def compile_text(text: str) -> bcc.Compiled:
+def compile_text(text: str) -> Object:
     """As on a machine where BCC does not stand a probe."""
     if f"{sys.argv[2]}_events" in text:
         if sys.argv[1] == "complain":
@@ -25,21 +29,22 @@ def compile_text(text: str) -> bcc.Compiled:
 
 
 class Forgetful:
-    """Remembers nothing: here the same text went well before."""
+    """Keeps nothing: here the same text went well before."""
 
     def __init__(self, *_: object) -> None:
         pass
 
-    def __bool__(self) -> bool:
-        return False
+    def read(self) -> None:
+        return None
 
-    def keep(self) -> None:
+    def write(self, _: bytes) -> None:
         pass
 
 
 if __name__ == "__main__":
     bcc.compile_text = compile_text
-    together.Remembered = Forgetful
+    if sys.argv[1] != "believe":
+        together.Kept = Forgetful
     status = server.serve(0, os.getppid())
     sys.stderr.flush()
     os._exit(status)

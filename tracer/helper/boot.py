@@ -3,25 +3,39 @@
 
 Run by path, as `/usr/bin/python3 -I -B -X pycache_prefix=/nonexistent …/tracer/helper/boot.py`,
 with the session's socket as standard input. Nothing of memsc is imported before the check, and no
-folder is added to sys.path: docs/decisions/0002-privileged-helper.md.
+folder is added to sys.path. What memsc's sources compile to is kept where root alone may write, by
+a hash of the source: docs/decisions/0002-privileged-helper.md.
 """
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    # Python's own byte code lies where root alone may write; memsc's is never looked for.
+    sys.pycache_prefix = None
+
+import hashlib
 import importlib
+import marshal
 import os
 import socket
 import stat
 import struct
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import module_from_spec, spec_from_file_location
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import MAGIC_NUMBER, module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NoReturn
 
 NEEDED = ("probes", "runtime", "tracer")
 SUFFIXES = (".py", ".c", ".h")
+CODE = Path("/var/cache/memsc/code")
+MOST_KEPT = 512
+_HASH = hashlib.sha256().digest_size
 
 
 def folders(root: Path) -> dict[str, Path]:
@@ -66,15 +80,80 @@ def unsafe(folders: Iterable[Path], user: int) -> str | None:
     return None
 
 
+def believed(file: Path) -> bytes | None:
+    """What `keep` wrote there; None if it is not there, not this user's alone, or not whole."""
+    with suppress(OSError), file.open("rb") as kept:
+        for status in (os.fstat(kept.fileno()), file.parent.lstat(), file.parents[1].lstat()):
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return None
+        sum_, content = kept.read(_HASH), kept.read()
+        return content if hashlib.sha256(content).digest() == sum_ else None
+    return None
+
+
+def keep(file: Path, content: bytes) -> None:
+    """Write it, as a whole or not at all, and forget the oldest; a cache that is not there."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".")
+        with open(descriptor, "wb") as new:  # noqa: PTH123 - it is open
+            new.write(hashlib.sha256(content).digest() + content)
+        Path(name).replace(file)
+        every = sorted(file.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in every[:-MOST_KEPT]:
+            old.unlink(missing_ok=True)
+
+
+class Loader(SourceFileLoader):
+    """Compiles a source once for all helpers: that takes longer than all else they do to start."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of a module."""
+        del fullname
+        source = self.get_data(self.path)
+        known = b"\0".join((MAGIC_NUMBER, os.fsencode(self.path), source))
+        file = CODE / hashlib.sha256(known).hexdigest()
+        content = believed(file)
+        if content is not None:
+            return marshal.loads(content)
+        code = compile(source, self.path, "exec", dont_inherit=True)
+        keep(file, marshal.dumps(code))
+        return code
+
+
+class _Finder:
+    """Finds memsc's modules below its sub-packages."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """As `importlib.abc.MetaPathFinder`."""
+        del target
+        if path is None or not name.startswith("memsc."):
+            return None
+        for folder in path:
+            stem = Path(folder, name.rpartition(".")[2])
+            for file, below in ((stem / "__init__.py", [str(stem)]), (Path(f"{stem}.py"), None)):
+                if file.is_file():
+                    return _spec(name, file, below)
+        return None
+
+
+def _spec(name: str, file: Path, below: list[str] | None) -> ModuleSpec | None:
+    return spec_from_file_location(
+        name, file, loader=Loader(name, str(file)), submodule_search_locations=below
+    )
+
+
 def _import(folders: Mapping[str, Path]) -> None:
     """Have memsc consist of these sub-packages, and of nothing else."""
     package = ModuleType("memsc")
     package.__path__ = []
     sys.modules["memsc"] = package
+    sys.meta_path.insert(0, _Finder)
     for name, folder in folders.items():
-        spec = spec_from_file_location(
-            f"memsc.{name}", folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
+        spec = _spec(f"memsc.{name}", folder / "__init__.py", [str(folder)])
         if spec is None or spec.loader is None:
             raise ImportError(name)
         module = sys.modules[spec.name] = module_from_spec(spec)

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,9 +25,9 @@ from memsc.tracer.helper.isolation.isolate import recover
 from memsc.tracer.helper.isolation.requests import Isolating
 from memsc.tracer.helper.kernel import bpf, tasks, tracefs
 from memsc.tracer.helper.loading import walk
-from memsc.tracer.helper.loading.bcc import Compiled
 from memsc.tracer.helper.loading.headers import find_headers, load_archive
-from memsc.tracer.helper.loading.probe import LoadedProbe, Places
+from memsc.tracer.helper.loading.probe import LoadedProbe, Places, detach
+from memsc.tracer.helper.loading.programs import Loaded
 from memsc.tracer.helper.loading.together import Together
 from memsc.tracer.helper.perf_requests import Observing, kernel_stacks
 
@@ -64,14 +65,18 @@ class Server:
     Args:
         connection: the session's socket.
         user: who asks; 0 may track everything, another user only his own processes.
+        asker: his session's process.
         isolation: answers what concerns the isolation of CPUs.
     """
 
-    def __init__(self, connection: socket.socket, user: int, isolation: Isolating) -> None:
+    def __init__(
+        self, connection: socket.socket, user: int, asker: int, isolation: Isolating
+    ) -> None:
         self._connection = connection
         self._user = user
+        self._asker = asker
         self._account: int | None = None
-        self._compiled: Compiled | None = None
+        self._maps: Loaded | None = None
         self._loaded: dict[str, LoadedProbe] = {}
         self._tracking: LoadedProbe | None = None
         self._watched: set[int] = set()
@@ -153,7 +158,7 @@ class Server:
         return sizes
 
     def _load(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
-        if self._compiled is not None:
+        if self._maps is not None:
             raise wire.refusal("probes are loaded once per helper")
         if tasks.id_space():
             raise MemscError(
@@ -162,7 +167,8 @@ class Server:
                 "run memsc outside of it, or with the host's process ids (--pid=host)",
             )
         _try_bpf()
-        places = Places(tracefs.mount(), self._user)
+        mounted = tracefs.mount()
+        places = Places(mounted, self._user)
         candidates = {
             name: LoadedProbe(find(name), places)
             for name in ("tracking", *self._chosen(request, loadable()))
@@ -176,12 +182,19 @@ class Server:
         headers = find_headers()
         definitions, unwalked = walk.definitions(self._user)
         shows_kernel = kernel_stacks(self._user)
-        together = Together(tracking, headers, self._cpus, shows_kernel, definitions)
-        compiled = together.load(usable, pages)
+        together = Together(
+            tracking,
+            headers,
+            mounted,
+            cpus=self._cpus,
+            kernel_stacks=shows_kernel,
+            walk=definitions,
+        )
+        maps = together.load(usable, pages, trying=bool(request.get("trying")))
         problem = tracking.problem()
         if problem:
             raise MemscError("attaching probes", *problem)
-        self._compiled, self._tracking = compiled, tracking
+        self._maps, self._tracking = maps, tracking
         self._loaded = {name: one for name, one in usable.items() if one.problem() is None}
         tables = ["recording", "tracking_losses"]
         for name in self._loaded:
@@ -198,7 +211,7 @@ class Server:
             "headers": headers.release,
             "warning": headers.warning,
         }
-        return reply, [compiled.descriptor(table) for table in tables]
+        return reply, [maps.descriptor(table) for table in tables]
 
     def _attach(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         chosen = self._chosen(request, tuple(self._loaded))
@@ -213,18 +226,22 @@ class Server:
             one = self._loaded[name]
             one.attach(self._watched)
             if one.problem():
-                one.detach()
+                detach([one])
             states[name] = one.state()
         return {"probes": states}, []
 
     def _detach(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
-        for name in self._chosen(request, tuple(self._loaded)):
-            self._loaded[name].detach()
+        detach([self._loaded[name] for name in self._chosen(request, tuple(self._loaded))])
         return {}, []
+
+    def close(self) -> None:
+        """Detach all at once; the kernel, left to it, would do so one by one."""
+        tracking = [self._tracking] if self._tracking is not None else []
+        detach([*self._loaded.values(), *tracking])
 
     def _track(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         (pid,) = wire.integers([request.get("pid")], 2, 1 << 22)
-        if self._compiled is None or self._tracking is None:
+        if self._maps is None or self._tracking is None:
             raise wire.refusal("load comes before track")
         # Before the threads are listed, so that one born meanwhile is either inherited or listed.
         self._tracking.attach()
@@ -238,15 +255,15 @@ class Server:
             tasks.require_own(pid, self._user, "tracking a process")
             while new := tasks.threads_of(pid) - tracked:
                 for tid in new:
-                    self._compiled.put("tracked", tid, -1)
+                    self._maps.put("tracked", tid, -1)
                 tracked |= new
             for tid in tracked - tasks.threads_of(pid):
-                self._compiled.remove("tracked", tid)
+                self._maps.remove("tracked", tid)
             # Its number may have passed to another user's process since it was looked at.
             signal.pidfd_send_signal(descriptor, 0)
         except OSError as error:
             for tid in tracked:
-                self._compiled.remove("tracked", tid)
+                self._maps.remove("tracked", tid)
             raise gone from error
         finally:
             os.close(descriptor)
@@ -254,11 +271,14 @@ class Server:
 
     def _watch(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
         cpus = set(wire.integers(request.get("cpus"), 0, self._cpus - 1))
-        if self._compiled is None:
+        if self._maps is None:
             raise wire.refusal("load comes before cpus")
         for cpu in self._watched ^ cpus:
-            self._compiled.put("watched", cpu, int(cpu in cpus))
+            self._maps.put("watched", cpu, int(cpu in cpus))
         self._watched = cpus
+        # It may have started before its session left the application's CPUs.
+        with suppress(OSError):
+            os.sched_setaffinity(0, os.sched_getaffinity(self._asker))
         return {}, []
 
     def _misses(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
@@ -303,8 +323,9 @@ def serve(user: int, asker: int) -> int:
         # A machine that goes down asks first.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _leave)
+        server = Server(connection, user, asker, isolation)
         try:
-            return Server(connection, user, isolation).run()
+            return server.run()
         except OSError:
             # The session is gone; so is the reason to be here.
             return 0
@@ -312,3 +333,4 @@ def serve(user: int, asker: int) -> int:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             isolation.release()
+            server.close()

@@ -12,7 +12,9 @@ import errno
 import mmap
 import os
 import platform
+import resource
 import struct
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -23,13 +25,15 @@ _NUMBERS = {
 }
 
 # enum bpf_cmd, bpf_map_type, bpf_prog_type, bpf_attach_type of linux/bpf.h
-_MAP_CREATE, _MAP_LOOKUP, _MAP_DELETE, _PROG_LOAD = 0, 1, 3, 5
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 1, 2, 3, 5
 _RAW_TRACEPOINT_OPEN, _ENABLE_STATS = 17, 32
 _RINGBUF = 27
-RAW_TRACEPOINT, TRACING = 17, 26
+KPROBE, TRACEPOINT, PERF_EVENT, RAW_TRACEPOINT, TRACING = 2, 5, 7, 17, 26
 _FENTRY = 24
 _ATTACH_BTF_ID = 108  # its offset in the attributes of _PROG_LOAD
 _PROG_ATTRIBUTES = 120
+_NAME = 15  # bytes of an object's name that the kernel keeps
+_LOG = 1 << 24  # the verifier tells of each instruction, so often as it meets it
 
 # A record of a ring buffer: its length with two flags, and 4 bytes more, before what was written.
 RECORD_BUSY, RECORD_DISCARDED = 1 << 31, 1 << 30
@@ -63,7 +67,34 @@ def _bpf(command: int, attributes: bytes) -> int:
 
 def make_ring_buffer() -> int:
     """Make the smallest BPF ring buffer; returns its descriptor."""
-    return _bpf(_MAP_CREATE, struct.pack("<IIII", _RINGBUF, 0, 0, mmap.PAGESIZE))
+    return make_map(_RINGBUF, 0, 0, mmap.PAGESIZE)
+
+
+def make_map(
+    kind: int, key: int, value: int, entries: int, flags: int = 0, *, name: str = ""
+) -> int:
+    """Make a map; returns its descriptor.
+
+    Args:
+        kind: enum bpf_map_type.
+        key: bytes of a key.
+        value: bytes of a value.
+        entries: how many; bytes of a ring buffer.
+        flags: BPF_F_….
+        name: for who lists maps; cut to what the kernel keeps.
+    """
+    attributes = struct.pack("<IIIIIII", kind, key, value, entries, flags, 0, 0)
+    attributes += name.encode()[:_NAME].ljust(_NAME + 1, b"\0")
+    try:
+        return _bpf(_MAP_CREATE, attributes)
+    except PermissionError:
+        # Before Linux 5.11 maps count as locked memory.
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+        except (OSError, ValueError):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from None
+        return _bpf(_MAP_CREATE, attributes)
 
 
 def account_programs() -> int:
@@ -87,6 +118,20 @@ def look_up(table: int, key: int, size: int) -> bytes | None:
     return value.raw
 
 
+def put(table: int, key: int, number: int, size: int) -> None:
+    """Set an element of a map by its 32-bit key to a number.
+
+    Args:
+        table: the map's descriptor.
+        key: the element's.
+        number: what it becomes.
+        size: bytes of its value, at least as many as the number needs.
+    """
+    place = ctypes.c_uint32(key)
+    value = ctypes.create_string_buffer(number.to_bytes(size, sys.byteorder, signed=True), size)
+    _bpf(_MAP_UPDATE, _element(table, place, value))
+
+
 def forget(table: int, key: int) -> None:
     """Delete an element of a map by its 32-bit key, if it is there."""
     place = ctypes.c_uint32(key)
@@ -99,13 +144,14 @@ def _element(table: int, key: ctypes.c_uint32, value: Any) -> bytes:
     return struct.pack("<IIQQQ", table, 0, ctypes.addressof(key), where, 0)
 
 
-def load_program(kind: int, btf_id: int = 0, code: bytes = _RETURN_ZERO) -> int:
+def load_program(kind: int, btf_id: int = 0, code: bytes = _RETURN_ZERO, name: str = "") -> int:
     """Load a program; returns its descriptor.
 
     Args:
-        kind: RAW_TRACEPOINT, or TRACING: entry of the kernel function btf_id.
+        kind: one of those above; TRACING: entry of the kernel function btf_id.
         btf_id: the function's number in the kernel's type information.
         code: its instructions, which name maps by their descriptors; without any it returns 0.
+        name: for who lists programs; cut to what the kernel keeps.
 
     Raises:
         OSError: the kernel refused it; the text is the verifier's, where it says something.
@@ -115,6 +161,7 @@ def load_program(kind: int, btf_id: int = 0, code: bytes = _RETURN_ZERO) -> int:
     attributes = bytearray(_PROG_ATTRIBUTES)
     places = ctypes.addressof(instructions), ctypes.addressof(licence)
     struct.pack_into("<IIQQ", attributes, 0, kind, len(code) // 8, *places)
+    struct.pack_into(f"{_NAME}s", attributes, 48, name.encode())
     if kind == TRACING:
         struct.pack_into("<I", attributes, 68, _FENTRY)
         struct.pack_into("<I", attributes, _ATTACH_BTF_ID, btf_id)
@@ -127,7 +174,7 @@ def load_program(kind: int, btf_id: int = 0, code: bytes = _RETURN_ZERO) -> int:
 
 def _verdict(attributes: bytearray) -> str:
     """What the verifier says last of a program that was refused; empty if it was not asked."""
-    log = ctypes.create_string_buffer(1 << 16)
+    log = ctypes.create_string_buffer(_LOG)
     struct.pack_into("<IIQ", attributes, 24, 1, len(log), ctypes.addressof(log))
     with suppress(OSError):
         os.close(_bpf(_PROG_LOAD, bytes(attributes)))

@@ -19,7 +19,7 @@ from pathlib import Path
 from memsc.runtime.topology import parse_cpus
 from memsc.tracer.helper.kernel.bpf import PERF_EVENT_OPEN, system_call
 
-HARDWARE, SOFTWARE, HARDWARE_CACHE = 0, 1, 3
+HARDWARE, SOFTWARE, TRACEPOINT, HARDWARE_CACHE = 0, 1, 2, 3
 SOFTWARE_CPU_CLOCK, SOFTWARE_CONTEXT_SWITCHES, SOFTWARE_DUMMY = 0, 3, 9
 
 _SIZE = 136  # PERF_ATTR_SIZE_VER8; a kernel that knows less takes zeros it does not know
@@ -143,6 +143,11 @@ def open_uprobe(file: Path, offset: int, semaphore: int = 0) -> int:
 def open_kprobe(function: str) -> int:
     """A kprobe at the entry of a kernel function; returns its descriptor."""
     return open_event(_kind("kprobe"), pid=-1, cpu=0, where=function.encode())
+
+
+def open_tracepoint(number: int) -> int:
+    """A tracepoint, on every CPU for a program that is attached; returns its descriptor."""
+    return open_event(TRACEPOINT, number, pid=-1, cpu=0)
 
 
 def _kind(device: str) -> int:

@@ -47,11 +47,28 @@ def mount() -> Path:
     return place
 
 
+def format_of(tracefs: Path, tracepoint: str) -> str:
+    """What the kernel says of a tracepoint `category:event`: its number and its fields.
+
+    Raises:
+        OSError: it is not there.
+    """
+    return (tracefs / "events" / tracepoint.replace(":", "/") / "format").read_text()
+
+
+def number_of(tracefs: Path, tracepoint: str) -> int:
+    """A tracepoint's number, as perf wants it.
+
+    Raises:
+        OSError: it is not there.
+    """
+    return int((tracefs / "events" / tracepoint.replace(":", "/") / "id").read_text())
+
+
 def absence(tracefs: Path, tracepoint: str, fields: Sequence[str]) -> str | None:
     """Why a tracepoint `category:event` with such fields is not there, or None if it is."""
-    category, event = tracepoint.split(":")
     try:
-        text = (tracefs / "events" / category / event / "format").read_text()
+        text = format_of(tracefs, tracepoint)
     except OSError:
         return f"this kernel has no tracepoint {tracepoint}"
     shown = set(re.findall(r"(\w+)(?:\[[^]]*\])?;\s*offset:", text))

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from memsc.probes.declaration import Probe
 from memsc.tracer.helper.kernel import bpf
 from memsc.tracer.helper.kernel.perf_counters import counts_cpu, open_on
-from memsc.tracer.helper.loading.bcc import Compiled
+from memsc.tracer.helper.loading.programs import Loaded
 
 
 class Readings:
@@ -20,17 +20,17 @@ class Readings:
 
     Args:
         probe: its declaration.
-        compiled: its programs and maps.
+        loaded: its programs and maps.
         user: who asks; of others' doings on a CPU he is told what perf would tell him.
 
     Attributes:
         reasons: counters that cannot be read, and why; known once they were opened.
     """
 
-    def __init__(self, probe: Probe, compiled: Compiled, user: int) -> None:
+    def __init__(self, probe: Probe, loaded: Loaded, user: int) -> None:
         self._table = f"{probe.name}_array"
         self._counters = probe.readings
-        self._compiled = compiled
+        self._loaded = loaded
         self._hardware = counts_cpu(user)
         self._opened: dict[int, int] = {}  # by key
         self.reasons: dict[str, str] = {}
@@ -47,11 +47,11 @@ class Readings:
                     key = cpu * len(self._counters) + place
                     self._opened[key] = found[counter.name]
         for key, descriptor in self._opened.items():
-            self._compiled.put(self._table, key, descriptor)
+            self._loaded.put(self._table, key, descriptor)
 
     def close(self) -> None:
         """Count no longer; can be opened again."""
         while self._opened:
             key, descriptor = self._opened.popitem()
-            bpf.forget(self._compiled.descriptor(self._table), key)
+            bpf.forget(self._loaded.descriptor(self._table), key)
             os.close(descriptor)

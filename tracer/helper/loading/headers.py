@@ -40,6 +40,16 @@ class Headers:
     release: str
     warning: str | None = None
 
+    def words(self) -> tuple[str, ...]:
+        """What tells them from others, and from those that were there before an upgrade."""
+        folder = self.folder or Path("/lib/modules", self.release, "build")
+        try:
+            marks = [(folder / mark).stat() for mark in (_MARK, _SHARED_MARK)]
+        except OSError:  # without the second BCC says what it lacks
+            marks = []
+        times = (f"{one.st_dev} {one.st_ino} {one.st_size} {one.st_mtime_ns}" for one in marks)
+        return (str(folder), self.release, *times)
+
     def apply(self) -> None:
         """Point BCC, in this process, at them."""
         if self.folder is None:

@@ -8,7 +8,7 @@ load, does it attach. Nobody asks for a version.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.tracer.helper import wire
 from memsc.tracer.helper.kernel import perf, tracefs
 from memsc.tracer.helper.loading import usdt
-from memsc.tracer.helper.loading.bcc import Attachment, Compiled, Program
 from memsc.tracer.helper.loading.cpu_counters import Readings
-from memsc.tracer.helper.loading.rehearsal import rehearse
+from memsc.tracer.helper.loading.programs import Attachment, Loaded, Program
 
 _FUNCTIONS = Path("/proc/kallsyms")
 
@@ -130,7 +129,12 @@ class Places:
         if variant.way == "usdt":
             sites = self.static(place)
             return program.attach_events(_uprobes(sites))
-        return program.attach(place)
+        if variant.way == "kprobe":
+            return program.attach_events([perf.open_kprobe(place)])
+        if variant.way == "tracepoint":
+            number = tracefs.number_of(self._tracefs, place)
+            return program.attach_events([perf.open_tracepoint(number)])
+        return program.attach(place.partition(":")[2] if variant.way == "raw" else None)
 
 
 def _uprobes(sites: Iterable[tuple[Path, usdt.Site]]) -> list[int]:
@@ -164,8 +168,7 @@ class LoadedHook:
                 self.variants.append(variant)
             else:
                 self._reasons.append(reason)
-        self._first = self.variants[0] if self.variants else None
-        self._compiled: Compiled | None = None
+        self._loaded: Loaded | None = None
         self._programs: dict[Variant, list[Program]] = {}
         self._attachments: list[Attachment] = []
 
@@ -184,29 +187,21 @@ class LoadedHook:
         self.variants = []
         self._reasons.append(reason)
 
-    def load(self, compiled: Compiled) -> None:
+    def load(self, loaded: Loaded) -> None:
         """Have the kernel verify the programs of the first variant that it takes.
 
         What it refuses is no choice any more; what may be needed instead is loaded when it is.
         """
-        self._compiled = compiled
+        self._loaded = loaded
         while self.variants and self.variants[0] not in self._programs:
             variant = self.variants[0]
             try:
-                # The first was rehearsed with the whole text.
-                died = rehearse(self._verify) if variant != self._first else None
-                if died:
-                    raise OSError(0, died, variant.points[0][1])
-                self._programs[variant] = self._verify()
+                self._programs[variant] = [
+                    loaded.program(program, variant.way, place) for place, program in variant.points
+                ]
             except OSError as error:
                 self._reasons.append(f"the kernel refused {error.filename}: {error.strerror}")
                 self.variants.pop(0)
-
-    def _verify(self) -> list[Program]:
-        if self._compiled is None:
-            raise RuntimeError("it is compiled before it is loaded")
-        way, points = self.variants[0].way, self.variants[0].points
-        return [self._compiled.program(program, way, place) for place, program in points]
 
     def attach(self) -> None:
         """Attach the first variant that can be; what the kernel refuses is no choice any more."""
@@ -222,8 +217,8 @@ class LoadedHook:
                 self.variants.pop(0)
                 place = variant.points[0][0]
                 self._reasons.append(f"{place} refused: {error.strerror}")
-                if self._compiled is not None:
-                    self.load(self._compiled)
+                if self._loaded is not None:
+                    self.load(self._loaded)
 
     def release(self) -> list[Attachment]:
         """The attachments, to be closed by the caller; it can be attached again."""
@@ -262,11 +257,11 @@ class LoadedProbe:
         for one in self.hooks:
             one.refuse(reason)
 
-    def load(self, compiled: Compiled) -> None:
+    def load(self, loaded: Loaded) -> None:
         """Have the kernel verify its programs; what it refuses is absent."""
-        self._readings = Readings(self.probe, compiled, self._user)
+        self._readings = Readings(self.probe, loaded, self._user)
         for one in self.hooks:
-            one.load(compiled)
+            one.load(loaded)
 
     def attach(self, cpus: Collection[int] = ()) -> None:
         """Attach what was loaded, unless it is; what the kernel refuses is absent.
@@ -279,12 +274,12 @@ class LoadedProbe:
         for one in self.hooks:
             one.attach()
 
-    def detach(self) -> None:
-        """Detach; can be attached again."""
-        attachments = [a for one in self.hooks for a in one.release()]
-        # Each close waits for the kernel's grace period; together they wait for one.
-        with ThreadPoolExecutor(max(len(attachments), 1)) as pool:
-            list(pool.map(Attachment.close, attachments))
+    def release(self) -> list[Attachment]:
+        """What is attached, to be closed by the caller, who then calls `released`."""
+        return [a for one in self.hooks for a in one.release()]
+
+    def released(self) -> None:
+        """It is detached, and can be attached again."""
         if self._readings is not None:
             self._readings.close()
 
@@ -328,3 +323,13 @@ class LoadedProbe:
         counts = [program.misses() for one in self.hooks for program in one.programs]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
+
+
+def detach(probes: Sequence[LoadedProbe]) -> None:
+    """Detach probes; they can be attached again."""
+    attachments = [a for probe in probes for a in probe.release()]
+    # Each close waits for the kernel's grace period; together they wait for one.
+    with ThreadPoolExecutor(max(len(attachments), 1)) as pool:
+        list(pool.map(Attachment.close, attachments))
+    for probe in probes:
+        probe.released()

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 from memsc.probes.source import compose
 from memsc.runtime.errors import MemscError
+from memsc.tracer.helper.kernel import tracefs
 from memsc.tracer.helper.loading import bcc
+from memsc.tracer.helper.loading.apart import Apart, NotDoneError
 from memsc.tracer.helper.loading.headers import Headers, cache_folder
+from memsc.tracer.helper.loading.kept import Kept
+from memsc.tracer.helper.loading.objects import Object
 from memsc.tracer.helper.loading.probe import LoadedProbe
-from memsc.tracer.helper.loading.rehearsal import Remembered, rehearse
+from memsc.tracer.helper.loading.programs import Loaded
+
+_VERIFIERS = 4  # programs are verified at the same time
 
 
 class Together:
@@ -20,6 +28,7 @@ class Together:
     Args:
         tracking: keeps the set of tracked tasks for all of them.
         headers: what they are compiled with.
+        tracefs_: where it is mounted; BCC makes structures of what it says of tracepoints.
         cpus: that the kernel may ever have.
         kernel_stacks: let probes show where threads are in the kernel.
         walk: what programs that walk stacks are told.
@@ -29,31 +38,55 @@ class Together:
         self,
         tracking: LoadedProbe,
         headers: Headers,
+        tracefs_: Path,
+        *,
         cpus: int,
         kernel_stacks: bool,
         walk: Mapping[str, int],
     ) -> None:
         self._tracking = tracking
         self._headers = headers
+        self._tracefs = tracefs_
         self._cpus = cpus
         self._kernel_stacks = kernel_stacks
         self._walk = walk
 
-    def load(self, probes: Mapping[str, LoadedProbe], pages: Mapping[str, int]) -> bcc.Compiled:
+    def load(
+        self, probes: Mapping[str, LoadedProbe], pages: Mapping[str, int], *, trying: bool = False
+    ) -> Loaded:
         """Compile and load them; those that cannot be are refused, each with its reason.
 
         Args:
             probes: by name.
             pages: sizes of their ring buffers.
+            trying: try the compiler, on less, also where they had been compiled before.
 
         Raises:
             MemscError: none of them can be compiled.
         """
         self._headers.apply()
-        refused = self._refused(probes, pages)
+        trial = None
+        kept = self._kept(probes.values(), pages)
+        found = kept and kept.read()
+        if found is None:
+            compiled, refused = self._compiled(probes, pages)
+        else:
+            compiled, refused = Object.unpacked(found), {}
+            if trying:
+                trial = Apart(lambda: bcc.compile_text(self._text([], pages)).packed())
         for name, why in refused.items():
             probes[name].refuse(why)
-        return self._done([one for name, one in probes.items() if name not in refused], pages)
+        loaded = Loaded(compiled)
+        parts = [self._tracking, *(probes[name] for name in probes if name not in refused)]
+
+        def load(part: LoadedProbe) -> None:
+            part.load(loaded)
+
+        with ThreadPoolExecutor(_VERIFIERS) as pool:
+            list(pool.map(load, parts))
+        if trial is not None:
+            _result(trial)
+        return loaded
 
     def _text(self, parts: Collection[LoadedProbe], pages: Mapping[str, int]) -> str:
         parts = [self._tracking, *parts]
@@ -68,33 +101,73 @@ class Together:
             walk=self._walk,
         )
 
-    def _done(self, parts: Collection[LoadedProbe], pages: Mapping[str, int]) -> bcc.Compiled:
-        compiled = bcc.compile_text(self._text(parts, pages))
-        for part in (self._tracking, *parts):
-            part.load(compiled)
-        return compiled
+    def _kept(self, parts: Collection[LoadedProbe], pages: Mapping[str, int]) -> Kept | None:
+        """What is kept of them, by all that the compiler's work depends on; None without a cache.
 
-    def _refused(
+        Raises:
+            MemscError: BCC is missing.
+        """
+        words = [self._text(parts, pages), bcc.identity(), *self._headers.words()]
+        for part in (self._tracking, *parts):
+            words += self._formats(part)
+        with suppress(MemscError, OSError):  # read-only, or another's
+            return Kept(cache_folder(), "object-1", words)
+        return None
+
+    def _formats(self, part: LoadedProbe) -> Iterator[str]:
+        for one in part.hooks:
+            for variant in one.variants:
+                if variant.way == "tracepoint":
+                    for place, _ in variant.points:
+                        yield tracefs.format_of(self._tracefs, place)
+
+    def _compile(self, parts: Collection[LoadedProbe], pages: Mapping[str, int]) -> Object:
+        """Compile them, in a child, and keep the result.
+
+        Raises:
+            NotDoneError: they cannot be.
+        """
+        text = self._text(parts, pages)
+        packed = Apart(lambda: bcc.compile_text(text).packed()).result()
+        with suppress(OSError):  # what cannot be kept is made again
+            if kept := self._kept(parts, pages):
+                kept.write(packed)
+        return Object.unpacked(packed)
+
+    def _compiled(
         self, probes: Mapping[str, LoadedProbe], pages: Mapping[str, int]
-    ) -> dict[str, str]:
-        """Names of those that cannot be compiled and loaded, and why."""
-        remembered = None
-        with suppress(MemscError, OSError):  # the cache may be read-only, or another's
-            text = self._text(probes.values(), pages)
-            remembered = Remembered(cache_folder(), text, bcc.version(), self._headers.release)
-        if remembered:
-            return {}
-        why = rehearse(lambda: self._done(probes.values(), pages))
-        if why is None:
-            if remembered is not None:
-                with suppress(OSError):
-                    remembered.keep()
-            return {}
-        alone = {
-            name: rehearse(lambda one=one: self._done([one], pages)) for name, one in probes.items()
-        }
-        refused = {name: reason for name, reason in alone.items() if reason}
+    ) -> tuple[Object, dict[str, str]]:
+        """Those that can be compiled, and the others' names with the reason.
+
+        Raises:
+            MemscError: none can.
+        """
+        try:
+            return self._compile(probes.values(), pages), {}
+        except NotDoneError as error:
+            why = str(error)
+        refused: dict[str, str] = {}
+        for name, one in probes.items():
+            try:
+                self._compile([one], pages)
+            except NotDoneError as error:
+                refused[name] = str(error)
         # All for the same reason, or none alone: it is not a probe's fault.
         if not probes.keys() - refused.keys() or not refused:
-            raise MemscError("attaching probes", why, bcc.FITTING)
-        return refused
+            raise _error(why)
+        rest = [one for name, one in probes.items() if name not in refused]
+        try:
+            return self._compile(rest, pages), refused
+        except NotDoneError as error:
+            raise _error(str(error)) from error
+
+
+def _result(trial: Apart) -> bytes:
+    try:
+        return trial.result()
+    except NotDoneError as error:
+        raise _error(str(error)) from error
+
+
+def _error(why: str) -> MemscError:
+    return MemscError("attaching probes", why, bcc.FITTING)
