@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memsc.runtime.errors import FAILURE
 
 if TYPE_CHECKING:
-    from memsc.tracer.doctor.features import Feature
+    from memsc.tracer.doctor.feature import Feature
     from memsc.tracer.format import Environment
 
 
@@ -28,6 +28,10 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Try every feature and print what was found."""
+        from memsc.tracer.doctor import probing
+
+        probes = probing.begin()
+
         import msgspec
 
         from memsc.runtime import topology
@@ -36,7 +40,7 @@ class Command:
 
         machine = topology.read()
         described = environment.describe(topology=machine)
-        found = list(features.find_all(described, machine))
+        found = list(features.find_all(described, machine, probes))
         if args.json:
             listed = [feature.as_json() for feature in found]
             machine = msgspec.to_builtins(described, str_keys=True)

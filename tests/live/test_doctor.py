@@ -20,12 +20,13 @@ from memsc.probes import declaration
 from memsc.runtime import topology
 from memsc.runtime.errors import MemscError
 from memsc.tracer.doctor import features
-from memsc.tracer.doctor.features import Feature, attempt, summarize, verdict
+from memsc.tracer.doctor.feature import AS_ROOT, Feature, State, attempt
+from memsc.tracer.doctor.features import summarize, verdict
 from memsc.tracer.helper.kernel import bpf
 from memsc.tracer.session.observe import channel
 
 
-def found(*lacks: str, state: features.State = "missing") -> list[Feature]:
+def found(*lacks: str, state: State = "missing") -> list[Feature]:
     needed = {"libmemsc", "CPUs"}
     names = ("libmemsc", "CPUs", "BPF", "tracefs", "kernel headers", "BCC", "ipi:a", "ipi:b")
     return [
@@ -136,7 +137,7 @@ def test_a_refusal_means_missing_to_root_and_unknown_to_others(
     assert attempt("x", refuse, "do it").state == "missing"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     tried = attempt("x", refuse, "do it")
-    assert (tried.state, tried.remedy) == ("unknown", features.AS_ROOT)
+    assert (tried.state, tried.remedy) == ("unknown", AS_ROOT)
 
 
 def test_an_error_brings_its_own_remedy() -> None:

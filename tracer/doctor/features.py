@@ -9,97 +9,42 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Literal
 
-from memsc.probes import declaration
 from memsc.runtime import topology as cpus
-from memsc.runtime.errors import MemscError, reason, shortage
+from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.runtime.library import counter_step
-from memsc.tracer.doctor import hook_trials
+from memsc.tracer.doctor import hook_trials, probing
+from memsc.tracer.doctor.feature import Feature, attempt
 from memsc.tracer.format import Environment
-from memsc.tracer.helper import capabilities
 from memsc.tracer.helper.isolation import cpusets
-from memsc.tracer.helper.kernel import bpf, perf, tracefs
+from memsc.tracer.helper.kernel import bpf, perf
 from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, open_counters
-from memsc.tracer.helper.loading import headers
-from memsc.tracer.session.observe.channel import PYTHON, Channel
 
-State = Literal["ok", "missing", "unknown"]
-
-AS_ROOT = "run it with sudo"
 # A function that exists wherever BPF does and that nobody calls in a hurry.
 FUNCTIONS = ("__x64_sys_getpgid", "__arm64_sys_getpgid")
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One thing that was tried.
+def find_all(
+    environment: Environment,
+    topology: cpus.Topology,
+    probes: Future[list[Feature]] | None = None,
+) -> Iterator[Feature]:
+    """Try everything, in the order in which a user wants to read it.
 
     Args:
-        name: what a user calls it.
-        state: `unknown` only where the try itself was not possible.
-        detail: what was found, one line.
-        remedy: what to do about a lack; empty when ok.
-        needed: `memsc run` does not work without it.
+        environment: the machine as it describes itself.
+        topology: its CPUs.
+        probes: what `probing.begin` began before.
     """
-
-    name: str
-    state: State
-    detail: str
-    remedy: str = ""
-    needed: bool = False
-
-    def as_json(self) -> dict[str, str]:
-        """The four fields of the JSON output."""
-        return {
-            "name": self.name,
-            "state": self.state,
-            "detail": self.detail,
-            "remedy": self.remedy,
-        }
-
-
-def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = False) -> Feature:
-    """Try a feature.
-
-    Args:
-        name: the feature's.
-        tried: tries it and returns the detail; raises OSError or MemscError if it is not there, or
-            there is not enough of something to tell.
-        remedy: against an OSError; a MemscError brings its own.
-        needed: see Feature.
-    """
-    try:
-        return Feature(name, "ok", tried(), needed=needed)
-    except MemscError as error:
-        if helps := shortage(error.why):
-            return Feature(name, "unknown", error.why, helps, needed)
-        return Feature(name, "missing", error.why, error.remedy, needed)
-    except OSError as error:
-        if helps := shortage(str(error)):
-            return Feature(name, "unknown", reason(error), helps, needed)
-        refused = error.errno in (errno.EPERM, errno.EACCES)
-        if refused and os.geteuid() != 0:
-            return Feature(name, "unknown", "needs root to tell", AS_ROOT, needed)
-        if refused and (lack := capabilities.shortfall()):
-            return Feature(name, "missing", lack, capabilities.AS_THE_MACHINES_ROOT, needed)
-        why = error.strerror or str(error)
-        if why == os.strerror(error.errno or 0):
-            why = f"the kernel says: {why}"
-        return Feature(name, "missing", why, remedy, needed)
-
-
-def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feature]:
-    """Try everything, in the order in which a user wants to read it."""
+    probes = probes or probing.begin()
     yield attempt("libmemsc", _library, REINSTALL, needed=True)
     yield attempt(
         "C-library layer", _layer, "use libmemsc's API, or --transport direct", needed=True
@@ -110,8 +55,14 @@ def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feat
     yield _glibc(environment)
     yield _sudo()
     yield from _isolation(topology)
-    yield from _bpf()
-    yield from _tracepoints()
+    while_they_load = [*probing.tracepoints(), *_ways(), *_counters(environment)]
+    yield from probes.result()
+    yield from while_they_load
+    yield attempt("io_uring SQPOLL", _uring, "set sysctl kernel.io_uring_disabled=0")
+
+
+def _ways() -> Iterator[Feature]:
+    """What programs can be attached by, beside tracepoints."""
     yield attempt(
         "kprobes",
         _kprobe,
@@ -124,8 +75,6 @@ def find_all(environment: Environment, topology: cpus.Topology) -> Iterator[Feat
     )
     yield attempt("uprobes", lambda: _uprobe(0), "use a kernel with CONFIG_UPROBE_EVENTS")
     yield attempt("USDT", lambda: _uprobe(1), "use Linux built with reference-counted uprobes")
-    yield from _counters(environment)
-    yield attempt("io_uring SQPOLL", _uring, "set sysctl kernel.io_uring_disabled=0")
 
 
 def _library() -> str:
@@ -221,87 +170,6 @@ def _try_cpuset() -> str:
     group.mkdir()
     group.rmdir()
     return f"{how} at {folder}"
-
-
-def _bpf() -> Iterator[Feature]:
-    yield attempt("BPF", _ring, "use a kernel with CONFIG_BPF_SYSCALL, 5.8 or newer, on the host")
-    yield attempt("tracefs", _tracefs, "mount -t tracefs tracefs /sys/kernel/tracing")
-    found: list[headers.Headers] = []
-    yield attempt("kernel headers", lambda: _headers(found), "apt install linux-headers-amd64")
-    if not found:
-        yield Feature("BCC", "unknown", "needs kernel headers to tell", "see kernel headers")
-        return
-    refused: list[Feature] = []
-    yield attempt("BCC", lambda: _bcc(refused), "apt install python3-bpfcc")
-    yield from refused
-
-
-def _ring() -> str:
-    os.close(bpf.make_ring_buffer())
-    os.close(bpf.load_program(bpf.RAW_TRACEPOINT))
-    return "programs and ring buffers work"
-
-
-def _tracefs() -> str:
-    mounts = (
-        Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    )
-    if any(line.split()[2] == "tracefs" for line in mounts):
-        return "mounted"
-    # Mounting it takes a mount namespace, and this process keeps the one it has.
-    child = os.fork()
-    if child == 0:
-        try:
-            tracefs.mount()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    if os.waitpid(child, 0)[1]:
-        raise OSError(errno.EPERM, "it is not mounted and cannot be")
-    return "not mounted; memsc mounts it for itself"
-
-
-def _headers(found: list[headers.Headers]) -> str:
-    found.append(headers.find_headers())
-    where = found[0].folder or f"/lib/modules/{found[0].release}/build"
-    return found[0].warning or f"{where}"
-
-
-def _bcc(refused: list[Feature]) -> str:
-    """As a session does: it is the helper that compiles, with the system's Python and its BCC.
-
-    Args:
-        refused: gets a feature for each probe that cannot be loaded here.
-    """
-    find = "import importlib.util as u, sys; sys.exit(u.find_spec('bcc') is None)"
-    if subprocess.run([PYTHON, "-I", "-c", find], check=False).returncode:
-        raise OSError(errno.ENOENT, f"{PYTHON} has none (a venv's or PyPI's is not used)")
-    if os.geteuid() != 0:
-        raise OSError(errno.EPERM, "BCC insists on root")
-    names = declaration.names()
-    channel = Channel()
-    try:
-        sizes = dict.fromkeys(names, mmap.PAGESIZE)
-        reply, descriptors = channel.ask("load", probes=list(names), ring_bytes=sizes)
-        for descriptor in descriptors:
-            os.close(descriptor)
-    finally:
-        channel.close()
-    for name, state in reply["probes"].items():
-        if not state["usable"]:
-            feature = Feature(f"probe {name}", "missing", state["reason"], state["remedy"])
-            refused.append(feature)
-    return f"compiles; {len(names) - len(refused)} of {len(names)} probes load"
-
-
-def _tracepoints() -> Iterator[Feature]:
-    wanted: dict[str, declaration.Hook] = {}
-    for name in (*declaration.names(), "tracking"):
-        for hook in declaration.find(name).hooks:
-            if hook.variants[0].way in ("tracepoint", "raw"):
-                wanted.setdefault(hook.place, hook)
-    for tracepoint, hook in sorted(wanted.items()):
-        yield attempt(tracepoint, lambda hook=hook: hook_trials.attach(hook), hook.remedy)
 
 
 def _kprobe() -> str:

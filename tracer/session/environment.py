@@ -86,6 +86,10 @@ def version_of(package: str) -> str | Unknown:
     """Version of an installed Python package."""
     # BCC is the system's even where memsc is installed without its packages.
     paths = [*sys.path, *SYSTEM_PACKAGES]
+    # The folder's name has it, and what lies in it takes long to read.
+    for path in paths:
+        for folder in Path(path).glob(f"{package}-*.dist-info"):
+            return folder.name.removesuffix(".dist-info").partition("-")[2]
     found = next(iter(metadata.distributions(name=package, path=paths)), None)
     return Unknown("not installed") if found is None else found.version
 
