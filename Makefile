@@ -56,6 +56,7 @@ native: python
 	@ninja -C build/native --quiet | { grep -v "no work to do" || true; }
 	@cmake --install build/native >/dev/null
 	@cmp -s runtime/native/memsc $(BIN)/memsc || install -m 755 runtime/native/memsc $(BIN)/memsc
+	@$(BIN)/python -m compileall -qq commands analysis bench probes runtime/python tracer
 
 DEMO := build/demo
 

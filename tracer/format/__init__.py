@@ -7,65 +7,69 @@ To write a trace, import `memsc.tracer.format.writer`, too.
 
 from __future__ import annotations
 
-from memsc.tracer.format.conditions import (
-    Added,
-    AddedByProbes,
-    Environment,
-    Hit,
-    How,
-    Isolation,
-    Noise,
-    Perturbation,
-)
-from memsc.tracer.format.parts import (
-    Part,
-    columns_of,
-    location,
-    part_name,
-    range_of,
-    read_part,
-)
-from memsc.tracer.format.reader import (
-    SUFFIX,
-    TraceFolder,
-    decode_session,
-    open_trace,
-)
-from memsc.tracer.format.session_file import (
-    SESSION,
-    Arm,
-    Clock,
-    CounterEvent,
-    Counters,
-    Coverage,
-    InTurn,
-    ProbeStatus,
-    Round,
-    RoundKey,
-    Session,
-    Side,
-    Snapshot,
-    Surroundings,
-    Unrecorded,
-)
-from memsc.tracer.format.tables import (
-    CALLS,
-    CALLS_SCHEMA,
-    COUNTERS,
-    EVENT_UNITS,
-    EVENTS,
-    FLAGS,
-    NAME,
-    POLLS,
-    SCHEMA,
-    STACKS,
-    STAGES,
-    STAMPS,
-    TIMINGS,
-    TIMINGS_SCHEMA,
-    field,
-    polls_of,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memsc.tracer.format.conditions import (
+        Added,
+        AddedByProbes,
+        Environment,
+        Hit,
+        How,
+        Isolation,
+        Noise,
+        Perturbation,
+    )
+    from memsc.tracer.format.parts import (
+        Part,
+        columns_of,
+        location,
+        part_name,
+        range_of,
+        read_part,
+    )
+    from memsc.tracer.format.reader import (
+        SUFFIX,
+        TraceFolder,
+        decode_session,
+        open_trace,
+    )
+    from memsc.tracer.format.session_file import (
+        SESSION,
+        Arm,
+        Clock,
+        CounterEvent,
+        Counters,
+        Coverage,
+        InTurn,
+        ProbeStatus,
+        Round,
+        RoundKey,
+        Session,
+        Side,
+        Snapshot,
+        Surroundings,
+        Unrecorded,
+    )
+    from memsc.tracer.format.tables import (
+        CALLS,
+        CALLS_SCHEMA,
+        COUNTERS,
+        EVENT_UNITS,
+        EVENTS,
+        FLAGS,
+        NAME,
+        POLLS,
+        SCHEMA,
+        STACKS,
+        STAGES,
+        STAMPS,
+        TIMINGS,
+        TIMINGS_SCHEMA,
+        field,
+        polls_of,
+    )
 
 __all__ = [
     "CALLS",
@@ -118,3 +122,26 @@ __all__ = [
     "range_of",
     "read_part",
 ]
+_PLACES = {
+    "conditions": "Added AddedByProbes Environment Hit How Isolation Noise Perturbation",
+    "parts": "Part columns_of location part_name range_of read_part",
+    "reader": "SUFFIX TraceFolder decode_session open_trace",
+    "session_file": (
+        "SESSION Arm Clock CounterEvent Counters Coverage InTurn ProbeStatus Round RoundKey "
+        "Session Side Snapshot Surroundings Unrecorded"
+    ),
+    "tables": (
+        "CALLS CALLS_SCHEMA COUNTERS EVENT_UNITS EVENTS FLAGS NAME POLLS SCHEMA STACKS STAGES "
+        "STAMPS TIMINGS TIMINGS_SCHEMA field polls_of"
+    ),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Each name when it is first used: of a session most do without tables, which need Arrow."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found

@@ -28,7 +28,6 @@ from memsc.tracer.session.observe.probe_set import Probing
 PAIRS = 8
 _T = 2.365  # Student's t of 95 % for eight pairs
 _CALLS, _SLOW_CALLS = 4_000, 200
-_BLOCKS = 2  # attaching and detaching takes a tenth of a second
 _RING = 1 << 14
 
 Hold = Callable[..., Target]
@@ -70,17 +69,17 @@ class Calibration:
         recorded: list[float] = []
         probed: list[float] = []
         steady = self._probing.of_round(check=False)
+        half = PAIRS // 2 if steady else 0
+        # Half of the rounds with probes come before the others and half after: attaching and
+        # detaching takes a tenth of a second.
+        probed += [self._round(launch, True, steady) for _ in range(half)]
         self._probing.switch(steady, on=False)
-        for block in range(_BLOCKS):
-            sides = [(False, plain), (True, recorded)]
-            for pair in range(PAIRS // _BLOCKS):
-                for recording, into in sides if (pair + block) % 2 == 0 else reversed(sides):
-                    into.append(self._round(launch, recording, ()))
-            if steady:
-                self._probing.switch(steady, on=True)
-                probed += [self._round(launch, True, steady) for _ in range(PAIRS // _BLOCKS)]
-                if block < _BLOCKS - 1:
-                    self._probing.switch(steady, on=False)
+        sides = [(False, plain), (True, recorded)]
+        for pair in range(PAIRS):
+            for recording, into in sides if pair % 2 == 0 else reversed(sides):
+                into.append(self._round(launch, recording, ()))
+        self._probing.switch(steady, on=True)
+        probed += [self._round(launch, True, steady) for _ in range(half)]
         hits = self._hits(arms)
         by_probes = AddedByProbes(*_difference(recorded, probed), names=steady) if steady else None
         return Perturbation(

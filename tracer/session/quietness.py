@@ -25,13 +25,14 @@ class Quiet:
         wanted: isolate them.
 
     Attributes:
+        wanted: to isolate them.
         isolated: they are isolated now; programs must be adopted.
         notes: what the user should be told.
     """
 
     def __init__(self, elevation: Elevation, wanted: bool) -> None:
         self._elevation = elevation
-        self._wanted = wanted
+        self.wanted = wanted
         self._meter = Meter(())
         self._spans: list[tuple[Counts, Counts]] = []
         self._found = Isolation()
@@ -54,7 +55,7 @@ class Quiet:
         """
         self._app, self._service = sorted(app), sorted(service)
         self._meter = Meter(frozenset(app))
-        if not self._wanted:
+        if not self.wanted:
             return
         channel = self._elevation.started()
         counters = channel.ask("switches", cpus=sorted(app)[:_MOST_COUNTERS])[1]

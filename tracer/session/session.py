@@ -135,6 +135,8 @@ class TraceSession:
         return self
 
     def _begin(self) -> None:
+        if not self.quiet.wanted:  # or the helper has something else to do first
+            self.probing.begin_loading()
         machine = topology.read()
         application, service = self._cpus()
         # The session works beside the service, never on the application's CPUs.

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,37 +48,51 @@ class Channel:
     Starts the helper at once: directly when this process is root, else by sudo, which may ask for a
     password on the terminal. Not for more than one thread at a time.
 
+    Args:
+        wait: until it can be told whether it has started; without, `ready` waits.
+
     Raises:
         MemscError: it cannot be started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, wait: bool = True) -> None:
         self._stderr: IO[bytes] | None = None
         self._last_words = ""
         self._asked = 0
-        self._start()
+        self._begun: wire.Message | None = None
+        self._sudo: str | None = None
+        self._is_ready = False
+        if os.geteuid() != 0:
+            self._sudo = shutil.which("sudo")
+            if self._sudo is None:
+                raise MemscError(
+                    "attaching probes", "that needs root, and there is no sudo", "run memsc as root"
+                )
+        self._spawn((self._sudo, "-n", "--", *COMMAND) if self._sudo else COMMAND)
+        if wait:
+            self.ready()
 
-    def _start(self) -> None:
-        if os.geteuid() == 0:
-            self._spawn(COMMAND)
-            if not self._greeted():
-                raise self._died("attaching probes", "report this as a fault of memsc")
+    def ready(self) -> None:
+        """Wait until the helper has started.
+
+        Raises:
+            MemscError: it cannot be started.
+        """
+        if self._is_ready:
             return
-        sudo = shutil.which("sudo")
-        if sudo is None:
-            raise MemscError(
-                "attaching probes", "that needs root, and there is no sudo", "run memsc as root"
-            )
-        self._spawn((sudo, "-n", "--", *COMMAND))
-        if self._greeted():
-            return
-        error = self._died("attaching probes", _AS_ROOT)
-        if "password is required" not in error.why or not _has_terminal():
-            raise error
-        # This time sudo talks with the user, for as long as he takes to type.
-        self._spawn((sudo, "-p", _PROMPT, "--", *COMMAND), on_terminal=True)
         if not self._greeted():
-            raise self._died("attaching probes", _AS_ROOT)
+            if self._sudo is None:
+                raise self._died("attaching probes", "report this as a fault of memsc")
+            error = self._died("attaching probes", _AS_ROOT)
+            if "password is required" not in error.why or not _has_terminal():
+                raise error
+            # This time sudo talks with the user, for as long as he takes to type.
+            self._spawn((self._sudo, "-p", _PROMPT, "--", *COMMAND), on_terminal=True)
+            if not self._greeted():
+                raise self._died("attaching probes", _AS_ROOT)
+            if self._begun is not None:
+                wire.send(self._connection, self._begun)
+        self._is_ready = True
 
     def _spawn(self, command: Sequence[str], on_terminal: bool = False) -> None:
         self._stderr = None if on_terminal else tempfile.TemporaryFile()  # noqa: SIM115
@@ -111,7 +126,7 @@ class Channel:
         """The error that tells of the helper's end; also gathers its remains."""
         self._connection.close()
         try:
-            status = self._process.wait(5)
+            status = self._gone(5)
             why = f"the helper ended with status {status}"
         except subprocess.TimeoutExpired:
             # Without its socket it ends by itself as soon as it looks up again.
@@ -122,11 +137,27 @@ class Channel:
             self._stderr = None
         return MemscError(what, self._last_words or why, remedy)
 
+    def _gone(self, seconds: float) -> int:
+        """Wait for its end, and no longer: `Popen.wait` looks but every 50 ms.
+
+        Raises:
+            TimeoutExpired: it goes on.
+        """
+        with suppress(OSError):
+            process = os.pidfd_open(self._process.pid)
+            try:
+                ended = select.poll()
+                ended.register(process, select.POLLIN)
+                ended.poll(seconds * 1000)
+            finally:
+                os.close(process)
+        return self._process.wait(1)
+
     def close(self) -> None:
         """End the helper; it gives back what it holds before it goes."""
         self._connection.close()
         try:
-            self._process.wait(30)
+            self._gone(30)
         except subprocess.TimeoutExpired:
             # Ours to signal only when it is root's child of root; by sudo, sudo passes it on.
             self._process.terminate()
@@ -138,15 +169,28 @@ class Channel:
         """Whether the helper still runs."""
         return self._process.poll() is None
 
+    def begin(self, op: str, **arguments: Any) -> None:
+        """Send a request of which the answer is asked for later, by `ask` with the same words.
+
+        Another request before that gives the answer up.
+        """
+        self._asked += 1
+        self._begun = {"op": op, "number": self._asked, **arguments}
+        with suppress(OSError):  # `ready` tells
+            wire.send(self._connection, self._begun)
+
     def ask(self, op: str, **arguments: Any) -> tuple[wire.Message, list[int]]:
         """One request and its reply, with the descriptors that came along, which are the caller's.
 
         Raises:
             MemscError: the helper's own error, or that it has died.
         """
-        self._asked += 1
+        self.ready()
+        begun, self._begun = self._begun, None
         try:
-            wire.send(self._connection, {"op": op, "number": self._asked, **arguments})
+            if begun != {"op": op, "number": self._asked, **arguments}:
+                self._asked += 1
+                wire.send(self._connection, {"op": op, "number": self._asked, **arguments})
             received = self._answer(self._asked)
         except (OSError, ValueError):
             received = None
@@ -188,15 +232,26 @@ class Elevation:
     def __init__(self) -> None:
         self._channel: Channel | None = None
 
+    def begin(self, op: str, **arguments: Any) -> None:
+        """Start the helper, and send it a first request, without waiting for either.
+
+        That it cannot be started is told by `started`.
+        """
+        with suppress(MemscError, OSError):
+            self._channel = self._channel or Channel(wait=False)
+            self._channel.begin(op, **arguments)
+
     def started(self) -> Channel:
         """Start the helper, unless it runs already.
 
         Raises:
             MemscError: it cannot be started.
         """
-        if self._channel is None:
-            self._channel = Channel()
-        return self._channel
+        channel = self._channel or Channel()
+        self._channel = None
+        channel.ready()
+        self._channel = channel
+        return channel
 
     def restart(self) -> None:
         """End what is left of the helper and start another, which undoes what that one left.

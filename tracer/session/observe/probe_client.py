@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from memsc.runtime.errors import MemscError
 from memsc.tracer.helper import wire
 from memsc.tracer.session.observe.channel import Channel
 from memsc.tracer.session.observe.event_ring import Counters, EventRing, Events
-from memsc.tracer.session.unwind import stack_ring, tables
-from memsc.tracer.session.unwind.stack_ring import StackRing
-from memsc.tracer.session.unwind.tables import Tables
+
+if TYPE_CHECKING:
+    from memsc.tracer.session.unwind.stack_ring import StackRing
+    from memsc.tracer.session.unwind.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,8 @@ class Helper:
         Raises:
             MemscError: nothing can be traced here (headers, BCC, tracefs), or the sizes are wrong.
         """
-        reply, descriptors = self._channel.ask(
-            "load", probes=list(probes), ring_bytes=dict(ring_bytes or {})
-        )
+        request, arguments = loading(probes, ring_bytes)
+        reply, descriptors = self._channel.ask(request, **arguments)
         by_table = dict(zip(reply["tables"], descriptors, strict=True))
         words = int(reply["cpus"]) * wire.LOSS_WORDS
         try:
@@ -159,8 +159,7 @@ class Helper:
                 for table in find(name).tables:
                     self._tables[table] = os.dup(by_table[table])
             if size := int(reply["walk_ring_bytes"]):
-                self.stack_ring = StackRing(by_table[stack_ring.NAME], size)
-                self.stack_tables = Tables({name: by_table[name] for name in tables.NAMES})
+                self._walk(by_table, size)
         except OSError as error:
             raise MemscError(
                 "mapping the ring buffers", str(error.strerror), "choose smaller ones"
@@ -172,6 +171,13 @@ class Helper:
         self.warning: str | None = reply["warning"]
         self.unwalked: str | None = reply["unwalked"]
         return _states(reply)
+
+    def _walk(self, by_table: Mapping[str, int], size: int) -> None:
+        # Slow to import, and most sessions walk no stacks.
+        from memsc.tracer.session.unwind import stack_ring, tables  # noqa: PLC0415
+
+        self.stack_ring = stack_ring.StackRing(by_table[stack_ring.NAME], size)
+        self.stack_tables = tables.Tables({name: by_table[name] for name in tables.NAMES})
 
     def attach(self, *probes: str) -> dict[str, Loaded]:
         """Attach loaded probes; those attached already stay so. Milliseconds, no compiling.
@@ -305,6 +311,13 @@ class Helper:
     def pid(self) -> int:
         """The helper's process."""
         return self._channel.pid
+
+
+def loading(
+    probes: Sequence[str], ring_bytes: Mapping[str, int] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The request of `Helper.load`: who knows it early can have `Channel` send it early."""
+    return "load", {"probes": list(probes), "ring_bytes": dict(ring_bytes or {})}
 
 
 def _states(reply: wire.Message) -> dict[str, Loaded]:

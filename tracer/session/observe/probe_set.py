@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,10 +17,12 @@ from memsc.tracer.format import Counters, ProbeStatus, RoundKey
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.observe.channel import Elevation
 from memsc.tracer.session.observe.kernel_view import KernelView
-from memsc.tracer.session.observe.probe_client import Helper, Loaded
-from memsc.tracer.session.observe.stacks import Stacks
+from memsc.tracer.session.observe.probe_client import Helper, Loaded, loading
 from memsc.tracer.session.observe.thread_counters import Counting
 from memsc.tracer.session.sink import Sink
+
+if TYPE_CHECKING:
+    from memsc.tracer.session.observe.stacks import Stacks
 
 CALIBRATING_HITS = 2003
 _FULL_ENOUGH = 0.25
@@ -65,6 +68,12 @@ class Probing:
         self.notes: list[str] = []
         self.kernel = KernelView()
 
+    def begin_loading(self) -> None:
+        """Have the helper start and load while others do something else; `load` comes later."""
+        if wanted := _programs(self._wanted):
+            request, arguments = loading(_with_own(wanted))
+            self._elevation.begin(request, **arguments)
+
     def load(self, app: Collection[int], service: Collection[int]) -> None:
         """Start the helper, compile, and attach what disturbs nothing.
 
@@ -79,7 +88,7 @@ class Probing:
             return
         try:
             self._helper = Helper(self._elevation.started())
-            loaded = self._helper.load([*wanted, PROGRAMS.name])
+            loaded = self._helper.load(_with_own(wanted))
             self._helper.watch({*app, *service})
             usable = [name for name in (*wanted, PROGRAMS.name) if loaded[name].usable]
             loaded |= self._helper.attach(*_steady(usable))
@@ -212,6 +221,9 @@ class Probing:
         self.kernel.begin()
         if any(find(name).tables or find(name).walks for name in programs):
             if self._stacks is None:
+                # Slow to import, and most sessions look at no stacks.
+                from memsc.tracer.session.observe.stacks import Stacks  # noqa: PLC0415
+
                 self._stacks = Stacks(self._writer, self._helper)
             self._stacks.begin(pid)
         disturbing = _disturbing(programs)
@@ -349,6 +361,11 @@ class Probing:
 def _programs(probes: Sequence[str]) -> list[str]:
     """Those that are BPF programs: counters are not."""
     return [name for name in probes if find(name).hooks]
+
+
+def _with_own(programs: Sequence[str]) -> list[str]:
+    """They, and the one that nobody chooses."""
+    return [*programs, PROGRAMS.name]
 
 
 def _steady(probes: Iterable[str]) -> list[str]:
