@@ -270,7 +270,10 @@ def killing_the_helper(then: str) -> str:
     return f"""
 $MEMSC trace -o t.memsc --probes none --isolate -- sh -c 'echo > up; read x < fifo' &
 until test -e up; do sleep 0.05; done
-kill -9 $(ls /run/memsc | sed 's/isolation-\\([0-9]*\\)-.*/\\1/')
+helper=$(ls /run/memsc | sed 's/isolation-\\([0-9]*\\)-.*/\\1/')
+kill -9 $helper
+lives() {{ grep -q '^State:[[:space:]]*[^ZX[:space:]]' /proc/$helper/status 2>/dev/null; }}
+while lives; do sleep 0.01; done
 {then}"""
 
 
