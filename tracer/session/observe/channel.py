@@ -143,6 +143,8 @@ class Channel:
         Raises:
             TimeoutExpired: it goes on.
         """
+        if self._process.returncode is not None:
+            return self._process.returncode
         with suppress(OSError):
             process = os.pidfd_open(self._process.pid)
             try:
