@@ -11,7 +11,6 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,8 +87,11 @@ def version_of(package: str) -> str | Unknown:
     paths = [*sys.path, *SYSTEM_PACKAGES]
     # The folder's name has it, and what lies in it takes long to read.
     for path in paths:
-        for folder in Path(path).glob(f"{package}-*.dist-info"):
-            return folder.name.removesuffix(".dist-info").partition("-")[2]
+        for kind in ("dist-info", "egg-info"):
+            for folder in Path(path).glob(f"{package}-*.{kind}"):
+                return folder.name.removesuffix(f".{kind}").partition("-")[2].partition("-py")[0]
+    from importlib import metadata  # noqa: PLC0415 - slow to import
+
     found = next(iter(metadata.distributions(name=package, path=paths)), None)
     return Unknown("not installed") if found is None else found.version
 
