@@ -52,14 +52,29 @@ for _ in range(300): os.write(1, b"")
 _OWN = """
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+static void call(void)
+{
+    long result = SYS_getppid;
+    __asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+}
 int main(int count, char **arguments)
 {
-    for (int i = 0; i < atoi(arguments[count - 1]); i++) {
-        long result = SYS_getppid;
-        __asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+    int times = atoi(arguments[count - 1]);
+    for (int i = 0; i < times; i++) {
+        call();
         if (i % 10 == 0)
             getppid();
+    }
+    /* Children that make no other call; the first makes one of its own, too. */
+    for (int i = 0; i < 10; i++) {
+        int child = fork();
+        if (child == 0 && times && i == 0)
+            call();
+        if (child == 0)
+            _exit(0);
+        waitpid(child, NULL, 0);
     }
     return 0;
 }
@@ -255,7 +270,7 @@ def test_calls_of_its_own_instructions_are_counted_by_the_kernel(arm: str, tmp_p
     subprocess.run(["gcc", "-O1", "-o", tmp_path / "own", tmp_path / "own.c"], check=True)
     transport, _, service = arm.partition("-")
     how = ("--transport", transport, "--service", service or "inline", "--probes", "syscalls")
-    for times, beyond in ((0, 0), (5000, 5000)):
+    for times, beyond in ((0, 0), (5000, 5001)):
         command = f"ls / | sort; {tmp_path}/own {times}; exec {tmp_path}/own 0"
         trace(command, tmp_path, *how, programs={})
         session = open_trace(tmp_path / "t.memsc").session

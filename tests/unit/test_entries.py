@@ -16,9 +16,11 @@ READ = syscall_number("read")
 RETURN = syscall_number("rt_sigreturn")
 
 
-def entries(*calls: tuple[int, int, int, int], pid: int = 7) -> Entries:
+def entries(
+    *calls: tuple[int, int, int, int], pid: int = 7, into: Entries | None = None
+) -> Entries:
     """Of (time, number, address, how often)."""
-    found = Entries()
+    found = Entries() if into is None else into
     for time, number, address, count in calls:
         events = np.zeros(count, np.dtype(PROBE.layout()))
         events["kind"] = PROBE.kind_names.index("enter")
@@ -58,6 +60,72 @@ def test_calls_from_elsewhere(calls: list[tuple[int, int, int, int]], elsewhere:
     assert found.elsewhere({}) == 0
     total = sum(count for *_, count in calls)
     assert (found.others({7}), found.others(set())) == (0, total)
+
+
+FORK = syscall_number("clone")
+EXIT = syscall_number("exit_group")
+
+
+def forked(*calls: tuple[int, int, int, int, int]) -> Entries:
+    """Of (pid, time, number, address, how often), where 7 forks 8, and 8 forks 9."""
+    found = Entries()
+    for pid, child in ((7, 8), (8, 9)):
+        events = np.zeros(1, np.dtype(PROBE.layout()))
+        events["kind"] = PROBE.kind_names.index("exit")
+        events["pid"], events["number"], events["result"] = pid, FORK, child
+        found.add(events)
+    for pid, *call in calls:
+        entries((call[0], call[1], call[2], call[3]), pid=pid, into=found)
+    return found
+
+
+PARENT = (7, 0, TELL, 1500, 1)
+
+
+@pytest.mark.parametrize(
+    ("calls", "texts", "executed", "unseen", "elsewhere"),
+    [
+        # What a child calls by the text that it has from its parent has reached memsc.
+        ([PARENT, (8, 10, EXIT, 1500, 1)], (7,), {}, 0, 0),
+        ([PARENT, (9, 10, EXIT, 1500, 1)], (7,), {}, 0, 0),
+        # What it calls by others has not, whether it hands over a region of its own or not.
+        ([PARENT, (8, 10, READ, 3000, 5), (8, 20, EXIT, 1500, 1)], (7,), {}, 0, 5),
+        ([PARENT, (8, 10, READ, 3000, 5), (8, 20, TELL, 1500, 1)], (7, 8), {}, 0, 5),
+        # It executes something that is not carried: from there on all is unseen.
+        ([PARENT, (8, 10, TELL, 1500, 1), (8, 30, READ, 3000, 5)], (7,), {8: 20}, 5, 0),
+        ([PARENT, (8, 30, READ, 1600, 5)], (7,), {8: 20}, 5, 0),
+        ([PARENT, (9, 30, READ, 1600, 5)], (7,), {8: 20}, 5, 0),
+        # Or that is: its loader's calls are nobody's, but what it called before is the child's.
+        (
+            [PARENT, (8, 10, READ, 3000, 2), (8, 30, READ, 3100, 5), (8, 40, TELL, 5500, 1)],
+            (7, 8),
+            {8: 20},
+            0,
+            2,
+        ),
+        (
+            [PARENT, (8, 10, READ, 1600, 2), (8, 30, READ, 9000, 5), (8, 40, TELL, 5500, 1)],
+            (7, 8),
+            {8: 20},
+            0,
+            0,
+        ),
+        # Of a stranger, or where nobody knows what was executed, nothing is believed.
+        ([PARENT, (6, 10, EXIT, 1500, 1)], (7,), {}, 1, 0),
+        ([PARENT, (8, 10, EXIT, 1500, 1)], (7,), None, 1, 0),
+    ],
+)
+def test_children_have_their_parents_text(
+    calls: list[tuple[int, int, int, int, int]],
+    texts: tuple[int, ...],
+    executed: dict[int, int] | None,
+    unseen: int,
+    elsewhere: int,
+) -> None:
+    found = forked(*calls)
+    told = {pid: {TEXT if pid == 7 else NEXT} for pid in texts}
+    assert found.others(set(texts), told, executed) == unseen
+    assert found.elsewhere(told, executed) == elsewhere
 
 
 def test_counts_do_not_depend_on_how_events_are_cut() -> None:

@@ -3,7 +3,8 @@
 
 A process that is recorded makes all its calls from the runtime's text, which it names when it
 starts. What it enters the kernel with from elsewhere is not recorded: instructions of its own, and
-such of the C library as were left as they are.
+such of the C library as were left as they are. A child that it forks has that text, too, and names
+it no more: who its parent is stands in what the call returned that made it.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.probes.syscalls import PROBE
-from memsc.runtime.library import syscall_number
+from memsc.runtime.library import syscall_name, syscall_number
 
 Text = tuple[int, int]
 """Where instructions begin and end."""
 
-_ENTER = PROBE.kind_names.index("enter")
+_ENTER, _EXIT = map(PROBE.kind_names.index, ("enter", "exit"))
 _KEY = ("pid", "number", "address")
 _RETURN = syscall_number("rt_sigreturn")
 _TELL = syscall_number("sendmsg")
+_FORKS = [n for n in range(512) if syscall_name(n) in ("fork", "vfork", "clone", "clone3")]
 
 
 def is_text(told: object) -> TypeGuard[list[int]]:
@@ -34,14 +36,21 @@ def is_text(told: object) -> TypeGuard[list[int]]:
     return [type(one) for one in cast("list[object]", told)] == [int, int]
 
 
+_NONE: Mapping[int, Set[Text]] = {}
+
+
 class Entries:
     """Counts of entries, with when each instruction made its first and its last."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, int], list[int]] = {}
+        self._parents: dict[int, int] = {}
 
     def add(self, events: NDArray[np.void]) -> None:
         """Count those among a probe's events."""
+        left = events[(events["kind"] == _EXIT) & (events["result"] > 0)]
+        left = left[np.isin(left["number"], _FORKS)]
+        self._parents.update(zip(left["result"].tolist(), left["pid"].tolist(), strict=True))
         mine = events[events["kind"] == _ENTER]
         if not len(mine):
             return
@@ -59,23 +68,71 @@ class Entries:
             known[0] += count
             known[1], known[2] = min(known[1], begin), max(known[2], end)
 
-    def others(self, pids: Set[int]) -> int:
-        """How many were made by processes that are not among these."""
-        return sum(count for (pid, *_), (count, *_) in self._found.items() if pid not in pids)
+    def others(
+        self,
+        pids: Set[int],
+        texts: Mapping[int, Set[Text]] = _NONE,
+        executed: Mapping[int, int] | None = None,
+    ) -> int:
+        """How many were made by processes that are not among these.
 
-    def elsewhere(self, texts: Mapping[int, Set[Text]]) -> int:
+        Args:
+            pids: those that are recorded.
+            texts: what some of them name as memsc's text. Their children have it, too, until they
+                execute something, and are no others until then.
+            executed: when each process first executed something; None: that is not known.
+        """
+        found = 0
+        for (pid, *_), (count, _, last) in self._found.items():
+            if pid not in pids and self._inherited(pid, last, texts, executed) is None:
+                found += count
+        return found
+
+    def elsewhere(
+        self, texts: Mapping[int, Set[Text]], executed: Mapping[int, int] | None = None
+    ) -> int:
         """How many were made by these processes, and not from what they name as memsc's text.
 
-        Those of a program's loader are not counted, nor those of libraries that are set up before
-        memsc is there: they end before what stands in a text first tells the session something,
-        and begin after the last call from another. Nor is the return from a signal handler, which
-        is the caller's own.
+        By their children, too, until these execute something. Those of a program's loader are not
+        counted, nor those of libraries that are set up before memsc is there: they end before what
+        stands in a text first tells the session something, and begin after the last call from
+        another. Nor is the return from a signal handler, which is the caller's own.
         """
         every: defaultdict[int, list[_Row]] = defaultdict(list)
+        by_children = 0
         for (pid, number, address), (count, first, last) in self._found.items():
-            if pid in texts and number != _RETURN:
+            if number == _RETURN:
+                continue
+            text = self._inherited(pid, last, texts, executed)
+            if text is not None:
+                by_children += count if address and not _within(address, text) else 0
+            elif pid in texts:
                 every[pid].append(_Row(number, address, count, first, last))
-        return sum(_elsewhere(rows, texts[pid]) for pid, rows in every.items())
+        return by_children + sum(_elsewhere(rows, texts[pid]) for pid, rows in every.items())
+
+    def _inherited(
+        self,
+        pid: int,
+        time: int,
+        texts: Mapping[int, Set[Text]],
+        executed: Mapping[int, int] | None,
+    ) -> Set[Text] | None:
+        """What a process then has from those that forked it as memsc's text; None if nothing."""
+        if executed is None or time >= executed.get(pid, time + 1):
+            return None
+        seen = {pid}
+        while (parent := self._parents.get(pid)) is not None and parent not in seen:
+            if parent in texts:
+                return texts[parent]
+            if parent in executed:
+                return None
+            seen.add(parent)
+            pid = parent
+        return None
+
+
+def _within(address: int, texts: Set[Text]) -> Text | None:
+    return next((one for one in texts if one[0] <= address <= one[1]), None)
 
 
 class _Row(NamedTuple):
@@ -90,7 +147,7 @@ def _elsewhere(rows: Iterable[_Row], texts: Set[Text]) -> int:
     inside: defaultdict[Text, list[_Row]] = defaultdict(list)
     others: list[_Row] = []
     for row in rows:
-        text = next((one for one in texts if one[0] <= row.address <= one[1]), None)
+        text = _within(row.address, texts)
         if text is not None:
             inside[text].append(row)
         elif row.address:

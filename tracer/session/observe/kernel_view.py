@@ -38,15 +38,18 @@ class KernelView:
         """
         self._asked = asked
         self._executed: dict[int, list[str]] = {}
+        self._first: dict[int, int] = {}
         self._entries: Entries | None = None
         self._lost = 0
 
     def take(self, probe: str, events: NDArray[np.void]) -> None:
         """Take in events of a probe; those of most say nothing of this."""
         if probe == PROGRAMS.name:
-            for pid, name in zip(events["pid"].tolist(), events["name"].tolist(), strict=True):
+            columns = (events[name].tolist() for name in ("pid", "name", "time"))
+            for pid, name, time in zip(*columns, strict=True):
                 found = printable(name.decode(errors="replace"))
                 self._executed.setdefault(pid, []).append(found)
+                self._first[pid] = min(time, self._first.get(pid, time))
         elif probe == SYSCALLS.name:
             if self._entries is None:
                 self._entries = Entries()
@@ -83,7 +86,7 @@ class KernelView:
         """
         executed = self.executed
         programs, found = carried.unrecorded(executed)
-        entries = self._entries
+        entries, first = self._entries, None if executed is None else self._first
         why = self.absent or (f"{self._lost} events were lost" if self._lost else None)
         if why is None and executed is None:
             why = "the round had no probe"
@@ -97,6 +100,9 @@ class KernelView:
             ],
             missed=missed,
             beside=beside,
-            unseen=None if entries is None else entries.others(pids | texts.keys()),
-            elsewhere=None if entries is None else entries.elsewhere(texts),
+            unseen=None if entries is None else entries.others(pids | texts.keys(), texts, first),
+            # Of one that did not tell where its calls come from, none is known to be its own.
+            elsewhere=None
+            if entries is None or pids - texts.keys()
+            else entries.elsewhere(texts, first),
         )
