@@ -21,9 +21,14 @@ from memsc.bench.verdict.results import Json, Results, markdown, pairs
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.outputs import written
 
+KEPT = ("<!-- kept -->", "<!-- /kept -->")
+"""Marks of what stays in a file when it is made anew: what no benchmark measures."""
+
 
 def write_results(bench: Json, path: Path) -> list[Path]:
     """Writes the results as Markdown, and their figures beside it.
+
+    What somebody has put between the marks `KEPT` in the file that is there stays at its end.
 
     Args:
         bench: the object that `memsc bench --json` prints.
@@ -38,14 +43,34 @@ def write_results(bench: Json, path: Path) -> list[Path]:
     what = f"cannot write {path}"
     if path.suffix != ".md":
         raise MemscError(what, "results are Markdown", "name it results.md", USAGE)
+    by_hand = kept(path)
     found = Results(bench)
     drawn = {key: figure for key, draw in FIGURES.items() if (figure := draw(found))}
     files = [path.with_name(f"{path.stem}-{key}.svg") for key in drawn]
     with written(path, what) as place:
-        place.write_text(markdown(bench, path.stem, frozenset(drawn)), encoding="utf-8")
+        page = markdown(bench, path.stem, frozenset(drawn))
+        place.write_text(f"{page.rstrip()}\n{by_hand}", encoding="utf-8")
     for file, figure in zip(files, drawn.values(), strict=True):
         save(figure, file)
     return [path, *files]
+
+
+def kept(path: Path) -> str:
+    """What stands between the marks `KEPT` in a file, with them; nothing if there is none.
+
+    Raises:
+        MemscError: one mark is there without the other: what was meant to stay is not known.
+    """
+    if not path.is_file():
+        return ""
+    begin, end = KEPT
+    text = path.read_text(encoding="utf-8", errors="replace")
+    _, first, rest = text.partition(begin)
+    middle, last, _ = (rest if first else text).partition(end)
+    if bool(first) != bool(last):
+        mark = end if first else begin
+        raise MemscError(f"cannot replace {path}", f"it has no {mark}", "put that mark back", USAGE)
+    return f"\n{begin}{middle}{end}\n" if first else ""
 
 
 def draw_sync(found: Results) -> Figure | None:

@@ -102,6 +102,24 @@ def test_figures_lie_beside_the_page_and_never_vary(bench: dict[str, Any], tmp_p
         assert arm in (tmp_path / "results-sync.svg").read_text()
 
 
+def test_what_is_kept_by_hand_stays_when_the_page_is_made_anew(
+    bench: dict[str, Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "results.md"
+    write_results(bench, page)
+    made = page.read_text()
+    by_hand = "<!-- kept -->\n## Verdicts\n\n3 of 40\n<!-- /kept -->\n"
+    page.write_text(f"old\n\n{by_hand}old, too\n")
+    for _ in range(2):
+        write_results(bench, page)
+        assert page.read_text() == f"{made}\n{by_hand}"
+    for broken in ("<!-- kept -->\nit\n", "it\n<!-- /kept -->\n"):
+        page.write_text(broken)
+        with pytest.raises(MemscError, match="put that mark back"):
+            write_results(bench, page)
+        assert page.read_text() == broken
+
+
 def test_results_are_markdown(bench: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(MemscError, match="Markdown"):
         write_results(bench, tmp_path / "results.html")
