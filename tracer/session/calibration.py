@@ -81,13 +81,13 @@ class Calibration:
         self._probing.switch(steady, on=True)
         probed += [self._round(launch, True, steady) for _ in range(half)]
         hits = self._hits(arms)
-        by_probes = AddedByProbes(*_difference(recorded, probed), names=steady) if steady else None
+        by_probes = AddedByProbes(*difference(recorded, probed), names=steady) if steady else None
         return Perturbation(
             arm=launch.arm,
             calls=_calls(launch),
             pairs=PAIRS,
             seconds=time.monotonic() - start,
-            recording=Added(*_difference(plain, recorded)),
+            recording=Added(*difference(plain, recorded)),
             probes=by_probes,
             probes_reason=UNSET if steady else "no probe is attached",
             hits=hits,
@@ -163,7 +163,7 @@ def _median(cycles: NDArray[np.int64]) -> float:
     return float(np.interp(len(cycles) / 2, np.cumsum(counts) - counts / 2, values))
 
 
-def _difference(off: Sequence[float], on: Sequence[float]) -> tuple[float, float, float, float]:
+def difference(off: Sequence[float], on: Sequence[float]) -> tuple[float, float, float, float]:
     """The median call without, and what is added to it, from rounds side by side: as `Added`."""
     added = np.array(on) - np.array(off)
     half = _T * float(added.std(ddof=1)) / len(added) ** 0.5
