@@ -125,7 +125,8 @@ def add_snapshot(parser: argparse.ArgumentParser) -> None:
         "--snapshot",
         metavar="EXPR",
         help="keep only calls as 'total>50us' says (or post, poll, execute, complete; ns, us, ms, "
-        "s), and the calls and events around them; all are counted",
+        "s), and the calls and events around them; all are counted; a session that is killed loses "
+        "what it kept in its last second, or twentieth of its time",
     )
     parser.add_argument(
         "--snapshot-window", metavar="TIME", help="what is kept before and after each (1ms)"
