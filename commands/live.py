@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from memsc.tracer.session.session import TraceSession
 
 _SLOW_CALLS = 8
+_FOOT = """\
+  the slowest of each half second
+  not counted here: calls that do not reach memsc; see --probes syscalls"""
 
 
 class View:
@@ -96,9 +99,7 @@ class View:
             label = f"{name[:15]} {now - when:3.0f} s ago"
             grid.add_row(label, *(f"{value:,.0f}" for value in cells), style="dim")
         said = [Text(self._unrecorded, "yellow")] if self._unrecorded else []
-        return Group(
-            head, counts, *said, Text(), grid, Text("  the slowest of each half second", "dim")
-        )
+        return Group(head, counts, *said, Text(), grid, Text(_FOOT, "dim"))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ its verdict is withheld.
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,11 @@ class Comparison:
         """What ran in any and was not recorded."""
         traces = self.sides.traces()
         return [f"{name}: {what}" for name, t in traces for what in t.checks.unrecorded()]
+
+    def uncounted(self) -> dict[str, int]:
+        """What nobody counted that may have been called besides, and in how many traces."""
+        every = [what for _, trace in self.sides.traces() for what in trace.checks.uncounted()]
+        return dict(Counter(every))
 
     def notes(self) -> list[str]:
         """What a reader of the verdict should know beside it."""

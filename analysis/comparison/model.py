@@ -47,7 +47,8 @@ class ComparisonReport(msgspec.Struct, frozen=True):
     `base` and `new` are the traces of each side, `replicas` how many sessions or turns each has,
     `history` how many further sessions told how much sessions differ, and `beside` is what was
     taken out. `settle` says how a verdict would come about that is withheld for want of sessions.
-    `unrecorded` says what ran in any and was not recorded.
+    `unrecorded` says what ran in any and was not recorded, `uncounted` what nobody counted that may
+    have been called besides, with the number of traces of which that is so.
     """
 
     schema: int
@@ -61,6 +62,7 @@ class ComparisonReport(msgspec.Struct, frozen=True):
     settle: str | None
     notes: list[str]
     unrecorded: list[str]
+    uncounted: dict[str, int]
     differences: list[str]
     rows: list[CompareRow]
     fail_if: list[FailIf]

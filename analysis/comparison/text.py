@@ -39,6 +39,7 @@ def comparison_report(comparison: Comparison, outcomes: list[Outcome]) -> Compar
         settle=sides.settle() if sides.unsettled() else None,
         notes=comparison.notes(),
         unrecorded=comparison.unrecorded(),
+        uncounted=comparison.uncounted(),
         differences=differences(comparison),
         rows=rows_of(comparison.df_compare(syscalls=True), CompareRow),
         fail_if=[FailIf(o.condition.text, o.met, o.found) for o in outcomes],
@@ -73,6 +74,10 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
     if all(reason == unsettled for reason in reasons):
         for what in comparison.unrecorded():
             yield mark("!", what, "yellow")
+    traces = len(sides.traces())
+    for what, times in comparison.uncounted().items():
+        whose = "" if times == traces else f"{times} of {traces} traces: "
+        yield mark("?", f"{whose}{what}", "yellow")
     for line in differences(comparison):
         yield mark("!", f"the machines differ in {line}", "yellow")
     for line in comparison.notes():

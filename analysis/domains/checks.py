@@ -17,7 +17,7 @@ from memsc.analysis.data.outside import fit
 from memsc.analysis.data.scan import ALL, Cells
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL, Sketch
 from memsc.analysis.domains.agreement import PROBE, Agreement
-from memsc.analysis.domains.coverage import BOUND, ArmCoverage, coverage, percent
+from memsc.analysis.domains.coverage import BOUND, ArmCoverage, coverage, percent, unreached
 from memsc.analysis.domains.ends import UNAVAILABLE, failures
 from memsc.analysis.domains.events_per_round import COUNTS, df_events_per_round
 from memsc.tracer.format import CALLS, Round, TraceFolder
@@ -176,8 +176,19 @@ class Checks:
     def coverage(self) -> dict[str, ArmCoverage]:
         """What of each arm was recorded; arms at which nobody looked are not there."""
         rounds = self._trace.session.rounds
-        found = {arm: coverage(r for r in rounds if r.arm == arm) for arm in self._arms}
+        found = {
+            arm: coverage([r for r in rounds if r.arm == arm], self._unasked("syscalls"))
+            for arm in self._arms
+        }
         return {arm: one for arm, one in found.items() if one is not None}
+
+    def _unasked(self, probe: str) -> str:
+        """Why a probe saw nothing of an arm."""
+        status = self._trace.session.probes.get(probe)
+        if status and status.attached:
+            lost = f", or {status.lost} of its events were lost" if status.lost else ""
+            return f"no calls recorded with --probes {probe}{lost}"
+        return status.reason if status and status.reason else f"record with --probes {probe}"
 
     def unrecorded(self) -> list[str]:
         """What ran and was not recorded, however little it was."""
@@ -187,6 +198,10 @@ class Checks:
             for says in (one.says, one.says_calls)
             if says
         ]
+
+    def uncounted(self) -> list[str]:
+        """What nobody counted, so that nobody knows whether there was more: whose, and why."""
+        return unreached(self.coverage)
 
     def _counts(self, arm: str) -> list[Check]:
         side = self._trace.session.arms[arm]
@@ -367,10 +382,7 @@ class Checks:
         mine = events[(events["arm"] == arm) & events[name].notna()]
         status = self._trace.session.probes.get(probe)
         if mine.empty:
-            why = status.reason if status and status.reason else f"record with --probes {probe}"
-            if status and status.attached:
-                why = f"no calls recorded with --probes {probe}"
-            return Check(arm, full, None, expected, None, why)
+            return Check(arm, full, None, expected, None, self._unasked(probe))
         calls, count = int(mine["calls"].sum()), float(mine[name].sum())
         lost = (status.lost or 0) if status else 0
         if lost and (expected is None or (count + lost) / calls > NEGLIGIBLE):

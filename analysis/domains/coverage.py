@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -16,6 +16,10 @@ from memsc.tracer.format import Round, Surroundings, Unrecorded
 BOUND = 0.01
 """Share of programs, or of calls, above which a trace does not stand for what ran."""
 
+UNREACHED = (
+    "not counted: calls that do not reach memsc, such as those by a program's own instructions"
+)
+
 _Z = 1.96
 
 
@@ -25,8 +29,8 @@ class ArmCoverage(msgspec.Struct, frozen=True):
     `unseen` of the calls were made by processes that are not recorded, as the kernel counted them
     in rounds with probe `syscalls`, and `elsewhere` by such as are, from instructions that memsc
     does not reach; `share` of all calls was not recorded, of `calls` looked at,
-    with its 95 % interval: without such rounds as far as programs told themselves. `beside` calls
-    were made on the service's own CPU.
+    with its 95 % interval: without such rounds as far as programs told themselves, and `uncounted`
+    says why there is none. `beside` calls were made on the service's own CPU.
     """
 
     rounds: int
@@ -39,6 +43,7 @@ class ArmCoverage(msgspec.Struct, frozen=True):
     calls: int
     unseen: int | None
     elsewhere: int | None
+    uncounted: str | None
     share: float | None
     share_low: float | None
     share_high: float | None
@@ -68,6 +73,11 @@ class ArmCoverage(msgspec.Struct, frozen=True):
             return None
         whose = "a process" if left == 1 else f"{left} processes"
         return f"what {whose} called under a seccomp filter is neither recorded nor counted"
+
+    @property
+    def says_unreached(self) -> str | None:
+        """What the kernel was not asked to count, and the remedy; None if it was."""
+        return None if self.uncounted is None else f"{UNREACHED}: {self.uncounted}"
 
     @property
     def says_calls(self) -> str | None:
@@ -117,8 +127,13 @@ def named_programs(programs: Sequence[Unrecorded], most: int = 4) -> str:
     return ", ".join([*shown, *([f"{more} more"] if more else [])])
 
 
-def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
-    """What the rounds of one arm recorded; None if that was not looked at."""
+def coverage(rounds: Iterable[Round], uncounted: str = "not known") -> ArmCoverage | None:
+    """What the rounds of one arm recorded; None if that was not looked at.
+
+    Args:
+        rounds: of the arm.
+        uncounted: why the kernel counted no calls, if it did not.
+    """
     mine = [r for r in rounds if r.recording and r.coverage is not None]
     found = [r.coverage for r in mine if r.coverage is not None]
     if not found:
@@ -134,6 +149,14 @@ def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
     covers = [r.coverage for r in looked if r.coverage is not None]
     unseen = sum(one.unseen or 0 for one in covers)
     elsewhere = sum(one.elsewhere or 0 for one in covers)
+    whole = all(one.elsewhere is not None for one in covers)
+    why = (
+        None
+        if asked and whole
+        else "nobody told where its programs make theirs"
+        if asked
+        else uncounted
+    )
     gone = unseen + elsewhere + sum(sum(one.missed.values()) for one in covers)
     calls = gone + sum((r.made or 0) + (r.local or 0) for r in looked)
     low, high = wilson(gone, calls)
@@ -148,11 +171,24 @@ def coverage(rounds: Iterable[Round]) -> ArmCoverage | None:
         beside=sum(one.beside for one in found),
         calls=calls,
         unseen=unseen if asked else None,
-        elsewhere=elsewhere if asked else None,
+        elsewhere=elsewhere if asked and whole else None,
+        uncounted=why,
         share=gone / calls if calls else None,
         share_low=low,
         share_high=high,
     )
+
+
+def unreached(found: Mapping[str, ArmCoverage]) -> list[str]:
+    """What the kernel counted of no arm, or not of some, which are named then; and the remedy."""
+    said: dict[str, list[str]] = {}
+    for arm, one in found.items():
+        if one.says_unreached:
+            said.setdefault(one.says_unreached, []).append(arm)
+    return [
+        says if len(arms) == len(found) else f"{', '.join(arms)}: {says}"
+        for says, arms in said.items()
+    ]
 
 
 def wilson(hits: int, n: int) -> tuple[float | None, float | None]:

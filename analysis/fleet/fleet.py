@@ -9,6 +9,7 @@ traces with replacement, then blocks within them.
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -192,6 +193,10 @@ class Fleet:
             for one in self.summaries
             for what in one.unrecorded
         ]
+
+    def uncounted(self) -> dict[str, int]:
+        """What nobody counted that may have been called besides, and in how many traces."""
+        return dict(Counter(what for one in self.summaries for what in one.uncounted))
 
     def where(
         self,

@@ -90,9 +90,10 @@ class StageRow(msgspec.Struct, frozen=True):
 class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     """The report of several traces as one fleet.
 
-    `unrecorded` says what ran and was not recorded. `arms` is as in the report of one trace, of all
-    calls together; `hosts` has the total of each host's arms and cases; `environment` what all have
-    in common, and null with a reason where they differ.
+    `unrecorded` says what ran and was not recorded, `uncounted` what nobody counted that may have
+    been called besides, with the number of traces of which that is so. `arms` is as in the report
+    of one trace, of all calls together; `hosts` has the total of each host's arms and cases;
+    `environment` what all have in common, and null with a reason where they differ.
     """
 
     schema: int
@@ -100,6 +101,7 @@ class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int
     verdict: Verdict
     unrecorded: list[str]
+    uncounted: dict[str, int]
     partitions: list[PartitionRow]
     arms: dict[str, FleetArm]
     hosts: dict[str, list[StageRow]]

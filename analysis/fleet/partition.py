@@ -48,6 +48,7 @@ class Summary:
         cells: sketches in units of 1/`UNITS` ns, in few blocks, by cell.
         withheld: why this trace's figures may not be trusted; empty if they may.
         unrecorded: what ran and was not recorded.
+        uncounted: what nobody counted that may have been called besides.
     """
 
     partition: Partition
@@ -58,6 +59,7 @@ class Summary:
     cells: dict[Cell, list[Sketch]]
     withheld: list[str]
     unrecorded: list[str]
+    uncounted: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def _summary(partition: Partition, folder: TraceFolder, selection: Selection) ->
         few,
         checks.withheld(),
         checks.unrecorded(),
+        checks.uncounted(),
     )
 
 

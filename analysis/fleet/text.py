@@ -35,6 +35,7 @@ def fleet_report(fleet: Fleet) -> FleetReport:
         skipped=len(fleet.failures),
         verdict=Verdict(bool(reasons), reasons),
         unrecorded=fleet.unrecorded(),
+        uncounted=fleet.uncounted(),
         partitions=_partition_rows(fleet),
         arms=_arms(fleet),
         hosts={host: _totals(fleet, host) for host in fleet.hosts},
@@ -128,6 +129,8 @@ def _parts(fleet: Fleet) -> Iterator[RenderableType]:
         yield mark(
             "✓", f"{_count(len(summaries), 'trace')}: no calls lost, stamps in order", "green"
         )
+    for what, times in fleet.uncounted().items():
+        yield mark("?", f"{times} of {_count(len(summaries), 'trace')}: {what}", "yellow")
     for name in ("cpu_model", "kernel", "virtual"):
         values = {str(getattr(one.environment, name)) for one in summaries}
         if len(values) > 1:

@@ -28,13 +28,14 @@ from memsc.analysis.report.counter_text import (
 from memsc.analysis.report.model import RatioRow, Report, Stages
 from memsc.analysis.report.slow_text import cause_rows
 from memsc.analysis.report.tables import DERIVED, to_csv
-from memsc.analysis.report.text import biggest, cases_of, ratio_cells, trust_lines
+from memsc.analysis.report.text import biggest, cases_of, ratio_cells
 from memsc.analysis.report.totals_text import (
     CALLER_HEADERS,
     SYSCALL_HEADERS,
     caller_rows,
     syscall_rows,
 )
+from memsc.analysis.report.trust_text import trust_lines
 from memsc.analysis.report.wakeup_text import HEADERS, LEGEND, wakeup_rows
 from memsc.analysis.report.waterfall import waterfalls
 from memsc.analysis.trace import Trace

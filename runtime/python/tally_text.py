@@ -13,6 +13,7 @@ WIDTH = 80
 _NAMED = 15  # system calls, one by one
 _REASON = 42  # columns
 _COUNT = 13
+UNSEEN = "not seen: calls by a program's own instructions; memsc trace --probes syscalls"
 
 
 def table(tally: Tally, how: str) -> Iterator[str]:
@@ -36,6 +37,7 @@ def table(tally: Tally, how: str) -> Iterator[str]:
     yield from _calls(tally)
     yield from _without(tally)
     yield from wrap(_instructions(tally), WIDTH, subsequent_indent="  ")
+    yield UNSEEN
 
 
 def _sums(title: str, reasons: dict[str, Counter[str]]) -> Iterator[str]:

@@ -126,7 +126,7 @@ def test_a_program_runs_is_traced_and_reported(
         assert re.search(REMEDIES[there.place], notes[0])
     assert main(["report", str(there.folder / "t.memsc")]) in (0, WITHHELD)
     said = re.sub(r"\n {4}", " ", capsys.readouterr().out)
-    assert re.search(r"✓ [\d,]+ calls recorded, 0 lost, every one accounted for", said)
+    assert re.search(r"✓ [\d,]+ calls recorded, 0 lost, all that reached memsc accounted for", said)
     assert re.search(SAID[there.place], said), said
     shared = re.search(r"note: CPU \d+ is both sides'", done.stderr)
     assert bool(shared) == (there.place == "one-cpu")
@@ -162,7 +162,7 @@ def test_a_user_whom_sudo_lets_nothing(user: User, capsys: pytest.CaptureFixture
     assert not FAULT.search(done.stderr), done
     assert main(["report", str(user.home / "t.memsc")]) in (0, WITHHELD)
     said = re.sub(r"\n {4}", " ", capsys.readouterr().out)
-    assert "every one accounted for" in said
+    assert "all that reached memsc accounted for" in said
     assert re.search(r"\? not checked: .*sudo -v", said)
 
 

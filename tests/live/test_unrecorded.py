@@ -183,7 +183,8 @@ def test_it_is_said(way: str, probes: str, programs: dict[str, str], tmp_path: P
     status, text = report(tmp_path)
     assert status == (4 if expected else 0)
     assert ("ran unrecorded" in text) == bool(expected)
-    assert ("every one accounted for" in text) == (not expected)
+    assert ("accounted for" in text) == (not expected)
+    assert "every one accounted for" not in text  # which nobody knows without probe syscalls
 
 
 @pytest.mark.parametrize("arm", ["direct", "memsc"])

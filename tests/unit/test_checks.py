@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from memsc import analysis as ma
 from memsc.analysis.domains.busy import Spans
 from memsc.analysis.domains.checks import Check
 from memsc.analysis.report.summary import summarise
-from memsc.analysis.report.text import trust_lines
+from memsc.analysis.report.trust_text import trust_lines
 from memsc.tracer import format as fmt
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 
@@ -296,6 +297,20 @@ def test_calls_that_a_killed_session_had_not_written_are_accounted_for(tmp_path:
         assert said.endswith("every one accounted for") == (stopped == "killed")
         killed = [line for _, line in lines if "the session was killed in round 0" in line]
         assert bool(killed) == bool(stopped)
+
+
+def test_stamps_that_nothing_is_held_against_are_said_to_be_in_order_and_no_more(
+    tmp_path: Path,
+) -> None:
+    folder = traces.fabricate(tmp_path / "a.memsc", arms=("direct",), rounds=1, calls=100)
+    shutil.rmtree(folder / fmt.TIMINGS)
+    session = fmt.open_trace(folder).session
+    untimed = replace(session.rounds[0], start_cycles=None, end_cycles=None)
+    (folder / fmt.SESSION).write_bytes(replace(session, rounds=[untimed]).encode())
+    lines = list(trust_lines(summarise(ma.open(folder))))
+    assert ("✓", "stamps in order") in lines
+    why = "nobody measured the time around its rounds"
+    assert ("?", f"not checked: whether calls fit into their rounds: {why}") in lines
 
 
 def test_arms_that_an_interrupt_left_no_time_for_are_said_to_have_no_calls(tmp_path: Path) -> None:

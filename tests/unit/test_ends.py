@@ -13,7 +13,7 @@ from tests.helpers import traces
 
 import memsc.analysis as ma
 from memsc.analysis.report.summary import summarise
-from memsc.analysis.report.text import trust_lines
+from memsc.analysis.report.trust_text import trust_lines
 from memsc.commands.__main__ import main
 from memsc.commands.options import add_ok_status
 from memsc.runtime.errors import USAGE
