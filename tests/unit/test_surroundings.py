@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from memsc.tracer.format import Surroundings
+from memsc.tracer.doctor.features import cpu_quota
+from memsc.tracer.format import Environment, Surroundings
 from memsc.tracer.session.surroundings import Reading, between, quota, read
 
 V1 = {
@@ -57,6 +58,15 @@ def test_a_quota_is_that_of_the_narrowest_group(files: dict[str, str], tmp_path:
 def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
     root = tree(V2 | {"sys/fs/cgroup/a/cpu.max": "max 100000\n"}, tmp_path)
     assert quota(root=root) is None
+
+
+def test_doctor_names_a_quota_with_its_remedy() -> None:
+    found = cpu_quota(Environment(cpu_quota=0.5))
+    assert (found.name, found.state) == ("CPU quota", "missing")
+    assert found.detail.startswith("0.5 CPUs: ")
+    assert "cpu.max" in found.remedy
+    free = cpu_quota(Environment(cpu_quota_reason="no control group of memsc's has a limit"))
+    assert (free.state, free.detail) == ("ok", "no control group of memsc's has a limit")
 
 
 def test_what_the_kernel_does_not_keep_is_not_known(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def find_all(
         "C-library layer", _layer, "use libmemsc's API, or --transport direct", needed=True
     )
     yield attempt("CPUs", lambda: _cpus(topology), "", needed=True)
-    yield _quota(environment)
+    yield cpu_quota(environment)
     yield _clock(environment)
     yield _glibc(environment)
     yield _sudo()
@@ -103,7 +103,8 @@ def _cpus(topology: cpus.Topology) -> str:
     return "; ".join((f"application on {app}, service on {service}", *placed.notes))
 
 
-def _quota(environment: Environment) -> Feature:
+def cpu_quota(environment: Environment) -> Feature:
+    """Whether memsc's control groups hold its programs up."""
     quota = environment.cpu_quota
     if quota is None:
         return Feature("CPU quota", "ok", environment.cpu_quota_reason or "none")
