@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../src/own_file.h"
+
 /* FNV-1a, 64 bits. */
 void memsc_record_name(char name[MEMSC_NAME_SIZE], const char *key)
 {
@@ -19,32 +21,12 @@ void memsc_record_name(char name[MEMSC_NAME_SIZE], const char *key)
     snprintf(name, MEMSC_NAME_SIZE, "%016llx", (unsigned long long)hash);
 }
 
-/* Anybody may write to /dev/shm: each step down is looked at before the next is taken. */
-static int open_own(int folder, const char *name, int flags, mode_t type)
-{
-    struct stat status;
-    int file = openat(folder, name, flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (file < 0)
-        return -1;
-    if (fstat(file, &status) == 0 && (status.st_mode & S_IFMT) == type &&
-        status.st_uid == geteuid() && !(status.st_mode & (S_IRWXG | S_IRWXO)))
-        return file;
-    close(file);
-    return -1;
-}
-
 static int open_record(const char *name)
 {
-    char top[64];
-    snprintf(top, sizeof top, "/dev/shm/memsc-%u", geteuid());
-    int folder = open_own(AT_FDCWD, top, O_DIRECTORY, S_IFDIR);
-    if (folder < 0)
-        return -1;
-    int starts = open_own(folder, "starts", O_DIRECTORY, S_IFDIR);
-    close(folder);
+    int starts = memsc_open_starts();
     if (starts < 0)
         return -1;
-    int file = open_own(starts, name, O_NONBLOCK, S_IFREG);
+    int file = memsc_open_own(starts, name, O_NONBLOCK, S_IFREG);
     close(starts);
     return file;
 }

@@ -43,11 +43,12 @@ static bool is_same(const struct memsc_image *image, const ElfW(Phdr) * first)
     return memcmp(image->address, image->address + image->to_live, size) == 0;
 }
 
-void memsc_image_open(struct memsc_image *image, const struct dl_phdr_info *info)
+void memsc_image_open(struct memsc_image *image)
 {
+    const struct dl_phdr_info *info = &image->info;
     uintptr_t begin = UINTPTR_MAX, end = 0;
     const ElfW(Phdr) *first = NULL;
-    *image = (struct memsc_image){NULL, 0, 0};
+    image->address = NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         if (!is_mapped(header))

@@ -15,13 +15,15 @@
 #include <stdint.h>
 
 struct memsc_image {
-    uint8_t *address; /* NULL: it could not be had */
+    struct dl_phdr_info info; /* of the object */
+    uint8_t *address;         /* NULL: it could not be had */
     size_t size;
     ptrdiff_t to_live; /* from here to where the object runs */
 };
 
-/* Of a file that is not the one that was loaded, as after an upgrade, there is none. */
-void memsc_image_open(struct memsc_image *image, const struct dl_phdr_info *info);
+/* The image of the object of image->info. Of a file that is not the one that was loaded, as after an upgrade,
+ * there is none. */
+void memsc_image_open(struct memsc_image *image);
 
 void memsc_image_close(struct memsc_image *image);
 

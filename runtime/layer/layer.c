@@ -5,6 +5,7 @@
  *
  * Without MEMSC_TRANSPORT, or with `direct` and no recording, it does nothing at all.
  */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,13 @@
 #include "../src/session.h"
 #include "../src/wait.h"
 #include "answers.h"
-#include "bridge.h"
 #include "dispatch.h"
 #include "emulated.h"
 #include "environment.h"
 #include "handlers.h"
 #include "objects.h"
 #include "patch.h"
+#include "plans.h"
 #include "retire.h"
 #include "stats.h"
 
@@ -67,6 +68,7 @@ static const char *take_over(const char **partly)
     static struct memsc_site sites[MEMSC_MAX_SITES];
     struct memsc_object objects[MEMSC_MAX_OBJECTS];
     struct memsc_image images[MEMSC_MAX_OBJECTS];
+    struct memsc_object own = {.text = NULL};
     uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
@@ -76,20 +78,30 @@ static const char *take_over(const char **partly)
         return "it may not read the processor's counter";
     if (&__libc_single_threaded && !__libc_single_threaded)
         return "it had threads before the layer was loaded";
-    uint32_t count = memsc_objects(objects, images);
+    uint32_t count = memsc_objects(objects, images, &own);
     if (!count)
         return "its C library is not glibc";
+    int folder = memsc_plans_open();
     bool ready = true;
     for (uint32_t i = 0; i < count && ready; i++) {
         struct memsc_site *first = &sites[firsts[i]];
-        uint32_t found = memsc_plan(&objects[i], first, MEMSC_MAX_SITES - firsts[i]);
+        uint32_t room = MEMSC_MAX_SITES - firsts[i];
+        uint32_t found = memsc_plans_read(folder, &own, &objects[i], first, room);
+        if (!found) {
+            memsc_object_open(&objects[i], &images[i]);
+            found = memsc_plan(&objects[i], first, room);
+            if (images[i].address)
+                memsc_plans_keep(folder, &own, &objects[i], first, found);
+        }
         firsts[i + 1] = firsts[i] + found;
         ready = memsc_patch_stubs(&objects[i], first, found, &slots) == 0;
         for (uint32_t site = 0; site < found; site++)
-            if (memsc_is_bridge(&first[site]))
+            if (first[site].bridge)
                 memsc_from_bridge = memsc_comes_from_bridge;
     }
     uint32_t changed = 0;
+    if (folder >= 0)
+        close(folder);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t found = firsts[i + 1] - firsts[i];
         if (ready) {
@@ -105,7 +117,7 @@ static const char *take_over(const char **partly)
     return changed ? NULL : "the system lets no program change its text";
 }
 
-__attribute__((constructor)) static void load(void)
+static void begin(void)
 {
     if (!is_asked_for() || is_filtered())
         return;
@@ -128,4 +140,11 @@ __attribute__((constructor)) static void load(void)
     memsc_stats_start();
     if (partly)
         memsc_stats_leave(partly);
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    int before = errno; /* a program finds none */
+    begin();
+    errno = before;
 }

@@ -18,6 +18,7 @@ struct search {
     struct memsc_image *images;
     uint32_t count;
     uintptr_t loader, library;
+    struct memsc_object *own;
 };
 
 static bool is_wanted(const struct dl_phdr_info *info, const struct memsc_object *object,
@@ -45,10 +46,28 @@ static void find_symbols(struct memsc_object *object, const ElfW(Dyn) * dynamic,
     /* Most loaders have made them addresses. */
     if (symbols < info->dlpi_addr)
         symbols += info->dlpi_addr, names += info->dlpi_addr;
-    object->symbol_base = (uint8_t *)info->dlpi_addr - object->to_live;
+    object->symbol_base = (uint8_t *)info->dlpi_addr;
     if (names > symbols && names - symbols < MOST_SYMBOLS * sizeof(ElfW(Sym))) {
         object->symbols = (const void *)symbols;
         object->symbol_count = (uint32_t)((names - symbols) / sizeof(ElfW(Sym)));
+    }
+}
+
+/* The name that the linker gave to what it made, in a note. */
+static void find_build(struct memsc_object *object, const uint8_t *notes, size_t size)
+{
+    for (const uint8_t *at = notes, *end = notes + size;
+         end - at >= (ptrdiff_t)sizeof(ElfW(Nhdr));) {
+        ElfW(Nhdr) note;
+        memcpy(&note, at, sizeof note);
+        const uint8_t *name = at + sizeof note;
+        const uint8_t *content = name + ((note.n_namesz + 3) & ~3u);
+        at = content + ((note.n_descsz + 3) & ~3u);
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof ELF_NOTE_GNU && at <= end &&
+            memcmp(name, ELF_NOTE_GNU, sizeof ELF_NOTE_GNU) == 0) {
+            object->build = content;
+            object->build_size = note.n_descsz;
+        }
     }
 }
 
@@ -66,40 +85,51 @@ static int look_at(struct dl_phdr_info *info, size_t size, void *context)
             frames = address;
         if (header->p_type == PT_DYNAMIC)
             dynamic = (const void *)address;
+        if (header->p_type == PT_NOTE)
+            find_build(&object, address, header->p_memsz);
         if (header->p_type == PT_LOAD && header->p_flags == (PF_R | PF_X) && !object.text) {
             object.text = address;
             object.text_end = address + header->p_memsz;
         }
     }
+    const uint8_t *here = (const uint8_t *)look_at;
+    if (object.text <= here && here < object.text_end)
+        *search->own = object;
     if (!object.text || !frames || search->count == MEMSC_MAX_OBJECTS ||
-        !is_wanted(info, &object, search))
+        !is_wanted(info, &object, search) || !memsc_frames_open(&object.frames, frames))
         return 0;
-    struct memsc_image *image = &search->images[search->count];
-    memsc_image_open(image, info);
-    if (image->address)
-        object.to_live = image->to_live;
-    object.text -= object.to_live;
-    object.text_end -= object.to_live;
     find_symbols(&object, dynamic, info);
-    if (memsc_frames_open(&object.frames, frames - object.to_live))
-        search->objects[search->count++] = object;
-    else
-        memsc_image_close(image);
+    search->images[search->count] = (struct memsc_image){.info = *info};
+    search->objects[search->count++] = object;
     return 0;
 }
 
 uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
-                       struct memsc_image images[MEMSC_MAX_OBJECTS])
+                       struct memsc_image images[MEMSC_MAX_OBJECTS], struct memsc_object *own)
 {
     struct search search = {
         .objects = objects,
         .images = images,
         .loader = getauxval(AT_BASE),
         .library = (uintptr_t)gnu_get_libc_version,
+        .own = own,
     };
     if (gnu_get_libc_version)
         dl_iterate_phdr(look_at, &search);
     return search.count;
+}
+
+void memsc_object_open(struct memsc_object *object, struct memsc_image *image)
+{
+    memsc_image_open(image);
+    if (!image->address)
+        return;
+    object->to_live = image->to_live;
+    object->text -= object->to_live;
+    object->text_end -= object->to_live;
+    object->symbol_base -= object->to_live;
+    object->frames.header -= object->to_live;
+    object->frames.table = (const void *)((const uint8_t *)object->frames.table - object->to_live);
 }
 
 static int look_for_own(struct dl_phdr_info *info, size_t size, void *context)

@@ -12,10 +12,14 @@
 
 enum { MEMSC_MAX_OBJECTS = 8 };
 
-/* Fills objects, returns how many there are. They lie in images of their files, to be closed after use; one
- * whose file cannot be read is where it runs. */
+/* Fills objects, where they run, and images, which are not open yet; returns how many there are. own: the object
+ * that this is a part of. */
 uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
-                       struct memsc_image images[MEMSC_MAX_OBJECTS]);
+                       struct memsc_image images[MEMSC_MAX_OBJECTS], struct memsc_object *own);
+
+/* Turns to the image of the object's file, which is to be closed after use; one whose file cannot be read stays
+ * where it runs. */
+void memsc_object_open(struct memsc_object *object, struct memsc_image *image);
 
 /* Path of the layer's own file, as the loader found it. */
 const char *memsc_own_path(void);

@@ -53,10 +53,10 @@ int memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *site
     return protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_EXEC);
 }
 
-static bool is_as_planned(const struct memsc_change *change, ptrdiff_t to_live)
+static bool is_as_planned(const struct memsc_change *change)
 {
     for (uint32_t i = 0; i < change->size; i++)
-        if (change->at[i] != change->at[i - to_live])
+        if (change->at[i] != change->before[i])
             return false;
     return true;
 }
@@ -80,7 +80,7 @@ static int change_sites(const struct memsc_object *object, struct memsc_site *si
             continue;
         uint32_t needed = memsc_changes(&sites[i], object->to_live, changes);
         for (uint32_t k = 0; k < needed; k++)
-            good = good && is_as_planned(&changes[k], object->to_live);
+            good = good && is_as_planned(&changes[k]);
         for (uint32_t k = 0; k < needed && good; k++) {
             long written = write_change(&changes[k], memory);
             if (written < 0)

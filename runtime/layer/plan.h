@@ -21,6 +21,7 @@
 #ifndef MEMSC_LAYER_PLAN_H
 #define MEMSC_LAYER_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,25 +48,6 @@ enum memsc_missed {
     MEMSC_MISSED_REASONS,
 };
 
-struct memsc_site {
-    uint8_t *address; /* of the `syscall`, as `text` */
-    uint8_t *hop;     /* the padding used, for HOP */
-    uint8_t *slot;    /* its stub, once given one */
-    uint8_t kind;     /* enum memsc_site_kind */
-    uint8_t moved;    /* bytes moved, behind or before the two */
-    uint8_t missed;   /* enum memsc_missed, for MISSED */
-};
-
-/* One loaded object, as far as the planner cares. */
-struct memsc_object {
-    uint8_t *text, *text_end; /* its executable segment, as its file has it … */
-    ptrdiff_t to_live;        /* … and from there to where it runs */
-    struct memsc_frames frames;
-    const void *symbols; /* what it offers to others, as ELF has them */
-    uint32_t symbol_count;
-    uint8_t *symbol_base; /* what their values count from, in the file's image */
-};
-
 enum {
     MEMSC_MAX_SITES = 1024,
     MEMSC_HOP_BYTES = 5,
@@ -73,8 +55,37 @@ enum {
     MEMSC_CHANGE_MAX = 2 + MEMSC_MOVED_MAX,
 };
 
+struct memsc_site {
+    uint8_t *address; /* of the `syscall`, as `text` */
+    uint8_t *hop;     /* the padding used, for HOP */
+    uint8_t *slot;    /* its stub, once given one */
+    uint8_t kind;     /* enum memsc_site_kind */
+    uint8_t moved;    /* bytes moved, behind or before the two */
+    uint8_t missed;   /* enum memsc_missed, for MISSED */
+    uint8_t bridge;   /* whether it stays behind the jump, for cancelled threads */
+    /* What its change covers, as the file has it; for HOP the `syscall`, then the padding. */
+    uint8_t bytes[MEMSC_CHANGE_MAX];
+};
+
+/* One loaded object, as far as the planner cares. */
+struct memsc_object {
+    uint8_t *text, *text_end; /* its executable segment, where it runs or as its file has it … */
+    ptrdiff_t to_live;        /* … and from there to where it runs */
+    const uint8_t *build;     /* its build-id; NULL: it has none */
+    uint32_t build_size;
+    struct memsc_frames frames;
+    const void *symbols; /* what it offers to others, as ELF has them */
+    uint32_t symbol_count;
+    uint8_t *symbol_base; /* what their values count from, in the file's image */
+};
+
 /* Finds and plans every `syscall`; returns how many are in sites, at most room. The return from a
  * signal handler is left out: it is the caller's own, and debuggers know it by its bytes. */
 uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites, uint32_t room);
+
+/* Whether a site that was kept is what the planner promises: a call within the object's text, behind all that is
+ * covered up to `from`. Moves that on. Reads nothing of the text. */
+bool memsc_is_sound(const struct memsc_site *site, const struct memsc_object *object,
+                    uintptr_t *from);
 
 #endif

@@ -17,6 +17,7 @@
 struct memsc_change {
     uint8_t *at; /* where it runs */
     uint32_t size;
+    const uint8_t *before; /* as the file has it */
     uint8_t bytes[MEMSC_CHANGE_MAX];
 };
 

@@ -33,10 +33,12 @@ int main(void)
     static const char *const kinds[] = {"missed", "hop", "after", "before", "in place"};
     struct memsc_object objects[MEMSC_MAX_OBJECTS];
     struct memsc_image images[MEMSC_MAX_OBJECTS];
-    uint32_t count = memsc_objects(objects, images);
     uint32_t all = 0, missed = 0;
+    struct memsc_object own;
+    uint32_t count = memsc_objects(objects, images, &own);
     CHECK(count >= 2);
     for (uint32_t i = 0; i < count; i++) {
+        memsc_object_open(&objects[i], &images[i]);
         uint32_t found = memsc_plan(&objects[i], sites, MEMSC_MAX_SITES),
                  by_kind[MEMSC_SITE_KINDS] = {0};
         CHECK(found > 0);

@@ -22,7 +22,7 @@ from memsc.runtime import segments
 from memsc.runtime.layout import layout
 from memsc.runtime.library import library
 from memsc.tracer.helper.kernel import tasks, tracefs
-from memsc.tracer.state import folders, leftovers
+from memsc.tracer.state import folders, leftovers, starts
 from memsc.tracer.state.leftovers import Cleaned, Item, clean
 
 DEAD = 1 << 22  # pids end one below
@@ -92,6 +92,9 @@ def test_a_containers_session_stays_as_long_as_the_container(
 
 def test_the_users_folder_goes_with_its_last_session(memory: Path) -> None:
     top = session(memory, DEAD, 5).parent
+    kept = top / starts.FOLDER  # what the front and the layer keep from start to start
+    kept.mkdir(mode=0o700)
+    (kept / f"plan-{0:016x}").touch()
     clean(memory, kernel=False)
     assert not top.exists()
     clean(memory, kernel=False)

@@ -10,27 +10,38 @@
 
 enum { INSTRUCTION_BYTES = 4 };
 
-static void check_site(const struct memsc_object *object, const struct memsc_site *site)
+static const uint8_t svc[INSTRUCTION_BYTES] = {0x01, 0, 0, 0xd4};
+
+static inline void check_site(const struct memsc_object *object, const struct memsc_site *site)
 {
-    static const uint8_t svc[INSTRUCTION_BYTES] = {0x01, 0, 0, 0xd4};
     CHECK(site->address >= object->text && site->address + sizeof svc <= object->text_end);
     CHECK(memcmp(site->address, svc, sizeof svc) == 0);
     CHECK(site->kind == MEMSC_SITE_IN_PLACE || site->kind == MEMSC_SITE_MISSED);
 }
 
-static void check_order(const struct memsc_site *a, const struct memsc_site *b)
+static inline void check_order(const struct memsc_site *a, const struct memsc_site *b)
 {
     CHECK(a->address < b->address);
 }
 
-static bool changes(const struct memsc_site *site, const uint8_t *from, const uint8_t *to)
+/* Of a site that was kept: it is a call in the text, behind the one before. Returns where it ends. */
+static inline const uint8_t *check_kept(const struct memsc_object *object,
+                                        const struct memsc_site *site, const uint8_t *before)
+{
+    CHECK(site->kind == MEMSC_SITE_IN_PLACE && site->address >= before);
+    CHECK(site->address + sizeof svc <= object->text_end);
+    CHECK(memcmp(site->bytes, svc, sizeof svc) == 0);
+    return site->address + sizeof svc;
+}
+
+static inline bool changes(const struct memsc_site *site, const uint8_t *from, const uint8_t *to)
 {
     return site->kind != MEMSC_SITE_MISSED && from < site->address + INSTRUCTION_BYTES &&
            site->address < to;
 }
 
 /* Of the instruction that a function begins with. */
-static unsigned entry_bytes(const struct memsc_object *object, const uint8_t *entry)
+static inline unsigned entry_bytes(const struct memsc_object *object, const uint8_t *entry)
 {
     (void)object, (void)entry;
     return INSTRUCTION_BYTES;

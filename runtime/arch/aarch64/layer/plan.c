@@ -3,6 +3,10 @@
  * Every instruction is a word, so what is to be told is only which words are instructions: text has data in it, and
  * some linkers put all that is only read beside it. A word with the bits of `svc #0` is taken for one if it lies in a
  * function, by the unwind tables, and nothing in that function loads data from there or takes its address.
+ *
+ * Where the C library expects a thread that is to be cancelled (../../x86_64/layer/bridge.h) the `svc` stays as it is,
+ * so no call comes from a bridge: those of glibc 2.41 and later that a thread of several makes and can be cancelled in
+ * run directly. It is known by the `ret` behind it and a number that is no constant; one too many does no harm.
  */
 #include "plan.h"
 
@@ -131,5 +135,21 @@ uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites,
         plan_site(site, function, sure);
     }
     check_symbols(object, sites, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (sites[i].kind == MEMSC_SITE_IN_PLACE)
+            __builtin_memcpy(sites[i].bytes, sites[i].address, MEMSC_SYSCALL_BYTES);
     return count;
+}
+
+bool memsc_is_sound(const struct memsc_site *site, const struct memsc_object *object,
+                    uintptr_t *from)
+{
+    uintptr_t begin = (uintptr_t)site->address, end = begin + MEMSC_SYSCALL_BYTES;
+    if (begin < *from || begin % MEMSC_SYSCALL_BYTES || end > (uintptr_t)object->text_end ||
+        site->hop || site->moved || site->bridge)
+        return false;
+    *from = end;
+    return site->kind == MEMSC_SITE_MISSED
+               ? site->missed < MEMSC_MISSED_REASONS
+               : site->kind == MEMSC_SITE_IN_PLACE && word_at(site->bytes) == SVC;
 }

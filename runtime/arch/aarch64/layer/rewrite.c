@@ -35,6 +35,7 @@ uint32_t memsc_changes(const struct memsc_site *site, ptrdiff_t to_live,
 {
     changes[0].at = site->address + to_live;
     changes[0].size = MEMSC_SYSCALL_BYTES;
+    changes[0].before = site->bytes;
     put_branch(changes[0].bytes, changes[0].at, site->slot);
     return 1;
 }

@@ -29,13 +29,6 @@ static inline bool memsc_is_bridge_s(const uint8_t *address)
     return address[MEMSC_SYSCALL_BYTES] == RET && address[-MOV_BYTES] != MOV_EAX;
 }
 
-/* Whether a site was planned as a bridge. */
-static inline bool memsc_is_bridge(const struct memsc_site *site)
-{
-    return site->kind == MEMSC_SITE_BEFORE && site->moved >= MEMSC_HOP_BYTES &&
-           memsc_is_bridge_s(site->address);
-}
-
 /* The `syscall` of the bridge that a slot belongs to; 0 if it belongs to another site. */
 static inline uint64_t memsc_bridge_of(const uint8_t *slot)
 {

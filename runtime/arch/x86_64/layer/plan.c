@@ -316,6 +316,20 @@ static void check_symbols(void)
     }
 }
 
+/* Keeps what a site's change is made from, once it is settled. */
+static void keep_bytes(struct memsc_site *site)
+{
+    const uint8_t *from, *to;
+    if (site->kind == MEMSC_SITE_MISSED)
+        return;
+    cover(site, &from, &to);
+    __builtin_memcpy(site->bytes, from, (size_t)(to - from));
+    if (site->kind == MEMSC_SITE_HOP)
+        __builtin_memcpy(site->bytes + MEMSC_SYSCALL_BYTES, site->hop, MEMSC_HOP_BYTES);
+    site->bridge = site->kind == MEMSC_SITE_BEFORE && site->moved >= MEMSC_HOP_BYTES &&
+                   memsc_is_bridge_s(site->address);
+}
+
 uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites, uint32_t room)
 {
     planner.object = object;
@@ -333,5 +347,43 @@ uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites,
         mark_covered(&planner.sites[i]);
     memsc_scan_jumps(object->text, object->text_end, check_jump, NULL);
     check_symbols();
+    for (uint32_t i = 0; i < planner.count; i++)
+        keep_bytes(&planner.sites[i]);
     return planner.count;
+}
+
+bool memsc_is_sound(const struct memsc_site *site, const struct memsc_object *object,
+                    uintptr_t *from)
+{
+    uintptr_t begin = (uintptr_t)site->address, end = begin + MEMSC_SYSCALL_BYTES;
+    uintptr_t text = (uintptr_t)object->text, text_end = (uintptr_t)object->text_end;
+    uintptr_t hop = (uintptr_t)site->hop;
+    const uint8_t *call = site->bytes;
+    switch (site->kind) {
+    case MEMSC_SITE_MISSED:
+        return site->missed < MEMSC_MISSED_REASONS && begin >= text && end <= text_end;
+    case MEMSC_SITE_HOP:
+        if (site->moved || hop < text || hop + MEMSC_HOP_BYTES > text_end)
+            return false;
+        break;
+    case MEMSC_SITE_AFTER:
+        end += site->moved;
+        if (end < begin + LONG_JUMP)
+            end = begin + LONG_JUMP;
+        break;
+    case MEMSC_SITE_BEFORE:
+        if (site->moved + MEMSC_SYSCALL_BYTES < LONG_JUMP)
+            return false;
+        begin -= site->moved;
+        call += site->moved;
+        break;
+    default:
+        return false;
+    }
+    if (site->moved > MEMSC_MOVED_MAX || begin < *from || end > text_end ||
+        (site->bridge && (site->kind != MEMSC_SITE_BEFORE || site->moved < MEMSC_HOP_BYTES)) ||
+        call[0] != 0x0f || call[1] != 0x05)
+        return false;
+    *from = end;
+    return true;
 }

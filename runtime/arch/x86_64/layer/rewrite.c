@@ -40,15 +40,14 @@ void memsc_fill_slot(const struct memsc_site *site, ptrdiff_t to_live)
     uint8_t *slot = site->slot, *after = slot + MEMSC_SLOT_AFTER;
     uint8_t *resume = site->address + MEMSC_SYSCALL_BYTES + to_live;
     if (site->kind == MEMSC_SITE_BEFORE)
-        memsc_copy_bytes(slot + MEMSC_SLOT_ENTRY - site->moved, site->address - site->moved,
-                         site->moved);
+        memsc_copy_bytes(slot + MEMSC_SLOT_ENTRY - site->moved, site->bytes, site->moved);
     if (site->kind == MEMSC_SITE_AFTER) {
-        memsc_copy_bytes(after, site->address + MEMSC_SYSCALL_BYTES, site->moved);
+        memsc_copy_bytes(after, site->bytes + MEMSC_SYSCALL_BYTES, site->moved);
         after += site->moved;
         resume += site->moved;
     }
     put_jump(after, after, resume);
-    if (memsc_is_bridge(site))
+    if (site->bridge)
         lead_to_bridge(slot, site->address + to_live);
     memsc_copy_bytes(slot + MEMSC_SLOT_RESUME, (const uint8_t *)&resume, sizeof resume);
 }
@@ -58,16 +57,18 @@ uint32_t memsc_changes(const struct memsc_site *site, ptrdiff_t to_live,
 {
     uint8_t *entry = site->slot + MEMSC_SLOT_ENTRY, *at = site->address + to_live;
     uint32_t moved = site->moved;
-    uint32_t covered = moved + (memsc_is_bridge(site) ? 0 : (uint32_t)MEMSC_SYSCALL_BYTES);
+    uint32_t covered = moved + (site->bridge ? 0 : (uint32_t)MEMSC_SYSCALL_BYTES);
     if (site->kind == MEMSC_SITE_HOP) {
         uint8_t *hop = site->hop + to_live;
         put_jump(changes[0].bytes, hop, entry);
         changes[0].at = hop;
         changes[0].size = MEMSC_HOP_BYTES;
+        changes[0].before = site->bytes + MEMSC_SYSCALL_BYTES;
         changes[1].bytes[0] = 0xeb;
         changes[1].bytes[1] = (uint8_t)(hop - (at + MEMSC_SYSCALL_BYTES));
         changes[1].at = at;
         changes[1].size = MEMSC_SYSCALL_BYTES;
+        changes[1].before = site->bytes;
         return 2;
     }
     if (site->kind == MEMSC_SITE_BEFORE) {
@@ -81,6 +82,7 @@ uint32_t memsc_changes(const struct memsc_site *site, ptrdiff_t to_live,
         changes[0].bytes[size] = 0xcc;
     changes[0].at = at;
     changes[0].size = size;
+    changes[0].before = site->bytes;
     return 1;
 }
 
