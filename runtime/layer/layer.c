@@ -82,26 +82,29 @@ static const char *take_over(const char **partly)
     if (!count)
         return "its C library is not glibc";
     int folder = memsc_plans_open();
-    bool ready = true;
-    for (uint32_t i = 0; i < count && ready; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct memsc_site *first = &sites[firsts[i]];
         uint32_t room = MEMSC_MAX_SITES - firsts[i];
         uint32_t found = memsc_plans_read(folder, &own, &objects[i], first, room);
         if (!found) {
             memsc_object_open(&objects[i], &images[i]);
             found = memsc_plan(&objects[i], first, room);
+            memsc_patch_gaps(first, found);
             if (images[i].address)
                 memsc_plans_keep(folder, &own, &objects[i], first, found);
         }
         firsts[i + 1] = firsts[i] + found;
-        ready = memsc_patch_stubs(&objects[i], first, found, &slots) == 0;
         for (uint32_t site = 0; site < found; site++)
             if (first[site].bridge)
                 memsc_from_bridge = memsc_comes_from_bridge;
     }
-    uint32_t changed = 0;
     if (folder >= 0)
         close(folder);
+    bool ready = memsc_patch_open() == 0;
+    for (uint32_t i = 0; i < count && ready; i++)
+        memsc_patch_stubs(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i], &slots);
+    ready = ready && memsc_patch_close() == 0;
+    uint32_t changed = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t found = firsts[i + 1] - firsts[i];
         if (ready) {

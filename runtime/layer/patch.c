@@ -5,6 +5,7 @@
 #include "patch.h"
 
 #include <asm/signal.h>
+#include <errno.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <stdbool.h>
@@ -26,13 +27,21 @@ static int protect(const uint8_t *from, const uint8_t *to, int protection)
     return (int)MEMSC_SYS(SYS_mprotect, begin, end - begin, protection, 0, 0, 0);
 }
 
-int memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *sites, uint32_t count,
-                      uint32_t *slots)
+int memsc_patch_open(void)
 {
     page = getauxval(AT_PAGESZ);
-    int error = protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_WRITE);
-    if (error)
-        return error;
+    return protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_WRITE);
+}
+
+int memsc_patch_close(void)
+{
+    memsc_see_text(memsc_stubs, memsc_stubs_end);
+    return protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_EXEC);
+}
+
+void memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *sites, uint32_t count,
+                       uint32_t *slots)
+{
     for (uint32_t i = 0; i < count; i++) {
         struct memsc_site *site = &sites[i];
         if (site->kind == MEMSC_SITE_MISSED)
@@ -47,10 +56,6 @@ int memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *site
         site->slot = slot;
         memsc_fill_slot(site, object->to_live);
     }
-    memsc_see_text(memsc_stubs, memsc_stubs_end);
-    /* A system that forbids this (SELinux's execmod, MemoryDenyWriteExecute=) tells so here, before
-     * the C library has been touched. */
-    return protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_EXEC);
 }
 
 static bool is_as_planned(const struct memsc_change *change)
@@ -61,38 +66,117 @@ static bool is_as_planned(const struct memsc_change *change)
     return true;
 }
 
-static long write_change(const struct memsc_change *change, long memory)
+/* ---- what is written at once ---- */
+
+enum { RUN_MAX = 4096, GAP_MAX = 512 };
+
+static struct {
+    uint8_t *at;
+    uint32_t size; /* 0: there is none */
+    uint8_t bytes[RUN_MAX];
+} run;
+
+/* By words: whatever one of them becomes changes it. */
+static uint64_t copy_and_sum(uint8_t *to, const uint8_t *from, uint32_t bytes)
 {
-    if (memory >= 0)
-        return MEMSC_SYS(SYS_pwrite64, memory, change->bytes, change->size, change->at, 0, 0);
-    memsc_copy_bytes(change->at, change->bytes, change->size);
-    return change->size;
+    const uint64_t prime = 0x100000001b3;
+    uint64_t sum = bytes, word;
+    for (; bytes >= sizeof word; bytes -= sizeof word, from += sizeof word, to += sizeof word) {
+        __builtin_memcpy(&word, from, sizeof word);
+        __builtin_memcpy(to, &word, sizeof word);
+        sum = (sum ^ word) * prime;
+    }
+    for (; bytes; bytes--, from++, to++)
+        sum = (sum ^ (*to = *from)) * prime;
+    return sum;
 }
 
-/* Through a descriptor of the process's memory, or by itself. */
+void memsc_patch_gaps(struct memsc_site *sites, uint32_t count)
+{
+    const uint8_t *end = NULL; /* of the change before */
+    for (uint32_t i = 0; i < count; i++) {
+        struct memsc_change changes[2];
+        struct memsc_site site = sites[i];
+        if (site.kind == MEMSC_SITE_MISSED)
+            continue;
+        site.slot = site.address; /* it has none yet, and where it leads does not matter */
+        bool alone = memsc_changes(&site, 0, changes) > 1;
+        const uint8_t *at = changes[0].at;
+        if (!alone && end && at > end && at - end <= GAP_MAX) {
+            sites[i].gap = (uint16_t)(at - end);
+            sites[i].gap_sum = copy_and_sum(run.bytes, end, sites[i].gap);
+        }
+        end = alone ? NULL : at + changes[0].size;
+    }
+}
+
+/* Through a descriptor of the process's memory; -1: by itself. */
+static int write_run(long memory)
+{
+    long written = run.size;
+    if (!run.size)
+        return 0;
+    if (memory >= 0)
+        written = MEMSC_SYS(SYS_pwrite64, memory, run.bytes, run.size, run.at, 0, 0);
+    else
+        memsc_copy_bytes(run.at, run.bytes, run.size);
+    memsc_see_text(run.at, run.at + run.size);
+    bool whole = written == run.size;
+    run.size = 0;
+    return whole ? 0 : written < 0 ? (int)written : -EIO;
+}
+
+/* Goes on to where the site's change begins, if nobody has changed anything on the way there. */
+static bool go_on(const struct memsc_site *site, const struct memsc_change *change)
+{
+    const uint8_t *end = run.at + run.size;
+    if (!run.size || !site->gap || site->gap > GAP_MAX || end + site->gap != change->at ||
+        run.size + site->gap + change->size > RUN_MAX ||
+        copy_and_sum(run.bytes + run.size, end, site->gap) != site->gap_sum)
+        return false;
+    run.size += site->gap;
+    return true;
+}
+
+static void add_to_run(const struct memsc_change *change)
+{
+    if (!run.size)
+        run.at = change->at;
+    memsc_copy_bytes(run.bytes + run.size, change->bytes, change->size);
+    run.size += change->size;
+}
+
+static int change_site(struct memsc_site *site, ptrdiff_t to_live, long memory)
+{
+    struct memsc_change changes[2];
+    uint32_t needed = memsc_changes(site, to_live, changes);
+    bool good = is_as_planned(&changes[0]);
+    bool near = memory >= 0 && needed == 1 && good && go_on(site, &changes[0]);
+    /* It must not be what a run is about to change. */
+    int error = near ? 0 : write_run(memory);
+    for (uint32_t i = 0; i < needed && !near; i++)
+        good = good && is_as_planned(&changes[i]);
+    for (uint32_t i = 0; i < needed && good && !error; i++) {
+        if (i)
+            error = write_run(memory);
+        add_to_run(&changes[i]);
+    }
+    if (!good) {
+        site->kind = MEMSC_SITE_MISSED;
+        site->missed = MEMSC_MISSED_CHANGED;
+    }
+    return error;
+}
+
 static int change_sites(const struct memsc_object *object, struct memsc_site *sites, uint32_t count,
                         long memory)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        struct memsc_change changes[2];
-        bool good = true;
-        if (sites[i].kind == MEMSC_SITE_MISSED)
-            continue;
-        uint32_t needed = memsc_changes(&sites[i], object->to_live, changes);
-        for (uint32_t k = 0; k < needed; k++)
-            good = good && is_as_planned(&changes[k]);
-        for (uint32_t k = 0; k < needed && good; k++) {
-            long written = write_change(&changes[k], memory);
-            if (written < 0)
-                return (int)written;
-            memsc_see_text(changes[k].at, changes[k].at + changes[k].size);
-        }
-        if (!good) {
-            sites[i].kind = MEMSC_SITE_MISSED;
-            sites[i].missed = MEMSC_MISSED_CHANGED;
-        }
-    }
-    return 0;
+    int error = 0;
+    run.size = 0;
+    for (uint32_t i = 0; i < count && !error; i++)
+        if (sites[i].kind != MEMSC_SITE_MISSED)
+            error = change_site(&sites[i], object->to_live, memory);
+    return error ? error : write_run(memory);
 }
 
 /* Without the kernel's help. No handler may run on text that cannot be executed. */

@@ -65,6 +65,10 @@ struct memsc_site {
     uint8_t bridge;   /* whether it stays behind the jump, for cancelled threads */
     /* What its change covers, as the file has it; for HOP the `syscall`, then the padding. */
     uint8_t bytes[MEMSC_CHANGE_MAX];
+    /* From the change before to this one, if they may be written at once, else 0; and what stands between, as the
+     * file has it, by a sum (patch.c). */
+    uint16_t gap;
+    uint64_t gap_sum;
 };
 
 /* One loaded object, as far as the planner cares. */

@@ -13,7 +13,7 @@
 enum {
     BUILD_MAX = 32,
     NAME = 32,
-    MOST = 64, /* files: two of each pair of builds, 18 KB each; beyond, all are forgotten */
+    MOST = 64, /* files: two of each pair of builds, 23 KB each; beyond, all are forgotten */
 };
 
 static const char format[8] = "memsc-1";
@@ -32,6 +32,8 @@ struct kept {
     int8_t hop;                     /* from behind the `syscall` to the padding */
     uint8_t kind, moved, missed, bridge;
     uint8_t bytes[MEMSC_CHANGE_MAX];
+    uint16_t gap;
+    uint64_t gap_sum;
 };
 
 struct plan {
@@ -114,7 +116,9 @@ static void take(struct memsc_site *site, const struct kept *kept, uint8_t *text
                                 .kind = kept->kind,
                                 .moved = kept->moved,
                                 .missed = kept->missed,
-                                .bridge = kept->bridge};
+                                .bridge = kept->bridge,
+                                .gap = kept->gap,
+                                .gap_sum = kept->gap_sum};
     memcpy(site->bytes, kept->bytes, sizeof site->bytes);
     if (site->kind == MEMSC_SITE_HOP)
         site->hop = site->address + MEMSC_SYSCALL_BYTES + kept->hop;
@@ -128,6 +132,8 @@ static void put(struct kept *kept, const struct memsc_site *site, const uint8_t 
     kept->moved = site->moved;
     kept->missed = site->missed;
     kept->bridge = site->bridge;
+    kept->gap = site->gap;
+    kept->gap_sum = site->gap_sum;
     memcpy(kept->bytes, site->bytes, sizeof kept->bytes);
     if (site->kind == MEMSC_SITE_HOP)
         kept->hop = (int8_t)(site->hop - site->address - MEMSC_SYSCALL_BYTES);

@@ -114,17 +114,30 @@ static int cpu_list(const char *text, struct memsc_options *options)
     }
 }
 
+enum { SECURE = 23 /* AT_SECURE */ };
+
+/* Of the C library: quicker than to ask the kernel, and also there where /proc is not. */
+extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+
+static bool was_started_privileged(void)
+{
+    enum { MOST = 64 };
+    uint64_t pairs[MOST][2];
+    if (getauxval)
+        return getauxval(SECURE);
+    int length = memsc_read_file("/proc/self/auxv", (char *)pairs, sizeof pairs);
+    for (int i = 0; i < length / (int)sizeof *pairs; i++)
+        if (pairs[i][0] == SECURE)
+            return pairs[i][1];
+    return false;
+}
+
 /* Whether the program has rights that the user who started it, and chose its environment, does not have. */
 static bool is_privileged(void)
 {
-    enum { AT_SECURE_ = 23, MOST = 64 };
-    uint64_t pairs[MOST][2];
-    int length = memsc_read_file("/proc/self/auxv", (char *)pairs, sizeof pairs);
-    for (int i = 0; i < length / (int)sizeof *pairs; i++)
-        if (pairs[i][0] == AT_SECURE_ && pairs[i][1])
-            return true;
     /* Also one that has changed them since, and one that cannot look. */
-    return MEMSC_SYS(SYS_getuid, 0, 0, 0, 0, 0, 0) != MEMSC_SYS(SYS_geteuid, 0, 0, 0, 0, 0, 0) ||
+    return was_started_privileged() ||
+           MEMSC_SYS(SYS_getuid, 0, 0, 0, 0, 0, 0) != MEMSC_SYS(SYS_geteuid, 0, 0, 0, 0, 0, 0) ||
            MEMSC_SYS(SYS_getgid, 0, 0, 0, 0, 0, 0) != MEMSC_SYS(SYS_getegid, 0, 0, 0, 0, 0, 0);
 }
 

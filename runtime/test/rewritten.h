@@ -83,6 +83,7 @@ static struct memsc_object plan_this_program(void)
     struct memsc_object object = {.text = sites_begin, .text_end = sites_end};
     dl_iterate_phdr(this_program, &object);
     site_count = memsc_plan(&object, sites, MEMSC_MAX_SITES);
+    memsc_patch_gaps(sites, site_count);
     return object;
 }
 
@@ -90,7 +91,9 @@ static struct memsc_object plan_this_program(void)
 static uint32_t rewrite(const struct memsc_object *object)
 {
     uint32_t slots = 0;
-    CHECK_EQUAL(memsc_patch_stubs(object, sites, site_count, &slots), 0);
+    CHECK_EQUAL(memsc_patch_open(), 0);
+    memsc_patch_stubs(object, sites, site_count, &slots);
+    CHECK_EQUAL(memsc_patch_close(), 0);
     CHECK_EQUAL(memsc_patch_sites(object, sites, site_count), 0);
     return slots;
 }
