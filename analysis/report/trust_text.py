@@ -6,6 +6,7 @@ No ✓ says more than was looked at: what was not stands beside it as ?, with wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from memsc.analysis.data.numbers import number
@@ -91,8 +92,9 @@ def _shares(report: Report) -> Iterator[tuple[str, str]]:
             said.setdefault(("!", found.says_calls), []).append(arm)
         known = found.uncounted is None and not (found.says_calls or found.says_uncounted)
         if known and found.share_high is not None:
-            at_least = f"{100 * (1 - found.share_high):.4g} % at least"
-            line = f"100 % of {found.calls:,} calls recorded or counted ({at_least})"
+            # A bound from below is not rounded up.
+            at_least = math.floor(10_000 * (1 - found.share_high)) / 100
+            line = f"100 % of {found.calls:,} calls recorded or counted ({at_least:g} % at least)"
             said.setdefault(("✓", line), []).append(arm)
     yield from _by_arm(report, said)
 

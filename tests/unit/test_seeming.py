@@ -80,7 +80,7 @@ REASONS: dict[str, tuple[Mapping[str, Any], str, bool]] = {
     ),
     "all counted": (
         {"coverage": COVERED | {"unseen": 0, "elsewhere": 0}},
-        "✓ 100 % of 1,000 calls recorded or counted (99.62 % at least) ✓ 1,000 calls recorded, 0",
+        "✓ 100 % of 1,000 calls recorded or counted (99.61 % at least) ✓ 1,000 calls recorded, 0",
         False,
     ),
     "calls that nobody counted": (
