@@ -14,7 +14,6 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-import ruptures
 import scipy.stats
 from numpy.typing import NDArray
 from tests.helpers import traces
@@ -24,6 +23,8 @@ from memsc.analysis.history.steps import ALPHA, MOST, SIDE, fewest, find_steps
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import USAGE, WITHHELD, MemscError
 from memsc.tracer.session.build import build_of
+
+ruptures = pytest.importorskip("ruptures")  # there is none for Python 3.14
 
 MOODY: list[dict[str, float]] = json.loads(
     (Path(__file__).parent / "recorded" / "moody.json").read_text()
