@@ -255,8 +255,9 @@ class Comparison:
         found = self.sides.change(cell, stage, metric, base, new)
         was = float(np.exp(np.mean(np.log(base))))
         row = {"base_ns": was, "new_ns": was * (1 + found.value), "change": found.value}
-        if not np.isfinite([found.low, found.high]).all():
-            why = self.sides.unsettled() or "how much sessions differ in it is not known"
+        why = self.sides.unsettled()
+        if why or not np.isfinite([found.low, found.high]).all():
+            why = why or "how much sessions differ in it is not known"
             return {**row, "verdict": WITHHELD, "interval": "none", "reason": why}
         row |= {"low": found.low, "high": found.high, "reason": None}
         verdict = UNCHANGED

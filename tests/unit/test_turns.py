@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,11 @@ def test_too_few_turns_give_no_verdict(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["compare", trace, "--fail-if", "memsc.total.p50 > +5%"]) == WITHHELD
     out = capsys.readouterr().out
     assert "verdict withheld: 3 turns are whole" in out and "--at-most" in out
+    assert "? not decided: --fail-if" in out
+    assert not re.search(r" (slower|faster|no change seen)$", out, re.M)
+    assert main(["compare", "--json", trace]) == WITHHELD
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["verdict"] for row in rows} <= {"withheld", "insufficient"}
 
 
 def test_a_trace_alone_is_compared_only_if_it_has_two_sides(tmp_path: Path) -> None:
