@@ -187,7 +187,7 @@ build/arm64/debian build/arm64/emulator: build/arm64/%: tests/arm/debian | nativ
 
 test-arm: native-arm build/arm64/debian build/arm64/emulator build/stamps/system-test ## 64-bit Arm under user-mode emulation: native tests, and Debian's programs (minutes; needs root)
 	@ctest --test-dir build/arm64 --output-on-failure
-	@$(BIN)/python -m pytest --long -v tests/live/test_arm.py tests/long/test_arm.py
+	@$(BIN)/python -m pytest --long -v tests/live/test_arm.py tests/long/test_arm.py tests/long/test_arm_features.py
 	@cat build/coverage-arm.txt
 
 # Those that take under a second each.

@@ -2,6 +2,7 @@
  *
  * What a program can see of how its calls are carried, and the ways around the C library.
  */
+#include "processor.h"
 #include "tasks.h"
 
 #include <dirent.h>
@@ -20,17 +21,6 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
-
-/* By an instruction of its own, which no layer sees. */
-static long bare(long number, long a, long b, long c, long d)
-{
-    register long r10 __asm__("r10") = d, r8 __asm__("r8") = 0;
-    __asm__ volatile("syscall"
-                     : "+a"(number)
-                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-    return number;
-}
 
 /* ---- its memory ---- */
 
@@ -189,7 +179,7 @@ struct action {
 };
 
 void returns(void);
-__asm__(".text\nreturns: mov $15, %eax\n syscall\n");
+RETURNS(returns);
 
 enum { RESTORER = 0x04000000, FIRST_KEPT = 32, KEPT = 2 };
 

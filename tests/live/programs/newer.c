@@ -2,6 +2,7 @@
  *
  * What newer kernels, processors and C libraries bring: where one is not there, "needs" says so.
  */
+#include "processor.h"
 #include "tasks.h"
 
 #include <dlfcn.h>
@@ -50,22 +51,7 @@ static bool is_restarted(void)
     struct itimerval soon = {.it_value = {.tv_usec = 1000}};
     int restarted = 0;
     EXPECT(signal(SIGALRM, calls) != SIG_ERR && setitimer(ITIMER_REAL, &soon, NULL) == 0);
-    __asm__ volatile("lea 1f(%%rip), %%rax\n"
-                     "lea 2f(%%rip), %%rcx\n"
-                     "mov %%rax, 8(%[sequence])\n"
-                     "sub %%rax, %%rcx\n"
-                     "mov %%rcx, 16(%[sequence])\n"
-                     "lea 3f(%%rip), %%rax\n"
-                     "mov %%rax, 24(%[sequence])\n"
-                     "mov %[sequence], 8(%[area])\n"
-                     "1: jmp 1b\n"
-                     "2: jmp 4f\n"
-                     ".long 0x53053053\n"
-                     "3: movl $1, %[restarted]\n"
-                     "4:\n"
-                     : [restarted] "+m"(restarted), "+m"(sequence)
-                     : [sequence] "r"(&sequence), [area] "r"(own_area())
-                     : "rax", "rcx", "memory", "cc");
+    ENDLESS_SEQUENCE(sequence, own_area(), restarted);
     return restarted;
 }
 
@@ -154,18 +140,13 @@ static void random_without_call(void)
 
 /* ---- shadow stacks ---- */
 
-static long arch_prctl_now(long code, long argument)
-{
-    long result = SYS_arch_prctl;
-    __asm__ volatile("syscall" : "+a"(result) : "D"(code), "S"(argument) : "rcx", "r11", "memory");
-    return result;
-}
-
 /* Returns from no frame that was there before: there its stack would be empty. */
 static void shadowed(void)
 {
+#ifdef SYS_arch_prctl
     enum { ENABLE = 0x5001, SHADOW_STACK = 1 };
-    if (arch_prctl_now(ENABLE, SHADOW_STACK) != 0)
+    if (bare(SYS_arch_prctl, ENABLE, SHADOW_STACK, 0, 0) != 0)
+#endif
         _exit(77);
     work();
     if (signal(SIGUSR1, calls) == SIG_ERR || raise(SIGUSR1) != 0)

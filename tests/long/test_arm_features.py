@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Programs of features for 64-bit Arm do the same with the layer as without, forks and all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.helpers import emulated
+from tests.helpers.features import FEATURES, PROGRAMS
+from tests.helpers.required import two_cpus
+
+# What this emulation cannot do with the layer, and why; without it, a case itself says so.
+_THREADS = "the kernel counts QEMU's own threads, too, so the program's last one is not known"
+_PEEK = "it has no process_vm_readv, by which the layer would look at wrong pointers"
+NOT_HERE = {
+    "exits-thread-by-thread": _THREADS,
+    "clone-returns": _THREADS,
+    "clone-shares-memory": _THREADS,
+    "several-exit-at-once": _THREADS,
+    "executes-nonsense": _PEEK,
+    "thread-spellings": _PEEK,
+    "closes-all": "it counts its descriptors, and the session's socket stays",
+}
+
+pytestmark = [emulated.emulated, two_cpus]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the programs."""
+    if why := emulated.missing():
+        pytest.skip(why)
+    folder = tmp_path_factory.mktemp("arm64")
+    for source in {source for source, _ in FEATURES}:
+        emulated.compile_into(folder, source, [PROGRAMS / f"{source}.c"])
+    return folder
+
+
+@pytest.mark.parametrize(("source", "case"), [one for one in FEATURES if one[1] not in NOT_HERE])
+def test_a_feature_is_the_same(build: Path, tmp_path: Path, source: str, case: str) -> None:
+    runs = []
+    for carried in (False, True):
+        folder = tmp_path / "work"
+        folder.mkdir()
+        run = emulated.run_inside([build / source, case], folder, carried=carried)
+        runs.append((run.output, run.status))
+        shutil.rmtree(folder)
+        if "not so:" in run.output and not carried:
+            pytest.skip(f"not under this emulation: {run.output.splitlines()[0]}")
+    assert runs[1] == runs[0]
