@@ -142,14 +142,16 @@ static void sum_again(uint64_t *words, size_t size)
  * or its sites are in order, within the text, and are calls. */
 static void check_spoilt(uint32_t count)
 {
+    enum { HEAD = 128 };
     struct stat status;
-    uint32_t refused = 0;
+    uint32_t refused = 0, tried = 0;
     int file = open(path, O_RDWR);
     CHECK(file >= 0 && fstat(file, &status) == 0);
     size_t size = (size_t)status.st_size;
     uint8_t *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     CHECK(bytes != MAP_FAILED);
-    for (size_t at = 0; at < size; at++) {
+    for (size_t at = 0; at < size;
+         at += at < HEAD ? 1 : 13) { /* each of its columns, not each row */
         uint8_t right = bytes[at];
         bytes[at] ^= (uint8_t)(1 + at % 255);
         CHECK_EQUAL(read_again(), 0);
@@ -160,11 +162,12 @@ static void check_spoilt(uint32_t count)
             if (got[i].kind != MEMSC_SITE_MISSED)
                 before = check_kept(&object, &got[i], before);
         refused += !found;
+        tried++;
         bytes[at] = right;
         sum_again((uint64_t *)(void *)bytes, size);
     }
-    printf("  %u of %zu spoilt plans with right sums refused\n", refused, size);
-    CHECK(refused > size / 16);
+    printf("  %u of %u spoilt plans with right sums refused\n", refused, tried);
+    CHECK(refused > tried / 16);
     check_same(count);
     munmap(bytes, size);
     for (off_t cut = status.st_size + 4096; cut >= 0; cut -= cut < 128 ? 1 : 61) {
