@@ -28,9 +28,6 @@ enum {
     FIRST_TASK = 1, /* of a PID namespace: the first of the next one has that number, too */
 };
 
-static _Atomic bool
-    numbers_elsewhere; /* the program's children may have theirs in another PID namespace */
-
 /* A list that has nothing on it, for a task that has none. */
 static struct robust_list_head nothing_held = {{&nothing_held.list}, 0, NULL};
 
@@ -47,15 +44,15 @@ static void set_robust_list(struct robust_list_head *head)
     MEMSC_SYS(SYS_set_robust_list, head, sizeof *head, 0, 0, 0, 0);
 }
 
-/* A child that borrows the calling task's memory is told by its number. Where it may have the same, in another PID
- * namespace, it is told by its robust list, which a parent has and a new task has not. */
+/* A child that borrows the calling task's memory is told by its number, but for one that is the first of its PID
+ * namespace as its parent is: by its robust list, which a parent has and a new task has not. No other can have the
+ * same: whose children are of another namespace can make no thread, and so has no service. */
 static void before_lending(void)
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
     uint32_t tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
-    bool repeats = tid == FIRST_TASK || load_relaxed(&numbers_elsewhere);
-    thread->vfork_list = repeats ? robust_list() : 0;
-    if (repeats && !thread->vfork_list) {
+    thread->vfork_list = tid == FIRST_TASK ? robust_list() : 0;
+    if (tid == FIRST_TASK && !thread->vfork_list) {
         set_robust_list(&nothing_held);
         thread->vfork_list = robust_list();
     }
@@ -96,10 +93,8 @@ static void before_clone(uint64_t flags)
     }
 }
 
-static void before_change(long number, const uint64_t args[6])
+static void before_change(void)
 {
-    if (number == SYS_setns || (number == SYS_unshare && args[0] & CLONE_NEWPID))
-        store_relaxed(&numbers_elsewhere, true);
     if (!memsc_leave_and_stop())
         memsc_layer_thread.never = 1 + MEMSC_THREAD_CHANGED;
 }
@@ -168,7 +163,7 @@ void memsc_before_local(long number, const uint64_t args[6])
     }
     if (memsc_changes_thread(number, args)) {
         memsc_environment_leave_path();
-        before_change(number, args);
+        before_change();
         return;
     }
     switch (number) {

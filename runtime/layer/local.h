@@ -15,7 +15,7 @@
 struct memsc_layer_thread {
     uint32_t never;        /* 1 + enum memsc_unforwarded: nothing is forwarded any more */
     uint32_t vfork_parent; /* thread that waits for a child which borrows this very memory */
-    /* If a child may have the same number, its robust list, which no child has. */
+    /* If it is the first of its PID namespace, its robust list, which no child has. */
     uint64_t vfork_list;
     uint32_t refusals;   /* how often in a row it got no page */
     uint32_t pause;      /* calls until it asks again … */

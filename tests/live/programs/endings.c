@@ -228,6 +228,13 @@ static int reads(void *descriptor)
     return read((int)(long)descriptor, &byte, 1) == 1 && byte == 'x' ? 12 : 13;
 }
 
+static void *takes_byte(void *descriptor)
+{
+    work();
+    EXPECT(reads(descriptor) == 12);
+    return NULL;
+}
+
 /* Where the C library looks for its thread there is something, but not its own storage: nothing of anybody else's may
  * be looked for beside it, which is no memory at all. */
 static void foreign_storage(void)
@@ -237,17 +244,17 @@ static void foreign_storage(void)
     void **block = (void **)(pages + 2 * 4096);
     EXPECT(mprotect(block, 2 * 4096, PROT_READ | PROT_WRITE) == 0);
     block[2] = (char *)block + 4096;
-    pthread_t thread;
-    EXPECT(pthread_create(&thread, NULL, idle, NULL) == 0);
-    pthread_join(thread, NULL);
-    int ends_of[2];
-    EXPECT(pipe(ends_of) == 0 && write(ends_of[1], "x", 1) == 1);
+    int ends_of[2], other[2];
+    EXPECT(pipe(ends_of) == 0 && pipe(other) == 0 && write(ends_of[1], "x", 1) == 1);
+    pthread_t thread; /* with one, the C library looks whether it is cancelled */
+    EXPECT(pthread_create(&thread, NULL, takes_byte, (void *)(long)other[0]) == 0);
     fflush(stdout);
     pid_t child =
         clone(reads, stack + STACK, CLONE_VM | CLONE_FS | CLONE_VFORK | CLONE_SETTLS | SIGCHLD,
               (void *)(long)ends_of[0], NULL, block);
     EXPECT(child > 0);
     report("foreign storage", child);
+    EXPECT(write(other[1], "x", 1) == 1 && pthread_join(thread, NULL) == 0);
     work();
 }
 
