@@ -30,6 +30,7 @@ enum { SERVICES = 2, THREADS = 64, DEEPEST = 12, LOADS = 20000, CALLS = 20000, S
 
 static struct memsc_process whole;
 struct memsc_process *memsc_process = &whole;
+bool memsc_unseen;
 _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
 
 static struct memsc_region *region;
@@ -225,6 +226,7 @@ static void set_up(bool scanner)
     whole.pages = pages;
     whole.pages_id = 2;
     whole.transport = memsc_choose(4) ? MEMSC_MEMSC : MEMSC_IPI;
+    memsc_unseen = memsc_choose(4) == 0;
     whole.service_mode = scanner ? MEMSC_SCANNER : MEMSC_INLINE;
     whole.services = SERVICES;
     whole.probe_every = 1;

@@ -16,6 +16,7 @@
 #include "../src/barrier.h"
 #include "../src/forward.h"
 #include "../src/kinds.h"
+#include "../src/ready.h"
 #include "../src/recall.h"
 #include "../src/table.h"
 #include "../src/wait.h"
@@ -94,11 +95,10 @@ static bool has_just_started(void)
 }
 
 /* Whether calls that need no page may do without, for nobody looks for them in it. */
-static bool needs_no_page(void)
+static bool needs_no_page(long number, const uint64_t args[6])
 {
-    const struct memsc_options *options = &memsc_layer.options;
-    return !options->directory[0] && !options->session_inode && !options->recording &&
-           (starts_on_service_cpu() || has_just_started());
+    return memsc_unseen &&
+           (starts_on_service_cpu() || memsc_waits_unasked(number, args) || has_just_started());
 }
 
 static bool has_page_now(void)
@@ -221,7 +221,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
             memsc_stats_local(number);
             return local(number, args);
         }
-        if (needs_no_page())
+        if (needs_no_page(number, args))
             return made_directly(number, args, MEMSC_NO_SERVICE);
         if (!has_page_now()) {
             memsc_hide_before(number, args);

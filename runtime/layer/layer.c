@@ -125,6 +125,8 @@ static void begin(void)
     if (!is_asked_for() || is_filtered())
         return;
     const char *statistics = getenv("MEMSC_STATS");
+    const struct memsc_options *options = &memsc_layer.options;
+    memsc_unseen = !options->directory[0] && !options->session_inode && !options->recording;
     long own = memsc_map_afresh(sizeof *memsc_layer.own);
     if (own < 0)
         return;

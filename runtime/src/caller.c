@@ -15,6 +15,7 @@
 #include "memsc.h"
 #include "polls.h"
 #include "process.h"
+#include "ready.h"
 #include "recall_signal.h"
 #include "record.h"
 #include "table.h"
@@ -232,6 +233,9 @@ enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *re
         error = -ENOTCONN;
     else if (calls_itself())
         *result = memsc_call_directly(self, &wait, number, args);
+    else if (memsc_unseen && memsc_class(number) >= MEMSC_FD &&
+             memsc_may_wait_here(self, number, args))
+        error = MEMSC_DECLINED;
     else
         error = call_and_wait(self, &wait, number, args, result);
     compiler_barrier();

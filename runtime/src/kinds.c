@@ -165,6 +165,14 @@ enum memsc_kind memsc_kind_of(long number, uint64_t descriptor)
     return for_call(number, descriptor, kind);
 }
 
+enum memsc_kind memsc_kind_known(long number, uint64_t descriptor)
+{
+    (void)number;
+    descriptor = (uint32_t)descriptor;
+    uint32_t kind = descriptor < MEMSC_KINDS ? recall_kind(descriptor) : 0;
+    return kind == WAITS || kind == TERMINAL ? MEMSC_KIND_WAITS : MEMSC_KIND_STORAGE;
+}
+
 static void forget(uint64_t descriptor)
 {
     if (descriptor < MEMSC_KINDS)

@@ -15,6 +15,9 @@
 /* For memsc_class_of, on a service thread. */
 enum memsc_kind memsc_kind_of(long number, uint64_t descriptor);
 
+/* The same for a caller, who does not look: waits, as far as that is remembered. */
+enum memsc_kind memsc_kind_known(long number, uint64_t descriptor);
+
 /* Tells that a call which was executed has changed descriptors. */
 void memsc_kinds_update(long number, const uint64_t args[6], long result);
 

@@ -7,6 +7,7 @@
 #include "wait.h"
 
 struct memsc_process *memsc_process;
+bool memsc_unseen;
 
 /* The attribute again: GCC drops that of the declaration. */
 _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));

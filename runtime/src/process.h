@@ -134,6 +134,9 @@ static inline struct memsc_entry *memsc_entries(const struct memsc_process *proc
 /* NULL until the first start; wiped, not NULL, in a forked child. */
 extern struct memsc_process *memsc_process;
 
+/* Nobody looks at this program's calls: there is no session, no file, no record. Set before the first start. */
+extern bool memsc_unseen;
+
 /* The calling thread's, NULL or with slot NULL when it is not registered. */
 extern _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
 

@@ -4,7 +4,11 @@
 #include <asm/poll.h>
 #include <sys/syscall.h>
 
+#include "barrier.h"
 #include "cpu.h"
+#include "kinds.h"
+#include "process.h"
+#include "table.h"
 
 enum {
     WAITALL = 0x100,     /* MSG_WAITALL; its header is the C library's */
@@ -32,6 +36,23 @@ static short wanted(long number, const uint64_t args[6])
     default:
         return 0;
     }
+}
+
+bool memsc_waits_unasked(long number, const uint64_t args[6])
+{
+    return !wanted(number, args) && memsc_class_of(number, args, memsc_no_kind) == MEMSC_POOL;
+}
+
+bool memsc_may_wait_here(const struct memsc_self *self, long number, const uint64_t args[6])
+{
+    if (memsc_class_of(number, args, memsc_kind_known) != MEMSC_POOL)
+        return false;
+    const struct memsc_process *process = memsc_process;
+    if (!wanted(number, args))
+        return true;
+    /* Of `ipi` it is what is to be seen. */
+    return memsc_needs_own_cpu(process->transport) &&
+           (process->service_mode == MEMSC_SCANNER || load_relaxed(self->doorbell));
 }
 
 bool memsc_ready_now(long number, const uint64_t args[6])

@@ -117,7 +117,7 @@ def test_feature(
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in features.FEATURES if c[0] in ("tasks", "endings")], ids=str
+    "case", [c for c in features.FEATURES if c[0] in ("tasks", "endings", "waits")], ids=str
 )
 def test_feature_of_processes_that_have_just_started(
     case: tuple[str, str], built: Path, tmp_path: Path
