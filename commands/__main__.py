@@ -204,6 +204,9 @@ def _run(argv: Sequence[str]) -> int:
         raise
     if args.command != "clean":  # which says what it removes
         tidy(argv)
+    # Who was started ignoring them hears of no child's end; `run` leaves that to its program, too.
+    if args.command != "run" and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     status = command.run(args)
     sys.stdout.flush()
     return status
