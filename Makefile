@@ -11,8 +11,8 @@ BIN := .venv/bin
 C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h' 'probes/*.c' 'probes/*.h' 'tests/*.c' 'tests/*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help coverage places setup system python native demo bench ratios results test test-native test-sanitizers \
-	test-python test-programs test-vm test-faults test-kills test-crowd test-arm test-arm-quick test-fuzz test-traces \
+.PHONY: help coverage places setup system python native demo bench ratios servers results test test-native test-sanitizers \
+	test-python test-programs test-vm test-faults test-kills test-starts test-crowd test-arm test-arm-quick test-fuzz test-traces \
 	test-requests test-verdict test-places test-s3 fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb test-deb
 
@@ -77,6 +77,9 @@ bench: setup build/stamps/peers ## the whole benchmark, today's alternatives and
 
 ratios: setup ## what a program notices first, forwarded against direct, beside its bounds (minutes)
 	@$(BIN)/python tools/ratios
+
+servers: setup build/stamps/system-bench ## throughput of servers, forwarded against direct (minutes; as root)
+	@$(BIN)/python tools/servers
 
 results: bench demo ## the same, and docs/results.md and what the README shows made from it
 	@$(BIN)/memsc report build/bench.memsc --results docs/results.md >/dev/null || test $$? -eq 4
@@ -238,6 +241,11 @@ test-sid: ## the same in Debian's unstable release, as an early warning
 
 test-deb-trixie: ## the package of Debian 13, made and tried there (minutes; needs root)
 	@$(IN_TREE) trixie make test-deb
+
+STARTS ?= from
+
+test-starts: setup build/stamps/system-test ## a thousand starts beside others' probes on the C library (minutes; a tenth: STARTS=from-300)
+	@MEMSC_REQUIRE_BPF=1 $(BIN)/python -m pytest -q --long tests/live/test_foreign_probes.py -k 'thousand and $(STARTS)'
 
 test-crowd: native ## 64 processes of four threads each on two CPUs: does each get on, and how evenly
 	@MEMSC_CROWD_SECONDS=3 build/native/test/test_crowd
