@@ -258,9 +258,13 @@ static void foreign_storage(void)
     work();
 }
 
+static bool leader_is_leaving;
+
 static void *leave_late(void *unused)
 {
     work();
+    while (!__atomic_load_n(&leader_is_leaving, __ATOMIC_ACQUIRE))
+        usleep(1000);
     usleep(20000);
     leave(0);
     return unused;
@@ -271,6 +275,7 @@ static void leader_leaves(void)
     pthread_t thread;
     EXPECT(pthread_create(&thread, NULL, leave_late, NULL) == 0);
     work();
+    __atomic_store_n(&leader_is_leaving, true, __ATOMIC_RELEASE);
     leave(7);
 }
 
