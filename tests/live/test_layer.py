@@ -277,8 +277,8 @@ def test_no_page_is_asked_to_be_both(
     asked = (tmp_path / "trace").read_text().splitlines()
     assert sum("execve(" in line for line in asked) == 2
     text = [line for line in asked if "mprotect(" in line and "PROT_READ|PROT_EXEC" in line]
-    # Of both programs, slots for two objects; their own text is written by the kernel.
-    assert len(text) >= 4
+    # Of both programs, all slots at once; their own text is written by the kernel.
+    assert len(text) >= 2
     assert [line for line in asked if "PROT_WRITE|PROT_EXEC" in line or "SHM_EXEC" in line] == []
 
 
