@@ -257,10 +257,12 @@ soak: setup ## record at full rate for half an hour: memory stays flat, nothing 
 
 VERDICT_PAIRS ?= 40
 VERDICT_SLOWED ?= 20
+VERDICT_SECONDS ?= 8
 VERDICT_PARTS ?= sessions turns slower
 
 test-verdict: setup ## whether verdicts keep their word here: a program against itself, and 5 % slower (half an hour; VERDICT_PARTS)
-	@$(BIN)/python -m tests.helpers.verdict --pairs $(VERDICT_PAIRS) --slowed $(VERDICT_SLOWED) $(VERDICT_PARTS)
+	@$(BIN)/python -m tests.helpers.verdict --pairs $(VERDICT_PAIRS) --slowed $(VERDICT_SLOWED) \
+		--seconds $(VERDICT_SECONDS) $(VERDICT_PARTS)
 
 FAULT_ROUNDS ?= 300
 

@@ -7,7 +7,7 @@ Rates are printed with their bounds (Clopper and Pearson, 95 %), of the machine 
 Alarms are counted among the tries that were judged, and what was found among all: those whose
 verdict was withheld stand apart, so that they flatter neither.
 
-    verdict.py [--pairs N] [--slowed N] [--keep POOL.json] [sessions] [turns] [slower]
+    verdict.py [--pairs N] [--slowed N] [--seconds S] [--keep POOL.json] [sessions] [turns] [slower]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from memsc.analysis.data.scan import ALL, Cell
 
 SOURCE = Path(__file__).with_suffix(".c")
 CALLS, SPIN_NS = 30_000, 4000
-A_SIDE, DEALS, TURNS_S = 3, 4000, 8
+A_SIDE, DEALS = 3, 4000
 KEPT = (("total", "mean"), ("total", "p50"), ("total", "p99"), ("program", "mean"))
 APART = ("total.p50", "total.p99", "program.mean")
 IN_TURN = ("total.p50", "program.mean")
@@ -180,9 +180,9 @@ def dealt(known: list[float]) -> float:
     return hits / DEALS
 
 
-def of_turns(place: Path, base: list[str], pairs: int) -> bool:
+def of_turns(place: Path, base: list[str], pairs: int, seconds: float) -> bool:
     """The program against itself in turn."""
-    found = [in_turn(place / "turns.memsc", base, base, TURNS_S) for _ in range(pairs)]
+    found = [in_turn(place / "turns.memsc", base, base, seconds) for _ in range(pairs)]
     bad = False
     for figure in IN_TURN:
         name = f"A against A, in turn, memsc.{figure}"
@@ -205,6 +205,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--slowed", type=int, default=20)
+    parser.add_argument(
+        "--seconds", type=float, default=8, help="of a try in turn; beside load more"
+    )
     parser.add_argument("--keep", type=Path, help="figures of the sessions, as JSON")
     args = parser.parse_args(argv)
     if unknown := set(args.parts) - set(PARTS):
@@ -222,7 +225,7 @@ def main(argv: list[str]) -> int:
             if part == "sessions":
                 bad |= of_sessions(place, base, args.pairs, args.keep)
             elif part == "turns":
-                bad |= of_turns(place, base, args.pairs)
+                bad |= of_turns(place, base, args.pairs, args.seconds)
             else:
                 bad |= of_slower(place, base, args.slowed)
             say(f"    {part} took {(time.monotonic() - begun) / 60:.1f} min")
