@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from memsc.runtime.launch import Launch
 from memsc.tracer.format.writer import TraceWriter, prepare_output
 from memsc.tracer.session.arms import ALL, place
 from memsc.tracer.session.corunner import busy
-from memsc.tracer.session.observe.probe_client import Helper, Loaded
+from memsc.tracer.session.observe import probe_client, probe_set
+from memsc.tracer.session.observe.probe_client import loading
 from memsc.tracer.session.session import TraceSession
 from memsc.tracer.session.work import Work
 
@@ -50,11 +52,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> ma.Trace:
 def test_rounds_whose_ring_was_full_have_no_causes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def small(self: Helper, probes: Sequence[str], _: object = None) -> dict[str, Loaded]:
-        return load(self, probes, {"noise": 4096})
+    def small(probes: Sequence[str], _: object = None) -> tuple[str, dict[str, Any]]:
+        return loading(probes, {"noise": 4096})
 
-    load = Helper.load
-    monkeypatch.setattr(Helper, "load", small)
+    for module in (probe_set, probe_client):
+        monkeypatch.setattr(module, "loading", small)
     arms, _ = place(ALL, Launch(), None, None)
     ipi = [arm for arm in arms if arm.arm == "ipi"]
     folder = prepare_output(tmp_path / "full.memsc")
