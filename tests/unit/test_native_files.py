@@ -48,7 +48,6 @@ def test_each_processor_has_what_the_runtime_asks_for(processor: str) -> None:
     if (layer := folder / "layer").exists():
         there = {path.name for path in layer.iterdir()}
         assert there >= {
-            "bridge.h",
             "emulated.h",
             "keys.h",
             "plan.c",
