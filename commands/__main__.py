@@ -13,11 +13,13 @@ if __name__ == "__main__" and signal.SIGINT not in signal.pthread_sigmask(
 ):
     os.environ["MEMSC_FRONT_HELD"] = "1"
 
+import _thread
 import argparse
 import importlib
 import importlib.util
 import inspect
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -212,6 +214,23 @@ def _run(argv: Sequence[str]) -> int:
     return status
 
 
+def once_more(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again that was raised where Python ignores it: in a finaliser, or in an import.
+
+    As `sys.unraisablehook`. It comes a moment later, for here it would be ignored as well.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    number = getattr(lost.exc_value, "number", signal.SIGINT)
+
+    def send() -> None:
+        time.sleep(0.005)
+        os.kill(os.getpid(), number)
+
+    _thread.start_new_thread(send, ())
+
+
 def start() -> NoReturn:
     """What is installed as the command calls this: `main`, in whatever state it was started."""
     status = 128 + signal.SIGINT
@@ -225,6 +244,7 @@ def start() -> NoReturn:
         prepare()
         if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
             signal.signal(signal.SIGINT, interrupt)
+            sys.unraisablehook = once_more
         if os.environ.pop("MEMSC_FRONT_HELD", None):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         status = main()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,6 +197,31 @@ def test_a_reader_that_leaves_causes_no_traceback() -> None:
     script = f"{sys.executable} -m memsc.commands doctor --json | head -c 0"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+IN_A_FINALISER = """
+import signal, time
+from memsc.commands import __main__ as command_line
+
+class Ended:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def main():
+    Ended()
+    time.sleep(30)
+    print("nobody heard of it")
+    return 0
+
+command_line.main = main
+command_line.start()
+"""
+
+
+def test_ctrl_c_where_python_ignores_errors_is_not_lost() -> None:
+    command = [sys.executable, "-c", IN_A_FINALISER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "")
 
 
 def test_a_full_disk_is_reported() -> None:
