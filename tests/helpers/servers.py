@@ -149,7 +149,7 @@ SERVERS = {
     "redis": Server(_REDIS, ("write", "sendto", "recvfrom"), ("redis-server", "redis-cli")),
     "postgres": Server(
         _POSTGRES,
-        ("recvfrom", "sendto"),
+        ("sendto",),  # half of all recvfrom find nothing yet, more or less of them each time
         (f"{_postgres()}/postgres", "psql"),
         _make_cluster,
     ),
