@@ -83,24 +83,31 @@ def test_what_was_compiled_is_kept_by_all_it_depends_on(
     assert one.read() is None
 
 
-@pytest.mark.parametrize("how", ["cut short", "changed", "writable", "another's", "empty"])
-def test_what_is_not_as_it_was_kept_is_not_believed(how: str, tmp_path: Path) -> None:
+def spoil(file: Path, how: str) -> None:
+    """Make of what was kept something that is not to be believed."""
     if how == "another's" and os.geteuid():
         pytest.skip("needs root")
+    data = file.read_bytes()
+    if how == "cut short":
+        file.write_bytes(data[:-1])
+    elif how == "changed":
+        file.write_bytes(data[:-1] + b"!")
+    elif how == "writable":
+        file.chmod(0o622)
+    elif how == "open folder":
+        file.parents[1].chmod(0o777)
+    elif how == "another's":
+        os.chown(file, 65534, 65534)
+    else:
+        file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("how", ["cut short", "changed", "writable", "another's", "empty"])
+def test_what_is_not_as_it_was_kept_is_not_believed(how: str, tmp_path: Path) -> None:
     one = Kept(tmp_path, "object", ["text"])
     one.write(b"code")
     (path,) = tmp_path.iterdir()
-    data = path.read_bytes()
-    if how == "cut short":
-        path.write_bytes(data[:-1])
-    elif how == "changed":
-        path.write_bytes(data[:-1] + b"!")
-    elif how == "writable":
-        path.chmod(0o622)
-    elif how == "another's":
-        os.chown(path, 65534, 65534)
-    else:
-        path.write_bytes(b"")
+    spoil(path, how)
     assert one.read() is None
     one.write(b"again")
     assert one.read() == b"again"
@@ -194,22 +201,10 @@ def test_the_helpers_code_is_compiled_once_and_known_by_its_source(
 def test_code_that_is_not_as_it_was_kept_is_not_believed(
     how: str, cache: Path, tmp_path: Path
 ) -> None:
-    if how == "another's" and os.geteuid():
-        pytest.skip("needs root")
     path = tmp_path / "module.py"
     path.write_text("SAID = 1")
     assert code_of(path) == 1
     (file,) = cache.iterdir()
     boot.keep(file, marshal.dumps(compile("SAID = 2", "elsewhere", "exec")))
-    data = file.read_bytes()
-    if how == "cut short":
-        file.write_bytes(data[:-1])
-    elif how == "changed":
-        file.write_bytes(data[:-1] + b"!")
-    elif how == "writable":
-        file.chmod(0o666)
-    elif how == "open folder":
-        cache.parent.chmod(0o777)
-    else:
-        os.chown(file, 65534, 65534)
+    spoil(file, how)
     assert code_of(path) == 1

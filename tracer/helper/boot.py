@@ -91,16 +91,27 @@ def believed(file: Path) -> bytes | None:
     return None
 
 
-def keep(file: Path, content: bytes) -> None:
-    """Write it, as a whole or not at all, and forget the oldest; a cache that is not there."""
+def keep(file: Path, content: bytes, alike: str = "*", most: int = MOST_KEPT) -> None:
+    """Write it, as a whole or not at all, and forget the oldest; a cache that is not there.
+
+    Args:
+        file: where.
+        content: what.
+        alike: pattern of the files beside it that it is counted with.
+        most: so many of them are left.
+    """
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".")
-        with open(descriptor, "wb") as new:  # noqa: PTH123 - it is open
-            new.write(hashlib.sha256(content).digest() + content)
-        Path(name).replace(file)
-        every = sorted(file.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in every[:-MOST_KEPT]:
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", delete=False) as new:
+            try:
+                new.write(hashlib.sha256(content).digest() + content)
+                new.flush()
+                Path(new.name).replace(file)
+            except BaseException:
+                Path(new.name).unlink(missing_ok=True)
+                raise
+        found = sorted(file.parent.glob(alike), key=lambda path: path.stat().st_mtime)
+        for old in found[:-most]:
             old.unlink(missing_ok=True)
 
 

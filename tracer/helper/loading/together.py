@@ -129,9 +129,8 @@ class Together:
         """
         text = self._text(parts, pages)
         packed = Apart(lambda: bcc.compile_text(text).packed()).result()
-        with suppress(OSError):  # what cannot be kept is made again
-            if kept := self._kept(parts, pages):
-                kept.write(packed)
+        if kept := self._kept(parts, pages):
+            kept.write(packed)
         return Object.unpacked(packed)
 
     def _compiled(
