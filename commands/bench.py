@@ -71,7 +71,8 @@ class Command:
         from memsc.bench.suites.cases import choose, suites
         from memsc.bench.suites.resume import resume
         from memsc.runtime.launch import Launch
-        from memsc.tracer.format.writer import TraceWriter, prepare_output
+        from memsc.tracer.format.output import prepare_output
+        from memsc.tracer.format.writer import TraceWriter
         from memsc.tracer.session.arms import place_all
         from memsc.tracer.session.session import TraceSession
 
@@ -92,7 +93,7 @@ class Command:
         for suite, more in others:
             arms = [*arms, *(more(arms) if suite in chosen else [])]
         announce(arms, notes)
-        writer = TraceWriter(folder)
+        writer = TraceWriter(folder, replace=args.force and earlier is None)
         session = TraceSession(
             writer,
             command,
@@ -147,7 +148,8 @@ def _analysis(args: argparse.Namespace) -> int:
 def _sample(scratch: Path, args: argparse.Namespace) -> Path:
     from memsc.bench.suites.cases import suites
     from memsc.runtime.launch import Launch
-    from memsc.tracer.format.writer import TraceWriter, prepare_output
+    from memsc.tracer.format.output import prepare_output
+    from memsc.tracer.format.writer import TraceWriter
     from memsc.tracer.session.arms import place_all
     from memsc.tracer.session.session import TraceSession
 

@@ -169,7 +169,8 @@ def _record(args: argparse.Namespace, conditions: list[Condition]) -> int:
     from memsc.runtime.launch import Launch
     from memsc.runtime.program import check
     from memsc.tracer.format import InTurn, Side
-    from memsc.tracer.format.writer import TraceWriter, prepare_output
+    from memsc.tracer.format.output import prepare_output
+    from memsc.tracer.format.writer import TraceWriter
     from memsc.tracer.session.arms import place
     from memsc.tracer.session.session import TraceSession
 
@@ -205,7 +206,7 @@ def _record(args: argparse.Namespace, conditions: list[Condition]) -> int:
     announce(arms, notes)
     command = ["memsc", "compare", RECORD, "--", *programs[0], "--", *programs[1]]
     session = TraceSession(
-        TraceWriter(folder),
+        TraceWriter(folder, replace=args.force),
         command,
         arms,
         isolate=args.isolate,

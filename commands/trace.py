@@ -107,7 +107,8 @@ class Command:
         """Run every round and write the trace."""
         from memsc.runtime.launch import Launch
         from memsc.runtime.program import check
-        from memsc.tracer.format.writer import TraceWriter, prepare_output
+        from memsc.tracer.format.output import prepare_output
+        from memsc.tracer.format.writer import TraceWriter
         from memsc.tracer.session.arms import place, product
         from memsc.tracer.session.session import TraceSession
 
@@ -128,7 +129,7 @@ class Command:
         probes = probes_of(args)
         folder = prepare_output(args.output, args.force)
         announce(arms, notes)
-        writer = TraceWriter(folder)
+        writer = TraceWriter(folder, replace=args.force)
         session = TraceSession(
             writer,
             command,
@@ -150,8 +151,6 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
     """Enter a session and do its work, and say how it went."""
     from contextlib import nullcontext
 
-    from memsc.tracer.format import SESSION
-
     def drawn() -> AbstractContextManager[None]:
         from memsc.commands.live import shown
 
@@ -164,7 +163,7 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
             with drawn() if live else nullcontext():
                 status = run()
     except KeyboardInterrupt as error:
-        if (folder / SESSION).exists():
+        if session.writer.begun:
             say(f"interrupted; what was recorded is in {folder}")
         else:
             say("interrupted before anything was recorded")
@@ -176,7 +175,8 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
 
 
 def _attach(args: argparse.Namespace) -> int:
-    from memsc.tracer.format.writer import TraceWriter, prepare_output
+    from memsc.tracer.format.output import prepare_output
+    from memsc.tracer.format.writer import TraceWriter
     from memsc.tracer.session.attach import find, launch_of, record
     from memsc.tracer.session.session import TraceSession
 
@@ -198,7 +198,7 @@ def _attach(args: argparse.Namespace) -> int:
     announce([launch], [])
     command = ["memsc", "trace", "--pid", str(args.pid), region.program]
     session = TraceSession(
-        TraceWriter(folder),
+        TraceWriter(folder, replace=args.force),
         command,
         [launch],
         probes,

@@ -24,7 +24,8 @@ from memsc.bench.suites.run import run
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
 from memsc.tracer.format import EVENTS, SESSION, TraceFolder, open_trace
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.arms import ALL, place
 from memsc.tracer.session.session import TraceSession
 from memsc.tracer.session.work import Work
@@ -91,7 +92,7 @@ def thesis() -> None:
     ]
     command = ["notebooks/record.py"]
     with (
-        TraceWriter(prepare_output(TRACES / "thesis.memsc", force=True)) as writer,
+        TraceWriter(prepare_output(TRACES / "thesis.memsc", force=True), replace=True) as writer,
         TraceSession(writer, command, arms, ()) as session,
     ):
         for number in range(FILES):

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 _BETWEEN_ROUNDS = 1_000_000  # cycles: rounds never overlap
 _OF_A_PASS = 1_000_000  # added to a round's number in each further pass
@@ -55,7 +56,7 @@ def enlarge(
     written: dict[fmt.RoundKey, _Span] = {}
     clock = source.session.clock.anchor_cycles
     left = calls
-    with TraceWriter(folder) as writer:
+    with TraceWriter(folder, replace=force) as writer:
         for number in _passes():
             last: fmt.RoundKey | None = None
             before = left

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from memsc.runtime import library
 from memsc.tracer.format import Arm, Clock, ProbeStatus, Round, Session
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 CALL = np.dtype(
     [

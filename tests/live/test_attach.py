@@ -21,7 +21,8 @@ from tests.helpers.workload import gone, wait_until
 from memsc.runtime.errors import MemscError
 from memsc.runtime.region import Region
 from memsc.tracer.format import open_trace
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session import attach
 from memsc.tracer.session import recording as rounds
 from memsc.tracer.session.attach import find

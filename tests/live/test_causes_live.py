@@ -15,7 +15,8 @@ from memsc.analysis.causes.shares import LOST
 from memsc.analysis.domains.wakeup_chains import STEPS
 from memsc.runtime.files import WORK
 from memsc.runtime.launch import Launch
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.arms import ALL, place
 from memsc.tracer.session.corunner import busy
 from memsc.tracer.session.observe import probe_client, probe_set

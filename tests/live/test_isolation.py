@@ -222,7 +222,8 @@ from memsc.runtime.launch import Launch
 from memsc.tracer.session.arms import ALL, place
 from memsc.tracer.session.session import TraceSession
 from memsc.tracer.session.work import Work
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 arms, _ = place(ALL[:1], Launch())
 with TraceWriter(prepare_output("b.memsc")) as writer:
     with TraceSession(writer, ["x"], arms, calibrate=False) as session:

@@ -19,7 +19,8 @@ from memsc.bench.verdict.report import SECTIONS, summarise
 from memsc.bench.verdict.throughput import df_throughput
 from memsc.runtime.files import WORK
 from memsc.tracer.format import Arm, Round, RoundKey
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 TWO = len(os.sched_getaffinity(0)) > 1
 HERE, THERE = str(max(os.sched_getaffinity(0))), str(min(os.sched_getaffinity(0)))

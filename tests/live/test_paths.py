@@ -28,7 +28,8 @@ from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import SESSION, Arm, ProbeStatus, Round
 from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 TID, PID, CALLS, EVERY = 101, 100, 3000, 10
 LONG, SHORT = (100, 200, 300, 400), (10, 20, 30, 40)

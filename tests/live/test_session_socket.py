@@ -21,7 +21,8 @@ from memsc.runtime.files import LAYER, WORK
 from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
 from memsc.tracer.format import RoundKey
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.sink import Everything
 

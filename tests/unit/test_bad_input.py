@@ -29,7 +29,8 @@ from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer import format as fmt
 from memsc.tracer.format import reader
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 CELL = Cell("memsc", "sync", ALL, "sync")
 

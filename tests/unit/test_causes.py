@@ -18,7 +18,8 @@ from memsc import analysis as ma
 from memsc.analysis.causes.shares import LOST
 from memsc.probes.declaration import find
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 KEY = fmt.RoundKey("memsc", "sync", 0)
 NOISE = find("noise")

@@ -19,7 +19,8 @@ from memsc.analysis.domains.checks import Check
 from memsc.analysis.report.summary import summarise
 from memsc.analysis.report.trust_text import trust_lines
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 EVENT = [("time", "u8"), ("cpu", "u4"), ("kind", "u4"), ("pid", "u4"), ("tid", "u4")]
 IPI = np.dtype([*EVENT, ("target_cpu", "i4"), ("vector", "i4")])

@@ -20,7 +20,8 @@ from tests.helpers import traces
 
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = fmt.RoundKey("memsc", "sync", 0)
@@ -151,7 +152,7 @@ def test_output_is_replaced_only_by_force_and_only_a_trace(tmp_path: Path) -> No
     folder = traces.fabricate(tmp_path / "a.memsc", rounds=1, calls=10)
     with pytest.raises(MemscError, match="-f"):
         prepare_output(folder)
-    assert not list(prepare_output(folder, force=True).glob("**/*.parquet"))
+    assert prepare_output(folder, force=True) == folder
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("x")
@@ -170,7 +171,48 @@ def test_a_new_folder_comes_with_its_session(tmp_path: Path) -> None:
         writer.session(traces.session([], {}, complete=False))
     assert [path.name for path in tmp_path.iterdir()] == ["a.memsc"]
     assert fmt.open_trace(folder).session.rounds == []
-    assert not prepare_output(folder, force=True).exists()
+
+
+def _recorded(writer: TraceWriter, calls: int) -> None:
+    writer.session(traces.session([], {}, complete=False))
+    writer.calls(KEY, 7, traces.records(np.ones((calls, 4), np.int64)), traces.NAMES)
+    writer.flush()
+
+
+@pytest.mark.parametrize("kept", [(), ("notes.txt",)])
+def test_a_trace_gives_way_once_there_is_a_new_one(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    """Until then it is only put aside, and whatever the user keeps in its folder stays."""
+    folder = traces.fabricate(tmp_path / "a.memsc", rounds=1, calls=10)
+    for name in kept:
+        (folder / name).touch()
+    before = sorted(folder.rglob("*"))
+    recorded = fmt.open_trace(folder).rows(fmt.CALLS)
+
+    writer = TraceWriter(prepare_output(folder, force=True), replace=True)
+    assert sorted(folder.rglob("*")) == before
+    assert not writer.begun
+    writer.withdraw()  # before it had begun
+    writer.session(traces.session([], {}, complete=False))
+    assert writer.begun
+    assert fmt.open_trace(folder).rows(fmt.CALLS) == 0
+    writer.withdraw()
+    assert sorted(folder.rglob("*")) == before
+    assert list(tmp_path.iterdir()) == [folder]
+
+    writer = TraceWriter(prepare_output(folder, force=True), replace=True)
+    writer.session(traces.session([], {}, complete=False))
+    (folder / fmt.SESSION).unlink()  # killed between one's going and the other's coming
+    assert fmt.open_trace(prepare_output(folder, force=True)).rows(fmt.CALLS) == recorded
+
+    _recorded(TraceWriter(prepare_output(folder, force=True), replace=True), 7)
+    assert fmt.open_trace(folder).rows(fmt.CALLS) == 7
+    assert list(tmp_path.iterdir()) == [folder]
+    assert all((folder / name).exists() for name in kept)
+
+    empty = TraceWriter(prepare_output(folder, force=True), replace=True)
+    empty.session(traces.session([], {}, complete=True))  # it made no call, and that is a trace
+    assert fmt.open_trace(folder).rows(fmt.CALLS) == 0
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_session_that_could_not_begin_is_taken_back(tmp_path: Path) -> None:
@@ -220,7 +262,8 @@ def test_a_killed_writer_leaves_what_was_flushed(tmp_path: Path) -> None:
     script = f"""
 import os, signal, numpy as np
 from pathlib import Path
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.format import RoundKey
 from tests.helpers import traces
 writer = TraceWriter(prepare_output(Path({str(tmp_path / "a.memsc")!r})))

@@ -28,7 +28,8 @@ from memsc.analysis.data.timed import Block
 from memsc.analysis.domains.stages import Stages
 from memsc.analysis.domains.timings import PerCall, Timings
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.calibration import PAIRS, difference
 
 Moods = Callable[[np.random.Generator, int], NDArray[np.float64]]

@@ -20,7 +20,8 @@ from memsc.analysis.report.text import to_string
 from memsc.runtime.errors import MemscError
 from memsc.runtime.library import syscall_name, syscall_number
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = [ROOT / "runtime" / "src" / "table.c", *ROOT.glob("runtime/arch/*/own_calls.h")]

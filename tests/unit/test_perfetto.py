@@ -31,7 +31,8 @@ from memsc.analysis.export.timeline import lanes
 from memsc.probes.declaration import find, names
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import EVENTS, NAME, TraceFolder, field
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 BOOTTIME, MONOTONIC = 6, 3
 

@@ -21,7 +21,8 @@ from tests.helpers import traces
 from memsc.runtime.layout import MAGIC, VERSION, layout
 from memsc.runtime.session_socket import SessionSocket
 from memsc.tracer.format import CALLS, Round, RoundKey, open_trace
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.sink import Everything
 from memsc.tracer.state import folders

@@ -20,7 +20,8 @@ from memsc.analysis.report.text import WIDTH, to_string
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import WITHHELD, MemscError
 from memsc.tracer.format import STAGES, Arm, Round, RoundKey
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 GOLDEN = Path(__file__).parent / "golden"
 

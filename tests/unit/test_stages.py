@@ -21,7 +21,8 @@ from memsc.analysis.data.scan import ALL, Cell, Cells
 from memsc.analysis.data.sketch import Sketch
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 stage_rows = st.lists(st.tuples(*[st.integers(0, 2**40)] * 4), min_size=1, max_size=60).map(
     lambda rows: np.array(rows, np.int64)

@@ -12,7 +12,8 @@ from tests.unit.test_checks import IPI, SCHED
 
 from memsc import analysis as ma
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 KEY = fmt.RoundKey("memsc", "sync", 0)
 SLOW = (100, 500, 900)

@@ -23,7 +23,8 @@ from memsc.analysis.report.text import to_string
 from memsc.commands.__main__ import main
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 NAMES = {0: "read", 1: "write", 232: "epoll_wait", 257: "openat", 9: "mmap"}
 # By process: its command names, one after the other, and its threads.

@@ -18,7 +18,8 @@ from memsc.commands.__main__ import main
 from memsc.commands.sides import programs_of, sides_apart
 from memsc.runtime.errors import FAIL_IF_MET, USAGE, WITHHELD, MemscError
 from memsc.tracer.format import Arm, InTurn, Round, Side
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 SIDES = InTurn(
     Side("memsc", "base", ["dd", "bs=512"]),

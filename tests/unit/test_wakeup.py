@@ -19,7 +19,8 @@ from memsc.analysis.report.wakeup_text import wakeup_rows
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format.writer import TraceWriter, prepare_output
+from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.writer import TraceWriter
 
 KEY = fmt.RoundKey("ipi", "sync", 0)
 APP, SERVICE = 1, 0

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason
 from memsc.tracer.format import arrays
+from memsc.tracer.format.output import Earlier, unfinished
 from memsc.tracer.format.parts import part_name, rows_of
 from memsc.tracer.format.session_file import SESSION, RoundKey, Session
 from memsc.tracer.format.tables import (
@@ -43,66 +44,28 @@ _ENCODER = 64 << 20  # bytes that encoding a part takes beside as many as the pa
 Names = Mapping[int, str] | Sequence[str] | Callable[[int], str]
 
 
-def prepare_output(path: str | Path, force: bool = False) -> Path:
-    """Makes sure of the folder that a trace is written to.
-
-    One that is not there yet comes with its session (`TraceWriter.session`): whatever is killed
-    leaves a trace, or nothing.
-
-    Args:
-        path: the folder; its parent must exist.
-        force: replace a trace that is there. What is not a trace is never removed.
-
-    Raises:
-        MemscError: something is there, or the folder cannot be made.
-    """
-    folder = Path(path)
-    what = f"cannot write to {folder}"
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise MemscError(what, "it exists and is not a trace", "choose another name", USAGE)
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / SESSION).is_file():
-            raise MemscError(what, "the folder is not a trace", "choose another name", USAGE)
-        if not force:
-            raise MemscError(what, "it exists", "choose another name, or replace it with -f", USAGE)
-        # The session first: a half-removed trace must not look like a whole one.
-        (folder / SESSION).unlink()
-        for table in (CALLS, TIMINGS, EVENTS, COUNTERS, STACKS):
-            shutil.rmtree(folder / table, ignore_errors=True)
-        with suppress(OSError):  # the user keeps something there
-            folder.rmdir()
-    if not folder.exists():
-        try:
-            _partial(folder).rmdir()
-        except OSError as error:
-            raise MemscError(what, error.strerror or str(error), "choose another place") from error
-    return folder
-
-
-def _partial(folder: Path) -> Path:
-    """The same folder under the name that it has until it is a trace; an empty one, made anew."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    return partial
-
-
 class TraceWriter:
-    """Streams one session's tables into a folder made by `prepare_output`.
+    """Streams one session's tables into a folder that `prepare_output` has looked at.
 
     Use it as a context manager; leaving it flushes. `session` writes `session.json` and may be
     called as often as there is news; the last call says `complete=True`.
+
+    Args:
+        folder: the trace's.
+        replace: a trace that is there gives way, once the new one has rows or is complete.
 
     Raises:
         MemscError: a write failed (a full disk); what had been written stays readable.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, replace: bool = False) -> None:
         self.folder = folder
         self._pending: dict[str, list[pa.RecordBatch]] = {}
         self._written: dict[str, int] = {}
-        self._next, self._before = _after(folder)
         self._told = (folder / SESSION).exists()
+        self._waiting = Earlier(folder) if replace and self._told else None
+        self._aside: Earlier | None = None
+        self._next, self._before = ({}, {}) if self._waiting else _after(folder)
         self._founded = False
 
     def __enter__(self) -> TraceWriter:
@@ -118,22 +81,33 @@ class TraceWriter:
         if not isinstance(error, MemscError):
             self.flush()
 
+    @property
+    def begun(self) -> bool:
+        """Whether its session stands in the folder."""
+        return self._told and not self._waiting
+
     def session(self, session: Session) -> None:
         """Writes `session.json`, whole or not at all; a new folder comes with it."""
+        self._make_room()
         if self._told or self.folder.exists():
             self._save(self.folder / SESSION, session.encode())
         else:
             self._found(session.encode())
         self._told = True
+        if session.complete:
+            self._replaced()
 
     def withdraw(self) -> None:
         """Take back a session in which nothing was recorded: it could not even begin."""
-        if not self._next and self._told:
+        if not self._next and self.begun:
             (self.folder / SESSION).unlink(missing_ok=True)
             self._told = False
             if self._founded:
                 with suppress(OSError):
                     self.folder.rmdir()
+            if self._aside:
+                self._aside.bring_back()
+                self._aside = None
 
     def calls(
         self,
@@ -281,9 +255,26 @@ class TraceWriter:
         options: dict[str, Any] = {"use_dictionary": names, "row_group_size": PART_ROWS}
         pq.write_table(part, stream, compression="zstd", compression_level=1, **options)
         index = self._next.get(table, 0)
+        self._make_room()
         self._save(self.folder / table / part_name(index), stream.getvalue())
+        self._replaced()
         self._next[table] = index + 1
         self._written[table] = self._written.get(table, 0) + part.num_rows
+
+    def _make_room(self) -> None:
+        """Before the first write: the trace that is there steps aside."""
+        if self._waiting:
+            try:
+                self._waiting.put_aside()
+            except OSError as error:
+                self._failed(self.folder, error)
+            self._aside, self._waiting, self._told = self._waiting, None, False
+
+    def _replaced(self) -> None:
+        """The new trace is one; the earlier is not needed any more."""
+        if self._aside:
+            self._aside.remove()
+            self._aside = None
 
     def _require_session(self) -> None:
         """A folder made anew would look like a whole trace. Parts may be taken from one.
@@ -298,7 +289,7 @@ class TraceWriter:
     def _found(self, data: bytes) -> None:
         """Make the folder, its session in it."""
         try:
-            partial = _partial(self.folder)
+            partial = unfinished(self.folder)
             _write(partial / SESSION, data)
             partial.rename(self.folder)
         except OSError as error:
