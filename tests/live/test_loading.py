@@ -158,6 +158,22 @@ def test_a_probe_that_cannot_be_had_costs_itself(
 
 
 @pytest.mark.bpf
+def test_where_one_cannot_be_had_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (sys.executable, dying.__file__, "complain", "ipi", str(tmp_path))
+    monkeypatch.setattr(channel, "COMMAND", command)
+    asked: list[int] = []
+    for _ in range(2):
+        with Helper() as helper:
+            states = helper.load(["ipi", "sched", "noise"])
+        assert [name for name, state in states.items() if not state.usable] == ["ipi"]
+        asked.append(len((tmp_path / "compiled").read_text().split()))
+    # All, each alone, all but the one; then all again, and that one.
+    assert asked == [5, 5 + 2]
+
+
+@pytest.mark.bpf
 def test_all_that_cannot_be_had_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "COMMAND", (sys.executable, dying.__file__, "complain", "ipi"))
     with Helper() as helper, pytest.raises(MemscError, match="no such structure"):

@@ -122,15 +122,18 @@ class Together:
                         yield tracefs.format_of(self._tracefs, place)
 
     def _compile(self, parts: Collection[LoadedProbe], pages: Mapping[str, int]) -> Object:
-        """Compile them, in a child, and keep the result.
+        """Compile them, in a child, and keep the result; or take what had been kept of them.
 
         Raises:
             NotDoneError: they cannot be.
         """
-        text = self._text(parts, pages)
-        packed = Apart(lambda: bcc.compile_text(text).packed()).result()
-        if kept := self._kept(parts, pages):
-            kept.write(packed)
+        kept = self._kept(parts, pages)
+        packed = kept and kept.read()
+        if packed is None:
+            text = self._text(parts, pages)
+            packed = Apart(lambda: bcc.compile_text(text).packed()).result()
+            if kept:
+                kept.write(packed)
         return Object.unpacked(packed)
 
     def _compiled(
