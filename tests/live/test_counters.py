@@ -29,8 +29,8 @@ from memsc.analysis.report.text import to_string
 from memsc.probes.countable import COUNTERS
 from memsc.runtime.errors import MemscError
 from memsc.tracer import format as fmt
-from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS
 from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.tables import COUNTERS_SCHEMA, OTHERS
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import perf_counters
 from memsc.tracer.helper.perf_requests import Observing

@@ -27,8 +27,8 @@ from memsc.analysis.trace import Trace
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import SESSION, Arm, ProbeStatus, Round
-from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter
 
 TID, PID, CALLS, EVERY = 101, 100, 3000, 10

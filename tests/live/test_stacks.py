@@ -20,8 +20,8 @@ from memsc import analysis as ma
 from memsc.analysis.domains.stacks import Stacks
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format import Arm, ProbeStatus, Round, open_trace
-from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA
 from memsc.tracer.format.writer import TraceWriter
 
 PLACES = Path(__file__).with_name("programs") / "places.c"

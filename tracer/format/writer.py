@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason
+from memsc.runtime.errors import REMEDIES, MemscError, reason
 from memsc.tracer.format import arrays
 from memsc.tracer.format.output import Earlier, unfinished
 from memsc.tracer.format.parts import part_name, rows_of
@@ -25,11 +24,9 @@ from memsc.tracer.format.session_file import SESSION, RoundKey, Session
 from memsc.tracer.format.tables import (
     CALLS,
     CALLS_SCHEMA,
-    COUNTERS,
     EVENT_UNITS,
     EVENTS,
     SCHEMA,
-    STACKS,
     TIMINGS,
     TIMINGS_SCHEMA,
     field,
