@@ -194,6 +194,28 @@ def test_it_works_or_says_in_a_line_what_would_help(
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["doctor", "run", "trace", "report", "clean"])
+@pytest.mark.parametrize("files", range(4, 33))
+def test_any_number_of_files(files: int, command: str, place: Path) -> None:
+    """Where each one of a command's files is the one too many: it works, or says `ulimit -n`."""
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -n {files}; {FRONT} {COMMANDS[command]}"],
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert not TRACEBACK.search(done.stderr + done.stdout), done
+    assert done.returncode in {0, 1, WITHHELD if command == "report" else 0}, done
+    if done.returncode == 1:
+        assert "Too many open files; raise `ulimit -n`" in done.stderr.splitlines()[-1], done
+    assert not list(place.rglob("*.partial"))
+    shutil.rmtree(place / "new.memsc", ignore_errors=True)
+
+
 REPORT = ["report", "a.memsc"]
 
 
