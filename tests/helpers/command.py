@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,14 @@ from pathlib import Path
 MEMSC = (sys.executable, "-m", "memsc.commands")
 # As people start it: Python by itself prints a traceback when it is interrupted early.
 FRONT = Path(sys.executable).with_name("memsc")
+
+
+_OF_OTHERS = re.compile(r"^memsc: .*\bkilled session\b.*\n", re.MULTILINE)
+
+
+def own(said: str) -> str:
+    """What a command said of itself: each first tells what killed sessions left, anybody's."""
+    return _OF_OTHERS.sub("", said)
 
 
 def _command(words: tuple[str, ...]) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers.command import FRONT
+from tests.helpers.command import FRONT, own
 from tests.helpers.required import layered
 
 from memsc.runtime import topology
@@ -27,7 +27,7 @@ pytestmark = layered
 
 
 def run(*args: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
+    done = subprocess.run(
         [*MEMSC, *args],
         capture_output=True,
         check=False,
@@ -36,6 +36,8 @@ def run(*args: str, cwd: Path | None = None, **more: str) -> subprocess.Complete
         env=os.environ | more,
         stdin=subprocess.DEVNULL,
     )
+    done.stderr = own(done.stderr.decode()).encode()
+    return done
 
 
 def plain(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
