@@ -221,7 +221,9 @@ def rounds(cases: Sequence[Case], arms: Sequence[str]) -> Iterator[Planned]:
     between the others, so that what recording costs is measured under the same conditions.
     """
     made = Counter[tuple[str, str]]()
-    most = max(max([*case.rounds.values(), *case.recorded.values()], default=0) for case in cases)
+    most = max(
+        (n for case in cases for n in (*case.rounds.values(), *case.recorded.values())), default=0
+    )
     for turn in range(most):
         forth = turn % 2 == 0
         for case in cases:
