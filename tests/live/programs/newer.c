@@ -173,6 +173,29 @@ static void shadow_stack(void)
         EXPECT(status == 0);
 }
 
+/* ---- indirect branches ---- */
+
+static void branches_anywhere(void)
+{
+    _exit(branch_unmarked() ? 0 : 9);
+}
+
+static void indirect_branches(void)
+{
+    static void (*volatile pointed)(void) = work;
+    pointed();
+    in_thread(works, NULL);
+    EXPECT(signal(SIGUSR1, calls) != SIG_ERR && raise(SIGUSR1) == 0);
+    pid_t child = fork();
+    if (child == 0)
+        branches_anywhere();
+    int status = ended(child);
+    if (status == 0)
+        puts("needs a processor and a kernel that check indirect branches (IBT, BTI)");
+    else
+        EXPECT(status == -SIGSEGV || status == -SIGILL);
+}
+
 /* ---- sealed memory ---- */
 
 static long seal(void *from, void *to)
@@ -219,6 +242,7 @@ const struct feature features[] = {
     {"restartable", restartable},
     {"random-without-call", random_without_call},
     {"shadow-stack", shadow_stack},
+    {"indirect-branches", indirect_branches},
     {"sealed", sealed},
     {NULL, NULL},
 };

@@ -8,6 +8,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #ifdef __x86_64__
@@ -30,6 +31,21 @@ static inline void set_result(ucontext_t *context, long result)
 
 /* Where handlers return to: a symbol. */
 #define RETURNS(name) __asm__(".text\n" #name ": mov $15, %eax\n syscall\n")
+
+/* To an instruction that is no endbr64: true if that is allowed, else the program ends by a signal. */
+static inline int branch_unmarked(void)
+{
+    int arrived;
+    __asm__ volatile("xor %[done], %[done]\n"
+                     "lea 1f(%%rip), %%rax\n"
+                     "jmp *%%rax\n"
+                     "ud2\n"
+                     "1: inc %[done]\n"
+                     : [done] "=&r"(arrived)
+                     :
+                     : "rax", "cc");
+    return arrived;
+}
 
 /* A sequence that ends only by being interrupted; see rseq(2). */
 #define ENDLESS_SEQUENCE(sequence, area, restarted)                                                \
@@ -66,6 +82,22 @@ static inline void set_result(ucontext_t *context, long result)
 }
 
 #define RETURNS(name) __asm__(".text\n" #name ": mov x8, #139\n svc #0\n")
+
+/* Into a guarded page, to an instruction that is no bti: true if that is allowed, or if no page is guarded. */
+static inline int branch_unmarked(void)
+{
+    enum { GUARDED = 0x10 /* PROT_BTI */ };
+    unsigned int *page =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return 0;
+    page[0] = 0x52800020; /* mov w0, #1 */
+    page[1] = 0xd65f03c0; /* ret */
+    __builtin___clear_cache((char *)page, (char *)(page + 2));
+    if (mprotect(page, 4096, PROT_READ | PROT_EXEC | GUARDED) != 0)
+        return 1;
+    return ((int (*)(void))(void *)page)();
+}
 
 #define ENDLESS_SEQUENCE(sequence, area, restarted)                                                \
     __asm__ volatile("adr x9, 1f\n"                                                                \
