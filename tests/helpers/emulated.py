@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,8 @@ CPUS = sorted(os.sched_getaffinity(0))
 LIMIT_S = 60
 INSIDE = BUILD.parents[1] / "tests" / "arm" / "inside"
 INSIDE_S = 200
+CARRIED = Launch(service_cpus=(CPUS[0],))
+"""How programs are carried, if nothing else is said."""
 
 emulated = pytest.mark.skipif(
     not LAYER.exists() or shutil.which("qemu-aarch64") is None,
@@ -87,23 +89,34 @@ def missing() -> str | None:
     return asked.stderr.strip() or f"status {asked.returncode}" if asked.returncode else None
 
 
-def run_inside(command: Sequence[str | Path], folder: Path, *, carried: bool) -> Run:
+def run_inside(
+    command: Sequence[str | Path], folder: Path, *, carried: bool, how: Launch = CARRIED
+) -> Run:
     """Run a program of the Debian to its end, and all that it starts.
 
     Args:
         command: as it would be given there.
         folder: where it runs; below /tmp.
         carried: by the layer.
+        how: it is carried.
     """
-    return _run(lambda variables: [INSIDE, folder, *variables, *command], folder, carried, INSIDE_S)
+
+    def start(variables: list[str]) -> list[str | Path]:
+        return [INSIDE, folder, *variables, *command]
+
+    return _run(start, folder, carried, INSIDE_S, how)
 
 
 def _run(
-    start: Callable[[list[str]], list[str | Path]], folder: Path, carried: bool, limit_s: float
+    start: Callable[[list[str]], list[str | Path]],
+    folder: Path,
+    carried: bool,
+    limit_s: float,
+    how: Launch = CARRIED,
 ) -> Run:
     tally, variables = Tally(), dict[str, str]()
     with SessionSocket() as session:
-        launch = Launch(session=session.end, stats=True, service_cpus=(CPUS[0],))
+        launch = replace(how, session=session.end, stats=True)
         if carried:
             variables = launch.environment() | {"LD_PRELOAD": str(LAYER)}
         with running_on((CPUS[-1],)):
