@@ -15,7 +15,7 @@ import pytest
 from tests.helpers import traces
 from tests.helpers.command import memsc, start
 from tests.helpers.required import layered, two_cpus
-from tests.helpers.workload import gone, wait_until
+from tests.helpers.workload import GETPPID, gone, wait_until
 
 from memsc.analysis.trace import Trace
 from memsc.bench.suites import bare_ring, peer_tracers, peer_transports
@@ -138,7 +138,7 @@ def test_probes_see_the_rounds(tmp_path: Path) -> None:
     assert all(r.probes == ["sched", "ipi"] for r in by_check[False])
     assert all(r.probes == ["sched", "ipi", "syscalls"] for r in by_check[True])
     events = found.read("events/syscalls", ["kind", "number"]).to_pandas()
-    getppid = events[(events["number"] == 110) & (events["kind"] == "enter")]
+    getppid = events[(events["number"] == GETPPID) & (events["kind"] == "enter")]
     made = 2 * (997 + 2000)  # two arms, and the work's warm-up
     lost = found.session.probes["syscalls"].lost
     assert lost is not None

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers.command import MEMSC
 from tests.helpers.required import layered, two_cpus
-from tests.helpers.workload import gone, wait_until
+from tests.helpers.workload import GETPPID, gone, wait_until
 
 from memsc.analysis.domains.agreement import Agreement
 from memsc.probes.declaration import find
@@ -150,7 +150,7 @@ def test_each_probed_call_passes_each_probe_once(
     probed = -(-(CALLS + WARM_UP) // every)
     assert losses.total == 0
     assert Counter(events["kind"].tolist()) == dict.fromkeys(range(4), probed)
-    assert set(events["number"]) == {110}
+    assert set(events["number"]) == {GETPPID}
     assert set(events["caller"]) == {process.pid}
     parent = os.getpid()
     finished = events["kind"] >= 2
@@ -220,7 +220,7 @@ def interrupted(process: subprocess.Popen[str]) -> str:
 @two_cpus
 @pytest.mark.skipif(shutil.which("bpftrace") is None, reason="bpftrace is not installed")
 def test_bpftrace_reads_the_probes(tmp_path: Path) -> None:
-    program = f"usdt:{LIBRARY}:memsc:executed /arg2 == 110/ {{ @calls[arg3] = count(); }}"
+    program = f"usdt:{LIBRARY}:memsc:executed /arg2 == {GETPPID}/ {{ @calls[arg3] = count(); }}"
     waiting = subprocess.Popen([str(WORK), "hits", "1"], stdin=subprocess.PIPE)
     observer = subprocess.Popen(["bpftrace", "-e", program], stdout=subprocess.PIPE, text=True)
     try:

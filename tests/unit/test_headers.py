@@ -113,4 +113,5 @@ def test_half_of_debians_headers_are_none(machine: Machine) -> None:
     machine.put(machine.sources / "linux-headers-6.1.0-56-amd64" / MARK)
     with pytest.raises(MemscError) as caught:
         machine.find()
-    assert caught.value.remedy == "apt install linux-headers-amd64"
+    processor = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    assert caught.value.remedy == f"apt install linux-headers-{processor}"

@@ -15,11 +15,11 @@ import pytest
 
 from memsc import analysis as ma
 from memsc.analysis.domains.checks import STAMP_CHECKS
+from memsc.runtime.library import syscall_number
 
 MEMSC = [sys.executable, "-m", "memsc.commands"]
 ARMS = ("direct", "ipi", "memsc")
 PRIME = 997
-FUTEX = 202
 CALLS = f"import os\nfor _ in range({PRIME}): os.getppid()"
 
 
@@ -82,7 +82,7 @@ def test_the_probes_saw_the_system_calls_of_the_application(
     mine = calls[(calls["arm"] == "ipi") & (calls["round"] == check)]
     events = folder.read("events/syscalls", ["kind", "tid", "number", "result"]).to_pandas()
     looks = events[(events["kind"] == "exit") & (events["result"] == -errno.ETIMEDOUT)]
-    looks = looks[(looks["number"] == FUTEX) & looks["tid"].isin(mine["tid"])]
+    looks = looks[(looks["number"] == syscall_number("futex")) & looks["tid"].isin(mine["tid"])]
     assert 1 < own["ipi"] - len(looks) / len(mine) < 2.2
 
 

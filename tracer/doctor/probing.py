@@ -39,7 +39,7 @@ def _probes() -> Iterator[Feature]:
     yield attempt("BPF", _ring, "use a kernel with CONFIG_BPF_SYSCALL, 5.8 or newer, on the host")
     yield attempt("tracefs", _tracefs, "mount -t tracefs tracefs /sys/kernel/tracing")
     found: list[headers.Headers] = []
-    yield attempt("kernel headers", lambda: _headers(found), "apt install linux-headers-amd64")
+    yield attempt("kernel headers", lambda: _headers(found), headers.INSTALL)
     if not found:
         yield Feature("BCC", "unknown", "needs kernel headers to tell", "see kernel headers")
         return

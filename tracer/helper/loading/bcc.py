@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from memsc.runtime.errors import MemscError
+from memsc.tracer.helper.loading.headers import INSTALL
 from memsc.tracer.helper.loading.objects import Map, Object, renumbered
 
-FITTING = "install headers that fit the compiler: apt install linux-headers-amd64"
+FITTING = f"install headers that fit the compiler: {INSTALL}"
 _INSTALL = "install Debian's python3-bpfcc (apt install python3-bpfcc) for /usr/bin/python3"
 
 

@@ -24,6 +24,9 @@ from memsc.runtime.errors import MemscError
 _MARK = Path("include/generated/autoconf.h")
 _SHARED_MARK = Path("include/linux/kconfig.h")
 SOURCES = (Path("/usr/src"), Path("/var/lib/memsc/src"))
+_DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
+INSTALL = f"apt install linux-headers-{_DEBIAN.get(platform.machine(), 'generic')}"
+"""The remedy where there are none."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def find_headers(
         raise MemscError(
             "attaching probes",
             f"there are no kernel headers for BCC (none for {release}, none under {places})",
-            "apt install linux-headers-amd64",
+            INSTALL,
         )
     warning = f"headers of Linux {found.release} stand in for those of {release}, which are missing"
     if len(found.parts) == 1:
