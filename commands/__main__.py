@@ -44,7 +44,8 @@ exit status:
   2  usage
   3  a condition of --fail-if was met
   4  the verdict is withheld: calls were lost, programs ran
-     unrecorded, or there are too few samples
+     unrecorded, or there are too few samples; or a condition
+     of --fail-if is not settled
   `memsc run` ends with the status of its program.
 """
 

@@ -44,12 +44,13 @@ class Command:
     (transport, service, idle, spin, handoff); a program is then named once.
 
     A --fail-if condition reads ARM[/CASE].STAGE.METRIC > +5%: it is met (status 3)
-    when the change is that large and its 95 % interval leaves out zero; > 300ns
-    (or us, ms, s) bounds what NEW took. Join several by "or". Stages are post,
-    poll, execute, complete and total; metrics mean, p50, p90, p99, p99.9 and
-    p99.99; ARM.program.mean is the time of the program as a whole. Status 4 also
-    says that calls were lost, that too few were recorded to tell, or that the
-    traces share no arm and case.
+    when the change is that large and its 95 % interval leaves out zero, not met
+    (status 0) when the interval ends below the bound, and else not settled
+    (status 4); > 300ns (or us, ms, s) bounds what NEW took. Join several by "or".
+    Stages are post, poll, execute, complete and total; metrics mean, p50, p90,
+    p99, p99.9 and p99.99; ARM.program.mean is the time of the program as a whole.
+    Status 4 also says that calls were lost, that too few were recorded to tell, or
+    that the traces share no arm and case.
     """
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,9 @@ class Command:
         recording.add_argument("-o", "--output", metavar="DIR", help="trace folder")
         recording.add_argument("-f", "--force", action="store_true", help="replace a trace there")
         recording.add_argument(
-            "--within", metavar="SHARE", help="half of the interval that is wanted (2%%)"
+            "--within",
+            metavar="SHARE",
+            help="half of the interval wanted (2%%, or half of a closer bound of --fail-if)",
         )
         recording.add_argument(
             "--at-most", metavar="S", help="seconds after which no turn begins (60)"
@@ -164,6 +167,7 @@ def _record(args: argparse.Namespace, conditions: list[Condition]) -> int:
         settings_of,
         share_of,
         wanted_by,
+        within_of,
     )
     from memsc.commands.trace import status_of
     from memsc.runtime.launch import Launch
@@ -176,7 +180,8 @@ def _record(args: argparse.Namespace, conditions: list[Condition]) -> int:
 
     if args.output is None:
         raise MemscError(RECORD, "it is not said where the trace goes", "give -o DIR", USAGE)
-    effort = Effort(share_of(args.within or "2%"), seconds_of(args.at_most or "60"))
+    within = share_of(args.within) if args.within else within_of(conditions)
+    effort = Effort(within, seconds_of(args.at_most or "60"))
     programs = programs_of(args.trace)
     template = Launch(ring_records=ring_of(args), ring_policy="wait")
     settings = [settings_of(getattr(args, f"{s}_with"), f"--{s}-with") for s in ("base", "new")]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memsc.tracer.session.session import TraceSession
 
 SETTINGS = ("transport", "service", "idle", "spin", "handoff")
+WITHIN = 0.02
 DEFAULT = (("total", "p50"), ("program", "mean"))
 """What is to be known, where no condition says it: a call's median, and the program's time."""
 
@@ -251,6 +252,12 @@ def record(recorder: Recorder, effort: Effort) -> None:
     reached = recorder.known() <= effort.within
     end = "" if reached else f", wider than ±{effort.within:.1%}: time was up (--at-most)"
     say(f"{recorder.turns} turns recorded: ±{recorder.known():.1%}{end}")
+
+
+def within_of(conditions: Sequence[Condition]) -> float:
+    """How exactly a change is to be known that conditions of these bounds are about."""
+    bounds = [abs(c.bound) for c in conditions if c.relative and c.bound]
+    return min([WITHIN, *(bound / 2 for bound in bounds)])
 
 
 def wanted_by(conditions: Sequence[Condition]) -> list[tuple[str, str]]:

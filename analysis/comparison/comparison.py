@@ -24,6 +24,7 @@ from memsc.analysis.comparison.replicas import METRICS, PROGRAM, Figure
 from memsc.analysis.comparison.shift import COLUMNS as SHIFT_COLUMNS
 from memsc.analysis.comparison.shift import shifts
 from memsc.analysis.comparison.sides import Sessions, Sides
+from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import few, natural
 from memsc.analysis.data.scan import ALL, Cell
 from memsc.analysis.data.sketch import QUANTITIES, TOTAL
@@ -222,15 +223,13 @@ class Comparison:
         if row["verdict"] in (INSUFFICIENT, WITHHELD):
             return Outcome(condition, None, f"{condition.text}: {row['reason']}")
         change, low, high = row["change"], row["low"], row["high"]
-        value, beyond = (change, 0.0) if condition.relative else (row["new_ns"], condition.bound)
-        if not condition.relative:
-            low, high = (1 + low) * row["base_ns"], (1 + high) * row["base_ns"]
-        if condition.above:
-            met = value > condition.bound and low > beyond
+        if condition.relative:
+            found = f"{change:+.1%} ({low:+.1%} to {high:+.1%})"
         else:
-            met = value < condition.bound and high < beyond
-        found = f"{change:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})"
-        return Outcome(condition, bool(met), f"{condition.text}: {found}")
+            change, low, high = ((1 + one) * row["base_ns"] for one in (change, low, high))
+            found = f"{short_ns(change)} ({short_ns(low)} to {short_ns(high)})"
+        met = condition.met(change, low, high)
+        return Outcome(condition, met, f"{condition.text}: {found}", near=met is None)
 
     def _cell(self, cell: Cell) -> Iterator[dict[str, Any]]:
         base, new = self.sides.replicas

@@ -20,8 +20,9 @@ _UNITS = {"%": 0.01, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 class Condition:
     """One term of `--fail-if`: `ARM[/CASE].STAGE.METRIC > +5%` (or `< -5%`, or `> 300ns`).
 
-    A percentage is about the change against BASE and also needs an interval without zero; an
-    absolute bound is about NEW and also needs its interval beyond the bound.
+    A percentage is about the change against BASE: it is met by one that is that large and whose
+    interval leaves out zero. An absolute bound is about NEW: it is met where the interval lies
+    beyond it. Not met is only what the interval rules out; else it is not settled.
     """
 
     text: str
@@ -33,14 +34,27 @@ class Condition:
     bound: float
     relative: bool
 
+    def met(self, value: float, low: float, high: float) -> bool | None:
+        """Whether it is, of a value and its interval; None where the interval leaves it open."""
+        sign = 1 if self.above else -1
+        value, bound = sign * value, sign * self.bound
+        low, high = (low, high) if self.above else (-high, -low)
+        if value > bound and low > (0 if self.relative else bound):
+            return True
+        return False if high < bound else None
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Whether a condition is met, with what was found; `met` is None if it cannot be told."""
+    """Whether a condition is met, with what was found; `met` is None if it cannot be told.
+
+    Where `near` is set the interval is why: it reaches across the bound.
+    """
 
     condition: Condition
     met: bool | None
     found: str
+    near: bool = False
 
 
 def parse(expression: str) -> list[Condition]:

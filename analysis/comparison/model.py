@@ -34,7 +34,7 @@ class CompareRow(msgspec.Struct, frozen=True):
 
 
 class FailIf(msgspec.Struct, frozen=True):
-    """A condition of `--fail-if`; `met` is null where it cannot be told."""
+    """A condition of `--fail-if`; `met` is null where it cannot be told, or is not settled."""
 
     condition: str
     met: bool | None
@@ -46,7 +46,8 @@ class ComparisonReport(msgspec.Struct, frozen=True):
 
     `base` and `new` are the traces of each side, `replicas` how many sessions or turns each has,
     `history` how many further sessions told how much sessions differ, and `beside` is what was
-    taken out. `settle` says how a verdict would come about that is withheld for want of sessions.
+    taken out. `settle` says how a verdict would come about, or a condition be settled, for which
+    there are too few sessions or turns.
     `unrecorded` says what ran in any and was not recorded, `uncounted` what nobody counted that may
     have been called besides, with the number of traces of which that is so.
     """

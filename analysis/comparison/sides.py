@@ -106,7 +106,11 @@ class Sessions:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The sides, for a title."""
+        """The sides, for a title: by their folders where these tell them apart."""
+        sides = (self.base, self.new)
+        base, new = ({trace.folder.path.absolute().parent.name for trace in one} for one in sides)
+        if len(self.base) + len(self.new) > 2 and len(base) == len(new) == 1 and base != new:
+            return f"{base.pop()} ({len(self.base)})", f"{new.pop()} ({len(self.new)})"
         return _names(self.base), _names(self.new)
 
     @property
@@ -145,9 +149,10 @@ class Sessions:
     def settle(self) -> str:
         """How that would become known."""
         base, new = (_program(side[0]) for side in (self.base, self.new))
+        many = "three or more" if self.unsettled() else "more"
         return (
             f"To settle it, record both in turn: memsc compare --record -o turns.memsc -- {base} "
-            f"-- {new}\nOr record three or more sessions a side, by turns, and compare all: "
+            f"-- {new}\nOr record {many} sessions a side, by turns, and compare all: "
             "memsc compare base/*.memsc -- new/*.memsc"
         )
 

@@ -12,7 +12,7 @@ from memsc.analysis.comparison.comparison import INSUFFICIENT, Comparison
 from memsc.analysis.comparison.conditions import Outcome
 from memsc.analysis.comparison.model import SCHEMA, CompareRow, ComparisonReport, FailIf
 from memsc.analysis.comparison.replicas import PROGRAM
-from memsc.analysis.data.numbers import number
+from memsc.analysis.data.numbers import number, short_ns
 from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.report.model import Verdict
 from memsc.analysis.report.summary import rows as rows_of
@@ -36,7 +36,7 @@ def comparison_report(comparison: Comparison, outcomes: list[Outcome]) -> Compar
         history=len(sides.history),
         beside=sides.beside,
         verdict=Verdict(bool(reasons), reasons),
-        settle=sides.settle() if sides.unsettled() else None,
+        settle=sides.settle() if sides.unsettled() or _near(outcomes) else None,
         notes=comparison.notes(),
         unrecorded=comparison.unrecorded(),
         uncounted=comparison.uncounted(),
@@ -103,8 +103,15 @@ def _parts(comparison: Comparison, outcomes: list[Outcome]) -> Iterator[Renderab
         sign, style = {True: ("✗", "red"), False: ("✓", "green"), None: ("?", "yellow")}[
             outcome.met
         ]
-        undecided = "not decided: " if outcome.met is None else ""
+        undecided = "" if outcome.met is not None else "not settled: "
         yield mark(sign, f"{undecided}--fail-if {outcome.found}", style)
+    if _near(outcomes) and not unsettled:
+        yield mark("", f"The interval reaches across the bound. {sides.settle()}", "")
+
+
+def _near(outcomes: list[Outcome]) -> bool:
+    """Whether more replicas would decide a condition."""
+    return any(outcome.near for outcome in outcomes)
 
 
 def _over(comparison: Comparison) -> str:
@@ -153,9 +160,15 @@ def _cells(row: CompareRow) -> tuple[str | Text, ...]:
     if row.verdict == INSUFFICIENT:
         return ("–", "–", "–", "–", INSUFFICIENT)
     change, low, high = (_relative(value) for value in (row.change, row.low, row.high))
+    shown = _time if row.stage == PROGRAM else number
     style = {"slower": "red", "faster": "green"}.get(row.verdict, "")
     between = "not known" if row.low is None else f"{low} to {high}"
-    return (number(row.base_ns), number(row.new_ns), change, between, Text(row.verdict, style))
+    return (shown(row.base_ns), shown(row.new_ns), change, between, Text(row.verdict, style))
+
+
+def _time(ns: float | None) -> str:
+    """A program's time has its own unit: nobody reads a second in nanoseconds."""
+    return number(ns) if ns is None else short_ns(ns)
 
 
 def _relative(change: float | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import takewhile
 
 from memsc.analysis.comparison import replicas
 from memsc.analysis.comparison.change import Change, in_turn
@@ -50,7 +51,7 @@ class Turns:
     @property
     def names(self) -> tuple[str, str]:
         """The sides, for a title."""
-        return _name(self._sides.base), _name(self._sides.new)
+        return names_of(self._sides.base, self._sides.new)
 
     @property
     def replicas(self) -> tuple[list[Replica], list[Replica]]:
@@ -74,7 +75,10 @@ class Turns:
 
     def settle(self) -> str:
         """How that would become known."""
-        return "To settle it, record again with a larger --at-most"
+        why = "a larger --at-most"
+        if not self.unsettled():
+            why += ", and a smaller --within"
+        return f"To settle it, record again with {why}"
 
     def change(
         self, cell: Cell, quantity: str, metric: Metric, base: Sequence[float], new: Sequence[float]
@@ -124,7 +128,22 @@ def turn_of(trace: Trace, number: int) -> tuple[Replica, Replica] | None:
     return found[0], found[1]
 
 
-def _name(side: Side) -> str:
+def names_of(base: Side, new: Side) -> tuple[str, str]:
+    """Both sides in few characters; of long ones, from where they differ."""
+    words = [_words(side) for side in (base, new)]
+    if max(len(" ".join(side)) for side in words) > _LONGEST:
+        pairs = zip(*words, strict=False)
+        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if 1 < alike < max(map(len, words)):
+            words = [[side[0], "…", *side[alike:]] for side in words]
+    first, second = (" ".join(side) for side in words)
+    return _cut(first), _cut(second)
+
+
+def _words(side: Side) -> list[str]:
     settings = [f"{name}={value}" for name, value in side.settings.items()]
-    text = " ".join([*settings, shlex.join(side.command)])
+    return [*settings, *map(shlex.quote, side.command)]
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

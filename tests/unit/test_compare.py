@@ -83,7 +83,71 @@ def test_a_large_but_uncertain_change_raises_no_alarm(make: Make) -> None:
     base = several(make, "base", jitter=0.5, rounds=1)
     new = several(make, "new", seed=9, jitter=0.5, rounds=1)
     outcome = ma.compare(base, new).judge(parse("memsc.total.mean > +1%"))[0]
-    assert outcome.met is False
+    assert outcome.met is None and outcome.near
+
+
+@pytest.mark.parametrize(
+    ("condition", "figure", "met"),
+    [
+        ("> +10%", (0.15, 0.12, 0.18), True),
+        ("> +10%", (0.15, 0.02, 0.28), True),  # a change for sure, and seen as large
+        ("> +10%", (0.15, -0.02, 0.32), None),
+        ("> +10%", (0.05, 0.02, 0.08), False),
+        ("> +10%", (0.05, 0.02, 0.12), None),
+        ("> +10%", (0.05, -0.01, 0.127), None),
+        ("> +10%", (-0.03, -0.82, 4.18), None),
+        ("> +10%", (0.0, -0.03, 0.03), False),
+        ("< -10%", (-0.15, -0.28, -0.02), True),
+        ("< -10%", (-0.05, -0.12, 0.02), None),
+        ("< -10%", (0.05, -0.02, 0.12), False),
+        ("> 300ns", (400, 350, 450), True),
+        ("> 300ns", (400, 290, 510), None),
+        ("> 300ns", (200, 100, 310), None),
+        ("> 300ns", (200, 150, 250), False),
+        ("< 300ns", (200, 150, 250), True),
+        ("< 300ns", (250, 150, 350), None),
+        ("< 300ns", (400, 310, 500), False),
+    ],
+)
+def test_a_condition_is_met_or_ruled_out_or_not_settled(
+    condition: str, figure: tuple[float, float, float], met: bool | None
+) -> None:
+    assert parse(f"memsc.total.p50 {condition}")[0].met(*figure) is met
+
+
+def test_what_is_not_settled_is_no_tick(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """An interval across the bound rules nothing out: no status 0, and how it would be settled."""
+    base = several(make, "base", jitter=0.5, rounds=1)
+    new = several(make, "new", seed=9, jitter=0.5, rounds=1)
+    condition = ["--fail-if", "memsc.total.mean > +10%"]
+    assert main(["compare", *base, "--", *new, *condition]) == WITHHELD
+    out = " ".join(capsys.readouterr().out.split())
+    assert "? not settled: --fail-if memsc.total.mean > +10%: " in out
+    assert "The interval reaches across the bound. To settle it, record both in turn" in out
+    assert "Or record more sessions a side" in out and "✓" not in out
+    assert main(["compare", *base, "--", *new, "--json", *condition]) == WITHHELD
+    told = json.loads(capsys.readouterr().out)
+    assert told["settle"].startswith("To settle it") and not told["verdict"]["withheld"]
+    assert main(["compare", *base, "--", *new, "--fail-if", "memsc.total.mean > 1s"]) == 0
+    assert re.search(r"✓ --fail-if memsc.total.mean > 1s: \S+ ns \(", capsys.readouterr().out)
+
+
+def test_sides_are_named_by_what_tells_them_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths: list[list[str]] = []
+    for seed, side in enumerate(("base", "new")):
+        (tmp_path / side).mkdir()
+        paths.append(
+            [
+                str(traces.fabricate(tmp_path / side / f"{i}.memsc", seed=5 * seed + i, calls=200))
+                for i in range(3)
+            ]
+        )
+    main(["compare", *paths[0], "--", *paths[1]])
+    assert capsys.readouterr().out.startswith("base (3) → new (3) ")
+    main(["compare", paths[0][0], paths[1][1]])
+    assert capsys.readouterr().out.startswith("0 → 1 ")
 
 
 def test_lost_calls_withhold_the_verdict(make: Make) -> None:

@@ -13,7 +13,7 @@ from tests.helpers import traces
 
 from memsc import analysis as ma
 from memsc.analysis.comparison.comparison import Comparison
-from memsc.analysis.comparison.turns import Turns
+from memsc.analysis.comparison.turns import Turns, names_of
 from memsc.commands.__main__ import main
 from memsc.commands.sides import programs_of, sides_apart
 from memsc.runtime.errors import FAIL_IF_MET, USAGE, WITHHELD, MemscError
@@ -91,6 +91,25 @@ def test_a_change_is_found_through_the_moods(
     assert (row["verdict"], row["interval"], row["case"]) == ("slower", "turns", "program")
 
 
+@pytest.mark.parametrize(
+    ("commands", "names"),
+    [
+        (("dd bs=512", "dd bs=8"), ("dd bs=512", "dd bs=8")),
+        (
+            ("dd if=/dev/zero of=/dev/null bs=512 x", "dd if=/dev/zero of=/dev/null bs=8192 x"),
+            ("dd … bs=512 x", "dd … bs=8192 x"),
+        ),
+        ((f"a {'x' * 40}", f"b {'x' * 40}"), (f"a {'x' * 31}…", f"b {'x' * 31}…")),
+        ((f"a {'x' * 40}", f"a {'x' * 40}"), (f"a {'x' * 31}…", f"a {'x' * 31}…")),
+    ],
+)
+def test_long_commands_are_named_by_what_differs(
+    commands: tuple[str, str], names: tuple[str, str]
+) -> None:
+    base, new = (Side("memsc", "base", command.split(), {}) for command in commands)
+    assert names_of(base, new) == names
+
+
 def test_none_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = in_turn(tmp_path / "a.memsc")
     assert main(["compare", trace, "--json", "--fail-if", "memsc.total.p50 > +1%"]) == 0
@@ -106,7 +125,7 @@ def test_too_few_turns_give_no_verdict(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["compare", trace, "--fail-if", "memsc.total.p50 > +5%"]) == WITHHELD
     out = capsys.readouterr().out
     assert "verdict withheld: 3 turns are whole" in out and "--at-most" in out
-    assert "? not decided: --fail-if" in out
+    assert "? not settled: --fail-if" in out
     assert not re.search(r" (slower|faster|no change seen)$", out, re.M)
     assert main(["compare", "--json", trace]) == WITHHELD
     rows = json.loads(capsys.readouterr().out)["rows"]
