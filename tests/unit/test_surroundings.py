@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from memsc.tracer.doctor.features import cpu_quota
+from memsc.tracer.doctor.features import clock, cpu_quota
 from memsc.tracer.format import Environment, Surroundings
 from memsc.tracer.session.surroundings import Reading, between, quota, read
 
@@ -67,6 +68,15 @@ def test_doctor_names_a_quota_with_its_remedy() -> None:
     assert "cpu.max" in found.remedy
     free = cpu_quota(Environment(cpu_quota_reason="no control group of memsc's has a limit"))
     assert (free.state, free.detail) == ("ok", "no control group of memsc's has a limit")
+
+
+def test_doctor_names_this_processors_clock() -> None:
+    counter = {"x86_64": "tsc", "aarch64": "arch_sys_counter"}[platform.machine()]
+    assert clock(Environment(invariant_counter=True, clocksource=counter)).state == "ok"
+    other = clock(Environment(invariant_counter=True, clocksource="hpet"))
+    assert (other.state, other.remedy) == ("missing", f"boot with clocksource={counter}")
+    unknown = clock(Environment(invariant_counter=True, clocksource_reason="no such file"))
+    assert (unknown.state, unknown.detail) == ("unknown", "no such file")
 
 
 def test_what_the_kernel_does_not_keep_is_not_known(tmp_path: Path) -> None:

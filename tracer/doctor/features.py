@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,8 @@ from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, open_counters
 
 # A function that exists wherever BPF does and that nobody calls in a hurry.
 FUNCTIONS = ("__x64_sys_getpgid", "__arm64_sys_getpgid")
+# The kernel's name for the counter that stamps are made of.
+_CLOCKS = {"x86_64": "tsc", "aarch64": "arch_sys_counter"}
 
 
 def find_all(
@@ -51,7 +54,7 @@ def find_all(
     )
     yield attempt("CPUs", lambda: _cpus(topology), "", needed=True)
     yield cpu_quota(environment)
-    yield _clock(environment)
+    yield clock(environment)
     yield _glibc(environment)
     yield _sudo()
     yield from _isolation(topology)
@@ -113,15 +116,18 @@ def cpu_quota(environment: Environment) -> Feature:
     return Feature("CPU quota", "missing", detail, remedy)
 
 
-def _clock(environment: Environment) -> Feature:
+def clock(environment: Environment) -> Feature:
+    """Whether stamps are made of the counter that the kernel's clock is made of."""
     name, source = "clock", environment.clocksource
     if not environment.invariant_counter:
         lack = environment.invariant_counter_reason or "the counter is not invariant"
         return Feature(name, "missing", str(lack), "use a machine with an invariant counter")
-    if source not in ("tsc", "arch_sys_counter"):
-        return Feature(
-            name, "missing", f"the kernel's clock is {source}", "boot with clocksource=tsc"
-        )
+    if source is None:
+        return Feature(name, "unknown", str(environment.clocksource_reason), "mount sysfs on /sys")
+    counter = _CLOCKS.get(platform.machine())
+    if source != counter:
+        lack = f"the kernel's clock is {source}, not {counter}"
+        return Feature(name, "missing", lack, f"boot with clocksource={counter}")
     return Feature(name, "ok", f"invariant {source}{_steps()}; sessions measure rate and skew")
 
 
