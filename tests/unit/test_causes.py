@@ -73,7 +73,7 @@ def trace(
     path = prepare_output(folder, force=True)
     key = KEY._replace(arm=arm)
     transport, _, service = arm.partition("-")
-    with TraceWriter(path) as writer:
+    with TraceWriter(path, replace=True) as writer:
         writer.calls(key, PID, rows, traces.NAMES)
         units = {column.name: column.unit for column in NOISE.columns}
         writer.events("noise", table, {"kind": NOISE.kind_names}, units)
