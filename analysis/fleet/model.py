@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from memsc.analysis.report.model import Reason, Stages, Verdict
+from memsc.analysis.report.model import Stages, Verdict
+from memsc.analysis.report.rows import Reason
 
 
 class PartitionRow(msgspec.Struct, frozen=True):

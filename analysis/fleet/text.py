@@ -17,7 +17,8 @@ from memsc.analysis.data.sketch import TOTAL
 from memsc.analysis.data.statistics import FEWEST_ROUNDS
 from memsc.analysis.fleet.fleet import Fleet
 from memsc.analysis.fleet.model import FleetArm, FleetCase, FleetReport, PartitionRow, StageRow
-from memsc.analysis.report.model import SCHEMA, Reason, Verdict
+from memsc.analysis.report.model import SCHEMA, Verdict
+from memsc.analysis.report.rows import Reason
 from memsc.analysis.report.summary import rows as rows_of
 from memsc.analysis.report.summary import stages_of
 from memsc.analysis.report.text import heading, mark, stage_cells, table

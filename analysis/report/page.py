@@ -25,7 +25,8 @@ from memsc.analysis.report.counter_text import (
     stage_counter_notes,
     stage_counter_tables,
 )
-from memsc.analysis.report.model import RatioRow, Report, Stages
+from memsc.analysis.report.model import Report, Stages
+from memsc.analysis.report.rows import RatioRow
 from memsc.analysis.report.slow_text import cause_rows
 from memsc.analysis.report.tables import DERIVED, to_csv
 from memsc.analysis.report.text import biggest, cases_of, ratio_cells

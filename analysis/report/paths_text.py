@@ -10,7 +10,8 @@ from rich.text import Text
 
 from memsc.analysis.data.modes import WAITS
 from memsc.analysis.data.numbers import short_ns
-from memsc.analysis.report.model import PathRow, Report
+from memsc.analysis.report.model import Report
+from memsc.analysis.report.rows import PathRow
 from memsc.analysis.report.terminal import heading
 
 _SHOWN = 5

@@ -12,7 +12,8 @@ from rich.text import Text
 from memsc.analysis.causes.shares import BY_ELIMINATION, LOST, NO_PROBES, NOT_LOOKED_AT, SLOWER
 from memsc.analysis.data.numbers import number
 from memsc.analysis.data.order import natural
-from memsc.analysis.report.model import CauseRow, ExcessRow, Report, SlowCall
+from memsc.analysis.report.model import Report
+from memsc.analysis.report.rows import CauseRow, ExcessRow, SlowCall
 from memsc.analysis.report.terminal import heading, table
 from memsc.tracer.format import STAGES
 

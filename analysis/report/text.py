@@ -22,14 +22,9 @@ from memsc.analysis.report.conditions import (
     isolation_lines,
 )
 from memsc.analysis.report.counter_text import counters, stage_counters
-from memsc.analysis.report.model import (
-    CaseFigures,
-    RatioRow,
-    Report,
-    Stages,
-    SyscallFigures,
-)
+from memsc.analysis.report.model import CaseFigures, Report, Stages, SyscallFigures
 from memsc.analysis.report.paths_text import paths
+from memsc.analysis.report.rows import RatioRow
 from memsc.analysis.report.slow_text import slow_parts
 from memsc.analysis.report.terminal import heading, mark, table
 from memsc.analysis.report.totals_text import totals

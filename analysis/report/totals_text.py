@@ -11,7 +11,8 @@ from rich.table import Table
 from memsc.analysis.data.modes import WAIT
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import natural
-from memsc.analysis.report.model import CallerTotal, Report, SyscallTotal
+from memsc.analysis.report.model import Report
+from memsc.analysis.report.rows import CallerTotal, SyscallTotal
 from memsc.analysis.report.terminal import heading, table
 
 _CALLS = 8  # system calls shown of each arm: those that took most of the time,

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from memsc.analysis.data.numbers import number
 from memsc.analysis.domains.wakeup_chains import STEPS
-from memsc.analysis.report.model import Report, WayRow
+from memsc.analysis.report.model import Report
+from memsc.analysis.report.rows import WayRow
 from memsc.analysis.report.terminal import heading, table
 
 HEADERS = ("share", *STEPS, "total")

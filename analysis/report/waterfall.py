@@ -10,7 +10,7 @@ import pandas as pd
 
 from memsc.analysis.causes.intervals import TASK
 from memsc.analysis.causes.shares import HOST
-from memsc.analysis.report.model import SlowCall, SlowEvent
+from memsc.analysis.report.rows import SlowCall, SlowEvent
 from memsc.analysis.trace import Trace
 from memsc.tracer.format import STAGES, RoundKey
 

@@ -19,7 +19,7 @@ from tests.unit.test_causes import (
 )
 from tests.unit.test_causes import trace as recorded
 
-from memsc.analysis.report.model import SlowCall
+from memsc.analysis.report.rows import SlowCall
 from memsc.analysis.report.waterfall import waterfalls
 
 CALL = 1777
