@@ -87,6 +87,11 @@ class Plan(NamedTuple):
         return "session" in self.victims and "program" not in self.victims
 
     @property
+    def ends_by_it(self) -> bool:
+        """Whether the session lives until its program has ended."""
+        return self.victims in ("program", "helper")
+
+    @property
     def whom(self) -> list[str]:
         """Who is killed, the program's processes first or last, by chance."""
         every = ["program", "session", "helper"] if self.victims == "all" else self.victims.split()
@@ -125,6 +130,7 @@ class Kill:
             self._shared = mmap.mmap(file.fileno(), 4096)
         self._seen = memoryview(self._shared).cast("Q")
         self.session = 0
+        self.stuck: list[str] = []
 
     def run(self) -> None:
         """Start, kill, and wait for the end of all."""
@@ -135,18 +141,26 @@ class Kill:
         since = time.monotonic() if self.plan.running else started
         time.sleep(max(since + self.plan.moment - time.monotonic(), 0))
         for one in self.plan.whom:
+            if one == "program" and self.plan.ends_by_it:
+                self._await_program()
             self._kill(one)
         if self.plan.victims == "helper":  # session and program go on
             time.sleep(0.2)
-            # A session that is ended while its program begins leaves the program's children, whose
-            # calls are nobody's by then.
-            end = time.monotonic() + _BEGINS_S
-            while not self._seen[_UP] and self._lives(self.session) and time.monotonic() < end:
-                time.sleep(0.002)
+            self._await_program()
             self._kill("program")
-            if not self._seen[_UP]:
-                os.kill(self.session, signal.SIGTERM)
+        if self.plan.ends_by_it and not self._seen[_UP]:
+            os.kill(self.session, signal.SIGTERM)
         self._gather()
+
+    def _await_program(self) -> None:
+        """Until it has begun, as a machine that others keep busy may be late.
+
+        Nobody would be killed otherwise, and a session that is ended while its program begins
+        leaves the program's children, whose calls are nobody's by then.
+        """
+        end = time.monotonic() + _BEGINS_S
+        while not self._seen[_UP] and self._lives(self.session) and time.monotonic() < end:
+            time.sleep(0.002)
 
     def _session(self) -> None:
         from memsc.commands.__main__ import main
@@ -191,15 +205,19 @@ class Kill:
         except OSError:
             return False
 
-    @staticmethod
-    def _gather() -> None:
+    def _gather(self) -> None:
+        """Wait until all have ended; what has not in a minute is killed, and told."""
         end = time.monotonic() + 60
         with suppress(ChildProcessError):
             while time.monotonic() < end:
                 if not os.waitpid(-1, os.WNOHANG)[0]:
                     time.sleep(0.005)
-        for pid in _below(os.getpid()):
-            os.kill(pid, signal.SIGKILL)
+            self.stuck = [_words(pid).replace(b"\0", b" ").decode() for pid in _below(os.getpid())]
+            while True:  # they are not dead at once, and some are nobody else's to wait for
+                for pid in _below(os.getpid()):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                os.waitpid(-1, 0)
 
     def found(self) -> dict[str, Any]:
         """What the next memsc finds; to be asked in a process of its own."""
@@ -212,6 +230,7 @@ class Kill:
             sum(self._seen[1 : 2 * _SLOTS + 7 : 2]),
         )
         found: dict[str, Any] = {"says": says, "begun": begun, "ended": ended, "wrong": []}
+        found["wrong"] += [f"did not end: {words[:80]}" for words in self.stuck]
         if not self.trace.exists():
             found["trace"] = "none"
             if begun:
