@@ -16,6 +16,7 @@ struct loss_line { /* a cache line: interrupts nest on a CPU, but two CPUs never
 
 struct task_state {
     s64 number; /* system call the task is in, -1: entered before the probe was attached */
+    s64 maker;  /* process that made it, in the numbers of the machine; -1: it was there before */
 };
 
 BPF_HASH(tracked, u32, struct task_state, 65536); /* by thread id */

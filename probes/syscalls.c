@@ -22,7 +22,7 @@ int syscalls_on_enter(struct bpf_raw_tracepoint_args *ctx)
     if (bpf_get_stack(ctx, &address, sizeof address, BPF_F_USER_STACK) < 0)
         address = 0;
     event->number = (s64)ctx->args[1];
-    event->result = 0;
+    event->result = task->maker > 0 ? task->maker : 0;
     event->address = address;
     syscalls_submit(event);
     return 0;

@@ -19,7 +19,12 @@ PROBE = Probe(
             "number",
             "system call number; -1 when the call was entered before the probe was attached",
         ),
-        Column("result", "i64", "value", "value or -errno of exit; 0 for enter"),
+        Column(
+            "result",
+            "i64",
+            "value",
+            "value or -errno of exit; for enter the process that made the task, 0 if it is older",
+        ),
         Column("address", "u64", "address", "where the program goes on behind enter; 0 for exit"),
     ),
     cost_ns=180,

@@ -21,7 +21,8 @@ int tracking_on_fork(struct tracepoint__sched__sched_process_fork *args)
 
     /* The child leaves the parent's system call too, so it inherits its number. */
     if (parent) {
-        struct task_state state = {.number = parent->number};
+        struct task_state state = {.number = parent->number,
+                                   .maker = bpf_get_current_pid_tgid() >> 32};
         add_task(args->child_pid, state);
     }
     return 0;
@@ -39,7 +40,7 @@ int tracking_on_exec(struct tracepoint__sched__sched_process_exec *args)
     if (before != after) {
         struct task_state *task = find_task(before);
         if (task) {
-            struct task_state state = {.number = task->number};
+            struct task_state state = {.number = task->number, .maker = task->maker};
             add_task(after, state);
             tracked.delete(&before);
         }

@@ -17,7 +17,7 @@ RETURN = syscall_number("rt_sigreturn")
 
 
 def entries(
-    *calls: tuple[int, int, int, int], pid: int = 7, into: Entries | None = None
+    *calls: tuple[int, int, int, int], pid: int = 7, maker: int = 0, into: Entries | None = None
 ) -> Entries:
     """Of (time, number, address, how often)."""
     found = Entries() if into is None else into
@@ -25,7 +25,7 @@ def entries(
         events = np.zeros(count, np.dtype(PROBE.layout()))
         events["kind"] = PROBE.kind_names.index("enter")
         events["pid"], events["number"], events["address"] = pid, number, address
-        events["time"] = time + np.arange(count)
+        events["time"], events["result"] = time + np.arange(count), maker
         found.add(events)
     return found
 
@@ -69,13 +69,10 @@ EXIT = syscall_number("exit_group")
 def forked(*calls: tuple[int, int, int, int, int]) -> Entries:
     """Of (pid, time, number, address, how often), where 7 forks 8, and 8 forks 9."""
     found = Entries()
-    for pid, child in ((7, 8), (8, 9)):
-        events = np.zeros(1, np.dtype(PROBE.layout()))
-        events["kind"] = PROBE.kind_names.index("exit")
-        events["pid"], events["number"], events["result"] = pid, FORK, child
-        found.add(events)
+    makers = {7: 3, 8: 7, 9: 8}
     for pid, *call in calls:
-        entries((call[0], call[1], call[2], call[3]), pid=pid, into=found)
+        maker = makers.get(pid, 0)
+        entries((call[0], call[1], call[2], call[3]), pid=pid, maker=maker, into=found)
     return found
 
 
@@ -87,14 +84,14 @@ PARENT = (7, 0, TELL, 1500, 1)
     [
         # What a child calls by the text that it has from its parent has reached memsc.
         ([PARENT, (8, 10, EXIT, 1500, 1)], (7,), {}, 0, 0),
-        ([PARENT, (9, 10, EXIT, 1500, 1)], (7,), {}, 0, 0),
+        ([PARENT, (8, 5, FORK, 1500, 1), (9, 10, EXIT, 1500, 1)], (7,), {}, 0, 0),
         # What it calls by others has not, whether it hands over a region of its own or not.
         ([PARENT, (8, 10, READ, 3000, 5), (8, 20, EXIT, 1500, 1)], (7,), {}, 0, 5),
         ([PARENT, (8, 10, READ, 3000, 5), (8, 20, TELL, 1500, 1)], (7, 8), {}, 0, 5),
         # It executes something that is not carried: from there on all is unseen.
         ([PARENT, (8, 10, TELL, 1500, 1), (8, 30, READ, 3000, 5)], (7,), {8: 20}, 5, 0),
         ([PARENT, (8, 30, READ, 1600, 5)], (7,), {8: 20}, 5, 0),
-        ([PARENT, (9, 30, READ, 1600, 5)], (7,), {8: 20}, 5, 0),
+        ([PARENT, (8, 5, FORK, 1500, 1), (9, 30, READ, 1600, 5)], (7,), {8: 20}, 5, 0),
         # Or that is: its loader's calls are nobody's, but what it called before is the child's.
         (
             [PARENT, (8, 10, READ, 3000, 2), (8, 30, READ, 3100, 5), (8, 40, TELL, 5500, 1)],

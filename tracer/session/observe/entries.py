@@ -4,7 +4,7 @@
 A process that is recorded makes all its calls from the runtime's text, which it names when it
 starts. What it enters the kernel with from elsewhere is not recorded: instructions of its own, and
 such of the C library as were left as they are. A child that it forks has that text, too, and names
-it no more: who its parent is stands in what the call returned that made it.
+it no more: the probe knows who made it, in the numbers in which the session sees both.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsc.probes.syscalls import PROBE
-from memsc.runtime.library import syscall_name, syscall_number
+from memsc.runtime.library import syscall_number
 
 Text = tuple[int, int]
 """Where instructions begin and end."""
 
-_ENTER, _EXIT = map(PROBE.kind_names.index, ("enter", "exit"))
+_ENTER = PROBE.kind_names.index("enter")
 _KEY = ("pid", "number", "address")
 _RETURN = syscall_number("rt_sigreturn")
 _TELL = syscall_number("sendmsg")
-_FORKS = [n for n in range(512) if syscall_name(n) in ("fork", "vfork", "clone", "clone3")]
 
 
 def is_text(told: object) -> TypeGuard[list[int]]:
@@ -48,12 +47,11 @@ class Entries:
 
     def add(self, events: NDArray[np.void]) -> None:
         """Count those among a probe's events."""
-        left = events[(events["kind"] == _EXIT) & (events["result"] > 0)]
-        left = left[np.isin(left["number"], _FORKS)]
-        self._parents.update(zip(left["result"].tolist(), left["pid"].tolist(), strict=True))
         mine = events[events["kind"] == _ENTER]
         if not len(mine):
             return
+        made = mine[(mine["result"] > 0) & (mine["result"] != mine["pid"])]  # threads are its own
+        self._parents.update(zip(made["pid"].tolist(), made["result"].tolist(), strict=True))
         keys: NDArray[Any] = np.stack([mine[name].astype("<i8") for name in _KEY], axis=1)
         order = np.lexsort(keys.T)
         keys, times = keys[order], mine["time"][order].astype("<i8")
