@@ -39,6 +39,7 @@ class View:
         ns_per_cycle: of its clock.
         program: what it runs.
         executed: tells which programs the kernel saw, as in `Carried.unrecorded`.
+        every: one of so many calls is recorded.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class View:
         ns_per_cycle: float,
         program: str,
         executed: Callable[[], dict[int, list[str]] | None] = lambda: None,
+        every: int = 1,
     ) -> None:
+        self._every = every
         self._executed = executed
         self._ns = ns_per_cycle
         self._program = program
@@ -86,7 +89,10 @@ class View:
         since = time.monotonic() - self._began
         head = Text(f"{self._program} · {since:.0f} s · Ctrl-C ends it", "bold", no_wrap=True)
         lost = Text(f"{self._lost:,} lost", "red" if self._lost else "green")
-        counts = Text.assemble(f"{self._calls:,} calls · {self._rate:,.0f} calls/s · ", lost)
+        calls, rate = f"{self._calls:,} calls", f"{self._rate:,.0f} calls/s"
+        if self._every > 1:
+            calls, rate = f"{calls} recorded, one of {self._every}", f"{rate} of these"
+        counts = Text.assemble(f"{calls} · {rate} · ", lost)
         grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
         for name in ("", *STAGES, "total"):
             grid.add_column(name, justify="right" if name else "left", min_width=10, no_wrap=True)
@@ -106,7 +112,8 @@ class View:
 def shown(session: TraceSession, program: str) -> Generator[None]:
     """Draw what a session sees, on standard error; the terminal is given back as it was."""
     kernel = session.probing.kernel
-    view = View(session.clock.fit().ns_per_cycle, program, lambda: kernel.executed)
+    every = session.record_every
+    view = View(session.clock.fit().ns_per_cycle, program, lambda: kernel.executed, every)
     console = Console(stderr=True)
     with Live(view, console=console, screen=True, auto_refresh=False) as live:
 

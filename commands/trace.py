@@ -8,6 +8,7 @@ import math
 import signal
 import sys
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,14 @@ class Command:
         parser.add_argument(
             "--rounds", type=int, default=1, metavar="N", help="runs of each arm (1)"
         )
+        parser.add_argument(
+            "--record-every",
+            type=_every,
+            default=1,
+            metavar="N",
+            help="record one of so many calls, chosen at random, so that the others run as if "
+            "unrecorded; all are counted (1)",
+        )
         add_ring(parser)
         parser.add_argument(
             "--when-full",
@@ -122,8 +131,12 @@ class Command:
         if args.live:
             _needs_terminal()
         snapshot = snapshot_of(args)
+        _check_sparse(args)
         check(command[0])
-        template = patient(args, Launch(ring_records=ring, ring_policy=args.when_full))
+        launch = Launch(
+            ring_records=ring, ring_policy=args.when_full, record_every=args.record_every
+        )
+        template = patient(args, launch)
         asked = product(args.transport.split(","), args.service.split(","))
         arms, notes = place(asked, template, args.app_cpus, args.service_cpus)
         probes = probes_of(args)
@@ -174,6 +187,28 @@ def _record(folder: Path, session: TraceSession, run: Callable[[], int], *, live
     return status
 
 
+# They look at calls one by one, or at what all calls did together.
+_OF_EVERY_CALL = ("counters", "paths", "stage_counters", "stages")
+
+
+def _check_sparse(args: argparse.Namespace) -> None:
+    """Refuses what needs every call where one of so many is recorded.
+
+    Raises:
+        MemscError: it was asked for.
+    """
+    if args.record_every == 1:
+        return
+    what = f"--record-every {args.record_every}"
+    if args.snapshot is not None:
+        why = "slow calls are rare, and most of them would not be recorded"
+        raise MemscError(f"{what} with --snapshot", why, "leave one of them out", USAGE)
+    if needing := [name for name in probes_of(args) if name in _OF_EVERY_CALL]:
+        why = "they go with every call, and most would not be recorded"
+        remedy = "record twice, once with each"
+        raise MemscError(f"{what} with --probes {','.join(needing)}", why, remedy, USAGE)
+
+
 def _attach(args: argparse.Namespace) -> int:
     from memsc.tracer.format.output import prepare_output
     from memsc.tracer.format.writer import TraceWriter
@@ -191,8 +226,9 @@ def _attach(args: argparse.Namespace) -> int:
     if args.live:
         _needs_terminal()
     snapshot = snapshot_of(args)
+    _check_sparse(args)
     region = find(args.pid)
-    launch = launch_of(region)
+    launch = replace(launch_of(region), record_every=args.record_every)
     probes = probes_of(args)
     folder = prepare_output(args.output, args.force)
     announce([launch], [])

@@ -83,7 +83,9 @@ class Comparison:
 
     def notes(self) -> list[str]:
         """What a reader of the verdict should know beside it."""
-        return self.sides.notes(self._cells(syscalls=False))
+        said = {trace.session.sparse for _, trace in self.sides.traces()}
+        sparse = [f"in some traces {why}" for why in said if why] if len(said) > 1 else []
+        return [*sparse, *self.sides.notes(self._cells(syscalls=False))]
 
     def shared(self) -> list[Cell]:
         """What can be compared: the cells that all replicas have."""

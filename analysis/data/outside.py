@@ -53,7 +53,7 @@ def _whole(r: Round) -> bool:
         r.recording
         and r.calls is not None
         and r.kept is None
-        and not (r.lost or r.unfinished or r.stopped or r.attached)
+        and not (r.lost or r.unfinished or r.skipped or r.stopped or r.attached)
     )
 
 

@@ -221,7 +221,7 @@ class Checks:
         else:
             # Round by round: a call too many in one must not pay for one too few in another.
             off = sum(
-                abs(_zero(r.calls) + _zero(r.lost) + _zero(r.unfinished) - _zero(r.made))
+                abs(sum(map(_zero, (r.calls, r.lost, r.unfinished, r.skipped))) - _zero(r.made))
                 for r in recorded
             )
             says = None if off == 0 else f"{off} calls are neither recorded nor counted as lost"
@@ -335,7 +335,7 @@ class Checks:
         if found.off:
             return Check(arm, name, len(found.off), 0, False, found.off[0], withholds=True)
         says = "every call within its round"
-        if found.share is not None:
+        if found.share is not None and not self._trace.session.sparse:
             says = f"calls fill {100 * found.share:.3g} % of the time around them"
         return Check(arm, name, 0, 0, True, says, withholds=True)
 
@@ -376,9 +376,9 @@ class Checks:
     def _event(self, arm: str, name: str, probe: str, events: pd.DataFrame) -> Check:
         full = f"{name}_per_call"
         expected = 0.0 if self._promises(arm) and name in _PROMISED else None
-        snapshot = self._trace.session.snapshot
-        if snapshot is not None:
-            return Check(arm, full, None, expected, None, snapshot.why)
+        session = self._trace.session
+        if why := session.snapshot.why if session.snapshot else session.sparse:
+            return Check(arm, full, None, expected, None, why)
         mine = events[(events["arm"] == arm) & events[name].notna()]
         status = self._trace.session.probes.get(probe)
         if mine.empty:

@@ -68,7 +68,9 @@ class Totals:
             One row per arm, case, `by`, system call and mode: calls, total_ns, mean_ns, share (of
             the total of the arm and case, of all work or of all waits), errors, and errnos (a dict
             of the errors' names and how often each came, most frequent first); most time first,
-            work before waits. `comm` is None where the trace does not know it.
+            work before waits. `comm` is None where the trace does not know it. Where one of so many
+            calls was recorded (`--record-every`) sums are estimates, and what was called so seldom
+            that none of it was recorded is not there; so of `df_threads` and `df_errors`.
 
         Raises:
             MemscError: calls were chosen (`--snapshot`), or `by` is none of these.
@@ -187,7 +189,7 @@ class Totals:
                 parts, rows = [_together(parts)], 0  # again after as many more
         if not parts:
             return pd.DataFrame(columns=[*_KEYS, *_SUMS]).astype({"calls": int, "cycles": int})
-        frame = _together(parts).to_pandas()
+        frame = _weighted(_together(parts).to_pandas(), self._folder)
         frame[_NAMED] = frame[_NAMED].astype(object)
         frame["mode"] = np.array(MODES, object)[frame["mode"].to_numpy()]
         return frame
@@ -197,6 +199,23 @@ class Totals:
         """Whether the trace knows command names: one of an earlier memsc does not."""
         parts = self._folder.parts.get(CALLS, [])
         return bool(parts) and all("comm" in columns_of(part) for part in parts)
+
+
+def _weighted(frame: pd.DataFrame, folder: TraceFolder) -> pd.DataFrame:
+    """Sums of recorded calls as sums of all, where one of so many was recorded.
+
+    Each was as likely as any other, so each stands for as many as were made for one recorded.
+    """
+    if not folder.session.sparse:
+        return frame
+    arms = folder.session.arms
+    weights = {
+        name: 1 + (arm.skipped or 0) / arm.calls if arm.calls else 1.0 for name, arm in arms.items()
+    }
+    weight = frame["arm"].map(weights).to_numpy(np.float64)
+    for name in _SUMS:
+        frame[name] = np.rint(frame[name].to_numpy(np.float64) * weight).astype(np.int64)
+    return frame
 
 
 def errno_name(number: int) -> str:

@@ -146,6 +146,8 @@ class ArmFigures(msgspec.Struct, frozen=True, kw_only=True):
     lost_reason: Reason = UNSET
     made: int | None
     made_reason: Reason = UNSET
+    skipped: int | UnsetType = UNSET
+    """Calls that were made and not drawn; only there where one of so many was recorded."""
     transport: str
     service: str | None
     app_cpus: list[int]
@@ -176,6 +178,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     interrupted: list[Interrupted]
     snapshot: Snapshot | None
+    record_every: int | UnsetType = UNSET
+    """One of so many calls was recorded, at random; absent: each. `totals` are estimates then."""
     verdict: Verdict
     coverage: dict[str, ArmCoverage]
     surroundings: Surroundings | None

@@ -87,6 +87,9 @@ def to_html(trace: Trace, report: Report) -> str:
         more=max(len(cases_of(report)) - CASES, 0),
         **_against(report),
         syscalls=list(syscall_rows(report)),
+        estimated=f" Estimated from one of {every} calls."
+        if (every := report.record_every)
+        else "",
         syscall_headers=SYSCALL_HEADERS,
         callers=list(caller_rows(report)),
         caller_headers=CALLER_HEADERS,

@@ -92,6 +92,7 @@ def summarise(trace: Trace) -> Report:
             if r.stopped in ("interrupted", "killed")
         ],
         snapshot=session.snapshot,
+        record_every=session.record_every if session.sparse else UNSET,
         verdict=verdict,
         coverage=trace.checks.coverage,
         surroundings=together(session.rounds),
@@ -187,6 +188,7 @@ def arms_of(trace: Trace) -> dict[str, ArmFigures]:
             lost_reason=_unended(side.lost),
             made=side.made,
             made_reason=_unended(side.made),
+            skipped=UNSET if side.skipped is None else side.skipped,
             transport=side.transport,
             service=side.service,
             app_cpus=side.app_cpus,

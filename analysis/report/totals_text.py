@@ -103,15 +103,21 @@ def totals(report: Report) -> Iterator[RenderableType]:
     """The sections; none where there is nothing to add up."""
     calls, callers = list(syscall_rows(report)), list(caller_rows(report))
     if calls:
-        yield heading("System calls", "time of all of them; share of work, and of waits")
+        note = "time of all of them; share of work, and of waits"
+        yield heading("System calls", _estimated(report, note))
         grid = table("", *SYSCALL_HEADERS)
         errors = grid.columns[-1]
         # Of which there may be many: they take lines of their own, and no room from figures.
         errors.justify, errors.no_wrap = "left", False
         yield _filled(grid, calls)
     if callers:
-        yield heading("Who made the calls", "by the time of their work")
+        yield heading("Who made the calls", _estimated(report, "by the time of their work"))
         yield _filled(table("", *CALLER_HEADERS), callers)
+
+
+def _estimated(report: Report, note: str) -> str:
+    """A section's note; where not each call was recorded, with that."""
+    return f"{note} · estimated" if report.record_every else note
 
 
 def _filled(grid: Table, groups: Sequence[tuple[str, list[Row]]]) -> RenderableType:

@@ -31,6 +31,10 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
         calls = sum(arm.calls or 0 for arm in arms)
         counted = all(arm.made is not None for arm in arms)
         said = f"{calls:,} call{'s' if calls != 1 else ''} recorded, 0 lost"
+        if report.record_every:
+            every = calls + sum(arm.skipped or 0 for arm in arms)
+            said = f"{calls:,} of {every:,} calls recorded, one of {report.record_every} at random"
+            said += ", 0 lost"
         if report.complete and any(arm.count for arm in report.coverage.values()):
             yield "!", f"{said}, of the programs that are recorded"
         elif report.complete or any(cut.by == "killed" for cut in report.interrupted):
@@ -46,6 +50,8 @@ def trust_lines(report: Report) -> Iterator[tuple[str, str]]:
     yield from (("?", line) for line in _unknown_sums(report))
     yield from _coverage(report)
     yield from (("!", line) for line in surroundings_lines(report))
+    if report.record_every:
+        yield "!", "maxima and causes are of recorded calls; sums are estimated from them"
     failed, held, unknown = _sorted_checks(report)
     yield from (("✗", line) for line in failed)
     yield from (("✓", line) for line in held)

@@ -29,7 +29,7 @@ struct memsc_options {
     uint32_t service_cpus[16];
     uint32_t idle_us;      /* the service parks after this long without a call; UINT32_MAX: never */
     uint32_t spin_us;      /* a caller sleeps after polling this long; UINT32_MAX: never */
-    uint32_t recording;    /* 1: record from the start */
+    uint32_t recording;    /* 1: record from the start; N: one of N calls, at random */
     uint32_t ring_policy;  /* enum memsc_ring_policy: 0 drop, 1 wait */
     uint64_t ring_records; /* records of each call ring, rounded up to a power of two */
     uint64_t
@@ -93,8 +93,8 @@ MEMSC_API int memsc_wait_any(void);
 /* Waits until all have theirs; returns how many wait for memsc_retval. -ENOTCONN: not registered. */
 MEMSC_API int memsc_wait_all(void);
 
-/* Switches recording. -ENOTCONN: not started. */
-MEMSC_API int memsc_record(int on);
+/* Switches recording: 0 off, 1 each call, N one of N calls, at random. -ENOTCONN: not started; -EINVAL: below 0. */
+MEMSC_API int memsc_record(int every);
 
 /* Name of the region's file, "" if anonymous or not started. */
 MEMSC_API const char *memsc_region_path(void);

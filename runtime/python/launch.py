@@ -40,6 +40,7 @@ class Launch:
         session: where the program and all it starts tell of themselves and give their regions.
         directory: folder for region files, without a session; None makes regions anonymous.
         recording: record calls from the start.
+        record_every: while it does, one of so many calls, at random; 1: each.
         ring_records: records per call ring.
         ring_policy: `drop` or `wait`.
         keep: leave the region file when the program ends, for a reader.
@@ -59,6 +60,7 @@ class Launch:
     session: End | None = None
     directory: Path | None = None
     recording: bool = False
+    record_every: int = 1
     ring_records: int = 1 << 17
     ring_policy: str = "drop"
     keep: bool = False
@@ -85,7 +87,7 @@ class Launch:
         variables = {
             "MEMSC_TRANSPORT": self.transport,
             "MEMSC_SERVICE": self.service,
-            "MEMSC_RECORD": str(int(self.recording)),
+            "MEMSC_RECORD": str(self.record_every if self.recording else 0),
             "MEMSC_RING": str(self.ring_records),
             "MEMSC_RING_POLICY": self.ring_policy,
             "MEMSC_KEEP": str(int(self.keep)),

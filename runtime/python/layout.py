@@ -19,7 +19,7 @@ import numpy as np
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYOUT, REINSTALL
 
-VERSION = 7  # MEMSC_LAYOUT_VERSION that this Python knows how to read
+VERSION = 8  # MEMSC_LAYOUT_VERSION that this Python knows how to read
 MAGIC = 0x3130637333656D6D
 
 

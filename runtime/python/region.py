@@ -41,10 +41,11 @@ class Counts:
         made: calls forwarded (or, under `direct`, executed in their place).
         local: calls executed by the caller on purpose.
         dropped: records that found the call ring full.
-        unfinished: calls made that are neither recorded nor dropped: where a process is over that
-            recorded, those that never came back, for it ended or a handler left them; at most 64
-            a thread.
+        unfinished: calls made that are neither recorded, dropped nor skipped: where a process is
+            over that recorded, those that never came back, for it ended or a handler left them; at
+            most 64 a thread.
         missed: calls that their callers made and nobody recorded, by `enum memsc_unforwarded`.
+        skipped: calls made while one of so many was recorded, and of which none was.
     """
 
     made: int
@@ -52,6 +53,7 @@ class Counts:
     dropped: int
     unfinished: int
     missed: tuple[int, ...] = ()
+    skipped: int = 0
 
 
 class Region:
@@ -205,16 +207,16 @@ class Region:
         return bytes(self["program"]).decode(errors="replace")
 
     @property
-    def recording(self) -> bool:
-        """Whether its calls are recorded; setting it takes effect with the next call."""
-        return bool(self["recording"])
+    def recording(self) -> int:
+        """0: its calls are not recorded; N: one of N is. Setting it takes effect with the next."""
+        return int(self["recording"])
 
     @recording.setter
-    def recording(self, on: bool) -> None:
-        if on:
+    def recording(self, every: int) -> None:
+        if every:
             self._make_room()
-        self._write(layout().region, "recording", int(on), 0)
-        if on:  # for a thread that came meanwhile
+        self._write(layout().region, "recording", int(every), 0)
+        if every:  # for a thread that came meanwhile
             self._make_room()
 
     def _make_room(self) -> None:
@@ -271,13 +273,14 @@ class Region:
         slots = self.slots
         made = _believed(_believed(slots["forwarded"]).sum(axis=1))
         local = _believed(_believed(slots["local"]).sum(axis=1))
-        dropped = _believed(slots["dropped"])
-        unfinished = np.clip(made - _believed(slots["written"]) - dropped, 0, ENTRIES)
-        made, local, dropped, unfinished = (
-            min(int(each.sum()), _MOST_CALLS) for each in (made, local, dropped, unfinished)
+        dropped, skipped = _believed(slots["dropped"]), _believed(slots["skipped"])
+        unfinished = np.clip(made - _believed(slots["written"]) - dropped - skipped, 0, ENTRIES)
+        made, local, dropped, unfinished, skipped = (
+            min(int(each.sum()), _MOST_CALLS)
+            for each in (made, local, dropped, unfinished, skipped)
         )
         missed = tuple(_believed(self["missed"]).tolist())
-        return Counts(made, local, dropped, unfinished, missed)
+        return Counts(made, local, dropped, unfinished, missed, skipped)
 
     @property
     def drained(self) -> int:

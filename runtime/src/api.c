@@ -78,11 +78,13 @@ int memsc_unregister(void)
     return error;
 }
 
-int memsc_record(int on)
+int memsc_record(int every)
 {
     if (!memsc_running())
         return -ENOTCONN;
-    atomic_store(&memsc_process->region->recording, on ? 1u : 0u);
+    if (every < 0)
+        return -EINVAL;
+    atomic_store(&memsc_process->region->recording, (uint32_t)every);
     return 0;
 }
 

@@ -33,7 +33,8 @@ static struct memsc_self *registered(void)
 /* Before anything is written to the entry, or the service would take its line away meanwhile. */
 static void enter(struct memsc_self *self, uint32_t index, long number)
 {
-    bool stamped = load_relaxed(&memsc_process->region->recording) != 0;
+    bool skipped;
+    bool stamped = memsc_draw(self, &skipped);
     bool probed = memsc_wants_probe(self);
     self->calls[index].probed = probed;
     if (__builtin_expect(probed, 0))
@@ -41,6 +42,7 @@ static void enter(struct memsc_self *self, uint32_t index, long number)
     if (stamped)
         self->calls[index].called = memsc_cycles();
     self->calls[index].stamped = stamped;
+    self->calls[index].skipped = skipped;
 }
 
 static void post(struct memsc_self *self, uint32_t index, uint32_t next, bool timed, long number,
@@ -318,6 +320,8 @@ static void note_ready(struct memsc_self *self, uint32_t index, uint32_t flags)
     struct memsc_call *record = memsc_begin_record(self, index);
     if (record)
         memsc_end_record(self, index, record, flags);
+    else if (self->calls[index].skipped)
+        memsc_count_skipped(self, load_relaxed(&self->slot->skipped));
     memsc_probe_completed(self, index);
 }
 

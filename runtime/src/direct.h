@@ -16,6 +16,7 @@
 static inline void memsc_record_directly(struct memsc_self *self, struct memsc_wait *wait)
 {
     self->calls[0].stamped = wait->stamped;
+    self->calls[0].skipped = wait->passed;
     self->entries[0].number = wait->number;
     memsc_begin(self, wait);
     struct memsc_call *call = wait->record;
@@ -30,6 +31,8 @@ static inline void memsc_record_directly(struct memsc_self *self, struct memsc_w
         compiler_barrier();
         self->written++;
         memsc_publish_record(self);
+    } else if (wait->passed) {
+        memsc_count_skipped(self, wait->skipped);
     }
 }
 
@@ -39,7 +42,7 @@ static inline long memsc_call_directly(struct memsc_self *self, struct memsc_wai
                                        long number, const uint64_t args[6])
 {
     bool probed = memsc_wants_probe(self);
-    bool stamped = load_relaxed(&memsc_process->region->recording) != 0;
+    bool stamped = memsc_draw(self, &wait->passed);
     self->slot->forwarded[memsc_count_index(number)]++;
     wait->number = (uint32_t)number;
     wait->stamped = stamped;

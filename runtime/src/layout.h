@@ -25,7 +25,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MEMSC_LAYOUT_VERSION 7u
+#define MEMSC_LAYOUT_VERSION 8u
 #define MEMSC_MAGIC 0x3130637333656d6dull /* "mme3sc01", the first eight bytes of a region */
 
 enum {
@@ -178,6 +178,7 @@ struct memsc_slot {
     /* The call ring's two ends; positions count up for ever, the record is at position % records. */
     alignas(MEMSC_LINE) _Atomic uint64_t written; /* application: records complete up to here */
     _Atomic uint64_t dropped;                     /* application: calls that found the ring full */
+    _Atomic uint64_t skipped;                     /* application: calls that ended and were not drawn */
     alignas(MEMSC_LINE) _Atomic uint64_t drained; /* reader: records before this are free again */
 
     /* Calls made, by number; written by the application thread, never reset. */
@@ -229,7 +230,7 @@ struct memsc_region {
     char comm[16];           /* name of the process as the kernel has it, NUL-terminated */
 
     /* Switches, written by whoever controls the run. */
-    alignas(MEMSC_LINE) _Atomic uint32_t recording; /* 1: stamp and record calls */
+    alignas(MEMSC_LINE) _Atomic uint32_t recording; /* 1: stamp and record calls; N: one of N, at random; 0: none */
     _Atomic uint32_t ring_policy;                   /* enum memsc_ring_policy */
 
     /* Written at registration. */

@@ -59,17 +59,22 @@ static int number(const char *text, uint64_t limit, uint64_t *value)
     return sum > limit ? -EINVAL : 0;
 }
 
-static int microseconds(const char *text, uint32_t *value)
+static int small(const char *text, uint32_t limit, uint32_t *value)
 {
     uint64_t wide;
+    if (number(text, limit, &wide))
+        return -EINVAL;
+    *value = (uint32_t)wide;
+    return 0;
+}
+
+static int microseconds(const char *text, uint32_t *value)
+{
     if (same(text, "never")) {
         *value = UINT32_MAX;
         return 0;
     }
-    if (number(text, UINT32_MAX - 1, &wide))
-        return -EINVAL;
-    *value = (uint32_t)wide;
-    return 0;
+    return small(text, UINT32_MAX - 1, value);
 }
 
 /* "240:8611": a descriptor, and the inode that it is to lead to. */
@@ -179,7 +184,7 @@ int memsc_options_default(struct memsc_options *options, uint32_t size, const ch
     FROM("MEMSC_SERVICE_CPUS", cpu_list(text, options));
     FROM("MEMSC_IDLE_US", microseconds(text, &options->idle_us));
     FROM("MEMSC_SPIN_US", microseconds(text, &options->spin_us));
-    FROM("MEMSC_RECORD", word(text, switches, &options->recording));
+    FROM("MEMSC_RECORD", small(text, 1u << 30, &options->recording));
     FROM("MEMSC_RING", number(text, 1u << 30, &options->ring_records));
     FROM("MEMSC_RING_POLICY", word(text, policies, &options->ring_policy));
     FROM("MEMSC_PROBE_EVERY", number(text, UINT32_MAX, &options->probe_every));

@@ -61,10 +61,11 @@ struct memsc_self {
     uint32_t untimed;       /* calls until one is stamped for its time alone */
     struct memsc_seen seen; /* the call before */
     uint64_t posted;        /* cycles at which it was posted */
+    uint64_t draws;         /* the last number by which it was drawn whether a call is recorded */
     struct {
         uint64_t called, posted;
         uint32_t flags;
-        bool stamped, probed;
+        bool stamped, skipped, probed; /* skipped: others are recorded, it is not */
     } calls[MEMSC_PAGE_ENTRIES];
     struct memsc_look looks[MEMSC_LOOKS];
 };

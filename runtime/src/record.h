@@ -31,6 +31,25 @@ static inline bool memsc_ring_has_room(struct memsc_self *self)
     }
 }
 
+/* Whether the next call is recorded: of one in so many each is as likely as any other, whatever the program's
+ * rhythm. No division, and nothing that the call has to wait for. *skipped: others are recorded. */
+static inline bool memsc_draw(struct memsc_self *self, bool *skipped)
+{
+    uint32_t every = load_relaxed(&memsc_process->region->recording);
+    *skipped = false;
+    if (__builtin_expect(every <= 1, 1))
+        return every;
+    self->draws = self->draws * 6364136223846793005u + 1442695040888963407u;
+    *skipped = (self->draws >> 32) * every >> 32;
+    return !*skipped;
+}
+
+/* Counts a call that was not drawn and has ended, `before` of them before it; said twice, it counts once. */
+static inline void memsc_count_skipped(struct memsc_self *self, uint64_t before)
+{
+    store_relaxed(&self->slot->skipped, before + 1);
+}
+
 /* The next record with what the caller knows before the result: done while a synchronous call is
  * under way, which costs nothing. NULL: the call is not recorded. */
 static inline struct memsc_call *memsc_begin_record(struct memsc_self *self, uint32_t index)

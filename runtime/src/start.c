@@ -77,8 +77,9 @@ static int check(struct memsc_options *options)
     if (options->transport > MEMSC_ADAPTIVE || options->service_mode > MEMSC_SCANNER ||
         options->services < 1 || options->services > MEMSC_MAX_SERVICES ||
         options->ring_policy > MEMSC_RING_WAIT || options->handoff > MEMSC_HANDOFF_AMD ||
-        options->ring_records < 1 || options->ring_records > 1u << 30 || options->recording > 1 ||
-        options->probe_every < 1 || options->directory[sizeof options->directory - 1])
+        options->ring_records < 1 || options->ring_records > 1u << 30 ||
+        options->recording > 1u << 30 || options->probe_every < 1 ||
+        options->directory[sizeof options->directory - 1])
         return -EINVAL;
     for (uint32_t i = 0; i < options->services; i++)
         if (!online(options->service_cpus[i]))
@@ -285,6 +286,7 @@ int memsc_thread_register(void)
     slot->generation++;
     self->ring_mask = process->region->ring_records - 1;
     self->cpu = memsc_own_cpu();
+    self->draws = memsc_cycles() ^ (uint64_t)self->tid << 32;
     self->service_cpus[0] = self->service_cpus[1] = MEMSC_NO_CPU;
     if (process->transport != MEMSC_DIRECT)
         watch(process, (uint32_t)index);

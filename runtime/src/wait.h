@@ -30,9 +30,10 @@ struct memsc_wait {
     long result;          /* MEMSC_MADE, and these */
     uint64_t called, executed;
     uint32_t number;
-    bool stamped;
+    bool stamped, passed;      /* passed: it was not drawn */
     struct memsc_call *record; /* NULL: not recorded. Once begun */
     uint64_t written;          /* records before this one */
+    uint64_t skipped;          /* calls before this one that were not drawn */
     uint32_t index;
     uint32_t flags; /* enum memsc_call_flags of the wait */
     volatile enum memsc_stage stage;
@@ -81,6 +82,7 @@ static inline void memsc_begin(struct memsc_self *self, struct memsc_wait *wait)
 {
     if (!wait->begun) {
         wait->written = self->written;
+        wait->skipped = load_relaxed(&self->slot->skipped);
         compiler_barrier();
         wait->begun = true;
         compiler_barrier();
@@ -110,6 +112,8 @@ static inline long memsc_conclude(struct memsc_self *self, struct memsc_wait *wa
         memsc_publish_record(self);
     else if (wait->record)
         memsc_end_record(self, wait->index, wait->record, wait->flags);
+    else if (self->calls[wait->index].skipped)
+        memsc_count_skipped(self, wait->skipped);
     memsc_probe_completed(self, wait->index);
     return result;
 }

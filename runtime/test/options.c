@@ -122,6 +122,11 @@ int main(void)
     refuse("MEMSC_IDLE_US", "99999999999");
     refuse("MEMSC_RING", "many");
     refuse("MEMSC_RECORD", "yes");
+    refuse("MEMSC_RECORD", "-4");
+    setenv("MEMSC_RECORD", "64", 1);
+    CHECK_EQUAL(memsc_options_default(&options, sizeof options, NULL), 0);
+    CHECK_EQUAL(options.recording, 64);
+    unsetenv("MEMSC_RECORD");
     refuse("MEMSC_PROBE_EVERY", "often");
     char large[400];
     memset(large, 'x', sizeof large - 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Every call leaves one record with its stamps in order; a full ring drops and counts exactly. */
+ * Every call leaves one record with its stamps in order; a full ring drops and counts exactly; of one in so
+ * many each is as likely as any other. */
 #include "check.h"
 #include "polls.h"
 
@@ -149,9 +150,66 @@ static void body(const struct memsc_options *given)
     CHECK_EQUAL(rmdir(folder), 0); /* the region's file is gone */
 }
 
+/* One of so many: each as likely as any other, whatever the rhythm, and none uncounted. */
+static void sparse(const struct memsc_options *given)
+{
+    enum { EVERY = 4, PAIRS = 4000, BATCH = 64, DEVIATION = 28 /* of half of what is drawn */ };
+    struct memsc_options options = *given;
+    char folder[] = "recording-XXXXXX";
+    CHECK(mkdtemp(folder));
+    strcpy(options.directory, folder);
+    options.ring_records = 1 << 14;
+    options.recording = EVERY;
+    CHECK_EQUAL(memsc_start(&options), 0);
+    map_region();
+    CHECK_EQUAL(memsc_register(), 0);
+    for (int i = 0; i < PAIRS; i++) {
+        call(SYS_getppid, NO_ARGS);
+        call(SYS_getuid, NO_ARGS);
+    }
+    uint64_t drawn = slot()->written, even = 0;
+    CHECK_EQUAL(drawn + slot()->skipped, 2 * PAIRS);
+    for (uint64_t i = 0; i < drawn; i++)
+        even += record(i)->number == SYS_getppid;
+    CHECK(even > PAIRS / EVERY - 6 * DEVIATION && even < PAIRS / EVERY + 6 * DEVIATION);
+    CHECK(drawn - even > PAIRS / EVERY - 6 * DEVIATION &&
+          drawn - even < PAIRS / EVERY + 6 * DEVIATION);
+    check_order(0, drawn);
+
+    for (int i = 0; i < BATCH; i++)
+        CHECK(memsc_add(SYS_getppid, NO_ARGS) >= 0);
+    CHECK_EQUAL(memsc_wait_all(), BATCH);
+    for (int i = 0; i < BATCH; i++) {
+        long result;
+        CHECK_EQUAL(memsc_retval(i, &result), 0);
+        CHECK_EQUAL(result, getppid());
+    }
+    CHECK_EQUAL(slot()->written + slot()->skipped, 2 * PAIRS + BATCH);
+    CHECK_EQUAL(slot()->forwarded[SYS_getppid], PAIRS + BATCH);
+    CHECK_EQUAL(slot()->dropped, 0);
+
+    /* Unrecorded calls were not skipped. */
+    uint64_t skipped = slot()->skipped;
+    CHECK_EQUAL(memsc_record(0), 0);
+    for (int i = 0; i < 10; i++)
+        call(SYS_getppid, NO_ARGS);
+    CHECK_EQUAL(slot()->skipped, skipped);
+    CHECK_EQUAL(memsc_record(-1), -EINVAL);
+    CHECK_EQUAL(memsc_unregister(), 0);
+    CHECK_EQUAL(memsc_stop(), 0);
+    munmap(region, region_size);
+    CHECK_EQUAL(rmdir(folder), 0);
+}
+
+static void all(const struct memsc_options *options)
+{
+    body(options);
+    sparse(options);
+}
+
 int main(void)
 {
-    each_transport(body);
-    each_handoff(body);
+    each_transport(all);
+    each_handoff(all);
     return 0;
 }

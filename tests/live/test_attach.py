@@ -62,7 +62,7 @@ def tracing(folder: Path, pid: int, *options: str) -> subprocess.Popen[str]:
 def recording(pid: int) -> bool:
     (path,) = regions(pid)
     with Region(path) as region:
-        return region.recording
+        return bool(region.recording)
 
 
 def test_a_program_with_numbers_of_its_own_is_found(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ class Arm(msgspec.Struct, frozen=True):
     made: int | None = None
     over: int | None = None  # of a snapshot: calls over the threshold,
     kept: int | None = None  # and those that its tables hold
+    skipped: int | None = None  # made and not drawn, where one of so many was recorded
     handoff: str | None = (
         None  # how its sides passed a line, one of launch.HANDOFFS; null: not at all
     )
@@ -164,6 +165,7 @@ class Round(msgspec.Struct, frozen=True):
     made: int | None = None
     unfinished: int | None = None  # that never came back: their process or handler was gone
     local: int | None = None
+    skipped: int | None = None  # as in `Arm`; null in traces made before calls could be
     stopped: Stopped | None = None  # why the session ended it
     attached: bool = False  # the program ran before, and went on
     piped: bool = False  # others read its standard output, and may have enough of it before it ends
@@ -248,6 +250,7 @@ class Session(msgspec.Struct, frozen=True):
     isolation: Isolation | None = None
     perturbation: Perturbation | None = None
     snapshot: Snapshot | None = None
+    record_every: int = 1  # one of so many calls was recorded, at random; all are counted
     counters: Counters | None = None
     allow_unrecorded: bool = False  # the user knows that not all is recorded
     in_turn: InTurn | None = None
@@ -255,6 +258,13 @@ class Session(msgspec.Struct, frozen=True):
     build: str | None = None
     """Of the program's file, by its content: a history tells by it which build was recorded."""
     build_reason: Reason = UNSET
+
+    @property
+    def sparse(self) -> str | None:
+        """What a figure of recorded calls is to be read with; None: all calls were recorded."""
+        if self.record_every == 1:
+            return None
+        return f"one of {self.record_every} calls was recorded, at random"
 
     def encode(self) -> bytes:
         """The file's bytes: indented JSON in field order."""
@@ -270,6 +280,8 @@ def sums(arm: str, rounds: Sequence[Round]) -> dict[str, Any]:
     for name in ("over", "kept"):
         if any(getattr(r, name) is not None for r in mine):
             found[name] = sum(getattr(r, name) or 0 for r in mine)
+    if any(r.skipped for r in mine):
+        found["skipped"] = sum(r.skipped or 0 for r in mine)
     if handoffs := {r.handoff for r in rounds if r.arm == arm and r.handoff}:
         found["handoff"] = ", ".join(sorted(handoffs))
     # What a program made before it was attached to is nobody's to count.

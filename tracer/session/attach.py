@@ -105,18 +105,24 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         KeyboardInterrupt: after what was recorded was written.
     """
     (arm,) = session.arms
-    pid, before = region.pid, region.counts().dropped
+    pid, counts = region.pid, region.counts()
+    before = counts.dropped
     probes = session.probing.of_round(check=False)
     key = RoundKey(arm, "program", 0)
     begun = Round(*key, probes=probes, pids=[pid], attached=True)
     backlog = session.backlog(begun, (str(region.path), before))
     recording = session.recording(key, region, probes, backlog=backlog)
-    recording.run(_Running(region), duration_s=duration_s)
+    recording.run(_Running(region, session.record_every), duration_s=duration_s)
     with recording.over():
         drain = recording.drain
         lost = drain.counts.dropped - before
         done = recording.told(
-            covered=False, pids=[pid], calls=drain.calls, lost=lost, attached=True
+            covered=False,
+            pids=[pid],
+            calls=drain.calls,
+            lost=lost,
+            skipped=drain.counts.skipped - counts.skipped,
+            attached=True,
         )
         session.keep(done)
     return done
@@ -127,8 +133,9 @@ class _Running:
 
     running = True
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, every: int) -> None:
         self._region = region
+        self._every = every
         self.pid = region.pid
 
     @contextmanager
@@ -142,7 +149,7 @@ class _Running:
         before = self._region.recording
         self._region.drain()  # what was left there is no part of this
         try:
-            self._region.recording = True  # Ctrl-C may come at any moment
+            self._region.recording = self._every  # Ctrl-C may come at any moment
             yield
         finally:
             if not self._region.closed:  # the program has ended, and who drains it saw that first

@@ -134,7 +134,8 @@ class Drain:
     def counts(self) -> Counts:
         """Of all processes of the round that have been drained to their end."""
         state = self._backlog.state
-        return Counts(state.made, state.local, state.dropped, state.unfinished)
+        counts = (state.made, state.local, state.dropped, state.unfinished)
+        return Counts(*counts, skipped=state.skipped)
 
     @property
     def missed(self) -> dict[str, int]:
@@ -260,8 +261,9 @@ class Drain:
             if calls:
                 self._missed[missed_reason(number) or "?"] += calls
         state.dropped += counts.dropped
+        state.skipped += counts.skipped
         if outlives:  # what it calls from now on is counted there, too
-            state.made += opened.taken + counts.dropped
+            state.made += opened.taken + counts.dropped + counts.skipped
         else:
             state.made += counts.made
             state.unfinished += counts.unfinished

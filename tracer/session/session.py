@@ -105,6 +105,7 @@ class TraceSession:
             clock=self.clock.fit(),
             arms={name: described(launch) for name, launch in self._arms.items()},
             snapshot=snapshot,
+            record_every=max((arm.record_every for arm in arms), default=1),
             allow_unrecorded=allow_unrecorded,
             in_turn=in_turn,
             ok_status=list(ok_status),
@@ -310,6 +311,7 @@ class TraceSession:
                 lost=made.dropped if recording else None,
                 made=made.made,
                 unfinished=made.unfinished if recording else None,
+                skipped=made.skipped if recording else None,
                 local=made.local,
                 measures=measures(work),
                 isolated=isolated,
@@ -365,6 +367,11 @@ class TraceSession:
     def done(self) -> set[RoundKey]:
         """Rounds that are over, those of an earlier session among them."""
         return {r.key for r in self._rounds}
+
+    @property
+    def record_every(self) -> int:
+        """One of so many calls is recorded."""
+        return self._session.record_every
 
     def note(self, text: str) -> None:
         """Have the user told."""

@@ -33,7 +33,7 @@ from memsc.tracer.state.folders import ROUND
 _TOLD, _FILE = "round.json", "backlog"
 _PAGE = 4096  # written at once, or not at all
 _MAGIC = 0x676F6C6B63616274
-_COUNTS = ("made", "local", "dropped", "unfinished", "closed", "unnamed")
+_COUNTS = ("made", "local", "dropped", "unfinished", "closed", "unnamed", "skipped")
 _STATE = np.dtype([("magic", "<u8"), ("layout", "<u8"), *((name, "<i8") for name in _COUNTS)])
 # One thread's calls; as long as a call, so that all are aligned.
 _ENTRY = np.dtype(
@@ -85,7 +85,7 @@ class State:
     """What is known of the regions that were drained to their end.
 
     Args:
-        made, local, dropped, unfinished: calls, as of `memsc.runtime.region.Counts`.
+        made, local, dropped, unfinished, skipped: calls, as of `memsc.runtime.region.Counts`.
         closed: inode of the last one; its file may be there still.
         unnamed: regions that are read and have no file: they are gone with who reads them.
     """
@@ -96,6 +96,7 @@ class State:
     unfinished: int = 0
     closed: int = 0
     unnamed: int = 0
+    skipped: int = 0
 
 
 class Backlog:

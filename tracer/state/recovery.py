@@ -159,7 +159,9 @@ def _empty(backlog: Backlog, path: Path, *, stays: bool = False) -> None:
                     backlog.add(region, pid, slot, start, calls)
             counts = region.counts()
             # What a program calls from now on is counted there, too.
-            state.made += region.drained + counts.dropped if alive else counts.made
+            known = region.drained + counts.dropped + counts.skipped
+            state.made += known if alive else counts.made
+            state.skipped += counts.skipped
             state.local += counts.local
             state.dropped += counts.dropped
             state.unfinished += 0 if alive else counts.unfinished
@@ -176,9 +178,10 @@ def _told(kept: Kept, backlog: Backlog, trace: TraceFolder, *, gone: int, known:
     calls = trace.rows(CALLS) - kept.first
     facts: dict[str, Any] = {
         # Whatever is missing is lost, were it that somebody has spoilt what lay there.
-        "lost": max(state.dropped + gone, state.made - calls - state.unfinished),
+        "lost": max(state.dropped + gone, state.made - calls - state.unfinished - state.skipped),
         "made": state.made,
         "unfinished": state.unfinished,
+        "skipped": state.skipped,
         "local": state.local,
     }
     if kept.attached is not None:
