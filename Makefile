@@ -229,7 +229,9 @@ TREE_QUICK := $(addprefix tests/live/test_,doctor.py stats.py sharing.py foreign
 IN_TREE = tools/debian-packages requirements-debian-trees.txt && MEMSC_REQUIRE_BPF=1 tests/trees/tree
 TREE_COMMAND = make test-native && make build/stamps/system-test && .venv/bin/python -m pytest -q -p no:cacheprovider
 
-.PHONY: test-trixie test-trixie-quick test-sid test-deb-trixie
+RELEASE ?= trixie
+
+.PHONY: test-trixie test-trixie-quick test-sid test-deb-trixie test-promised
 test-trixie: ## set-up, native tests and a part of pytest in a tree of Debian 13 (half an hour; needs root)
 	@$(IN_TREE) trixie bash -c "$(TREE_COMMAND) $(TREE_TESTS)"
 
@@ -241,6 +243,9 @@ test-sid: ## the same in Debian's unstable release, as an early warning
 
 test-deb-trixie: ## the package of Debian 13, made and tried there (minutes; needs root)
 	@$(IN_TREE) trixie make test-deb
+
+test-promised: ## what the README promises, step by step in such a tree (half an hour; needs root; RELEASE=sid, STEPS="setup wheel")
+	@$(IN_TREE) $(RELEASE) tests/trees/promised $(STEPS)
 
 STARTS ?= from
 
