@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from memsc.commands.callers import add_callers, by_callers
 from memsc.commands.options import add_ok_status, add_unrecorded
-from memsc.commands.progress import opened, opened_history, opened_many
+from memsc.commands.progress import calculate_alone, opened, opened_history, opened_many
 from memsc.runtime.errors import USAGE, WITHHELD, MemscError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Print the report of a trace, of a fleet, or of a history."""
+        calculate_alone()
         if args.over_time:
             _need_history(args)
             return _history(args)

@@ -143,7 +143,8 @@ def _kept(
                 continue
             since, busy, at = since[slow], busy[slow], at[slow]
             kept = table.take(at)
-            frame = kept.to_pandas()
+            # Of a few rows: threads would wait for each other longer than they work.
+            frame = kept.to_pandas(use_threads=False)
             frame = frame.astype({"arm": object, "case": object, "syscall": object})
             kinds = {"mode": np.array(MODES, object)[mode[at]], "idle": idle[at]}
             polls = {f"{side}_polls": polls_of(flags[at], side) for side in ("app", "service")}

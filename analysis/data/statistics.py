@@ -192,7 +192,12 @@ class Resampled:
 
     def quantile_intervals(self, quantity: int, qs: Sequence[float]) -> list[Interval]:
         """Intervals of quantiles, cycles."""
+        if self.resampling.basis == "none":
+            return [UNKNOWN] * len(qs)
         return intervals(self.quantiles(quantity, qs), [self.resampling])
+
+
+_FEW_BLOCKS = 4
 
 
 def quantiles(
@@ -214,9 +219,14 @@ def quantiles(
     for row, part in enumerate(histograms):
         counts[row, np.searchsorted(whole.bins, part.bins)] = part.counts
     np.cumsum(counts, axis=1, out=counts)
-    below = resampling.weights @ counts
+    # Of few blocks most draws are the same one again.
+    weights, again = resampling.weights, None
+    if len(histograms) <= _FEW_BLOCKS:
+        weights, again = np.unique(weights, axis=0, return_inverse=True)
+    below = weights @ counts
     ranks = np.ceil(np.asarray(qs) * below[:, -1:])
-    return values[_first_at_least(below, ranks)].T
+    found = values[_first_at_least(below, ranks)]
+    return (found if again is None else found[again.ravel()]).T
 
 
 def _first_at_least(below: NDArray[np.float32], ranks: NDArray[np.floating]) -> NDArray[np.int64]:
