@@ -29,6 +29,8 @@ LIBRARIES = BUILD / "root"
 """What the cross compiler has of a system: libraries, no programs."""
 DEBIAN = BUILD / "debian"
 """A Debian for it; see tests/arm/debian."""
+MACHINE = BUILD / "machine"
+"""One with a kernel, BCC and memsc's package, too."""
 CPUS = sorted(os.sched_getaffinity(0))
 LIMIT_S = 60
 INSIDE = BUILD.parents[1] / "tests" / "arm" / "inside"
@@ -80,12 +82,18 @@ def compile_into(folder: Path, name: str, sources: Sequence[Path]) -> None:
     subprocess.run([*gcc, "-o", folder / name, *sources], check=True)
 
 
+def place(root: Path) -> dict[str, str]:
+    """An environment in which `INSIDE` takes one of the Debians."""
+    return os.environ | {"MEMSC_ARM_ROOT": str(root)}
+
+
 @functools.cache
-def missing() -> str | None:
+def missing(root: Path = DEBIAN) -> str | None:
     """Why nothing can be run inside."""
-    if not DEBIAN.exists():
+    if not root.exists():
         return "needs a Debian, `make test-arm`"
-    asked = subprocess.run([INSIDE, "/", "true"], capture_output=True, text=True, check=False)
+    command = [INSIDE, "/", "true"]
+    asked = subprocess.run(command, env=place(root), capture_output=True, text=True, check=False)
     return asked.stderr.strip() or f"status {asked.returncode}" if asked.returncode else None
 
 
