@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import traces
+from tests.helpers.command import memsc
 from tests.helpers.workload import Workload
 
 from memsc import analysis as ma
@@ -50,6 +51,16 @@ def channel() -> Iterator[Channel]:
     found = Channel()
     yield found
     found.close()
+
+
+@pytest.mark.bpf
+def test_probes_are_loaded_beside_them(tmp_path: Path) -> None:
+    """These are asked for early, and answered after the counters are."""
+    output = tmp_path / "t.memsc"
+    done = memsc("trace", "--probes", "counters,sched", "-o", str(output), "--", "ls", "/")
+    assert done.returncode == 0, done.stderr
+    probes = fmt.open_trace(output).session.probes
+    assert {name: one.attached for name, one in probes.items()} == {"counters": True, "sched": True}
 
 
 def counted(channel: Channel, folder: Path, work: Workload) -> pd.DataFrame:

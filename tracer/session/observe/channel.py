@@ -60,6 +60,7 @@ class Channel:
         self._last_words = ""
         self._asked = 0
         self._begun: wire.Message | None = None
+        self._early: tuple[wire.Message, list[int]] | None = None  # its answer
         self._sudo: str | None = None
         self._is_ready = False
         if os.geteuid() != 0:
@@ -158,6 +159,9 @@ class Channel:
     def close(self) -> None:
         """End the helper; it gives back what it holds before it goes."""
         self._connection.close()
+        for descriptor in self._early[1] if self._early else ():
+            os.close(descriptor)
+        self._early = None
         try:
             self._gone(30)
         except subprocess.TimeoutExpired:
@@ -174,7 +178,7 @@ class Channel:
     def begin(self, op: str, **arguments: Any) -> None:
         """Send a request of which the answer is asked for later, by `ask` with the same words.
 
-        Another request before that gives the answer up.
+        Others may be asked before that: the answer is kept.
         """
         self._asked += 1
         self._begun = {"op": op, "number": self._asked, **arguments}
@@ -188,12 +192,15 @@ class Channel:
             MemscError: the helper's own error, or that it has died.
         """
         self.ready()
-        begun, self._begun = self._begun, None
+        begun = self._begun
         try:
-            if begun != {"op": op, "number": self._asked, **arguments}:
+            if begun is not None and begun == {"op": op, "number": begun["number"], **arguments}:
+                received, self._begun, self._early = self._early, None, None
+                received = received or self._answer(int(begun["number"]))
+            else:
                 self._asked += 1
                 wire.send(self._connection, {"op": op, "number": self._asked, **arguments})
-            received = self._answer(self._asked)
+                received = self._answer(self._asked)
         except (OSError, ValueError):
             received = None
         if received is None:
@@ -208,6 +215,9 @@ class Channel:
             # Null: it could not be read, and was not an earlier one, which had been sent whole.
             if reply.get("number") in (number, None):
                 return received
+            if self._begun is not None and reply.get("number") == self._begun["number"]:
+                self._early = received
+                continue
             for descriptor in descriptors:
                 os.close(descriptor)
         return None
