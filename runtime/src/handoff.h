@@ -15,8 +15,7 @@ struct memsc_handoff_rules {
     uint32_t kind;   /* enum memsc_handoff, never MACHINE */
     uint32_t pauses; /* of the caller between two looks: a power of two */
     bool learns;     /* both sides stay away until the other can have answered (look.h) */
-    /* The service asks for the line's ownership before it executes, where the next call comes in it, too. */
-    bool owns;
+    bool owns;       /* the service asks for the line's ownership before it executes */
 };
 
 /* The rules of an enum memsc_handoff; MACHINE: of this processor. */

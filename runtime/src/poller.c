@@ -76,10 +76,9 @@ HOT static bool is_over(const struct memsc_worker *worker)
              (load_relaxed(&worker->service->epoch) ^ worker->epoch));
 }
 
-/* Executes one submitted entry, found after so many fruitless polls. `again`: the next call will come in it,
- * too; to ask for ownership of others costs more than it gains (docs/experiments.md). */
+/* Executes one submitted entry, found after so many fruitless polls. */
 HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
-                      struct memsc_entry *entry, uint32_t status, uint32_t polls, bool again)
+                      struct memsc_entry *entry, uint32_t status, uint32_t polls)
 {
     const struct memsc_process *process = worker->process;
     const struct memsc_service_line *line = worker->service->line;
@@ -90,7 +89,7 @@ HOT static void serve(struct memsc_worker *worker, struct memsc_slot *slot,
     uint32_t flags = memsc_pack_polls(polls) << MEMSC_POLLS_SERVICE_SHIFT;
     uint32_t number = memsc_number_once(entry);
     const struct memsc_row *row = memsc_row_of(number);
-    if (again && process->handoff.owns)
+    if (process->handoff.owns)
         memsc_own(entry);
     if (row->class == MEMSC_FAST && !row->looks) {
         if (__builtin_expect(!watched, 1)) {
@@ -178,7 +177,7 @@ HOT static bool drain(struct memsc_worker *worker, uint32_t slot, bool alone, bo
         if (next != load_relaxed(&pages->heads[slot].entry))
             store_relaxed(&pages->heads[slot].entry, next);
         serve(worker, &process->slots[slot], &pages->page[slot].entries[head], status,
-              worker->stayed + fruitless, next == head);
+              worker->stayed + fruitless);
         worker->stayed = 0;
         found = true;
         if (worker->serving)
