@@ -193,6 +193,15 @@ test-arm: native-arm build/arm64/debian build/arm64/emulator build/stamps/system
 	@$(BIN)/python -m pytest --long -v tests/live/test_arm.py $(addprefix tests/long/test_arm,.py _features.py _sequences.py)
 	@cat build/coverage-arm.txt
 
+# What user-mode emulation has not: a kernel for Arm. Tests that make calls by the thousand take long there: ARM_TESTS
+# names others.
+ARM_TESTS ?= errors litmus fork table
+
+.PHONY: test-vm-arm
+test-vm-arm: native-arm build/arm64/machine build/stamps/system-vm-arm ## some C tests and programs on 64-bit Arm in an emulated machine with Debian's own kernel (minutes; needs root)
+	@tests/arm/machine tests/arm/in-machine native $(ARM_TESTS)
+	@tests/arm/machine tests/arm/in-machine programs
+
 # Unpacked, for nothing of it is configured there.
 build/arm64/package: deb-arm build/arm64/machine
 	@rm -rf build/arm64/machine/usr/lib/memsc && dpkg-deb -x dist/memsc_*_arm64.deb build/arm64/machine
