@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,20 @@ def test_a_containers_session_stays_as_long_as_the_container(
     assert kept.exists()
     if not tasks.id_space():
         assert not any(folder.exists() for folder in over)
+
+
+def test_several_that_clean_at_once_do_not_stumble(memory: Path) -> None:
+    """Every command cleans first: what one finds another may have removed, whole or in part."""
+    at_once = 4
+    for turn in range(3):
+        for number in range(20):
+            dead = session(memory, DEAD, 1 + turn * 20 + number)
+            (dead / "scratch" / "further").mkdir()
+        with ThreadPoolExecutor(at_once) as pool:
+            found = list(pool.map(lambda _: clean(memory, kernel=False), range(at_once)))
+        assert not [item for done in found for item in done.failed]
+        assert not list(memory.glob("*/session-*"))
+        (memory / f"memsc-{os.getuid()}").mkdir(mode=0o700, exist_ok=True)
 
 
 def test_the_users_folder_goes_with_its_last_session(memory: Path) -> None:

@@ -172,7 +172,10 @@ def _tops(*places: Path) -> Iterator[Path]:
     """Users' folders that are what they seem: anybody may write beside them."""
     for top in sorted(top for place in places for top in place.glob("memsc-*")):
         owner = top.name.removeprefix("memsc-")
-        status = top.lstat()
+        try:
+            status = top.lstat()
+        except FileNotFoundError:  # another memsc has removed it
+            continue
         if not owner.isdecimal() or not stat.S_ISDIR(status.st_mode):
             continue
         if status.st_uid == int(owner) and os.geteuid() in (0, status.st_uid):
@@ -180,12 +183,19 @@ def _tops(*places: Path) -> Iterator[Path]:
 
 
 def _remove_sessions(top: Path, done: Cleaned, *, homeless: bool = True) -> None:
-    os.scandir(top).close()  # glob would find nothing where it may not look
-    for folder in sorted([*top.glob("session-*-*"), *top.glob("running-*")]):
-        if folders.id_space_of(folder) == tasks.id_space():
-            _remove_session(folder, done, homeless=homeless)
-        else:
-            _remove_foreign(folder, done)
+    # Every command does this, so others may be at it: what is gone is done.
+    with suppress(FileNotFoundError):
+        os.scandir(top).close()  # glob would find nothing where it may not look
+        for folder in sorted([*top.glob("session-*-*"), *top.glob("running-*")]):
+            with suppress(FileNotFoundError):
+                if folders.id_space_of(folder) == tasks.id_space():
+                    _remove_session(folder, done, homeless=homeless)
+                else:
+                    _remove_foreign(folder, done)
+        _remove_regions(top, done)
+
+
+def _remove_regions(top: Path, done: Cleaned) -> None:
     for region in folders.running(top).glob("*.region"):
         program = _process(f"-{region.name.removesuffix('.region')}")
         if program is not None and not folders.is_alive(*program):
@@ -239,12 +249,18 @@ def _remove_foreign(folder: Path, done: Cleaned) -> None:
 
 
 def _remove(folder: Path, done: Cleaned) -> None:
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        done.failed.append(Item("session", str(folder), error.strerror))
-    else:
-        done.removed.append(Item("session", str(folder)))
+    while True:
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:  # another memsc removes it, too, and one of the two must not stop
+            if not folder.exists():
+                return
+        except OSError as error:
+            done.failed.append(Item("session", str(folder), error.strerror))
+            return
+        else:
+            done.removed.append(Item("session", str(folder)))
+            return
 
 
 def _process(name: str) -> tuple[int, int] | None:
