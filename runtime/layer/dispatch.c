@@ -36,7 +36,10 @@ enum {
     REFUSALS =
         10, /* twice as many calls go directly each time a thread is refused a page, up to 2 to this */
     FIRST_CALLS =
-        64,       /* of a process, not worth a service: most that are forked execute another soon */
+        64, /* of a process, not worth a service: most that are forked execute another soon */
+    BESIDE = 8192, /* calls that a thread makes itself since another was on its service's CPU … */
+    LOOK_FROM =
+        64,       /* … and in so many of them it looks again: who is still there calls meanwhile */
     ON_STACK = 1, /* SS_ONSTACK */
 };
 
@@ -63,6 +66,18 @@ static bool ends_program(long number, const uint64_t args[6])
            memsc_retires(number, args);
 }
 
+/* For the program's other threads: a service on this CPU runs only while the caller does not. */
+static void tell_crowded(uint32_t cpu)
+{
+    if (memsc_running() && load_relaxed(&memsc_process->crowded) != cpu + 1)
+        store_relaxed(&memsc_process->crowded, cpu + 1);
+}
+
+static bool is_of_service(const struct memsc_self *self, uint32_t cpu)
+{
+    return cpu == self->service_cpus[0] || cpu == self->service_cpus[1];
+}
+
 /* Whether the thread is where the service would have to run to make its calls. Asked at every call: programs
  * move, and the kernel moves them. A handler may fork at any place here, and the child finds all of it wiped. */
 static bool is_on_service_cpu(void)
@@ -72,18 +87,43 @@ static bool is_on_service_cpu(void)
     if (__builtin_expect(!place, 0))
         return false;
     uint32_t cpu = *place;
-    bool beside = cpu == self->service_cpus[0] || cpu == self->service_cpus[1];
+    if (__builtin_expect(!is_of_service(self, cpu), 1))
+        return false;
     compiler_barrier();
-    return beside && memsc_has_page();
+    if (!memsc_has_page())
+        return false;
+    if (memsc_unseen)
+        tell_crowded(cpu);
+    return true;
+}
+
+/* Whether another thread has lately called on the service's CPU: the service would come to a call after that one's
+ * time slice, in which this one makes ten thousand. Only where nobody looks for them. In so many a poller that has
+ * nothing to do goes to sleep and leaves its CPU to the other. */
+static bool is_crowded_out(struct memsc_layer_thread *thread)
+{
+    if (__builtin_expect(!thread->beside, 1)) {
+        const struct memsc_self *self = memsc_self;
+        uint32_t crowded = load_relaxed(&memsc_process->crowded);
+        if (__builtin_expect(!crowded, 1) || !self || !is_of_service(self, crowded - 1))
+            return false;
+        thread->beside = BESIDE;
+    }
+    if (--thread->beside == LOOK_FROM)
+        store_relaxed(&memsc_process->crowded, 0);
+    return true;
 }
 
 /* The same before it has a page. Which of several services it would be is not known yet. */
 static bool starts_on_service_cpu(void)
 {
     const struct memsc_options *options = &memsc_layer.options;
-    return memsc_needs_own_cpu(options->transport) &&
-           (options->services == 1 || options->service_mode == MEMSC_SCANNER) &&
-           *memsc_own_cpu() == options->service_cpus[0];
+    if (!memsc_needs_own_cpu(options->transport) ||
+        (options->services > 1 && options->service_mode != MEMSC_SCANNER) ||
+        *memsc_own_cpu() != options->service_cpus[0])
+        return false;
+    tell_crowded(options->service_cpus[0]);
+    return true;
 }
 
 /* Whether the process has made so few calls yet that to start a service would take longer than they do. */
@@ -229,7 +269,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
                                                      : (enum memsc_unforwarded)thread->paused_for);
         }
     }
-    if (__builtin_expect(is_on_service_cpu(), 0) && !memsc_is_local(number, args))
+    bool beside = is_on_service_cpu() || is_crowded_out(thread);
+    if (__builtin_expect(beside, 0) && !memsc_is_local(number, args))
         return made_directly(number, args, MEMSC_ON_SERVICE_CPU);
     if (__builtin_expect(special, 0) && !memsc_has_keys_of_service()) {
         unforwarded(number, MEMSC_OTHER_KEYS);

@@ -17,6 +17,7 @@ struct memsc_layer_thread {
     uint32_t vfork_parent; /* thread that waits for a child which borrows this very memory */
     /* If it is the first of its PID namespace, its robust list, which no child has. */
     uint64_t vfork_list;
+    uint32_t beside;     /* calls that it makes itself while others have its service's CPU */
     uint32_t refusals;   /* how often in a row it got no page */
     uint32_t pause;      /* calls until it asks again … */
     uint32_t paused_for; /* … for this reason: enum memsc_unforwarded */

@@ -117,6 +117,7 @@ struct memsc_process {
     bool backed; /* by a file, if only one in memory */
     char path[320];
     uint32_t services;
+    _Atomic uint32_t crowded; /* 1 + a service's CPU that a thread has called on; 0: none lately */
     struct memsc_service service[MEMSC_MAX_SERVICES];
     _Atomic uint32_t kinds_generation; /* of what `kinds` knows: all else in it is forgotten */
     _Atomic uint32_t kinds[MEMSC_KINDS];

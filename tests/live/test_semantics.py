@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.helpers import preloaded
 from tests.helpers.features import FEATURES
 from tests.helpers.preloaded import CPUS, environment
 from tests.helpers.required import two_cpus
@@ -90,6 +91,67 @@ int main(void)
 """
 
 
+NEIGHBOURS = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int zero;
+static atomic_long made;
+static atomic_int over;
+static void reads(long times)
+{
+    char byte;
+    for (long i = 0; i < times; i++)
+        read(zero, &byte, 1);
+}
+static void *reads_there(void *cpu)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((int)(long)cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    while (!over) {
+        reads(100);
+        made += 100;
+    }
+    return NULL;
+}
+static long own_reads(void)
+{
+    char text[512] = "";
+    int file = open("/proc/thread-self/io", O_RDONLY);
+    read(file, text, sizeof text - 1);
+    close(file);
+    return atol(strstr(text, "syscr:") + 6);
+}
+int main(int count, char **arguments)
+{
+    zero = open("/dev/zero", O_RDONLY);
+    reads(1000);
+    long first = own_reads();
+    reads(4000);
+    long second = own_reads();
+    pthread_t thread;
+    pthread_create(&thread, NULL, reads_there, (void *)atol(arguments[1]));
+    while (made < 1000)
+        usleep(1000);
+    long third = own_reads();
+    reads(4000);
+    long fourth = own_reads();
+    over = 1;
+    pthread_join(thread, NULL);
+    printf("%d %d\n", second - first > 4000, fourth - third > 4000);
+    return count != 2;
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Says whether its process takes more time than its only thread, and waits."""
@@ -128,6 +190,22 @@ def test_cpu_time_counts_the_service(program: Path, carried: bool) -> None:
         assert process.stdout
         assert process.stdout.readline() == f"{carried:d}\n"
         process.communicate("x")
+
+
+@two_cpus
+@pytest.mark.parametrize("service", ["inline", "scanner"])
+@pytest.mark.parametrize("seen", [False, True])
+def test_who_has_another_on_the_service_cpu_calls_itself(
+    service: str, seen: bool, tmp_path: Path
+) -> None:
+    """While it is there, and only where nobody looks: the kernel counts reads by thread."""
+    path = tmp_path / "neighbours"
+    gcc = ["gcc", "-O1", "-pthread", "-x", "c", "-", "-o", str(path)]
+    subprocess.run(gcc, input=NEIGHBOURS, text=True, check=True)
+    variables = environment("memsc", service, **(preloaded.RECORDED if seen else {}))
+    at = ["taskset", "-c", str(CPUS[-1])]
+    done = preloaded.run([*at, str(path), variables["MEMSC_SERVICE_CPUS"]], variables)
+    assert done.stdout == f"0 {not seen:d}\n", done.stderr
 
 
 @two_cpus
