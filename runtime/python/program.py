@@ -158,6 +158,8 @@ def _check_elf(name: str, path: Path, head: bytes, looked: Looked) -> None:
         loader = _loader(path, head)
     except (OSError, OverflowError, ValueError) as error:  # offsets that no file has
         raise MemscError(name, "it is a damaged program", "build or install it again") from error
+    if loader is None and path.name.startswith("ld-linux"):
+        return  # the loader itself, with a program to load: it loads the layer, too
     if loader is None:
         raise MemscError(name, "it is linked statically, and loads no library", _DIRECTLY)
     if "ld-linux" not in loader:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -262,6 +263,15 @@ def test_a_static_program_is_refused_and_runs_directly(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert b"linked statically" in refused.stderr
     assert run("-q", "--transport", "direct", "--", str(program)).returncode == 3
+
+
+def test_the_loader_may_be_the_program() -> None:
+    """It loads the layer beside the program that it is given; it was called static."""
+    named = re.search(rb"/lib[\w/]*/ld-linux[\w.-]+", Path("/bin/sh").resolve().read_bytes())
+    assert named is not None
+    done = run("--stats", "--transport", "ipi", "--", named[0].decode(), "/bin/echo", "here")
+    assert (done.returncode, done.stdout) == (0, b"here\n")
+    assert b"rewritten" in done.stderr
 
 
 def test_nothing_is_left_behind() -> None:

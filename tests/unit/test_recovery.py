@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -25,7 +26,7 @@ from memsc.tracer.format.output import prepare_output
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.sink import Everything
-from memsc.tracer.state import folders
+from memsc.tracer.state import folders, recovery
 from memsc.tracer.state.backlog import Backlog, Kept
 from memsc.tracer.state.leftovers import Cleaned, clean
 from memsc.tracer.state.recovery import bring_home
@@ -261,6 +262,26 @@ def test_so_it_is_if_who_brings_them_home_is_killed_as_well(
         if steps.done < step:
             break
     assert step > 3
+
+
+def test_what_another_is_bringing_home_stays_until_it_has(
+    tmp_path: Path, session_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes: its regions were removed under it after ten seconds."""
+    programs, _ = killed_at(20, tmp_path, session_folder)
+    monkeypatch.setattr(recovery, "_PATIENCE_S", 0.1)
+    other = os.open(session_folder, os.O_RDONLY)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        found = cleaned(session_folder)
+        [kept] = found.in_use
+        assert kept.reason == "another memsc is bringing its calls home"
+        assert (found.brought, found.failed) == ([], [])
+    finally:
+        os.close(other)
+    assert cleaned(session_folder).brought
+    assert not session_folder.exists()
+    looked_through(tmp_path, programs)
 
 
 def test_a_round_that_was_over_comes_no_second_time(tmp_path: Path, session_folder: Path) -> None:

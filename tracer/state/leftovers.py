@@ -231,6 +231,9 @@ def _brought(folder: Path, done: Cleaned, *, homeless: bool) -> bool:
         return False
     try:
         found = bring_home(folder, done.given)
+    except BlockingIOError:
+        done.in_use.append(Item("session", str(folder), "another memsc is bringing its calls home"))
+        return False
     except MemscError as error:
         done.failed.append(Item("calls", str(error.what), f"{error.why}; {error.remedy}"))
         return False

@@ -52,10 +52,11 @@ def bring_home(folder: Path, given: Sequence[Path] = ()) -> Home | None:
         given: where its trace may be by now, if it was moved.
 
     Returns:
-        What came; None if there was nothing to bring, or another process does it.
+        What came; None if there was nothing to bring, or another process has brought it.
 
     Raises:
         MemscError: the trace cannot be read or written; what is to come stays where it is.
+        BlockingIOError: another process is at it, and has been for long; so it does then, too.
     """
     with _alone(folder) as alone:
         found = Backlog.found(folder) if alone else None
@@ -75,29 +76,34 @@ def bring_home(folder: Path, given: Sequence[Path] = ()) -> Home | None:
 
 @contextmanager
 def _alone(folder: Path) -> Generator[bool]:
-    """Nobody else does it meanwhile, unless somebody has for too long."""
+    """Nobody else does it meanwhile; false where somebody has.
+
+    Raises:
+        BlockingIOError: somebody does, for longer than patience lasts.
+    """
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # somebody has, and it is gone
         yield False
         return
     try:
-        yield _locked(lock) and os.fstat(lock).st_nlink > 0
+        _lock(lock)
+        yield os.fstat(lock).st_nlink > 0
     finally:
         os.close(lock)
 
 
-def _locked(lock: int) -> bool:
+def _lock(lock: int) -> None:
     end = time.monotonic() + _PATIENCE_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                return False
+                raise
             time.sleep(_BETWEEN_S)
         else:
-            return True
+            return
 
 
 def _trace_of(kept: Kept, places: Sequence[Path]) -> TraceFolder | None:
