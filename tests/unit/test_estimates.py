@@ -47,7 +47,9 @@ def test_an_interval_over_four_or_five_reaches_beyond_them(values: list[float]) 
     assert turned.low is not None and turned.low < -max(values)
 
 
-@pytest.mark.parametrize("values", [[3.0, 1, 2, 9, 4, 7], [5.0, 1, 4, 2, 3, 8, 6]])
+@pytest.mark.parametrize(
+    "values", [[3.0, 1, 2, 9, 4, 7, 5, 12, 6, 8], [5.0, 1, 4, 2, 3, 8, 6, 9, 11, 7, 10]]
+)
 def test_a_median_of_resamples_is_the_median_of_what_was_drawn(values: list[float]) -> None:
     found = median_of(values, "x")
     assert found.value == np.median(values)
