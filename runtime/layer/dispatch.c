@@ -66,10 +66,11 @@ static bool ends_program(long number, const uint64_t args[6])
            memsc_retires(number, args);
 }
 
-/* For the program's other threads: a service on this CPU runs only while the caller does not. */
+/* For the program's other threads: a service on this CPU runs only while the caller does not. Where somebody looks
+ * they wait for it, so that their calls are seen. */
 static void tell_crowded(uint32_t cpu)
 {
-    if (memsc_running() && load_relaxed(&memsc_process->crowded) != cpu + 1)
+    if (memsc_unseen && memsc_running() && load_relaxed(&memsc_process->crowded) != cpu + 1)
         store_relaxed(&memsc_process->crowded, cpu + 1);
 }
 
@@ -92,8 +93,7 @@ static bool is_on_service_cpu(void)
     compiler_barrier();
     if (!memsc_has_page())
         return false;
-    if (memsc_unseen)
-        tell_crowded(cpu);
+    tell_crowded(cpu);
     return true;
 }
 
