@@ -50,6 +50,7 @@ class Together:
         self._cpus = cpus
         self._kernel_stacks = kernel_stacks
         self._walk = walk
+        self._has_compiled = False
 
     def load(
         self, probes: Mapping[str, LoadedProbe], pages: Mapping[str, int], *, trying: bool = False
@@ -66,14 +67,9 @@ class Together:
         """
         self._headers.apply()
         trial = None
-        kept = self._kept(probes.values(), pages)
-        found = kept and kept.read()
-        if found is None:
-            compiled, refused = self._compiled(probes, pages)
-        else:
-            compiled, refused = Object.unpacked(found), {}
-            if trying:
-                trial = Apart(lambda: bcc.compile_text(self._text([], pages)).packed())
+        compiled, refused = self._compiled(probes, pages)
+        if trying and not self._has_compiled:
+            trial = Apart(lambda: bcc.compile_text(self._text([], pages)).packed())
         for name, why in refused.items():
             probes[name].refuse(why)
         loaded = Loaded(compiled)
@@ -132,6 +128,7 @@ class Together:
         if packed is None:
             text = self._text(parts, pages)
             packed = Apart(lambda: bcc.compile_text(text).packed()).result()
+            self._has_compiled = True
             if kept:
                 kept.write(packed)
         return Object.unpacked(packed)
