@@ -97,6 +97,12 @@ def missing(root: Path = DEBIAN) -> str | None:
     return asked.stderr.strip() or f"status {asked.returncode}" if asked.returncode else None
 
 
+def need_inside(root: Path = DEBIAN) -> None:
+    """Skip the test where nothing can be run inside."""
+    if why := missing(root):
+        pytest.skip(why)
+
+
 def run_inside(
     command: Sequence[str | Path], folder: Path, *, carried: bool, how: Launch = CARRIED
 ) -> Run:

@@ -85,8 +85,7 @@ PROGRAMS = [program for program in catalogue.PROGRAMS if program.name in TAKEN] 
 
 @pytest.fixture(autouse=True, scope="module")
 def can_be_run() -> None:
-    if why := emulated.missing():
-        pytest.skip(why)
+    emulated.need_inside()
 
 
 @pytest.fixture(scope="module")

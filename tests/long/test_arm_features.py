@@ -30,8 +30,7 @@ pytestmark = [emulated.emulated, two_cpus]
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the programs."""
-    if why := emulated.missing():
-        pytest.skip(why)
+    emulated.need_inside()
     folder = tmp_path_factory.mktemp("arm64")
     for source in {source for source, _ in FEATURES}:
         emulated.compile_into(folder, source, [PROGRAMS / f"{source}.c"])

@@ -29,8 +29,7 @@ pytestmark = [emulated.emulated, two_cpus]
 def can_be_run() -> None:
     if not (emulated.MACHINE / "usr/bin/memsc").is_symlink():
         pytest.skip("needs the package, `make test-deb-arm`")
-    if why := emulated.missing(emulated.MACHINE):
-        pytest.skip(why)
+    emulated.need_inside(emulated.MACHINE)
 
 
 @pytest.fixture(scope="module")

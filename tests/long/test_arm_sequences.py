@@ -29,8 +29,7 @@ pytestmark = [emulated.emulated, two_cpus]
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in a folder in which it may work, too."""
-    if why := emulated.missing():
-        pytest.skip(why)
+    emulated.need_inside()
     folder = tmp_path_factory.mktemp("arm64")
     emulated.compile_into(folder, "run", sorted(sequences.SOURCES.glob("*.c")))
     return folder / "run"
