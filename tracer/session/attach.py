@@ -105,23 +105,22 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
         KeyboardInterrupt: after what was recorded was written.
     """
     (arm,) = session.arms
-    pid, counts = region.pid, region.counts()
-    before = counts.dropped
+    pid, before = region.pid, region.counts()
     probes = session.probing.of_round(check=False)
     key = RoundKey(arm, "program", 0)
     begun = Round(*key, probes=probes, pids=[pid], attached=True)
-    backlog = session.backlog(begun, (str(region.path), before))
+    backlog = session.backlog(begun, (str(region.path), before.dropped))
     recording = session.recording(key, region, probes, backlog=backlog)
     recording.run(_Running(region, session.record_every), duration_s=duration_s)
     with recording.over():
         drain = recording.drain
-        lost = drain.counts.dropped - before
+        lost = drain.counts.dropped - before.dropped
         done = recording.told(
             covered=False,
             pids=[pid],
             calls=drain.calls,
             lost=lost,
-            skipped=drain.counts.skipped - counts.skipped,
+            skipped=drain.counts.skipped - before.skipped,
             attached=True,
         )
         session.keep(done)
