@@ -127,6 +127,32 @@ def test_ctrl_c_and_kill_leave_the_program_running(
     assert not recording(program.pid)
 
 
+def test_a_sparse_session_that_is_killed_has_counted_what_it_passed_over(
+    program: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """What was passed over before it came is not among it."""
+    with find(program.pid) as region:
+        region.recording = 2
+        wait_until(lambda: region.counts().skipped > 10, "calls passed over")
+        region.recording = 0
+        before = region.counts()
+    process = tracing(tmp_path / "a.memsc", program.pid, "--record-every", "4")
+    (path,) = regions(program.pid)
+    with Region(path) as region:
+        wait_until(lambda: region.counts().skipped > before.skipped + 100, "calls passed over")
+        process.kill()
+        process.communicate()
+        leftovers.tidy()
+        assert not recording(program.pid)
+        skipped = region.counts().skipped - before.skipped
+    found = open_trace(tmp_path / "a.memsc")
+    (done,) = found.session.rounds
+    assert (done.stopped, done.lost, done.made) == ("killed", 0, None)
+    assert done.calls and done.calls == found.rows("calls")
+    # Two may have been under way: one when the first recording ended, one when this did.
+    assert done.skipped and skipped - 1 <= done.skipped <= skipped + 1
+
+
 def test_the_programs_end_ends_the_session(
     program: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from memsc.runtime.region import SUFFIX, Region
 from memsc.tracer.format import Round, RoundKey
 from memsc.tracer.helper.kernel import tasks
 from memsc.tracer.session.session import TraceSession
+from memsc.tracer.state.backlog import Before
 
 _HOW = (
     "start it with `memsc run --attachable` and another transport than direct, "
@@ -109,7 +110,7 @@ def record(session: TraceSession, region: Region, duration_s: float | None = Non
     probes = session.probing.of_round(check=False)
     key = RoundKey(arm, "program", 0)
     begun = Round(*key, probes=probes, pids=[pid], attached=True)
-    backlog = session.backlog(begun, (str(region.path), before.dropped))
+    backlog = session.backlog(begun, Before(str(region.path), before.dropped, before.skipped))
     recording = session.recording(key, region, probes, backlog=backlog)
     recording.run(_Running(region, session.record_every), duration_s=duration_s)
     with recording.over():

@@ -274,9 +274,9 @@ class Drain:
     def _forget(self, opened: _Open) -> None:
         """Have its file removed: all of it is in the backlog, and that must be known before."""
         state = self._backlog.state
-        if opened.file is not None:
+        if opened.file is not None or self._socket is None:  # one that ran before keeps its file
             state.closed = opened.region.inode
-        elif self._socket is not None and state.unnamed:
+        elif state.unnamed:
             state.unnamed -= 1
         self._backlog.note()
         if opened.file is not None:

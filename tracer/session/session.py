@@ -40,7 +40,7 @@ from memsc.tracer.session.sums import described, measures, together, write_timin
 from memsc.tracer.session.surroundings import between, read
 from memsc.tracer.session.work import Work, is_piped
 from memsc.tracer.state import folders
-from memsc.tracer.state.backlog import Backlog, Kept
+from memsc.tracer.state.backlog import Backlog, Before, Kept
 
 _SPIN_MS = 250
 
@@ -334,7 +334,7 @@ class TraceSession:
         """Begin a round; as `Recording`."""
         return Recording(self._by, key, source, probes, service_cpus, backlog=backlog)
 
-    def backlog(self, begun: Round, attached: tuple[str, int] | None = None) -> Backlog | None:
+    def backlog(self, begun: Round, attached: Before | None = None) -> Backlog | None:
         """Where a round's calls are kept, as of `Kept`; a snapshot chooses those it keeps."""
         if self._session.snapshot is not None:
             return None

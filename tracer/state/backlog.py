@@ -46,6 +46,19 @@ _ENTRY = np.dtype(
 _MOST = 1 << 32  # calls of an entry; what says more is damaged
 
 
+class Before(msgspec.Struct, frozen=True, array_like=True):
+    """A program that ran before it was recorded, and what it had counted by then.
+
+    Args:
+        region: its file.
+        dropped, skipped: calls, as of `memsc.runtime.region.Counts`.
+    """
+
+    region: str
+    dropped: int
+    skipped: int = 0
+
+
 class Kept(msgspec.Struct, frozen=True):
     """What a round is, as long as its session lives: `round.json`.
 
@@ -54,7 +67,7 @@ class Kept(msgspec.Struct, frozen=True):
         created: when its session was.
         first: rows that the table of calls had before.
         round: it, as far as was known when it began.
-        attached: the region of a program that ran before, and how many calls that had dropped.
+        attached: where its program ran before; None: the session started it.
     """
 
     trace: str
@@ -63,7 +76,7 @@ class Kept(msgspec.Struct, frozen=True):
     created: str
     first: int
     round: Round
-    attached: tuple[str, int] | None = None
+    attached: Before | None = None
 
     @classmethod
     def of(
@@ -72,7 +85,7 @@ class Kept(msgspec.Struct, frozen=True):
         created: str,
         first: int,
         begun: Round,
-        attached: tuple[str, int] | None = None,
+        attached: Before | None = None,
     ) -> Kept:
         """That of a round which begins; as its fields."""
         there = trace.stat()

@@ -125,7 +125,7 @@ def _bring(kept: Kept, backlog: Backlog, trace: TraceFolder) -> int:
     backlog.goes_on_at(written)
     before = backlog.state.unnamed
     if kept.attached is not None:
-        _empty(backlog, Path(kept.attached[0]), stays=True)
+        _empty(backlog, Path(kept.attached.region), stays=True)
     elif backlog.folder is not None:
         closed = backlog.state.closed
         # One that somebody had emptied and not removed is removed first: only the last is known.
@@ -190,9 +190,13 @@ def _told(kept: Kept, backlog: Backlog, trace: TraceFolder, *, gone: int, known:
         "skipped": state.skipped,
         "local": state.local,
     }
-    if kept.attached is not None:
-        facts = {"lost": max(state.dropped - kept.attached[1], 0) + gone}
-    elif not known:  # regions that had no file have gone, and what they held
+    if (ran := kept.attached) is not None and state.closed:
+        # What it made and what was local is counted all its life, recorded or not.
+        facts = {
+            "lost": max(state.dropped - ran.dropped, 0) + gone,
+            "skipped": max(state.skipped - ran.skipped, 0),
+        }
+    elif ran is not None or not known:  # regions have gone, and what they held
         facts = {}
     if last is not None:
         facts["end_cycles"] = last
