@@ -45,27 +45,10 @@ static struct plan plan;
 
 /* ---- where ---- */
 
-/* Whatever the program's mask takes from what it makes itself. */
-static void make_folders(void)
-{
-    char path[64];
-    mode_t mask = umask(S_IRWXG | S_IRWXO);
-    snprintf(path, sizeof path, "/dev/shm/memsc-%u", geteuid());
-    mkdir(path, S_IRWXU);
-    strcat(path, "/starts");
-    mkdir(path, S_IRWXU);
-    umask(mask);
-}
-
 int memsc_plans_open(void)
 {
-    if (getauxval(AT_SECURE) || getuid() != geteuid() || geteuid() == MEMSC_NO_USER)
-        return -1;
-    int folder = memsc_open_starts();
-    if (folder >= 0)
-        return folder;
-    make_folders();
-    return memsc_open_starts();
+    bool trusted = !getauxval(AT_SECURE) && getuid() == geteuid() && geteuid() != MEMSC_NO_USER;
+    return trusted ? memsc_open_starts() : -1;
 }
 
 /* False: they have no names to know them by. */

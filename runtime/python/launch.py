@@ -13,6 +13,7 @@ from typing import IO, NoReturn
 
 from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import LAUNCH, LAYER, REINSTALL
+from memsc.runtime.plans import make_place
 from memsc.runtime.session_socket import End
 from memsc.runtime.topology import format_cpus
 
@@ -342,6 +343,7 @@ def _preload(environment: Mapping[str, str]) -> str:
             f"the loader cannot take a path like '{LAYER}'",
             "install memsc in a folder whose path has no space, colon or dollar",
         )
+    make_place()
     others = environment.get("LD_PRELOAD")
     return f"{LAYER}:{others}" if others else str(LAYER)
 

@@ -22,8 +22,9 @@ from memsc.commands.clean import Command
 from memsc.runtime import segments
 from memsc.runtime.layout import layout
 from memsc.runtime.library import library
+from memsc.runtime.plans import STARTS
 from memsc.tracer.helper.kernel import tasks, tracefs
-from memsc.tracer.state import folders, leftovers, starts
+from memsc.tracer.state import folders, leftovers
 from memsc.tracer.state.leftovers import Cleaned, Item, clean
 
 DEAD = 1 << 22  # pids end one below
@@ -107,7 +108,7 @@ def test_several_that_clean_at_once_do_not_stumble(memory: Path) -> None:
 
 def test_the_users_folder_goes_with_its_last_session(memory: Path) -> None:
     top = session(memory, DEAD, 5).parent
-    kept = top / starts.FOLDER  # what the front and the layer keep from start to start
+    kept = top / STARTS  # what the front and the layer keep from start to start
     kept.mkdir(mode=0o700)
     (kept / f"plan-{0:016x}").touch()
     clean(memory, kernel=False)

@@ -20,12 +20,13 @@ from tests.helpers.required import layered
 from memsc.commands.run import Command
 from memsc.runtime import topology
 from memsc.runtime.library import LAYER
+from memsc.runtime.plans import STARTS
 from memsc.tracer.state import folders, starts
 
 PYTHON = Path(sys.executable).with_name("memsc-python")
 SPINS = len(topology.read().reachable) > 1
 SHOW = Path(__file__).resolve().parents[1] / "helpers" / "show.py"
-RECORDS = folders.base() / starts.FOLDER
+RECORDS = folders.base() / STARTS
 
 pytestmark = [
     layered,

@@ -19,21 +19,24 @@ pytestmark = [
 ]
 
 OBJECTS = 2  # the C library and the loader
-WITH_ROOM = "mount -t tmpfs none /dev/shm"
+NEW = "mount -t tmpfs none /dev/shm"
+MADE = "mkdir -m 700 $top $top/starts"  # as `memsc` does
+WITH_ROOM = f"{NEW}; {MADE}"
 SPOILT = f"{WITH_ROOM}; started; "
 PLACES = {
     "room": (WITH_ROOM, OBJECTS),
-    "noexec": (f"{WITH_ROOM} -o noexec,nosuid", OBJECTS),
+    "nobody made it": (NEW, 0),
+    "noexec": (f"{NEW} -o noexec,nosuid; {MADE}", OBJECTS),
     "closed by mask": (f"{WITH_ROOM}; umask 777", OBJECTS),
-    "full": (f"{WITH_ROOM} -o size=8k; head -c 8k /dev/zero >/dev/shm/else", 0),
-    "room for the loader's": (f"{WITH_ROOM} -o size=8k", 1),
-    "no inodes": (f"{WITH_ROOM} -o nr_inodes=3", 0),
-    "read-only": (f"{WITH_ROOM} -o ro", 0),
+    "full": (f"{NEW} -o size=8k; {MADE}; head -c 8k /dev/zero >/dev/shm/else", 0),
+    "room for the loader's": (f"{NEW} -o size=8k; {MADE}", 1),
+    "no inodes": (f"{NEW} -o nr_inodes=3; {MADE}", 0),
+    "read-only": (f"{NEW} -o ro", 0),
     "no files": ("mount -t proc none /dev/shm", 0),
-    "another's folder": (f"{WITH_ROOM}; mkdir -m 700 $top; chown 4711 $top", 0),
-    "open folder": (f"{WITH_ROOM}; mkdir $top; chmod 777 $top", 0),
-    "link": (f"{WITH_ROOM}; mkdir -m 700 /dev/shm/else; ln -s /dev/shm/else $top", 0),
-    "file": (f"{WITH_ROOM}; touch $top", 0),
+    "another's folder": (f"{WITH_ROOM}; chown 4711 $top", 0),
+    "open folder": (f"{WITH_ROOM}; chmod 777 $top", 0),
+    "link": (f"{WITH_ROOM}; mv $top /dev/shm/else; ln -s /dev/shm/else $top", 0),
+    "file": (f"{NEW}; touch $top", 0),
     "link to a folder of plans": (
         f"{SPOILT} mv $top/starts /dev/shm/else; ln -s /dev/shm/else $top/starts",
         0,

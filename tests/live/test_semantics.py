@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the page
 def _rows() -> list[list[str]]:
     """Cells of the tables that say by what each row is shown."""
     rows: list[list[str]] = []
-    for part in PAGE.read_text().split("\n## ")[1:3]:
+    for part in PAGE.read_text().split("\n## ")[1:4]:
         lines = [line for line in part.splitlines() if line.startswith("|")]
         rows += [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     return rows

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from memsc.runtime import segments
 from memsc.runtime.errors import MemscError
+from memsc.runtime.plans import STARTS
 from memsc.runtime.region import Region
 from memsc.tracer.helper.isolation import isolate
 from memsc.tracer.helper.kernel import tasks, tracefs
-from memsc.tracer.state import folders, starts
+from memsc.tracer.state import folders
 
 NOT_OURS = "permission denied"
 AS_ROOT = "run `sudo memsc clean` for them"
@@ -95,7 +96,7 @@ def clean(*places: Path, kernel: bool = True) -> Cleaned:
             done.unseen.append(Item("sessions", f"those in {top}", NOT_OURS))
             continue
         with suppress(OSError):  # there is none, or it is made again at need
-            shutil.rmtree(top / starts.FOLDER)
+            shutil.rmtree(top / STARTS)
         with suppress(OSError):  # there is none, or programs of it run
             folders.running(top).rmdir()
         if done.removed:

@@ -18,10 +18,10 @@ from pathlib import Path
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import LAYER
 from memsc.runtime.launch import Launch
+from memsc.runtime.plans import STARTS
 from memsc.runtime.program import Looked, status_of
 from memsc.tracer.state import folders
 
-FOLDER = "starts"
 MOST = 256  # a record takes two kilobytes of memory; beyond, all are forgotten
 
 
@@ -45,7 +45,7 @@ def remember(launch: Launch, looked: Looked, messages: Sequence[str]) -> None:
 
 def _folder() -> Path:
     """The folder of records, this user's alone, or the front would not believe them."""
-    folder = folders.private() / FOLDER
+    folder = folders.private() / STARTS
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     alone = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o77
