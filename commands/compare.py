@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import (
@@ -221,10 +222,11 @@ def _record(args: argparse.Namespace, conditions: list[Condition]) -> int:
         in_turn=InTurn(sides[0][0], sides[1][0]),
     )
     try:
-        with session.writer, session:
+        with session.writer, session, TemporaryFile(buffering=0) as errors:
             for note in session.take_notes():
                 say(f"note: {note}")
-            record(Recorder(session, sides, wanted_by(conditions), args.ok_status), effort)
+            wanted = wanted_by(conditions)
+            record(Recorder(session, sides, wanted, args.ok_status, errors), effort)
     except KeyboardInterrupt as error:
         say(f"interrupted; what was recorded is in {folder}")
         return status_of(error)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from memsc.commands.options import say
 from memsc.runtime.errors import USAGE, MemscError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SETTINGS = ("transport", "service", "idle", "spin", "handoff")
 WITHIN = 0.02
+ENOUGH = 4096
+"""Bytes of what a failed program wrote to standard error: its beginning tells what is wrong."""
 DEFAULT = (("total", "p50"), ("program", "mean"))
 """What is to be known, where no condition says it: a call's median, and the program's time."""
 
@@ -119,6 +121,8 @@ class Recorder:
         sides: what is compared, with the launch of each.
         wanted: what is to be known.
         ok_status: exit statuses, beside 0, that are no failure.
+        errors: an empty file, which keeps what a recorded round writes to standard error: dozens
+            of rounds say the same. The rounds before say it to the user, and one that fails.
     """
 
     def __init__(
@@ -126,12 +130,14 @@ class Recorder:
         session: TraceSession,
         sides: Sequence[tuple[Side, Launch]],
         wanted: Sequence[tuple[str, str]],
-        ok_status: Sequence[int] = (),
+        ok_status: Sequence[int],
+        errors: IO[bytes],
     ) -> None:
         self._session = session
         self._sides = sides
         self._wanted = wanted
         self._ok = {0, *ok_status}
+        self._errors = errors
         self._done = [0, 0]
         self._parts = 0
         self._turns: list[tuple[Replica, Replica]] = []
@@ -202,12 +208,17 @@ class Recorder:
         from memsc.tracer.session.work import Work
 
         what, launch = self._sides[side]
-        work = Work(what.case, tuple(what.command), quiet=True, launch=launch)
+        errors = self._errors if recording else None
+        work = Work(what.case, tuple(what.command), quiet=True, errors=errors, launch=launch)
+        self._errors.seek(0)  # which the program shares
+        self._errors.truncate()
         done = self._session.round(what.arm, work, self._done[side], turn=turn, recording=recording)
         self._done[side] += 1
         if done.exit_status not in self._ok:
             name = what.case.upper()
-            why = f"it ended with status {done.exit_status}, and says nothing here"
+            self._errors.seek(0)
+            sys.stderr.write(self._errors.read(ENOUGH).decode(errors="replace"))
+            why = f"it ended with status {done.exit_status}"
             remedy = f"run it alone, or allow it with --ok-status {done.exit_status}"
             raise MemscError(f"{name}: {' '.join(what.command)}", why, remedy)
 

@@ -43,3 +43,25 @@ def test_a_program_that_fails_says_nothing(tmp_path: Path) -> None:
     done = memsc("compare", *how, "--", "true", "--", "false")
     assert done.returncode == 1
     assert "NEW: false: it ended with status 1" in done.stderr
+
+
+@two_cpus
+@layered
+def test_each_side_says_once_what_it_says_to_standard_error(tmp_path: Path) -> None:
+    how = ["--record", "-o", str(tmp_path / "t.memsc"), "--no-calibrate"]
+    done = memsc("compare", *how, "--at-most", "1", "--", "sh", "-c", "pwd; echo chatter >&2")
+    assert done.returncode in (0, 4), done.stderr
+    assert done.stderr.count("chatter") == 2
+
+
+@two_cpus
+@layered
+def test_what_a_later_round_fails_of_is_shown(tmp_path: Path) -> None:
+    how = ["--record", "-o", str(tmp_path / "t.memsc"), "--no-calibrate"]
+    counts = 'echo >> "$0"; n=$(wc -l < "$0"); echo "$n" >&2; test "$n" -lt 5'
+    done = memsc("compare", *how, "--", "sh", "-c", counts, str(tmp_path / "runs"))
+    assert done.returncode == 1
+    # Two rounds show what they say; of those that are recorded only the one that failed.
+    numbers = [line for line in done.stderr.splitlines() if line.isdigit()]
+    assert numbers == ["1", "2", "5"]
+    assert "it ended with status 1" in done.stderr

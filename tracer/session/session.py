@@ -141,7 +141,7 @@ class TraceSession:
         machine = topology.read()
         application, service = self._cpus()
         # The session works beside the service, never on the application's CPUs.
-        os.sched_setaffinity(0, (machine.reachable - application) or machine.reachable)
+        topology.move_to((machine.reachable - application) or machine.reachable)
         self.clock.measure_skew(sorted(application), sorted(service))
         self._session = msgspec.structs.replace(
             self._session,
@@ -284,6 +284,7 @@ class TraceSession:
                 layered=work.layered,
                 stdin=None if interactive else null,
                 stdout=null if work.quiet else None,
+                stderr=work.errors,
             )
             socket.let_go()
             around = read()

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from memsc.runtime.launch import Launch
 
@@ -26,6 +27,7 @@ class Work:
         per_interval: calls that one interval covers.
         timed: time the program as a whole, as one interval over all its calls.
         quiet: throw its output away.
+        errors: file that its standard error goes to; None leaves it where ours goes.
         ring_records: records of each call ring; None leaves the launch's.
         ring_holds_all: nothing needs draining before it has ended, so nothing disturbs it.
         bare: detach every probe, to measure what those cost that are always there.
@@ -42,6 +44,7 @@ class Work:
     per_interval: int = 1
     timed: bool = False
     quiet: bool = False
+    errors: IO[bytes] | None = None
     ring_records: int | None = None
     ring_holds_all: bool = False
     bare: bool = False
