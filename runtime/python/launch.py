@@ -15,7 +15,7 @@ from memsc.runtime.errors import USAGE, MemscError
 from memsc.runtime.files import LAUNCH, LAYER, REINSTALL
 from memsc.runtime.plans import make_place
 from memsc.runtime.session_socket import End
-from memsc.runtime.topology import format_cpus
+from memsc.runtime.topology import format_cpus, move_to
 
 TRANSPORTS = ("direct", "ipi", "memsc", "adaptive")
 MODES = ("inline", "scanner")
@@ -154,14 +154,19 @@ def parse_arm(transport: str, service: str, launch: Launch) -> Launch:
 
 @contextmanager
 def running_on(cpus: Sequence[int]) -> Generator[None]:
-    """Move the calling thread to CPUs, so that what it starts begins there."""
+    """Move the calling thread to CPUs, so that what it starts begins there.
+
+    Raises:
+        MemscError: they cannot be had.
+    """
     before = os.sched_getaffinity(0)
     if cpus:
-        os.sched_setaffinity(0, cpus)
+        move_to(cpus)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        with suppress(OSError):  # taken away meanwhile: the kernel has moved it to others
+            os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -221,7 +226,7 @@ def execute(launch: Launch, program: str, arguments: Sequence[str]) -> NoReturn:
     """
     environment = program_environment(launch)
     if launch.app_cpus:
-        os.sched_setaffinity(0, launch.app_cpus)
+        move_to(launch.app_cpus)
     for number in _restored():
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -302,14 +307,17 @@ def spawn_held(
                     os.set_inheritable(descriptor, True)
                 for number in _restored():
                     signal.signal(number, signal.SIG_DFL)
-                if launch.app_cpus:
-                    os.sched_setaffinity(0, launch.app_cpus)
+                if launch.app_cpus:  # which are its own only now that it is prepared
+                    move_to(launch.app_cpus)
                 if ignores:
                     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 os.execve(program, list(arguments), environment)
         except OSError as error:
-            os.write(failure, (error.strerror or "it cannot be executed").encode())
+            why = error.strerror or "it cannot be executed"
+            os.write(failure, "\0".join((program, why, "check the file")).encode())
+        except MemscError as error:
+            os.write(failure, "\0".join((error.what, error.why, error.remedy)).encode())
         finally:
             os._exit(127)
     os.close(reading)
@@ -323,10 +331,11 @@ def spawn_held(
         raise
     os.close(go)
     with os.fdopen(failing) as file:
-        why = file.read()  # closed by the exec that succeeds
-    if why:
+        failed = file.read()  # closed by the exec that succeeds
+    if failed:
         os.waitpid(child, 0)
-        raise MemscError(program, why, "check the file")
+        what, why, remedy = failed.split("\0")
+        raise MemscError(what, why, remedy)
     return child
 
 
@@ -395,7 +404,7 @@ class Target:
                     stdout=stdout,
                     stderr=stderr,
                 )
-        except OSError:
+        except BaseException:
             os.close(self._go)
             raise
         finally:

@@ -85,6 +85,20 @@ def _unreadable(what: str, text: str, why: str) -> MemscError:
     return MemscError(f"{what} '{text}'", why, "write it like 0,2-3", USAGE)
 
 
+def move_to(cpus: Iterable[int]) -> None:
+    """Move the calling thread to CPUs; what it starts begins there.
+
+    Raises:
+        MemscError: the kernel grants none of them, though it did when they were chosen.
+    """
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as error:
+        why = f"nothing can be put there any more ({error.strerror}): somebody keeps it for himself"
+        remedy = "wait until it is free, or choose others with --app-cpus and --service-cpus"
+        raise MemscError(f"CPU {format_cpus(cpus)}", why, remedy) from error
+
+
 def format_cpus(cpus: Iterable[int]) -> str:
     """Write a CPU list as the kernel does: sorted, ranges of two and more joined by a dash."""
     runs: list[list[int]] = []

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,11 @@ from memsc.runtime.launch import (
     Launch,
     Target,
     clean_environment,
+    execute,
     parse_arm,
     running_on,
+    spawn,
+    spawn_held,
 )
 from memsc.runtime.library import LAUNCH, LAYER
 from memsc.runtime.session_socket import End
@@ -287,3 +291,27 @@ def test_launching_needs_nothing_heavy() -> None:
         check=True,
     )
     assert done.stdout.split() == []
+
+
+TAKEN = Launch(transport="direct", app_cpus=(topology.CPU_LIMIT - 1,))
+"""What a launch comes to whose CPU somebody else has taken for himself since it was planned."""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: execute(TAKEN, "/bin/true", ["true"]),
+        lambda: spawn(TAKEN, "/bin/true", ["true"], set()),
+        lambda: spawn_held(TAKEN, "/bin/true", ["true"], set(), lambda _: None),
+        lambda: Target(TAKEN, ["/bin/true"], layered=False),
+    ],
+    ids=["execute", "spawn", "spawn_held", "Target"],
+)
+def test_cpus_that_were_taken_away_are_named_with_what_to_do(start: Callable[[], object]) -> None:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    affinity = os.sched_getaffinity(0)
+    with pytest.raises(MemscError, match=r"CPU 8191: .*; wait until it is free") as error:
+        start()
+    del error
+    assert os.sched_getaffinity(0) == affinity
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
