@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help coverage places setup system python native demo bench ratios servers results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-kills test-starts test-crowd test-arm test-arm-quick test-fuzz test-traces \
-	test-requests test-verdict test-places test-s3 fuzz soak check \
+	test-requests test-verdict test-places test-s3 readers fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb deb-arm test-deb test-deb-arm
 
 help: ## show this list
@@ -218,6 +218,9 @@ places: setup build/stamps/system-test ## the same of every command in rough sur
 	@$(BIN)/python -m pytest -q --long tests/live/test_surroundings.py
 	@{ sed '/^```text/,$$d' docs/places.md; echo '```text'; sed 's/ *$$//' build/surroundings.txt; echo '```'; } >build/places.md
 	@mv build/places.md docs/places.md
+
+readers: setup build/stamps/system-test build/stamps/system-readers tests/unit/readers/node_modules/.package-lock.json ## what others' programs show of every export, into docs/readers.md (two minutes)
+	@$(BIN)/python -m tests.helpers.readers docs/readers.md
 
 test-s3: setup ## a fleet in an object store, with a server of one (a minute)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt

@@ -35,9 +35,10 @@ def printed(page: Path) -> Path:
     return sheets
 
 
-def dom(address: str) -> str:
-    """The page's elements after its scripts have run."""
-    return _run("--virtual-time-budget=10000", "--dump-dom", address)
+def dom(address: str, height: int = 600) -> str:
+    """The page's elements after its scripts have run, in a window of so many pixels."""
+    size = f"--window-size=800,{height}"
+    return _run("--virtual-time-budget=10000", size, "--dump-dom", address)
 
 
 def _run(*arguments: str) -> str:
