@@ -247,7 +247,7 @@ TREE_COMMAND = make test-native && make build/stamps/system-test && .venv/bin/py
 
 RELEASE ?= trixie
 
-.PHONY: test-trixie test-trixie-quick test-sid test-deb-trixie test-promised
+.PHONY: test-trixie test-trixie-quick test-sid test-deb-trixie test-promised releases
 test-trixie: ## set-up, native tests and a part of pytest in a tree of Debian 13 (half an hour; needs root)
 	@$(IN_TREE) trixie bash -c "$(TREE_COMMAND) $(TREE_TESTS)"
 
@@ -260,8 +260,14 @@ test-sid: ## the same in Debian's unstable release, as an early warning
 test-deb-trixie: ## the package of Debian 13, made and tried there (minutes; needs root)
 	@$(IN_TREE) trixie make test-deb
 
-test-promised: ## what the README promises, step by step in such a tree (half an hour; needs root; RELEASE=sid, STEPS="setup wheel")
+test-promised: ## what the README promises, step by step in such a tree (an hour; needs root; RELEASE=sid, STEPS="setup wheel")
 	@$(IN_TREE) $(RELEASE) tests/trees/promised $(STEPS)
+
+RELEASES ?= bookworm trixie sid
+
+releases: ## the same in trees of Debian 12, 13 and unstable, into docs/places.md (hours; RELEASES=trixie, STEPS="setup wheel")
+	@tools/debian-packages requirements-debian-trees.txt
+	@MEMSC_REQUIRE_BPF=1 tests/trees/releases --steps '$(STEPS)' $(RELEASES)
 
 STARTS ?= from
 
