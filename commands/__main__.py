@@ -28,7 +28,7 @@ from typing import NoReturn, Protocol, cast
 from memsc.commands.sides import sides_apart
 from memsc.commands.streams import prepare, say, silence
 from memsc.runtime import own_name
-from memsc.runtime.errors import REMEDIES, USAGE, MemscError, reason, shortage
+from memsc.runtime.errors import REMEDIES, USAGE, MemscError, hidden, reason, shortage
 
 NAMES = ("doctor", "run", "trace", "report", "compare", "export", "bench", "clean")
 
@@ -191,6 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return complain(MemscError("memsc", str(error), "raise `ulimit -v` and `ulimit -u`"))
     except OSError as error:
+        if lack := hidden(error):
+            return complain(MemscError("memsc", *lack))
         remedy = REMEDIES.get(error.errno or 0) or shortage(str(error))
         if not remedy:
             raise

@@ -68,6 +68,29 @@ def shortage(text: str) -> str | None:
     return next(found, None)
 
 
+_KERNELS = {
+    "/sys/": ("/sys/devices", "mount sysfs on /sys"),
+    "/proc/": ("/proc/sys", "mount all of proc on /proc, not its processes alone"),
+}
+"""By a folder: what is always there, and what helps where it is not."""
+
+
+def hidden(error: OSError) -> tuple[str, str] | None:
+    """Why, and what helps, if a file of /sys or /proc is missing with all others there; or None.
+
+    Where the others are there the kernel does not have it, and who asks knows what that means.
+    """
+    return hidden_file(str(error.filename)) if error.errno == errno.ENOENT else None
+
+
+def hidden_file(path: str) -> tuple[str, str] | None:
+    """The same of a file of which it is known that it is missing."""
+    for folder, (always, remedy) in _KERNELS.items():
+        if path.startswith(folder) and not os.path.isdir(always):  # noqa: PTH112
+            return f"there is no {path}", remedy
+    return None
+
+
 def reason(error: OSError) -> str:
     """What an error of the operating system says, without the name."""
     return error.strerror or (os.strerror(error.errno) if error.errno else str(error))

@@ -30,7 +30,9 @@ pytestmark = [
     pytest.mark.skipif(len(topology.read().reachable) < 2, reason="needs two CPUs"),
 ]
 
-TRACEBACK = re.compile(r"Traceback|Exception ignored|Fatal Python|\w+Error\b|terminated by signal")
+TRACEBACK = re.compile(
+    r"Traceback|fault of memsc|Exception ignored|Fatal Python|\w+Error\b|terminated by signal"
+)
 
 COMMANDS = {
     "help": "--help",
@@ -57,6 +59,11 @@ PRINTS = {
     "compare",
     "clean",
 }
+WORKS = {
+    **{name: {0, WITHHELD} for name in ("report", "report --json", "report --html")},
+    "compare": {WITHHELD},  # two a side tell nothing
+}
+"""How a command ends that did its work; the others end with 0."""
 WRITES = {"run --stats", "trace", "report --html", "export", "flamegraph"}
 
 
@@ -83,8 +90,26 @@ def few(number: int, *fails: str) -> Surrounding:
     return Surrounding(f"ulimit -n {number}; {{}}", frozenset(fails), "Too many open files; raise")
 
 
+_IN_MOUNTS = "unshare --mount bash -ec 'mount {}; exec \"$@\"' - {{}}"
+
+
+def without(folder: str, *fails: str, says: str = "") -> Surrounding:
+    """Where nothing is in that folder, and nothing can be put there."""
+    shell = _IN_MOUNTS.format(f"-t tmpfs -o ro none {folder}")
+    return Surrounding(shell, frozenset(fails), says)
+
+
 _PLAIN = ("LC_ALL=POSIX", "PYTHONCOERCECLOCALE=0", "PYTHONUTF8=0")
 _WITHOUT = "setpriv --bounding-set=-dac_override,-dac_read_search -- {}"
+ABSENT = {
+    "no /sys": without("/sys"),
+    "no /proc": without("/proc", *COMMANDS, says="mount /proc"),
+    "processes alone": Surrounding(_IN_MOUNTS.format("-t proc -o subset=pid none /proc")),
+    "no /dev/shm": without("/dev/shm", "trace", says="mount a tmpfs there"),
+    "no cgroups": without("/sys/fs/cgroup"),
+    "no tracefs": without("/sys/kernel/tracing"),
+}
+"""Where memsc looks at the machine."""
 SURROUNDINGS = {
     "none": Surrounding("{}"),
     "closed stdin": Surrounding("{} <&-"),
@@ -103,10 +128,18 @@ SURROUNDINGS = {
     "no room": Surrounding("ulimit -f 0; {}", frozenset(WRITES), "File too large|temporary"),
     "no DAC": Surrounding(_WITHOUT),
     "user name space": Surrounding("unshare -Ur {}"),
+    **ABSENT,
 }
 QUICK = {
-    *((name, command) for name in SURROUNDINGS for command in ("run --stats", "report", "clean")),
+    *(
+        (name, command)
+        for name in SURROUNDINGS
+        if name not in ABSENT
+        for command in ("run --stats", "report", "clean")
+    ),
     *((name, "report --html") for name in ("closed stdout", "no UTF-8", "no room")),
+    *((name, "doctor") for name in ("no /sys", "processes alone")),
+    *((name, "trace") for name in ("no /sys", "no /dev/shm")),
 }
 """The others take minutes: `make test-places`."""
 
@@ -186,11 +219,11 @@ def test_it_works_or_says_in_a_line_what_would_help(
         assert done.returncode == there.status, said
         assert not there.says or re.search(there.says, complaints[-1]), said
     else:
-        assert done.returncode in {0, WITHHELD if "report" in command else 0}, said
+        assert done.returncode in WORKS.get(command, {0}), said
         made = {path.name for path in place.iterdir()} - before
         assert bool(made) == (command in WRITES)
     for path in place.iterdir():
-        if path.name not in ("a.memsc", "locales"):
+        if path.name not in ("a.memsc", "b.memsc", "locales"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from memsc.runtime.errors import MemscError, reason, shortage
+from memsc.runtime.errors import MemscError, hidden, reason, shortage
 from memsc.tracer.helper import capabilities
 
 State = Literal["ok", "missing", "unknown"]
@@ -64,6 +64,8 @@ def attempt(name: str, tried: Callable[[], str], remedy: str, needed: bool = Fal
     except OSError as error:
         if helps := shortage(str(error)):
             return Feature(name, "unknown", reason(error), helps, needed)
+        if lack := hidden(error):
+            return Feature(name, "unknown", *lack, needed)
         refused = error.errno in (errno.EPERM, errno.EACCES)
         if refused and os.geteuid() != 0:
             return Feature(name, "unknown", "needs root to tell", AS_ROOT, needed)

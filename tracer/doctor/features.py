@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from memsc.runtime import topology as cpus
-from memsc.runtime.errors import MemscError
+from memsc.runtime.errors import MemscError, hidden
 from memsc.runtime.files import LAYER, LIBRARY, REINSTALL
 from memsc.runtime.library import counter_step
 from memsc.tracer.doctor import hook_trials, probing
@@ -28,6 +28,7 @@ from memsc.tracer.format import Environment
 from memsc.tracer.helper.isolation import cpusets
 from memsc.tracer.helper.kernel import bpf, perf
 from memsc.tracer.helper.kernel.perf_counters import EVERYWHERE, open_counters
+from memsc.tracer.session.surroundings import HIDDEN
 
 # A function that exists wherever BPF does and that nobody calls in a hurry.
 FUNCTIONS = ("__x64_sys_getpgid", "__arm64_sys_getpgid")
@@ -109,6 +110,8 @@ def _cpus(topology: cpus.Topology) -> str:
 def cpu_quota(environment: Environment) -> Feature:
     """Whether memsc's control groups hold its programs up."""
     quota = environment.cpu_quota
+    if environment.cpu_quota_reason == HIDDEN:
+        return Feature("CPU quota", "unknown", HIDDEN, "mount control groups on /sys/fs/cgroup")
     if quota is None:
         return Feature("CPU quota", "ok", environment.cpu_quota_reason or "none")
     detail = f"{quota:g} CPUs: programs and services that use more are held up, for ms each time"
@@ -119,9 +122,12 @@ def cpu_quota(environment: Environment) -> Feature:
 def clock(environment: Environment) -> Feature:
     """Whether stamps are made of the counter that the kernel's clock is made of."""
     name, source = "clock", environment.clocksource
+    if environment.invariant_counter is None:
+        lack = str(environment.invariant_counter_reason)
+        return Feature(name, "unknown", lack, "mount all of proc on /proc")
     if not environment.invariant_counter:
-        lack = environment.invariant_counter_reason or "the counter is not invariant"
-        return Feature(name, "missing", str(lack), "use a machine with an invariant counter")
+        lack = "the counter is not invariant"
+        return Feature(name, "missing", lack, "use a machine with an invariant counter")
     if source is None:
         return Feature(name, "unknown", str(environment.clocksource_reason), "mount sysfs on /sys")
     counter = _CLOCKS.get(platform.machine())
@@ -180,10 +186,7 @@ def _try_cpuset() -> str:
 
 
 def _kprobe() -> str:
-    try:
-        perf.kind_of("kprobe")
-    except OSError as error:
-        raise OSError(errno.ENOENT, "kprobes are not built in") from error
+    perf.kind_of("kprobe")
     return _first_of(hook_trials.probe)
 
 
@@ -198,17 +201,14 @@ def _first_of(attach: Callable[[str], None]) -> str:
             attach(name)
         except OSError as error:
             # The other architecture's function is absent: not what kept this one from working.
-            last = last if error.errno == errno.ENOENT else error
+            last = last if error.errno == errno.ENOENT and not hidden(error) else error
         else:
             return "attaches"
     raise last
 
 
 def _uprobe(semaphores: int) -> str:
-    try:
-        perf.kind_of("uprobe")
-    except OSError as error:
-        raise OSError(errno.ENOENT, "uprobes are not built in") from error
+    perf.kind_of("uprobe")
     # In a file that no process has mapped, so that the try stops nobody.
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"\x90" * 8192)
@@ -222,7 +222,8 @@ def _counters(environment: Environment) -> Iterator[Feature]:
     paranoid = environment.perf_event_paranoid
     if not isinstance(paranoid, int):
         why = str(environment.perf_event_paranoid_reason)
-        yield Feature("perf_event_paranoid", "unknown", why, "use a kernel with CONFIG_PERF_EVENTS")
+        remedy = "mount all of proc on /proc, or use a kernel with CONFIG_PERF_EVENTS"
+        yield Feature("perf_event_paranoid", "unknown", why, remedy)
     elif paranoid > 2 and os.geteuid() != 0:
         detail = f"{paranoid}: users may not count"
         yield Feature("perf_event_paranoid", "missing", detail, allow)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from itertools import count
 from pathlib import Path
 
 KEPT = {
@@ -68,10 +69,12 @@ def drop() -> None:
         OSError: the kernel refuses.
     """
     wanted = effective() & sum(1 << bit for bit in KEPT.values())
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="utf-8"))
-    for bit in range(last + 1):
+    for bit in count():
+        there = _libc.prctl(_PR_CAPBSET_READ, bit, 0, 0, 0)
+        if there < 0:  # it is the kernel's last
+            break
         # To drop is a right, too, which whoever has none of the others lacks.
-        if not wanted >> bit & 1 and _libc.prctl(_PR_CAPBSET_READ, bit, 0, 0, 0):
+        if there and not wanted >> bit & 1:
             _done(_libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0))
     _done(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     words = [wanted & 0xFFFFFFFF, wanted >> 32]

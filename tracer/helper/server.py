@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from memsc.probes.declaration import Probe, find, loadable
 from memsc.runtime import own_name
-from memsc.runtime.errors import MemscError
+from memsc.runtime.errors import MemscError, hidden
 from memsc.tracer.helper import capabilities, wire
 from memsc.tracer.helper.isolation.isolate import recover
 from memsc.tracer.helper.isolation.requests import Isolating
@@ -37,7 +37,11 @@ _REPORT = "report this as a fault of memsc"
 
 
 def possible_cpus() -> int:
-    """One more than the highest CPU the kernel may ever have."""
+    """One more than the highest CPU the kernel may ever have.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     text = Path("/sys/devices/system/cpu/possible").read_text(encoding="utf-8")
     return max(int(number) for number in re.findall(r"\d+", text)) + 1
 
@@ -80,7 +84,6 @@ class Server:
         self._loaded: dict[str, LoadedProbe] = {}
         self._tracking: LoadedProbe | None = None
         self._watched: set[int] = set()
-        self._cpus = possible_cpus()
         self._observing = Observing(user)
         self._operations: dict[str, wire.Operation] = {
             "load": self._load,
@@ -126,7 +129,8 @@ class Server:
         except MemscError as error:
             return wire.failure(error), []
         except OSError as error:
-            return wire.failure(MemscError("asking the helper", str(error), _REPORT)), []
+            why, remedy = hidden(error) or (str(error), _REPORT)
+            return wire.failure(MemscError("asking the helper", why, remedy)), []
         return {"ok": True, **reply}, descriptors
 
     def _chosen(self, request: wire.Message, known: tuple[str, ...]) -> list[str]:
@@ -169,6 +173,7 @@ class Server:
         _try_bpf()
         mounted = tracefs.mount()
         places = Places(mounted, self._user)
+        cpus = possible_cpus()
         candidates = {
             name: LoadedProbe(find(name), places)
             for name in ("tracking", *self._chosen(request, loadable()))
@@ -186,7 +191,7 @@ class Server:
             tracking,
             headers,
             mounted,
-            cpus=self._cpus,
+            cpus=cpus,
             kernel_stacks=shows_kernel,
             walk=definitions,
         )
@@ -207,7 +212,7 @@ class Server:
             "ring_bytes": {name: pages[name] * mmap.PAGESIZE for name in self._loaded},
             "walk_ring_bytes": walk.RING_BYTES if walks else 0,
             "unwalked": unwalked if walks else None,
-            "cpus": self._cpus,
+            "cpus": cpus,
             "headers": headers.release,
             "warning": headers.warning,
         }
@@ -270,7 +275,7 @@ class Server:
         return {"threads": len(tracked)}, []
 
     def _watch(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
-        cpus = set(wire.integers(request.get("cpus"), 0, self._cpus - 1))
+        cpus = set(wire.integers(request.get("cpus"), 0, possible_cpus() - 1))
         if self._maps is None:
             raise wire.refusal("load comes before cpus")
         for cpu in self._watched ^ cpus:

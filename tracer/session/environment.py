@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from memsc.runtime.topology import Topology, format_cpus, read
 from memsc.tracer.format import Environment
-from memsc.tracer.session.surroundings import quota
+from memsc.tracer.session.surroundings import no_quota, quota
 
 Json = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | Mapping[int, str] | None
 PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "pyelftools")
@@ -224,7 +224,7 @@ def _quiet(root: Path, topology: Topology) -> dict[str, Json | Unknown]:
         # The kernel writes "(null)" where no argument was given.
         "nohz_full_cpus": _and_then(full, lambda text: "" if text == "(null)" else text),
         "cpuset": text_of(root / "proc/self/cpuset"),
-        "cpu_quota": quota(root=root) or Unknown("no control group of memsc's has a limit"),
+        "cpu_quota": quota(root=root) or Unknown(no_quota(root=root)),
         "load_1m": _and_then(text_of(root / "proc/loadavg"), lambda text: float(text.split()[0])),
     }
 

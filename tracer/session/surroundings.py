@@ -14,6 +14,7 @@ from pathlib import Path
 
 from memsc.tracer.format import Surroundings
 
+HIDDEN = "no control group of memsc's is to be seen"
 _SUSPENDED_NS = 1_000_000  # less is reading two clocks, one after the other
 _STEPPED_NS = 10_000_000  # NTP's slewing takes 20 s for that
 
@@ -87,6 +88,13 @@ def quota(pid: int | str = "self", root: Path = Path("/")) -> float | None:
             if most not in ("max", "-1"):
                 found.append(int(most) / int(period))
     return min(found, default=None)
+
+
+def no_quota(pid: int | str = "self", root: Path = Path("/")) -> str:
+    """Why there is no `quota`."""
+    if any(folder.is_dir() for folder in _groups(pid, root)):
+        return "no control group of memsc's has a limit"
+    return HIDDEN
 
 
 def _throttled(pid: int | str, root: Path) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ import resource
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 BPF, PERF_EVENT_OPEN, IO_URING_SETUP = range(3)
@@ -32,6 +33,7 @@ KPROBE, TRACEPOINT, PERF_EVENT, RAW_TRACEPOINT, TRACING = 2, 5, 7, 17, 26
 _FENTRY = 24
 _ATTACH_BTF_ID = 108  # its offset in the attributes of _PROG_LOAD
 _PROG_ATTRIBUTES = 120
+_TYPES = Path("/sys/kernel/btf/vmlinux")  # what libbpf reads, first of several
 _NAME = 15  # bytes of an object's name that the kernel keeps
 _LOG = 1 << 24  # the verifier tells of each instruction, so often as it meets it
 
@@ -212,6 +214,8 @@ def function_id(name: str) -> int:
     """
     found = libbpf().libbpf_find_vmlinux_btf_id(name.encode(), _FENTRY)
     if found < 0:
+        if not _TYPES.exists():
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(_TYPES))
         raise OSError(-found, os.strerror(-found))
     return int(found)
 

@@ -105,9 +105,15 @@ def kind_of(device: str) -> int:
     """Number of a dynamic perf device, such as `kprobe` and `uprobe`.
 
     Raises:
-        OSError: ENOENT if the kernel has none.
+        OSError: ENOENT if the kernel has none, or does not show any.
     """
-    return int(Path(f"/sys/bus/event_source/devices/{device}/type").read_text(encoding="utf-8"))
+    devices = Path("/sys/bus/event_source/devices")
+    try:
+        return int((devices / device / "type").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if not devices.is_dir():
+            raise
+        raise OSError(errno.ENOENT, f"{device}s are not built in") from error
 
 
 def attach(event: int, program: int) -> None:
@@ -131,7 +137,7 @@ def open_uprobe(file: Path, offset: int, semaphore: int = 0) -> int:
         semaphore: of a 16-bit counter that the kernel keeps while the probe is there; 0: none.
     """
     return open_event(
-        _kind("uprobe"),
+        kind_of("uprobe"),
         semaphore << 32,
         pid=-1,
         cpu=0,  # any one: a uprobe's program runs on all of them
@@ -142,19 +148,12 @@ def open_uprobe(file: Path, offset: int, semaphore: int = 0) -> int:
 
 def open_kprobe(function: str) -> int:
     """A kprobe at the entry of a kernel function; returns its descriptor."""
-    return open_event(_kind("kprobe"), pid=-1, cpu=0, where=function.encode())
+    return open_event(kind_of("kprobe"), pid=-1, cpu=0, where=function.encode())
 
 
 def open_tracepoint(number: int) -> int:
     """A tracepoint, on every CPU for a program that is attached; returns its descriptor."""
     return open_event(TRACEPOINT, number, pid=-1, cpu=0)
-
-
-def _kind(device: str) -> int:
-    try:
-        return kind_of(device)
-    except OSError as error:
-        raise OSError(errno.ENOENT, f"this kernel has no {device}s") from error
 
 
 def count_switches(cpu: int) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from memsc.runtime.errors import MemscError
+from memsc.runtime.errors import MemscError, hidden_file
 
 _PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _CLONE_NEWNS = 0x20000
@@ -36,9 +36,11 @@ def mount() -> Path:
             return place
     place = _PLACES[0]
     if not place.is_dir():
-        raise MemscError(
-            "attaching probes", "this kernel has no tracefs", "use a kernel with CONFIG_TRACING"
+        lack = hidden_file(str(place)) or (
+            "this kernel has no tracefs",
+            "use a kernel with CONFIG_TRACING",
         )
+        raise MemscError("attaching probes", *lack)
     libc = ctypes.CDLL(None, use_errno=True)
     _system_call(libc.unshare(_CLONE_NEWNS), "make a mount namespace")
     # Else the mount would show in, and outlive us in, everybody's namespace.
