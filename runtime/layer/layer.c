@@ -43,6 +43,14 @@ static bool is_filtered(void)
     return memsc_filters() > (before ? strtoul(before, NULL, 10) : 0);
 }
 
+/* A tracer would be told of a thread that it does not know, which makes the calls: one that was written for programs
+ * of one thread waits for ever, or sees none. Who looks for faults of the layer wants it all the same. */
+static bool is_carried_traced(void)
+{
+    const char *wanted = getenv("MEMSC_TRACED");
+    return wanted && strcmp(wanted, "1") == 0;
+}
+
 /* AddressSanitizer, where it is a library, wants to be the first of all, so that what it takes the place of is
  * found there and nowhere else. The layer takes no function's place; and where a program has no options of its
  * own, this is where that library asks for some. */
@@ -74,6 +82,8 @@ static const char *take_over(const char **partly)
     extern char __libc_single_threaded __attribute__((weak));
     if (memsc_emulated())
         return "it runs under valgrind";
+    if (!is_carried_traced() && memsc_is_traced())
+        return "it is traced by another program";
     if (!memsc_may_read_counter())
         return "it may not read the processor's counter";
     if (&__libc_single_threaded && !__libc_single_threaded)

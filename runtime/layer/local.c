@@ -158,7 +158,13 @@ struct memsc_answer memsc_execute(long number, const uint64_t args[6], bool borr
 void memsc_before_local(long number, const uint64_t args[6])
 {
     if (memsc_retires(number, args)) {
-        memsc_retire(memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD);
+        memsc_retire(memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD, "filter");
+        return;
+    }
+    /* One that shares its memory makes its calls itself, and its parent is not traced. */
+    if (memsc_asks_to_be_traced(number, args)) {
+        if (memsc_layer_thread.never != 1 + MEMSC_SHARED_THREAD)
+            memsc_retire(true, "traced");
         return;
     }
     if (memsc_changes_thread(number, args)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "retire.h"
 
+#include <linux/ptrace.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 
@@ -32,12 +33,17 @@ bool memsc_retires(long number, const uint64_t args[6])
     return false;
 }
 
-void memsc_retire(bool whole)
+bool memsc_asks_to_be_traced(long number, const uint64_t args[6])
+{
+    return number == SYS_ptrace && args[0] == PTRACE_TRACEME;
+}
+
+void memsc_retire(bool whole, const char *end)
 {
     if (load_relaxed(&memsc_layer.special) & MEMSC_RETIRED)
         return;
     if (whole) {
-        memsc_stats_write("filter");
+        memsc_stats_write(end);
         memsc_handlers_end(memsc_leave_and_stop());
     }
     /* Before the kernel's, so that no thread which inherits a filter finds it unset. */
@@ -63,6 +69,13 @@ static uint32_t value_of(const char *text, const char *name)
         return (uint32_t)memsc_number(at);
     }
     return 0;
+}
+
+bool memsc_is_traced(void)
+{
+    char text[512]; /* it stands near the beginning */
+    return memsc_read_file("/proc/self/status", text, sizeof text) > 0 &&
+           value_of(text, "\nTracerPid:") != 0;
 }
 
 uint32_t memsc_filters(void)

@@ -7,7 +7,7 @@
  *   {"pid": 7, "leaves": "dd", "why": "…"}   it does not, or from here on it does not
  *   {"pid": 7, "executes": "/bin/true"}      it executes this next; with "why" if that cannot be carried
  *   {"pid": 7, "program": "dd", "end": "exit"}   it exits, executes another, or goes on without memsc
- *                                                (retire.h): "exit", "exec", "filter"; after that none follows
+ *                                                (retire.h): "exit", "exec", "filter", "traced"; then none follows
  *   {"region": true, "text": [begin, end]}             with its descriptor (region.c)
  *
  * A program that a signal ends says nothing more. If the last of a process is that it executes something,

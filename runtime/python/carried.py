@@ -23,8 +23,11 @@ from memsc.runtime.session_socket import Message
 
 NOT_LOADED = "started without memsc's variables, or ended at once"
 FILTERED = "it put itself under a seccomp filter"
+TRACED = "it is traced by another program"
 GAINS = "it is set-uid, set-gid or has capabilities, and may not be given a library"
 BY_ANOTHER = "executed by a program that is not recorded either"
+_LEAVES = {"filter": FILTERED, "traced": TRACED}
+"""Why a program goes on without memsc, by how it says that."""
 COMM = 15  # bytes that the kernel has of a program's name
 
 
@@ -97,8 +100,8 @@ class Carried:
                 self.leaves(printable(name), why or "?")
         elif isinstance(name := said.get("program"), str):
             self._running.pop(pid, None)
-            if said.get("end") == "filter":
-                self.leaves(printable(name), FILTERED)
+            if (end := said.get("end")) in _LEAVES:
+                self.leaves(printable(name), _LEAVES[end])
 
     def _uncarriable(self, path: str) -> str | None:
         """Why no such program can be carried, as far as its file tells; None if it can be."""

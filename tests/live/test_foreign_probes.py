@@ -139,7 +139,7 @@ def test_breakpoints_of_a_debugger(transport: str, service: str, calls: Path) ->
     if shutil.which("gdb") is None:
         pytest.skip("needs gdb; see requirements-debian-programs.txt")
     functions = ("getppid", "getuid", "write", "umask", "nanosleep", "open", "brk", "mmap")
-    variables = environment(transport, service, **RECORDED)
+    variables = environment(transport, service, MEMSC_TRACED="1", **RECORDED)
     preload = variables.pop("LD_PRELOAD")
     script = [
         *("set confirm off", "set breakpoint pending on", "set startup-with-shell off"),

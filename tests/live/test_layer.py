@@ -265,10 +265,13 @@ def test_no_page_is_writable_and_executable(tmp_path: Path) -> None:
 def test_no_page_is_asked_to_be_both(
     transport: str, service: str, built: Path, tmp_path: Path
 ) -> None:
-    """Not for a moment: by all that the kernel is asked from the first instruction to the last."""
+    """Not for a moment: by all that the kernel is asked from the first instruction to the last.
+
+    Under a tracer programs are carried only if somebody asks for it.
+    """
     if shutil.which("strace") is None:
         pytest.skip("needs strace; see requirements-debian-test.txt")
-    variables = environment(transport, service, **RECORDED)
+    variables = environment(transport, service, MEMSC_TRACED="1", **RECORDED)
     preload = variables.pop("LD_PRELOAD")
     calls = "trace=mmap,mprotect,pkey_mprotect,mremap,shmat,remap_file_pages,execve"
     how = ["strace", "-f", "-qq", "-e", calls, "-o", "../trace", "-E", f"LD_PRELOAD={preload}"]

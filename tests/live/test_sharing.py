@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.helpers import preloaded
 from tests.helpers.required import layered
 from tests.live.test_run import FORWARDING, MEMSC
 
@@ -124,24 +125,18 @@ def test_a_tracer_and_what_it_traces_get_on(
 ) -> None:
     if shutil.which(tracer) is None:
         pytest.skip(f"needs {tracer}; see requirements-debian-*.txt")
-    plain = subprocess.run(["ls", "/"], capture_output=True, check=True).stdout
-    done = subprocess.run(
-        [*forwarded(transport, service), *TRACERS[tracer], "/bin/ls", "/"],
-        capture_output=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=300,
-        stdin=subprocess.DEVNULL,
-    )
+    plain = subprocess.run(["ls", "/"], capture_output=True, check=True, text=True).stdout
+    variables = preloaded.environment(transport, service, MEMSC_TRACED="1", **preloaded.RECORDED)
+    done = preloaded.run([*TRACERS[tracer], "/bin/ls", "/"], variables, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     if tracer == "strace":
         assert done.stdout == plain
         assert "+++ exited with 0 +++" in (tmp_path / "trace").read_text()
     else:
         # With libc6-dbg it names the argument.
-        assert b"readdir64 (" in done.stdout
+        assert "readdir64 (" in done.stdout
         assert plain in done.stdout
-        assert b"exited normally" in done.stdout
+        assert "exited normally" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])

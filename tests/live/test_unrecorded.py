@@ -19,7 +19,7 @@ from tests.helpers.command import memsc
 from tests.helpers.required import layered, two_cpus
 from tests.helpers.toggled_probes import LIBRARIES, TYPE, functions, put
 
-from memsc.runtime.carried import BY_ANOTHER, FILTERED, GAINS
+from memsc.runtime.carried import BY_ANOTHER, FILTERED, GAINS, TRACED
 from memsc.tracer.format import open_trace
 
 STATIC = "it is linked statically, and loads no library"
@@ -110,6 +110,12 @@ WAYS = {
         "setpriv --reuid=65534 --clear-groups @setuid@; true", {("@setuid@", GAINS): 1}, {}
     ),
     "filter": Lost("/usr/bin/python3 -ISc '@filter@'; true", {("python3.*", FILTERED): 1}, {}),
+    # strace tries what the kernel can do on a child that asks to be traced.
+    "traced": Lost(
+        "strace -fo /dev/null sh -c '@plain@; true'; @plain@",
+        {(name, TRACED): 1 for name in ("strace", Path("/bin/sh").resolve().name, "plain")},
+        {},
+    ),
     "its variables taken": Lost("env -u LD_PRELOAD -u MEMSC_TRANSPORT @plain@; @plain@", {}, {}),
     "nobody to be executed": Lost("/nonexistent/x; @plain@", {}, {}),
 }
@@ -165,6 +171,8 @@ def _matches(found: Counter[tuple[str, str]], expected: dict[tuple[str, str], in
 def test_it_is_said(way: str, probes: str, programs: dict[str, str], tmp_path: Path) -> None:
     """Under each arm, by the kernel's word and without it."""
     lost = WAYS[way]
+    if way == "traced" and shutil.which("strace") is None:
+        pytest.skip("needs strace; see requirements-debian-test.txt")
     transports = "direct,ipi,memsc" if probes == "none" else "direct,memsc"
     arms = ("--transport", transports, "--service", "inline,scanner")
     done = trace(lost.command, tmp_path, "--probes", probes, *arms, programs=programs)
