@@ -75,6 +75,40 @@ def test_a_program_is_seen_where_it_is_though_it_is_gone_by_then(tmp_path: Path)
     assert (seen["waited"] <= seen["duration"]).all()
 
 
+@pytest.mark.bpf
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is written for x86-64")
+@layered
+def test_a_static_program_is_seen_whole_inlined_made_or_too_deep(tmp_path: Path) -> None:
+    program, folder = tmp_path / "whole", tmp_path / "whole.memsc"
+    source = PLACES.with_name("whole.cc")
+    command = ["g++", "-O2", "-g", "-static-pie", "-o", str(program), str(source)]
+    subprocess.run(command, check=True)
+    command = [*MEMSC, "trace", "-o", str(folder), "--transport", "direct", "--probes", "profile"]
+    # A program that is linked statically is carried by nobody, but seen beside one that is.
+    command += ["--no-calibrate", "--", "sh", "-c", f"{program} 0.2; true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 4), done.stderr
+    pid = done.stdout.split()[0]
+    Path(f"/tmp/perf-{pid}.map").unlink()
+    folded = ma.open(folder).stacks.df_folded("profile", kernel=False)
+    seen = folded.groupby("stack")["weight"].sum()
+    whole = [stack for stack in seen.index if stack.startswith("_start;") and ";main;" in stack]
+    ends = {stack.split(";main;")[1]: seen[stack] for stack in whole}
+    assert ends["outer(double);spin_inlined"] > 0
+    assert ends["made(double);py::handler:/srv/app.py"] > 0
+    # Of 302 frames a walk has the innermost 127, and says that there are more.
+    deep = [stack for stack in seen.index if stack.endswith("outer(double);spin_inlined")]
+    cut = max(set(deep) - set(whole), key=lambda stack: seen[stack])
+    frames = cut.split(";")
+    assert frames[0] == "[truncated]"
+    assert frames.count("deep(int,_double)") == len(frames) - 3
+    assert len(frames) > 100
+    assert (
+        "spin_inlined"
+        not in subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    )
+
+
 # ---- places in calls ----
 
 TID, SERVICE, PID = 101, 102, 100

@@ -138,7 +138,7 @@ def _read(file: IO[bytes]) -> Symbols:
             for s in elf.iter_segments()
             if s["p_type"] == "PT_LOAD"
         )
-        for source in _sources(elf, file):
+        for source in sources(elf, file):
             found = _table(source, ".symtab")
             if found is not None:
                 return _with_start(Symbols(*found, segments), int(elf["e_entry"]))
@@ -213,7 +213,7 @@ def _table(elf: Any, name: str) -> Table | None:
     return starts, starts + symbols["size"].astype(np.uint64), names
 
 
-def _sources(elf: Any, file: IO[bytes]) -> Iterator[Any]:
+def sources(elf: Any, file: IO[bytes]) -> Iterator[Any]:
     """The file itself and then its debug files, as far as they are there and really its own."""
     yield elf
     identity = build_id(elf)

@@ -22,6 +22,7 @@ from memsc.tracer.session.addresses.address_spaces import (
     Spaces,
     module_of,
 )
+from memsc.tracer.session.addresses.inlined import Chain, Inlined
 from memsc.tracer.session.addresses.mapping_records import Records
 from memsc.tracer.session.addresses.perf_maps import PerfMap
 from memsc.tracer.session.addresses.slots import Slots
@@ -73,6 +74,8 @@ class Stacks:
         self._next = 0
         self._new: list[tuple[int, tuple[int, int], list[int], int]] = []
         self._symbols: dict[Module, symbols.Symbols] = {}
+        self._inlined = Inlined()
+        self._inside: dict[Module, dict[int, Chain]] = {}
         self._perf_maps: dict[int, PerfMap] = {}
         self.notes: list[str] = []
         if helper.unwalked:
@@ -269,11 +272,17 @@ class Stacks:
             self._note(f"{self._spaces.lost} records of what was mapped were lost: names may lack")
         rows: list[tuple[int, int, str, str, int]] = []
         beyond = {constants()[f"MEMSC_WALK_{how}"]: name for how, name in _BEYOND.items()}
+        self._look_inside()
         for number, space, frames, end in self._new:
-            named = [self._name(space, address) for address in frames]
-            rows += [(number, depth, *one) for depth, one in enumerate(_known_by_callers(named))]
+            named = _known_by_callers([self._name(space, address) for address in frames])
+            shown = [
+                frame
+                for address, one in zip(frames, named, strict=True)
+                for frame in (*self._inlined_at(space, address), one)
+            ]
             if end in beyond:
-                rows.append((number, len(frames), "", beyond[end], 0))
+                shown.append(("", beyond[end], 0))
+            rows += [(number, depth, *one) for depth, one in enumerate(shown)]
         self._writer.add_rows(STACKS, STACKS_SCHEMA, rows)
         for table, *_, number in self._numbers:
             if table in tables:
@@ -283,6 +292,31 @@ class Stacks:
         self._perf_maps = {}  # they grow
         # A copy is of one event, and that has its number now.
         self._walked = {stack: one for stack, one in self._walked.items() if not stack & 1}
+
+    def _look_inside(self) -> None:
+        """Learn which functions are inlined where the stacks that are new have been."""
+        places: dict[Module, set[int]] = {}
+        for _, space, frames, _ in self._new:
+            if space != _KERNEL_SPACE:
+                for address in frames:
+                    module, place = self._spaces.find(space, address)
+                    places.setdefault(module, set()).add(place)
+        for module, mine in places.items():
+            descriptor, known = self._spaces.file(module), self._symbols_of(module)
+            if descriptor is not None and not module.name.endswith(LAYER.name):
+                linked = (known.address(place) for place in mine)
+                wanted = [address for address in linked if address is not None]
+                self._inside[module] = self._inlined.learn(module.name, descriptor, wanted)
+        for name in sorted(self._inlined.unread):
+            self._note(f"{name}: inlined functions may lack: its debug information is too much")
+
+    def _inlined_at(self, space: tuple[int, int], address: int) -> list[tuple[str, str, int]]:
+        if space == _KERNEL_SPACE:
+            return []
+        module, place = self._spaces.find(space, address)
+        linked = self._symbols_of(module).address(place)
+        chain = self._inside.get(module, {}).get(linked, ()) if linked is not None else ()
+        return [(name, module.name, offset) for name, offset in chain]
 
     def _name(self, space: tuple[int, int], address: int) -> tuple[str, str, int]:
         if space == _KERNEL_SPACE:
