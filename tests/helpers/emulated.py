@@ -29,6 +29,8 @@ LIBRARIES = BUILD / "root"
 """What the cross compiler has of a system: libraries, no programs."""
 DEBIAN = BUILD / "debian"
 """A Debian for it; see tests/arm/debian."""
+NEWER = BUILD / "newer"
+"""Debian 13's C library."""
 MACHINE = BUILD / "machine"
 """One with a kernel, BCC and memsc's package, too."""
 CPUS = sorted(os.sched_getaffinity(0))
@@ -104,7 +106,12 @@ def need_inside(root: Path = DEBIAN) -> None:
 
 
 def run_inside(
-    command: Sequence[str | Path], folder: Path, *, carried: bool, how: Launch = CARRIED
+    command: Sequence[str | Path],
+    folder: Path,
+    *,
+    carried: bool,
+    how: Launch = CARRIED,
+    root: Path = DEBIAN,
 ) -> Run:
     """Run a program of the Debian to its end, and all that it starts.
 
@@ -113,10 +120,11 @@ def run_inside(
         folder: where it runs; below /tmp.
         carried: by the layer.
         how: it is carried.
+        root: which Debian.
     """
 
     def start(variables: list[str]) -> list[str | Path]:
-        return [INSIDE, folder, *variables, *command]
+        return ["env", f"MEMSC_ARM_ROOT={root}", INSIDE, folder, *variables, *command]
 
     return _run(start, folder, carried, INSIDE_S, how)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Programs of features for 64-bit Arm do the same with the layer as without, forks and all."""
+"""Programs of features for 64-bit Arm do the same with the layer as without, forks and all.
+
+Threads are cancelled with a newer C library, too: from 2.41 on it looks where they stand.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import emulated
+from tests.helpers.coverage import TARGET
 from tests.helpers.features import FEATURES, PROGRAMS
 from tests.helpers.required import two_cpus
+
+from memsc.runtime.tally import Tally
 
 # What this emulation cannot do with the layer, and why; without it, a case itself says so.
 _THREADS = "the kernel counts QEMU's own threads, too, so the program's last one is not known"
@@ -37,15 +43,32 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("source", "case"), [one for one in FEATURES if one[1] not in NOT_HERE])
-def test_a_feature_is_the_same(build: Path, tmp_path: Path, source: str, case: str) -> None:
-    runs = []
+def check(build: Path, tmp_path: Path, source: str, case: str, root: Path) -> Tally:
+    """It does the same; what the layer counted."""
+    runs: list[emulated.Run] = []
     for carried in (False, True):
         folder = tmp_path / "work"
         folder.mkdir()
-        run = emulated.run_inside([build / source, case], folder, carried=carried)
-        runs.append((run.output, run.status))
+        run = emulated.run_inside([build / source, case], folder, carried=carried, root=root)
+        runs.append(run)
         shutil.rmtree(folder)
         if "not so:" in run.output and not carried:
             pytest.skip(f"not under this emulation: {run.output.splitlines()[0]}")
-    assert runs[1] == runs[0]
+    plain, forwarded = runs
+    assert (forwarded.output, forwarded.status) == (plain.output, plain.status)
+    return forwarded.tally
+
+
+@pytest.mark.parametrize(("source", "case"), [one for one in FEATURES if one[1] not in NOT_HERE])
+def test_a_feature_is_the_same(build: Path, tmp_path: Path, source: str, case: str) -> None:
+    check(build, tmp_path, source, case, emulated.DEBIAN)
+
+
+@pytest.mark.parametrize("case", ["threads", "cancelled", "cancelled-anywhere", "no-byte-lost"])
+def test_a_newer_c_library_s_threads_are_carried(build: Path, tmp_path: Path, case: str) -> None:
+    emulated.need_inside(emulated.NEWER)
+    tally = check(build, tmp_path, "tasks", case, emulated.NEWER)
+    # No place of libc or the loader is left as it was.
+    assert set(tally.groups["sites"]) == {"in place"}
+    assert not tally.groups["unpatched"]
+    assert (tally.share or 0.0) >= TARGET

@@ -151,10 +151,19 @@ sites_begin:
     end site_constant
 
     begin site_bridge
+    bti c
     mov x8, x1
     site site_bridge
     ret
     end site_bridge
+
+    /* What stands before it does not only copy. */
+    begin site_bridge_fixed
+    mov x8, x1
+    add x0, x0, #0
+    site site_bridge_fixed
+    ret
+    end site_bridge_fixed
 
     begin site_entry
     site site_entry

@@ -4,9 +4,9 @@
  * some linkers put all that is only read beside it. A word with the bits of `svc #0` is taken for one if it lies in a
  * function, by the unwind tables, and nothing in that function loads data from there or takes its address.
  *
- * Where the C library expects a thread that is to be cancelled (../../x86_64/layer/bridge.h) the `svc` stays as it is,
- * so no call comes from a bridge: those of glibc 2.41 and later that a thread of several makes and can be cancelled in
- * run directly. It is known by the `ret` behind it and a number that is no constant; one too many does no harm.
+ * Where the C library expects a thread that is to be cancelled (bridge.h) the `svc` stays as it is, and the instruction
+ * before it becomes the branch, if that only copies a register. It is known by the `ret` behind it and a number that is
+ * no constant; one too many does no harm.
  */
 #include "plan.h"
 
@@ -86,6 +86,23 @@ static bool find_function(const struct memsc_frames *frames, const uint8_t *addr
     return true;
 }
 
+/* mov of one register to another, neither of them the stack pointer. */
+static bool is_copy(uint32_t word)
+{
+    return (word & 0x7fe0ffe0) == 0x2a0003e0;
+}
+
+static void plan_bridge(struct memsc_site *site, struct memsc_function function)
+{
+    const uint8_t *before = site->address - MEMSC_SYSCALL_BYTES;
+    site->missed = MEMSC_MISSED_BRIDGE;
+    if (before <= function.begin || !is_copy(word_at(before)) || is_data(function, before))
+        return;
+    site->kind = MEMSC_SITE_IN_PLACE;
+    site->bridge = 1;
+    site->moved = MEMSC_SYSCALL_BYTES;
+}
+
 static void plan_site(struct memsc_site *site, struct memsc_function function, bool sure)
 {
     bool returns = word_at(site->address + MEMSC_SYSCALL_BYTES) == RET;
@@ -94,9 +111,15 @@ static void plan_site(struct memsc_site *site, struct memsc_function function, b
     else if (site->address == function.begin)
         site->missed = MEMSC_MISSED_ENTRY;
     else if (returns && number_of(function, site->address) < 0)
-        site->missed = MEMSC_MISSED_BRIDGE;
+        plan_bridge(site, function);
     else
         site->kind = MEMSC_SITE_IN_PLACE;
+}
+
+/* What becomes a branch. */
+static uint8_t *changed(const struct memsc_site *site)
+{
+    return site->address - site->moved;
 }
 
 /* Also in the middle of what the unwind table takes for one function some others can be entered. */
@@ -109,10 +132,10 @@ static void check_symbols(const struct memsc_object *object, struct memsc_site *
         const uint8_t *entry = object->symbol_base + symbol->st_value;
         if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol->st_shndx == SHN_UNDEF ||
             entry < object->text || entry + MEMSC_SYSCALL_BYTES > object->text_end ||
-            word_at(entry) != SVC)
+            (word_at(entry) != SVC && !is_copy(word_at(entry))))
             continue;
         for (uint32_t k = 0; k < count; k++)
-            if (sites[k].address == entry) {
+            if (changed(&sites[k]) == entry) {
                 sites[k].kind = MEMSC_SITE_MISSED;
                 sites[k].missed = MEMSC_MISSED_ENTRY;
             }
@@ -137,7 +160,7 @@ uint32_t memsc_plan(const struct memsc_object *object, struct memsc_site *sites,
     check_symbols(object, sites, count);
     for (uint32_t i = 0; i < count; i++)
         if (sites[i].kind == MEMSC_SITE_IN_PLACE)
-            __builtin_memcpy(sites[i].bytes, sites[i].address, MEMSC_SYSCALL_BYTES);
+            __builtin_memcpy(sites[i].bytes, changed(&sites[i]), MEMSC_SYSCALL_BYTES);
     return count;
 }
 
@@ -145,11 +168,13 @@ bool memsc_is_sound(const struct memsc_site *site, const struct memsc_object *ob
                     uintptr_t *from)
 {
     uintptr_t begin = (uintptr_t)site->address, end = begin + MEMSC_SYSCALL_BYTES;
-    if (begin < *from || begin % MEMSC_SYSCALL_BYTES || end > (uintptr_t)object->text_end ||
-        site->hop || site->moved || site->bridge)
+    if (site->hop || site->moved != (site->bridge ? MEMSC_SYSCALL_BYTES : 0) ||
+        begin < *from + site->moved || begin % MEMSC_SYSCALL_BYTES ||
+        end > (uintptr_t)object->text_end)
         return false;
     *from = end;
-    return site->kind == MEMSC_SITE_MISSED
-               ? site->missed < MEMSC_MISSED_REASONS
-               : site->kind == MEMSC_SITE_IN_PLACE && word_at(site->bytes) == SVC;
+    if (site->kind == MEMSC_SITE_MISSED)
+        return site->missed < MEMSC_MISSED_REASONS && !site->bridge;
+    return site->kind == MEMSC_SITE_IN_PLACE &&
+           (site->bridge ? is_copy(word_at(site->bytes)) : word_at(site->bytes) == SVC);
 }

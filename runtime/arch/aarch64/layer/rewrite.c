@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rewrite.h"
 
+#include "bridge.h"
 #include "raw.h"
 #include "slots.h"
 #include "stub.h"
@@ -27,16 +28,22 @@ void memsc_fill_slot(const struct memsc_site *site, ptrdiff_t to_live)
     uint8_t *back = site->slot + MEMSC_SLOT_BACK;
     uint8_t *resume = site->address + MEMSC_SYSCALL_BYTES + to_live;
     put_branch(back, back, resume);
+    if (site->bridge) {
+        uint8_t *local = site->slot + MEMSC_SLOT_LOCAL;
+        put_branch(local, local, site->slot + MEMSC_SLOT_BRIDGE);
+        memsc_copy_bytes(site->slot + MEMSC_SLOT_ENTRY, site->bytes, MEMSC_SYSCALL_BYTES);
+    }
     memsc_copy_bytes(site->slot + MEMSC_SLOT_RESUME, (const uint8_t *)&resume, sizeof resume);
 }
 
 uint32_t memsc_changes(const struct memsc_site *site, ptrdiff_t to_live,
                        struct memsc_change changes[2])
 {
-    changes[0].at = site->address + to_live;
+    changes[0].at = site->address + to_live - site->moved;
     changes[0].size = MEMSC_SYSCALL_BYTES;
     changes[0].before = site->bytes;
-    put_branch(changes[0].bytes, changes[0].at, site->slot);
+    put_branch(changes[0].bytes, changes[0].at,
+               site->bridge ? site->slot + MEMSC_SLOT_ENTRY : site->slot);
     return 1;
 }
 

@@ -7,7 +7,13 @@
 
 #define MEMSC_SLOTS 1024
 #define MEMSC_SLOT_BYTES 64
-#define MEMSC_SLOT_BACK 12   /* the branch back, to be filled in */
+#define MEMSC_SLOT_BACK 12    /* the branch back, to be filled in */
+#define MEMSC_SLOT_DECIDED 16 /* it is to be run here */
+#define MEMSC_SLOT_LOCAL                                                                           \
+    20 /* the system call, executed on the caller; of a bridge, a branch to … */
+#define MEMSC_SLOT_BRIDGE 28 /* … what leads to the site's own */
+#define MEMSC_SLOT_ENTRY                                                                           \
+    40 /* where a bridge leads to: the instruction moved from before its call */
 #define MEMSC_SLOT_RESUME 56 /* eight bytes: the address to go on at */
 
 /* The stub's frame, in bytes from its stack pointer. What a C function may change is there, and what it

@@ -59,8 +59,13 @@ memsc_stubs:
     cfi_frame
     ldp x29, x30, [sp], #MEMSC_FRAME_BYTES  /* two instructions behind the call's return */
     cfi_no_frame
-    svc #0
+    svc #0                              /* of a bridge: b 3f */
     b 2b
+3:  ldr x17, 1b + MEMSC_SLOT_RESUME     /* the site's own call */
+    sub x17, x17, #4
+    b memsc_bridge_local
+    brk #0                              /* moved from before a bridge's call */
+    b 1b
     .fill (1b + MEMSC_SLOT_RESUME - .) / 4, 4, 0xd4200000 /* brk #0 */
     .quad 0                             /* where the site goes on */
     .endr
