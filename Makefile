@@ -185,13 +185,28 @@ native-arm: setup build/stamps/system-arm
 		-DCMAKE_TOOLCHAIN_FILE=arm64.cmake >/dev/null
 	@ninja -C build/arm64 --quiet | { grep -v "no work to do" || true; }
 
-build/arm64/debian build/arm64/emulator build/arm64/machine: build/arm64/%: tests/arm/debian | native-arm
+ARM_TREES := build/arm64/debian build/arm64/newer build/arm64/emulator
+ARM_PARTS := features programs native
+
+$(ARM_TREES) build/arm64/machine: build/arm64/%: tests/arm/debian | native-arm
 	@tests/arm/debian $* && touch $@
 
-test-arm: native-arm build/arm64/debian build/arm64/emulator build/stamps/system-test ## 64-bit Arm under user-mode emulation: native tests, and Debian's programs (minutes; needs root)
+# Two parts at a time: emulated programs wait a lot.
+.PHONY: $(ARM_PARTS:%=test-arm-%)
+test-arm: native-arm $(ARM_TREES) build/stamps/system-test ## 64-bit Arm under user-mode emulation: native tests, and Debian's programs (minutes; needs root; parts: test-arm-native, -programs, -features)
+	@$(MAKE) -j2 --output-sync=target $(ARM_PARTS:%=test-arm-%)
+
+ARM_PYTEST = $(BIN)/python -m pytest -p no:cacheprovider --long -v
+
+test-arm-native: native-arm
 	@ctest --test-dir build/arm64 --output-on-failure
-	@$(BIN)/python -m pytest --long -v tests/live/test_arm.py $(addprefix tests/long/test_arm,.py _features.py _sequences.py)
+
+test-arm-programs: native-arm $(ARM_TREES) build/stamps/system-test
+	@$(ARM_PYTEST) tests/live/test_arm.py $(addprefix tests/long/test_arm,.py _sequences.py)
 	@cat build/coverage-arm.txt
+
+test-arm-features: native-arm $(ARM_TREES) build/stamps/system-test
+	@$(ARM_PYTEST) tests/long/test_arm_features.py
 
 # What user-mode emulation has not: a kernel for Arm. Tests that make calls by the thousand take long there: ARM_TESTS
 # names others.
