@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "environment.h"
 
+#include <errno.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <stddef.h>
@@ -216,11 +217,9 @@ static size_t length_of(const char *element)
     return length;
 }
 
-/* The layer, if the loader can find it, then the others of a list. */
-static void add_preload(struct block *block, const char *list)
+/* The layer, unless it is NULL, then the others of a list. */
+static void add_preload(struct block *block, const char *own, const char *list)
 {
-    char by_descriptor[HEAD];
-    const char *own = find_own(by_descriptor);
     char *start = memsc_put(block->at, block->end, LD_PRELOAD), *text = start;
     if (own)
         text = memsc_put(text, block->end, own);
@@ -291,6 +290,7 @@ static bool look(struct block *block, char **list)
 /* Adds ours, where the environment has it or at its end. */
 static void add_own(struct block *block, enum kind kind, const char *list)
 {
+    char by_descriptor[HEAD];
     switch (kind) {
     case OUR_SOCKET:
         add_kept(block, MEMSC_KEPT_SOCKET, SOCKET);
@@ -299,11 +299,42 @@ static void add_own(struct block *block, enum kind kind, const char *list)
         add_kept(block, MEMSC_KEPT_LIBRARY, LIBRARY);
         break;
     case OUR_PRELOAD:
-        add_preload(block, list);
+        add_preload(block, find_own(by_descriptor), list);
         break;
     default:
         break;
     }
+}
+
+/* Whether a variable MEMSC_… is as this program got it, as far as it is looked at. */
+static bool is_as_given(const char *variable)
+{
+    char head[HEAD];
+    memsc_peek_string(head, sizeof head, (uint64_t)variable);
+    for (uint32_t i = 0; i < count; i++)
+        if (begins(variables[i], head))
+            return true;
+    return false;
+}
+
+/* The program's own environment without anything of memsc's; NULL: what is of memsc's there is somebody else's. */
+static const char **make_bare(struct block *block)
+{
+    char *list;
+    look(block, &list);
+    if (has_other_layer(list))
+        return NULL;
+    for (uint32_t i = 0; i < block->count; i++) {
+        enum kind kind = block->kinds[i];
+        if (kind == FOREIGN_SOCKET || (kind == STEERING && !is_as_given(block->given[i])))
+            return NULL;
+        if (kind == OTHER)
+            add(block, block->given[i]);
+        else if (kind == OUR_PRELOAD)
+            add_preload(block, NULL, list);
+    }
+    add(block, NULL);
+    return block->made;
 }
 
 /* The program's own environment, its MEMSC_… only if it has set up a transport, and ours. */
@@ -334,19 +365,19 @@ static const char **make(struct block *block)
     return block->made;
 }
 
-long memsc_environment_execute(long number, const uint64_t args[6])
+long memsc_environment_execute(long number, const uint64_t args[6], bool bare)
 {
     uint64_t changed[6];
     for (int i = 0; i < 6; i++)
         changed[i] = args[i];
     struct block block;
     uint64_t *environment = &changed[number == SYS_execveat ? 3 : 2];
-    if (make_room(&block, *environment)) {
-        const char **made = make(&block);
-        if (made)
-            *environment = (uint64_t)made;
-    }
-    long result = memsc_raw(number, changed);
+    const char **made = NULL;
+    if (make_room(&block, *environment))
+        made = bare ? make_bare(&block) : make(&block);
+    if (made)
+        *environment = (uint64_t)made;
+    long result = bare && !made ? -E2BIG : memsc_raw(number, changed);
     memsc_environment_release();
     return result;
 }

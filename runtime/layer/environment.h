@@ -19,8 +19,9 @@ void memsc_environment_leave_path(void);
 /* Why what is executed now will not be carried; NULL: nothing is known to be in the way. */
 const char *memsc_environment_obstacle(void);
 
-/* Executes a program, as the call says, but for its environment. Returns as that does. */
-long memsc_environment_execute(long number, const uint64_t args[6]);
+/* Executes a program, as the call says, but for its environment. bare: with nothing of memsc's in it. Returns as
+ * that does; -E2BIG if it is to be bare and has nothing of memsc's. */
+long memsc_environment_execute(long number, const uint64_t args[6], bool bare);
 
 /* Gives back the memory that a child needed for it which borrowed that of the calling thread. */
 void memsc_environment_release(void);

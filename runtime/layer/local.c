@@ -152,7 +152,14 @@ struct memsc_answer memsc_execute(long number, const uint64_t args[6], bool borr
         memsc_stats_write("exec");
     if (path)
         memsc_stats_execute(path, memsc_environment_obstacle());
-    return (struct memsc_answer){memsc_environment_execute(number, args), 1};
+    long result = memsc_environment_execute(number, args, false);
+    /* Programs fill that room to the brim, and ask nobody but the kernel how much there is. */
+    if (result == -E2BIG) {
+        if (path)
+            memsc_stats_execute(path, "its arguments leave no room for memsc's variables");
+        result = memsc_environment_execute(number, args, true);
+    }
+    return (struct memsc_answer){result, 1};
 }
 
 void memsc_before_local(long number, const uint64_t args[6])

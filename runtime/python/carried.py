@@ -99,6 +99,7 @@ class Carried:
             else:
                 self.leaves(printable(name), why or "?")
         elif isinstance(name := said.get("program"), str):
+            self._settle(pid, message.began)
             self._running.pop(pid, None)
             if (end := said.get("end")) in _LEAVES:
                 self.leaves(printable(name), _LEAVES[end])

@@ -173,3 +173,23 @@ def test_a_chain_that_is_carried_is_not_said() -> None:
     done = run("sh", "-c", "ls /; exec ls /", options=("-q", "--stats", "--transport", "ipi"))
     assert "ran directly" not in done.stderr
     assert "ls ×2" in done.stderr
+
+
+def test_arguments_that_leave_no_room_are_said() -> None:
+    """The most that the kernel takes; of what it refuses nothing ran."""
+    code = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))
+for pieces in range(13900, 13000, -4):
+    child = os.fork()
+    if child == 0:
+        try:
+            os.execve("/bin/true", ["a" * 10] * pieces, {})
+        except OSError:
+            os._exit(1)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+    done = run("/usr/bin/python3", "-c", code, options=("-q", "--stats", "--transport", "ipi"))
+    said = "ran directly: /bin/true: its arguments leave no room for memsc's variables"
+    assert [line for line in done.stderr.splitlines() if line.startswith("ran directly")] == [said]

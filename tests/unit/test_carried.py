@@ -52,6 +52,9 @@ def test_one_that_cannot_be_carried_may_execute_one_that_can() -> None:
 def test_an_exec_that_the_kernel_refused_is_no_program() -> None:
     carried = told((7, {"starts": "sh"}), (7, {"executes": "/etc/passwd", "why": "x"}))
     assert carried.unrecorded({7: ["sh"]}) == (1, Counter())
+    carried.add(Message(7, {"program": "sh", "end": "exit"}, began=1))
+    assert carried.unrecorded() == (1, Counter())
+    assert not carried.directly()
 
 
 def test_names_are_as_the_kernel_cuts_them() -> None:

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -136,7 +137,76 @@ static void no_large_files(void)
     readers_wait();
 }
 
+enum {
+    ROOM = 1 << 20, /* of a stack: a fourth is for arguments */
+    PIECE = 100,
+    PIECES = ROOM / 4 / PIECE,
+};
+
+static char *given[PIECES + 2];
+static char piece[PIECE + 1], last[PIECE + 1];
+
+static bool spawns(char *const environment[])
+{
+    pid_t child;
+    int status;
+    return posix_spawn(&child, "/bin/true", NULL, NULL, given, environment) == 0 &&
+           waitpid(child, &status, 0) == child && status == 0;
+}
+
+static bool executes(char *const environment[])
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        execve("/bin/true", given, environment);
+        _exit(errno == E2BIG ? 7 : 8);
+    }
+    EXPECT(waitpid(child, &status, 0) == child && (status == 0 || WEXITSTATUS(status) == 7));
+    return status == 0;
+}
+
+/* So many bytes of arguments, in pieces. */
+static void fill(int bytes)
+{
+    int whole = bytes / PIECE;
+    for (int i = 0; i < whole; i++)
+        given[i] = piece;
+    memset(last, 'b', PIECE);
+    last[bytes % PIECE] = 0;
+    given[whole] = last;
+    given[whole + 1] = NULL;
+}
+
+static int most(bool (*starts)(char *const environment[]), char *const environment[])
+{
+    int good = ROOM / 8, bad = ROOM / 4;
+    while (bad - good > 1) {
+        int bytes = (good + bad) / 2;
+        fill(bytes);
+        *(starts(environment) ? &good : &bad) = bytes;
+    }
+    return good;
+}
+
+/* To the last byte that the kernel takes. */
+static void fills_arguments(void)
+{
+    struct rlimit room = {ROOM, ROOM};
+    char *own[] = {"A=1", "PATH=/bin", NULL}, *none[] = {NULL};
+    EXPECT(setrlimit(RLIMIT_STACK, &room) == 0);
+    memset(piece, 'a', PIECE);
+    printf("execve %d %d %d\n", most(executes, own), most(executes, none), most(executes, environ));
+    printf("posix_spawn %d\n", most(spawns, own));
+    EXPECT(most(executes, own) > ROOM / 8);
+    char *preloading[] = {"LD_PRELOAD=/nonexistent/a.so:/nonexistent/b.so", NULL};
+    int null = open("/dev/null", O_WRONLY);
+    dup2(null, STDERR_FILENO); /* what the loader says of these */
+    printf("others' libraries %d\n", most(executes, preloading));
+}
+
 const struct feature features[] = {
+    {"fills-arguments", fills_arguments},
     {"no-large-files", no_large_files},
     {"no-threads-for-a-while", no_threads},
     {"no-threads-from-the-start", no_threads_from_the_start},
