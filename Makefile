@@ -209,14 +209,23 @@ test-arm-programs: native-arm $(ARM_TREES) build/stamps/system-test
 test-arm-features: native-arm $(ARM_TREES) build/stamps/system-test
 	@$(ARM_PYTEST) tests/long/test_arm_features.py
 
-# What user-mode emulation has not: a kernel for Arm. Tests that make calls by the thousand take long there: ARM_TESTS
-# names others.
-ARM_TESTS ?= errors litmus fork table
+# What user-mode emulation has not: a kernel for Arm. Both CPUs are one thread of this machine's, which goes on with the
+# other CPU when one polls for it; with a thread for each they wait for this machine's time slices. The test of the order
+# of memory has a thread for each.
+ARM_TESTS ?= async blocking call clock counter errors fork look options parking ready recall recording sharing
+ARM_VM_PARTS := native order programs
 
-.PHONY: test-vm-arm
-test-vm-arm: native-arm build/arm64/machine build/stamps/system-vm-arm ## some C tests and programs on 64-bit Arm in an emulated machine with Debian's own kernel (minutes; needs root)
+.PHONY: test-vm-arm $(ARM_VM_PARTS:%=test-vm-arm-%)
+test-vm-arm: $(ARM_VM_PARTS:%=test-vm-arm-%) ## C tests and programs on 64-bit Arm in an emulated machine with Debian's own kernel (a quarter of an hour; needs root; parts: test-vm-arm-native, -order, -programs)
+
+test-vm-arm-native: native-arm build/arm64/machine build/stamps/system-vm-arm
 	@tests/arm/machine tests/arm/in-machine native $(ARM_TESTS)
-	@tests/arm/machine tests/arm/in-machine programs
+
+test-vm-arm-order: native-arm build/arm64/machine build/stamps/system-vm-arm
+	@MEMSC_VM_THREAD=multi tests/arm/machine tests/arm/in-machine native litmus errors fork table
+
+test-vm-arm-programs: native-arm build/arm64/machine build/stamps/system-vm-arm
+	@MEMSC_VM_THREAD=multi tests/arm/machine tests/arm/in-machine programs
 
 # Unpacked, for nothing of it is configured there.
 build/arm64/package: deb-arm build/arm64/machine
