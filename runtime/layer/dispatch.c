@@ -144,6 +144,9 @@ static bool needs_no_page(long number, const uint64_t args[6])
 static bool has_page_now(void)
 {
     struct memsc_layer_thread *thread = &memsc_layer_thread;
+    /* A forked child inherits the pause, and no threads. */
+    if (thread->paused_for == MEMSC_LOOKED && !load_relaxed(&memsc_layer.own->hides))
+        thread->pause = 0;
     if (thread->pause) {
         thread->pause--;
         return false;

@@ -21,6 +21,8 @@ struct memsc_own {
     _Atomic uint32_t first_calls; /* that it has made itself */
     _Atomic bool changed;         /* a thread that is MEMSC_THREAD_CHANGED has made another */
     _Atomic bool told;            /* the session knows why its calls are not seen */
+    _Atomic bool hides;           /* it has looked at its threads, of which memsc's were some */
+    _Atomic uint64_t unsaid[MEMSC_UNFORWARDED_REASONS]; /* missed without a region */
 };
 
 struct memsc_layer {

@@ -76,6 +76,7 @@ static enum memsc_join join(void)
             tell_why(error);
             return MEMSC_JOIN_LATER;
         }
+        memsc_stats_catch_up();
     }
     return memsc_thread_register() == 0 ? MEMSC_JOINED : MEMSC_JOIN_LATER;
 }
@@ -129,8 +130,11 @@ bool memsc_hide_threads(void)
         DIRECTLY =
             32 /* calls: to open it, to read it, to close it, and perhaps to look once more */
     };
+    if (memsc_layer.options.transport == MEMSC_DIRECT) /* which has none of its own */
+        return false;
     if (!memsc_leave_and_stop())
         return false;
+    store_relaxed(&memsc_layer.own->hides, true);
     memsc_layer_thread.pause = DIRECTLY;
     memsc_layer_thread.paused_for = MEMSC_LOOKED;
     return true;

@@ -40,7 +40,7 @@ void memsc_leave(void);
 bool memsc_leave_and_stop(void);
 
 /* The program looks at its own threads: if it has but this one, the service ends, and stays away for some
- * calls. False: it has more, or the service cannot be ended. */
+ * calls. False: it has more, or the service cannot be ended, or none is needed. */
 bool memsc_hide_threads(void);
 
 #endif

@@ -87,9 +87,9 @@ static void put_numbers(struct line *line, const char *group, _Atomic uint64_t *
     close_group(line);
 }
 
-static bool is_any(_Atomic uint64_t *numbers)
+static bool is_any(_Atomic uint64_t *numbers, uint32_t count)
 {
-    for (uint32_t i = 0; i < MEMSC_NUMBERS; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (load_relaxed(&numbers[i]))
             return true;
     return false;
@@ -168,6 +168,15 @@ void memsc_stats_missed(long number, enum memsc_unforwarded reason)
     struct memsc_region *region = told ? memsc_region_now() : NULL;
     if (region)
         add_relaxed(&region->missed[reason], 1);
+    else if (told)
+        add_relaxed(&memsc_layer.own->unsaid[reason], 1);
+}
+
+void memsc_stats_catch_up(void)
+{
+    struct memsc_region *region = told ? memsc_region_now() : NULL;
+    for (uint32_t i = 0; region && i < MEMSC_UNFORWARDED_REASONS; i++)
+        add_relaxed(&region->missed[i], take(&memsc_layer.own->unsaid[i], 0));
 }
 
 static uint64_t forwarded_in_slots(uint32_t number)
@@ -238,6 +247,14 @@ void memsc_stats_leave(const char *why)
     tell_of_program("leaves", why);
 }
 
+static void put_unsaid(struct line *line)
+{
+    open_group(line, "unrecorded");
+    for (uint32_t i = 0; i < MEMSC_UNFORWARDED_REASONS; i++)
+        put_count(line, memsc_missed_reason(i), take(&memsc_layer.own->unsaid[i], 0));
+    close_group(line);
+}
+
 static void put_counts(struct line *line)
 {
     put_sites(line);
@@ -246,7 +263,7 @@ static void put_counts(struct line *line)
     put_numbers(line, "local", counts->local, slots ? local_in_slots : NULL);
     open_group(line, "missed");
     for (uint32_t i = 0; i < MEMSC_UNFORWARDED_REASONS; i++)
-        if (is_any(counts->missed[i]))
+        if (is_any(counts->missed[i], MEMSC_NUMBERS))
             put_numbers(line, memsc_missed_reason(i), counts->missed[i], NULL);
     close_group(line);
 }
@@ -260,6 +277,8 @@ void memsc_stats_write(const char *end)
     struct line line = {text, text + sizeof text, ""};
     begin(&line, "program");
     put_word(&line, "end", end);
+    if (is_any(memsc_layer.own->unsaid, MEMSC_UNFORWARDED_REASONS))
+        put_unsaid(&line);
     if (counts)
         put_counts(&line);
     tell(&line, text);

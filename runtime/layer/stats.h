@@ -11,7 +11,8 @@
  *   {"region": true, "text": [begin, end]}             with its descriptor (region.c)
  *
  * A program that a signal ends says nothing more. If the last of a process is that it executes something,
- * that was not carried. With MEMSC_STATS=1 the line of its end has what was counted, but for zeros:
+ * that was not carried. Calls that were missed while there was no region, since it last had one, stand in the line of
+ * its end: "unrecorded": {"program has looked at its own threads": n, …}. With MEMSC_STATS=1 the line of its end has what was counted, but for zeros:
  *
  *   "sites": {"hop": n, "after": n, "before": n}, "unpatched": {"jump": n, …}, "forwarded": {"read": n, …},
  *   "local": {"futex": n, …}, "missed": {"vfork child, in its parent's memory": {"close": n, …}, …}
@@ -38,6 +39,9 @@ void memsc_stats_leave(const char *why);
  * that could have been forwarded. */
 void memsc_stats_local(long number);
 void memsc_stats_missed(long number, enum memsc_unforwarded reason);
+
+/* There is a region now: it counts those of before, too. */
+void memsc_stats_catch_up(void);
 
 /* Adds what the slots have counted, so many times: 1 before their region ends, -1 if it did not. */
 void memsc_stats_keep(int64_t times);

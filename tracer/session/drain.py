@@ -7,8 +7,9 @@ import os
 import select
 from collections import Counter
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from memsc.tracer.state.backlog import Backlog
 _FULL_ENOUGH = 0.25
 _SHORTEST_MS, _LONGEST_MS = 10, 500
 _MESSAGES = 100
+_MOST = 1 << 48  # calls that a program is believed
 
 
 @dataclass
@@ -209,8 +211,19 @@ class Drain:
                     self._receive(message)
                 else:
                     self.carried.add(message)
+                    self._note_missed(message.said.get("unrecorded"))
                 message.close()
         return count
+
+    def _note_missed(self, calls: Any) -> None:
+        """Note what a program has missed while it had no region; it may say anything."""
+        if not isinstance(calls, dict):
+            return
+        said = cast("dict[object, object]", calls)
+        for why in takewhile(bool, map(missed_reason, count())):
+            made = said.get(why)
+            if why and isinstance(made, int) and 0 < made < _MOST:
+                self._missed[why] += made
 
     def _receive(self, message: Message) -> None:
         """Take a region out of a message; a process whose region cannot be read is not recorded."""
