@@ -17,6 +17,7 @@ CPUS = sorted(os.sched_getaffinity(0))  # the service's is the first, the progra
 # Transport and service of those arms that are not direct.
 CARRIED = [("ipi", "inline"), ("memsc", "inline"), ("memsc", "scanner")]
 LIMIT_S = 120
+GLIBC = tuple(map(int, platform.libc_ver()[1].split(".")))
 # By either a process joins at its first call; else the first calls of each are its own.
 RECORDED = {"MEMSC_RECORD": "1", "MEMSC_RING": "1024"}
 ATTACHABLE = ("--attachable",)

@@ -227,10 +227,10 @@ from memsc.tracer.format.writer import TraceWriter
 arms, _ = place(ALL[:1], Launch())
 with TraceWriter(prepare_output("b.memsc")) as writer:
     with TraceSession(writer, ["x"], arms, calibrate=False) as session:
-        print(session.quiet.refused())
+        print(session.quiet.refused(), flush=True)
         for number, isolated in enumerate((True, False, True)):
             work = Work("x", ("cat", "/proc/self/cpuset"), isolated=isolated)
-            print(session.round("direct", work, number).isolated)
+            print(session.round("direct", work, number).isolated, flush=True)
 """
 
 
