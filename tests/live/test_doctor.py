@@ -7,13 +7,17 @@ import errno
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.helpers import dying
+from tests.helpers.command import start
+from tests.helpers.workload import wait_until
 
 from memsc.commands.__main__ import main
 from memsc.probes import declaration
@@ -83,6 +87,33 @@ def test_only_what_running_needs_decides_the_exit_status(
     assert status(found("libmemsc", state="unknown")) == 0
     assert status(found("libmemsc")) == 1
     assert "memsc run: not possible, see libmemsc" in capsys.readouterr().out
+
+
+@pytest.mark.bpf
+def test_ctrl_c_waits_for_no_helper() -> None:
+    """It once waited until all probes were loaded, which are seconds; here it would for ever."""
+    doctor = start("doctor")
+    tasks = Path(f"/proc/{doctor.pid}/task")
+
+    def helper() -> int | None:
+        for child in " ".join(c.read_text() for c in tasks.glob("*/children")).split():
+            with suppress(OSError):  # others come and go
+                words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                if any(word.endswith(b"tracer/helper/boot.py") for word in words):
+                    return int(child)
+        return None
+
+    wait_until(lambda: helper() is not None, "the helper")
+    stopped = helper()
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        doctor.send_signal(signal.SIGINT)
+        assert doctor.wait(60) == 128 + signal.SIGINT
+    finally:
+        os.kill(stopped, signal.SIGKILL)
+        doctor.kill()
+        doctor.communicate()
 
 
 @pytest.mark.bpf

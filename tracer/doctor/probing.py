@@ -26,12 +26,20 @@ _AT_ONCE = 8  # tracepoints are tried
 def begin() -> Future[list[Feature]]:
     """Try them from now on, in a thread: the helper loads every probe, which takes longest.
 
+    None waits for its end but who asks for what it found: an interrupted command must end.
+
     Returns:
         What will be found, in the order in which a user wants to read it.
     """
-    pool = ThreadPoolExecutor(1)
-    found = pool.submit(lambda: list(_probes()))
-    pool.shutdown(wait=False)
+    found = Future[list[Feature]]()
+
+    def try_them() -> None:
+        try:
+            found.set_result(list(_probes()))
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=try_them, daemon=True).start()
     return found
 
 
