@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROFILE, OFF_CPU = "profile", "offcpu"
 TABLE = "stacks"
+NO_STACK = "[no stack]"
+"""Stands for the frames of a sample that has none."""
 _WHAT = {PROFILE: "where CPUs are", OFF_CPU: "where threads wait"}
 _FRAMES = ["stack", "depth", "function", "module"]
 
@@ -258,4 +260,4 @@ def _joined(user: pd.Series[str], kernel: pd.Series[str]) -> pd.Series[str]:
     parts = (part.astype(object).where(part.notna(), "") for part in (user, kernel))
     outer, inner = (part.astype("str") for part in parts)
     both = outer.str.cat(inner, sep=";").str.strip(";")
-    return both.where(both != "", "[no stack]")
+    return both.where(both != "", NO_STACK)

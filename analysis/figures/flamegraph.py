@@ -56,8 +56,14 @@ class _Frame:
             frame = frame.inner.setdefault(name, _Frame())
             frame.weight, frame.base = frame.weight + weight, frame.base + base
 
-    def depth(self) -> int:
-        return 1 + max((frame.depth() for frame in self.inner.values()), default=0)
+    def depth(self, width: float) -> int:
+        """Rows of what is drawn of a frame of so many pixels."""
+        widths = (
+            (frame, width * frame.weight / self.weight if self.weight else 0.0)
+            for frame in self.inner.values()
+        )
+        drawn = (frame.depth(mine) for frame, mine in widths if mine >= NARROWEST)
+        return 1 + max(drawn, default=0)
 
 
 def flame_svg(
@@ -92,7 +98,7 @@ def flame_svg(
         root.add(stack, stacks.get(stack, 0), before.get(stack, 0))
     ranks = {name: rank for rank, name in enumerate(order)}
     drawing = _Drawing(says, ranks, root, base is not None)
-    rows = root.depth()
+    rows = root.depth(width - 2 * _EDGE)
     height = _HEAD + rows * _ROW + _EDGE
     drawing.frame(("all",), root, _EDGE, height - _EDGE - _ROW, width - 2 * _EDGE)
     style = f"<style>{_OWN_COLOURS if standalone else ''}{_STYLE}</style>"

@@ -15,8 +15,9 @@ import pandas as pd
 from memsc.analysis.data.modes import WAIT, WAITS
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.data.order import natural
+from memsc.analysis.data.placing import SIDES
 from memsc.analysis.data.scan import ALL
-from memsc.analysis.domains.stacks import OFF_CPU, PROFILE
+from memsc.analysis.domains.stacks import NO_STACK, OFF_CPU, PROFILE
 from memsc.analysis.figures.flamegraph import WIDTH, Stack, flame_svg
 from memsc.analysis.trace import Trace
 from memsc.runtime.errors import USAGE, MemscError
@@ -25,6 +26,7 @@ from memsc.tracer.format import STAGES
 UNITS = {PROFILE: "samples", OFF_CPU: "nanoseconds"}
 """What the stacks of a probe weigh."""
 _SUMS = "wide is what took long, all calls together; hover for names and times"
+_OTHERS = (SIDES[2], NO_STACK)
 _NOTES = {
     PROFILE: "samples of the CPUs by arm, side and stage; wide is where they were most",
     OFF_CPU: "time off the CPU by arm, side and stage; wide is where threads waited longest",
@@ -115,7 +117,7 @@ def _by_path(trace: Trace, frame: pd.DataFrame) -> dict[Stack, float]:
     found: dict[Stack, float] = {}
     work = frame[~frame["syscall"].isin(list(WAITS))]
     for row in (frame if work.empty else work).to_dict("records"):
-        names = trace.paths.path(int(row["stack"])).names or ("[no stack]",)
+        names = trace.paths.path(int(row["stack"])).names or (NO_STACK,)
         for stage in STAGES:
             stack = (str(row["arm"]), *names, f"{row['syscall']}()", stage)
             found[stack] = found.get(stack, 0.0) + float(row[f"{stage}_ns"])
@@ -190,14 +192,24 @@ def threads_svg(
     standalone: bool = True,
     width: float = WIDTH,
 ) -> str:
-    """The flame graph of stacks of threads (see `flame_svg`)."""
+    """The flame graph of stacks of threads (see `flame_svg`).
+
+    What programs that are not recorded did is as wide as the machine is busy, and has no stack: its
+    share is told, and not drawn.
+    """
     show = short_ns if probe == OFF_CPU else _samples
+    drawn = {stack: weight for stack, weight in stacks.items() if stack[1:2] + stack[3:] != _OTHERS}
+    left = sum(stacks.values()) - sum(drawn.values())
+    note = _NOTES[probe]
+    if left and drawn:
+        share = 100 * left / sum(stacks.values())
+        note += f"; not drawn: {share:.0f} %, of programs that are not recorded"
     return flame_svg(
-        stacks,
+        drawn or stacks,
         f"{trace.name}: {probe}",
         show,
-        note=_NOTES[probe],
-        order=trace.arms,
+        note=note,
+        order=(*trace.arms, *SIDES),
         standalone=standalone,
         width=width,
     )

@@ -19,7 +19,7 @@ from memsc import analysis as ma
 from memsc.analysis.data.numbers import short_ns
 from memsc.analysis.export.formats import Options, export
 from memsc.analysis.figures.flamegraph import WIDTH, Stack, flame_svg
-from memsc.analysis.report.flames import difference
+from memsc.analysis.report.flames import difference, threads_svg
 from memsc.runtime.errors import MemscError
 from memsc.runtime.printable import printable
 
@@ -119,6 +119,30 @@ def test_any_name_and_weight_is_drawn_inside_the_picture(
         for x, width, colour in frames(svg).values():
             assert 0 <= x <= x + width <= WIDTH
             assert re.fullmatch("#[0-9a-f]{6}|#[0-9A-F]{6}", colour)
+
+
+def test_what_is_not_drawn_takes_no_room() -> None:
+    wide, narrow = ("a", "b"), ("a", *("deep",) * 50)
+    both = flame_svg({wide: 10_000.0, narrow: 1.0}, "t", str)
+    assert "deep" not in both
+    height = re.search(r'viewBox="0 0 \S+ (\S+)"', flame_svg({wide: 1.0}, "t", str))
+    assert height is not None
+    assert f'{height[1]}" role' in both
+
+
+def test_programs_that_are_not_recorded_are_told_and_not_drawn(trace: ma.Trace) -> None:
+    mine = {("memsc", "application", "between", "main"): 30, ("memsc", "other", "between", "k"): 10}
+    others = {("memsc", "other", "between", "[no stack]"): 60}
+    drawn = threads_svg(trace, "profile", mine | others)
+    assert "not drawn: 60 %, of programs that are not recorded" in drawn
+    assert "[no stack]" not in drawn
+    # One that is recorded, and of which no stack is known, stays.
+    mine["memsc", "application", "between", "[no stack]"] = 1
+    assert "[no stack]" in threads_svg(trace, "profile", mine)
+    assert "not drawn" not in threads_svg(trace, "profile", mine)
+    places = re.findall(r"<title>memsc;(\w+): ", drawn)
+    assert places == ["application", "other"]
+    assert "[no stack]" in threads_svg(trace, "profile", others)
 
 
 def test_names_are_shown_and_never_run(tmp_path: Path) -> None:
