@@ -13,7 +13,7 @@ C_FILES = $(shell git ls-files -co --exclude-standard 'runtime/*.c' 'runtime/*.h
 .DEFAULT_GOAL := help
 .PHONY: help coverage places setup system python native demo bench ratios servers results test test-native test-sanitizers \
 	test-python test-programs test-vm test-faults test-kills test-starts test-crowd test-arm test-arm-quick test-fuzz test-traces \
-	test-requests test-verdict test-places test-s3 readers fuzz soak check \
+	test-requests test-verdict test-places test-s3 readers stacks fuzz soak check \
 	check-python check-types check-floors check-c format clean notebooks record-notebooks dist deb deb-arm test-deb test-deb-arm
 
 help: ## show this list
@@ -246,6 +246,9 @@ places: setup build/stamps/system-test ## the same of every command in rough sur
 
 readers: setup build/stamps/system-test build/stamps/system-readers tests/unit/readers/node_modules/.package-lock.json ## what others' programs show of every export, into docs/readers.md (two minutes)
 	@$(BIN)/python -m tests.helpers.readers docs/readers.md
+
+stacks: setup build/stamps/system-test build/stamps/system-programs ## whole stacks, agreement with gdb, and what stacks cost, into docs/results-stacks.md (minutes; as root)
+	@$(BIN)/python -m tests.helpers.stacks_table docs/results-stacks.md
 
 test-s3: setup ## a fleet in an object store, with a server of one (a minute)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.txt
