@@ -70,3 +70,9 @@ def test_a_report_does(tmp_path: Path) -> None:
     traces.fabricate(tmp_path / "t.memsc", rounds=1, calls=50)
     found = imported(tmp_path, "report", str(tmp_path / "t.memsc"))
     assert found >= {"pandas", "rich", "memsc.analysis"}
+
+
+def test_doctor_says_what_a_machine_can_without_what_reads_traces(tmp_path: Path) -> None:
+    found = imported(tmp_path, "doctor")
+    assert "memsc.tracer.doctor.features" in found
+    assert found & (REPORTS - {"rich"} | {"numpy", "pyarrow"}) == set()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Isolation,
         Noise,
         Perturbation,
+        Surroundings,
     )
     from memsc.tracer.format.parts import (
         Part,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         Session,
         Side,
         Snapshot,
-        Surroundings,
         Unrecorded,
     )
     from memsc.tracer.format.tables import (
@@ -123,12 +123,14 @@ __all__ = [
     "read_part",
 ]
 _PLACES = {
-    "conditions": "Added AddedByProbes Environment Hit How Isolation Noise Perturbation",
+    "conditions": (
+        "Added AddedByProbes Environment Hit How Isolation Noise Perturbation Surroundings"
+    ),
     "parts": "Part columns_of location part_name range_of read_part",
     "reader": "SUFFIX TraceFolder decode_session open_trace",
     "session_file": (
         "SESSION Arm Clock CounterEvent Counters Coverage InTurn ProbeStatus Round RoundKey "
-        "Session Side Snapshot Surroundings Unrecorded"
+        "Session Side Snapshot Unrecorded"
     ),
     "tables": (
         "CALLS CALLS_SCHEMA COUNTERS EVENT_UNITS EVENTS FLAGS NAME POLLS SCHEMA STACKS STAGES "

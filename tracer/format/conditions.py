@@ -194,3 +194,16 @@ class Perturbation(msgspec.Struct, frozen=True, kw_only=True):
         if hit is None:
             return None
         return hit.declared_ns if hit.cost_ns is None else hit.cost_ns
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What held a round's programs up from outside; null where the kernel does not tell.
+
+    Only a program's own control groups count for `throttled_ns`: their CPU quota was used up.
+    """
+
+    throttled_ns: int | None = None
+    throttled_periods: int | None = None
+    cpu_pressure: float | None = None  # share of the time that some task waited for a CPU
+    suspended_ns: int = 0  # the machine was: CLOCK_BOOTTIME went on, CLOCK_MONOTONIC did not
+    stepped_ns: int = 0  # by which the wall clock was set

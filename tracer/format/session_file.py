@@ -15,7 +15,14 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from memsc.tracer.format.conditions import Environment, How, Isolation, Perturbation, Reason
+from memsc.tracer.format.conditions import (
+    Environment,
+    How,
+    Isolation,
+    Perturbation,
+    Reason,
+    Surroundings,
+)
 from memsc.tracer.format.tables import SCHEMA, Stage
 
 SESSION = "session.json"
@@ -129,19 +136,6 @@ class Coverage(msgspec.Struct, frozen=True):
     # check rounds with probe syscalls
     elsewhere: int | None = None  # of processes that are recorded, by instructions that memsc does
     # not reach: a program's own, or such as were left as they are; counted like `unseen`
-
-
-class Surroundings(msgspec.Struct, frozen=True):
-    """What held a round's programs up from outside; null where the kernel does not tell.
-
-    Only a program's own control groups count for `throttled_ns`: their CPU quota was used up.
-    """
-
-    throttled_ns: int | None = None
-    throttled_periods: int | None = None
-    cpu_pressure: float | None = None  # share of the time that some task waited for a CPU
-    suspended_ns: int = 0  # the machine was: CLOCK_BOOTTIME went on, CLOCK_MONOTONIC did not
-    stepped_ns: int = 0  # by which the wall clock was set
 
 
 class Round(msgspec.Struct, frozen=True):
