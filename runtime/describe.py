@@ -85,11 +85,18 @@ def written(die: Any) -> Any:
         return f"<u{size_of(die)}"
     if die.tag == "DW_TAG_array_type":
         element = type_of(die)
-        shape = [child.attributes["DW_AT_upper_bound"].value + 1 for child in die.iter_children()]
+        shape = [length_of(child) for child in die.iter_children()]
         if element.tag == "DW_TAG_base_type" and size_of(element) == 1 and len(shape) == 1:
             return f"|S{shape[0]}"
         return {"shape": shape, "of": written(element)}
     return {"size": size_of(die), "fields": dict(fields(die, 0))}
+
+
+def length_of(die: Any) -> int:
+    """Of an array's dimension: GCC writes its last index, clang how many there are."""
+    if "DW_AT_count" in die.attributes:
+        return int(die.attributes["DW_AT_count"].value)
+    return int(die.attributes["DW_AT_upper_bound"].value) + 1
 
 
 def fields(die: Any, base: int) -> Any:

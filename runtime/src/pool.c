@@ -26,7 +26,7 @@ int memsc_worker_start(struct memsc_process *process, struct memsc_service *serv
     worker->process = process;
     worker->service = service;
     worker->serving = false;
-    worker->tid = 0;
+    store_relaxed(&worker->tid, 0);
     store_relaxed(&worker->in_call, 0);
     store_relaxed(&worker->sent, 0);
     store_relaxed(&worker->received, 0);
@@ -160,7 +160,7 @@ static void worker_main(void *argument)
     struct memsc_worker *worker = argument;
     struct memsc_process *process = worker->process;
     struct memsc_service *service = worker->service;
-    worker->tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    store_relaxed(&worker->tid, (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0));
     /* Only here: elsewhere it is the program's. */
     MEMSC_SYS(SYS_rt_sigprocmask, UNBLOCK, &recall_signal, 0, sizeof recall_signal, 0, 0);
     memsc_await_start(process);

@@ -18,7 +18,7 @@ static struct memsc_worker *own_worker(void)
 {
     uint32_t tid = (uint32_t)MEMSC_SYS(SYS_gettid, 0, 0, 0, 0, 0, 0);
     struct memsc_worker *worker;
-    for (uint32_t at = 0; (worker = memsc_worker_at(at)) && worker->tid != tid; at++)
+    for (uint32_t at = 0; (worker = memsc_worker_at(at)) && load_relaxed(&worker->tid) != tid; at++)
         ;
     return worker;
 }
@@ -133,8 +133,8 @@ void memsc_recall(struct memsc_process *process, uint32_t name)
         info.si_code = SI_QUEUE;
         info.si_value.sival_int = (int)at;
         if (load_relaxed(&worker->in_call) != name ||
-            MEMSC_SYS(SYS_rt_tgsigqueueinfo, process->region->pid, worker->tid, MEMSC_RECALL_SIGNAL,
-                      &info, 0, 0) < 0)
+            MEMSC_SYS(SYS_rt_tgsigqueueinfo, process->region->pid, load_relaxed(&worker->tid),
+                      MEMSC_RECALL_SIGNAL, &info, 0, 0) < 0)
             add_release(&worker->received, 1);
         return;
     }

@@ -29,11 +29,11 @@ enum {
 struct memsc_worker {
     struct memsc_process *process;
     struct memsc_service *service;
-    uint32_t epoch;  /* as poller: the epoch it believes to be its own */
-    bool serving;    /* has the poller's part */
-    uint32_t stay;   /* 1/256 cycle behind a result, after which it looks for the next call */
-    uint32_t stayed; /* as polls, since the call before */
-    uint32_t tid;
+    uint32_t epoch;       /* as poller: the epoch it believes to be its own */
+    bool serving;         /* has the poller's part */
+    uint32_t stay;        /* 1/256 cycle behind a result, after which it looks for the next call */
+    uint32_t stayed;      /* as polls, since the call before */
+    _Atomic uint32_t tid; /* looked for by others' handlers, too */
     _Atomic uint32_t taken;          /* this place in the table is somebody's */
     _Atomic uint32_t in_call;        /* name of the entry whose call may sleep, 0: none */
     _Atomic uint32_t sent, received; /* signals that call its call back */

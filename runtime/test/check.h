@@ -18,6 +18,22 @@
 #include "layout.h"
 #include "memsc.h"
 
+/* GCC names them so, clang before 20 by features. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define THREAD_SANITIZER 1
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define ADDRESS_SANITIZER 1
+#endif
+
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (!(condition)) {                                                                        \

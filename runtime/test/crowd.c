@@ -133,7 +133,7 @@ static void crowd(const struct memsc_options *options)
 
 int main(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ADDRESS_SANITIZER) || defined(THREAD_SANITIZER)
     fprintf(stderr, "a crowd under a sanitizer is no crowd\n");
     return 77;
 #endif

@@ -38,7 +38,7 @@ static void body(const struct memsc_options *options)
 
 int main(void)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef ADDRESS_SANITIZER
     /* Its service threads are made by pthread_create, and its allocator's locks stay held in the
      * child when one of them allocates during the fork. */
     fprintf(stderr, "the address sanitizer cannot fork while another thread allocates\n");

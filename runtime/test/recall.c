@@ -99,7 +99,7 @@ static void body(const struct memsc_options *options)
 
 int main(void)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef THREAD_SANITIZER
     return 77; /* it keeps signals back until the C library makes a call */
 #endif
     struct sigaction action = {.sa_handler = ends_call};

@@ -106,7 +106,7 @@ static void scribbles(const struct memsc_options *options)
 
 int main(void)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef THREAD_SANITIZER
     fprintf(stderr, "races are what it is about\n");
     return 77;
 #endif

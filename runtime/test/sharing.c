@@ -15,7 +15,7 @@
 
 #include "registry.h"
 
-#ifdef __SANITIZE_THREAD__
+#ifdef THREAD_SANITIZER
 enum { ROUNDS = 30 };
 #else
 enum { ROUNDS = 120 };
@@ -263,7 +263,7 @@ static void many(uint32_t mode)
 
 int main(void)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef ADDRESS_SANITIZER
     fprintf(stderr, "the address sanitizer cannot fork while another thread allocates\n");
     return 77;
 #endif
