@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -74,9 +75,13 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # After a failed write a second one would fail again and hide the first.
-        if not isinstance(error, MemscError):
-            self.flush()
+        try:
+            # After a failed write a second one would fail again and hide the first.
+            if not isinstance(error, MemscError):
+                self.flush()
+        finally:
+            if error is not None and self._aside:
+                self.withdraw()
 
     @property
     def begun(self) -> bool:
@@ -95,7 +100,7 @@ class TraceWriter:
             self._replaced()
 
     def withdraw(self) -> None:
-        """Take back a session in which nothing was recorded: it could not even begin."""
+        """Take back a session in which nothing was recorded, as one that could not even begin."""
         if not self._next and self.begun:
             (self.folder / SESSION).unlink(missing_ok=True)
             self._told = False
@@ -285,11 +290,14 @@ class TraceWriter:
 
     def _found(self, data: bytes) -> None:
         """Make the folder, its session in it."""
+        partial = None
         try:
             partial = unfinished(self.folder)
             _write(partial / SESSION, data)
             partial.rename(self.folder)
         except OSError as error:
+            if partial:
+                shutil.rmtree(partial, ignore_errors=True)
             self._failed(self.folder, error)
         self._founded = True
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from memsc.probes.declaration import Probe, find, loadable
 from memsc.runtime import own_name
-from memsc.runtime.errors import MemscError, hidden
+from memsc.runtime.errors import MemscError, hidden, shortage
 from memsc.tracer.helper import capabilities, wire
 from memsc.tracer.helper.isolation.isolate import recover
 from memsc.tracer.helper.isolation.requests import Isolating
@@ -129,7 +129,7 @@ class Server:
         except MemscError as error:
             return wire.failure(error), []
         except OSError as error:
-            why, remedy = hidden(error) or (str(error), _REPORT)
+            why, remedy = hidden(error) or (str(error), shortage(str(error)) or _REPORT)
             return wire.failure(MemscError("asking the helper", why, remedy)), []
         return {"ok": True, **reply}, descriptors
 
