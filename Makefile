@@ -239,8 +239,11 @@ test-arm-quick: native-arm
 test-places: setup build/stamps/system-test ## short of BPF, of root, of a CPU, in a container, …: the benchmark there, too (minutes)
 	@$(BIN)/python -m pytest --long -v $(addprefix tests/live/,test_places.py test_outputs.py test_surroundings.py test_trees.py)
 
-places: setup build/stamps/system-test ## the same of every command in rough surroundings, into docs/places.md (minutes)
-	@$(BIN)/python -m pytest -q --long tests/live/test_surroundings.py
+PLACES ?=
+
+places: setup build/stamps/system-test ## every command in rough surroundings, into docs/places.md (minutes; some again: PLACES="closed or Latin")
+	@$(if $(PLACES),,rm -f build/surroundings.json)
+	@$(BIN)/python -m pytest -q --long tests/live/test_surroundings.py $(if $(PLACES),-k "$(PLACES)")
 	@{ sed '/^```text/,$$d' docs/places.md; echo '```text'; sed 's/ *$$//' build/surroundings.txt; echo '```'; } >build/places.md
 	@mv build/places.md docs/places.md
 
