@@ -88,16 +88,6 @@ static inline void wiping_forks(void)
     exit(77);
 }
 
-static inline void robust_futexes(void)
-{
-    void *list;
-    size_t size;
-    if (syscall(SYS_get_robust_list, 0, &list, &size) == 0)
-        return;
-    fprintf(stderr, "nobody tells of a thread's death: this is no Linux, or an emulated one\n");
-    exit(77);
-}
-
 static inline struct memsc_options options_for(uint32_t transport, uint32_t mode)
 {
     struct memsc_options options;
