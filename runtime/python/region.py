@@ -213,25 +213,7 @@ class Region:
 
     @recording.setter
     def recording(self, every: int) -> None:
-        if every:
-            self._make_room()
         self._write(layout().region, "recording", int(every), 0)
-        if every:  # for a thread that came meanwhile
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Have memory behind the call rings that are there; threads to come see to their own.
-
-        Raises:
-            MemscError: there is not enough of it: the program would be killed where that ends.
-        """
-        size = self._used * self._records * layout().call.itemsize
-        try:
-            os.posix_fallocate(self._fd, self._rings_at, max(size, 1))
-        except OSError as error:
-            what = f"recording the program of {self.path.name}"
-            remedy = f"free some memory in {self.path.parent}, {size >> 20} MiB are needed"
-            raise MemscError(what, error.strerror or str(error), remedy) from error
 
     @property
     def _used(self) -> int:

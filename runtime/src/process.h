@@ -48,9 +48,12 @@ struct memsc_self {
     struct memsc_call *ring;     /* NULL: the ring could not be mapped */
     _Atomic uint32_t *doorbell;  /* parked word of the scanner of this page */
     struct memsc_service_line *line;
-    uint64_t in_flight; /* bit per entry: posted and not yet taken by retval */
-    uint64_t ready;     /* bit per entry: seen done, and recorded */
-    uint64_t written, drained, ring_mask;
+    uint64_t in_flight;     /* bit per entry: posted and not yet taken by retval */
+    uint64_t ready;         /* bit per entry: seen done, and recorded */
+    uint64_t written, room; /* records written; how many may be before it is looked at again */
+    uint64_t backed;        /* records of the ring that have memory behind them */
+    bool unbacked;          /* there was none for more when it was last tried */
+    uint64_t ring_mask;
     const volatile uint32_t *cpu; /* where the C library keeps the number of this thread's CPU */
     uint32_t service_cpus
         [2]; /* where its calls are polled for, and made; MEMSC_NO_CPU: it may be there, too */
@@ -170,6 +173,8 @@ void memsc_region_finish(
     struct memsc_process *process); /* the process ends: mark it, drop its file */
 /* Room for a slot, and its ring, if there is room for one. */
 int memsc_region_open_slot(struct memsc_process *process, uint32_t slot);
+/* Memory behind the next records of a ring; false: there is none left. */
+bool memsc_region_back_ring(struct memsc_self *self);
 /* From now on full rings drop, if nobody is there any more who would empty them. */
 void memsc_region_look_for_reader(struct memsc_process *process);
 

@@ -14,14 +14,17 @@
 
 enum { MEMSC_RING_YIELDS = 1024 /* of a wait for the reader between looks whether there is one */ };
 
-static inline bool memsc_ring_has_room(struct memsc_self *self)
+/* Room for one record more, now that all that was known of is used: memory behind it, or a reader who follows. */
+static inline bool memsc_ring_make_room(struct memsc_self *self)
 {
-    if (self->written - self->drained <= self->ring_mask)
-        return true;
+    uint64_t records = self->ring_mask + 1;
+    if (self->backed < records && !memsc_region_back_ring(self))
+        return false;
     for (uint32_t yields = 1;; yields++) {
         /* Acquire: the reader has copied what it says is drained. */
-        self->drained = load_acquire(&self->slot->drained);
-        if (self->written - self->drained <= self->ring_mask)
+        uint64_t drained = load_acquire(&self->slot->drained);
+        self->room = self->backed < records ? self->backed : drained + records;
+        if (self->written < self->room)
             return true;
         if (load_relaxed(&memsc_process->region->ring_policy) == MEMSC_RING_DROP)
             return false;
@@ -29,6 +32,11 @@ static inline bool memsc_ring_has_room(struct memsc_self *self)
             memsc_region_look_for_reader(memsc_process);
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     }
+}
+
+static inline bool memsc_ring_has_room(struct memsc_self *self)
+{
+    return __builtin_expect(self->written < self->room, 1) || memsc_ring_make_room(self);
 }
 
 /* Whether the next call is recorded: of one in so many each is as likely as any other, whatever the program's

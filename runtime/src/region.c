@@ -27,6 +27,9 @@
 enum {
     POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE, Linux 5.14 */
     PAGE = 4096,
+    PAGE_RECORDS = PAGE / sizeof(struct memsc_call),
+    FIRST_RECORDS = 16 * PAGE_RECORDS, /* that a ring gets memory for at once */
+    TRY_AGAIN = 1024, /* calls lost between two tries for memory that was not there */
 };
 
 static uint64_t page_up(uint64_t bytes)
@@ -255,25 +258,36 @@ static long map_ring(const struct memsc_process *process, uint32_t slot)
 
 int memsc_region_open_slot(struct memsc_process *process, uint32_t slot)
 {
-    const struct memsc_region *region = process->region;
     struct memsc_self *self = &process->selves[slot];
     if (self->ring)
         return 0;
     int error = populate(&process->slots[slot], sizeof(struct memsc_slot));
     if (error)
         return error;
-    uint64_t bytes = ring_bytes(region->ring_records);
     long address = map_ring(process, slot);
     if (address < 0)
         return 0; /* with a slot, and no ring, each call is counted as lost */
-    /* Page faults now, not between the calls being measured. What turns recording on later sees to the
-     * rings that are there by then. */
-    if (load_relaxed(&region->recording) && populate((void *)address, bytes)) {
-        MEMSC_SYS(SYS_munmap, address, bytes, 0, 0, 0, 0);
-        return 0;
-    }
     self->ring = (struct memsc_call *)address;
+    self->backed = self->room = 0;
+    self->unbacked = false;
     return 0;
+}
+
+/* A ring gets its memory as it is used, by a quarter more of what it has: a thread that makes a few calls takes
+ * little, and one that makes many seldom waits for it. Page faults are had here, not between the calls
+ * being measured. */
+bool memsc_region_back_ring(struct memsc_self *self)
+{
+    if (self->unbacked && load_relaxed(&self->slot->dropped) % TRY_AGAIN)
+        return false;
+    uint64_t records = self->ring_mask + 1, step = self->backed / 4 / PAGE_RECORDS * PAGE_RECORDS;
+    step = step < FIRST_RECORDS ? FIRST_RECORDS : step;
+    step = step < records - self->backed ? step : records - self->backed;
+    self->unbacked = populate(&self->ring[self->backed], step * sizeof *self->ring) < 0;
+    if (self->unbacked)
+        return false;
+    self->backed += step;
+    return true;
 }
 
 /* Whether a file or folder is locked, as its reader does for as long as it lives. Where that cannot be
