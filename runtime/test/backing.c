@@ -52,13 +52,28 @@ static bool backed(uint64_t record)
     return lseek(file, at, SEEK_DATA) == at;
 }
 
+/* Whether memory can be had before it is touched: not on Linux before 5.14, nor under an emulator of programs. */
+static bool ahead(void)
+{
+    enum { POPULATE_WRITE = 23 };
+    int page = memfd_create("page", MFD_CLOEXEC);
+    CHECK(page >= 0 && ftruncate(page, 4096) == 0);
+    void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
+    CHECK(at != MAP_FAILED);
+    madvise(at, 4096, POPULATE_WRITE);
+    bool had = lseek(page, 0, SEEK_DATA) == 0;
+    munmap(at, 4096);
+    close(page);
+    return had;
+}
+
 static void grows(const struct memsc_options *given)
 {
     char folder[] = "/dev/shm/memsc-test-XXXXXX";
     CHECK(mkdtemp(folder));
     begin(given, folder);
     make(1);
-    CHECK(backed(0) && backed(FIRST - 1) && !backed(FIRST));
+    CHECK(backed(0) && backed(FIRST - 1) == ahead() && !backed(FIRST));
     make(FIRST - 1);
     CHECK(!backed(FIRST));
     make(1);
@@ -110,7 +125,8 @@ static void runs_short(const struct memsc_options *given)
 static void both(const struct memsc_options *options)
 {
     grows(options);
-    runs_short(options);
+    if (ahead())
+        runs_short(options);
 }
 
 int main(void)
