@@ -33,7 +33,7 @@ from memsc.tracer.format import CALLS, Environment, TraceFolder
 SCHEMA = 1
 SUITE = "analysis"
 OURS, READING = "memsc", "pyarrow"
-MOST_OF_READING = 3.0
+MOST_OF_READING = 1.2
 """What the full stage report may cost, in times of only reading its columns."""
 _SAME = 0.02  # of a figure: our quantiles have their bins' width
 _NEXT = "pandas"  # takes the call at a quantile's rank or the next one, which may be far off
