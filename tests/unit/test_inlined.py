@@ -119,6 +119,17 @@ def test_debug_information_may_lie_in_another_file_and_is_read_once(
     assert learn(copy, work, into) == whole
 
 
+def test_debug_information_may_be_compressed_by_zstd(tmp_path: Path) -> None:
+    library = compiled(tmp_path, "g++", "-g")
+    work = work_of(library)
+    whole = learn(library, work)
+    command = ["objcopy", "--compress-debug-sections=zstd", library]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this objcopy has no zstd")
+    assert learn(library, work) == whole
+    assert any(whole)
+
+
 def test_what_takes_too_long_is_told_and_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,11 +119,33 @@ def main(descriptor: int) -> None:
                 continue
             if sum(section.data_size for section in sections) > _MEMORY // 2:
                 raise MemoryError
+            for section in sections:
+                if section.compressed:
+                    _unpack(section, source)
             for address, chain in chains(source.get_dwarf_info(follow_links=False), wanted):
                 words = [str(address), *(str(word) for one in chain for word in reversed(one))]
                 sys.stdout.write("\t".join(words).replace("\n", " ") + "\n")
                 sys.stdout.flush()
             return
+
+
+def _unpack(section: Any, source: Any) -> None:
+    """Have a section's contents at hand: pyelftools knows no zstd."""
+    from memsc.tracer.session.unwind.compressed import contents  # noqa: PLC0415 (slow to import)
+
+    whole = contents(section, section.stream, _MEMORY // 2)
+    if whole is None:
+        raise ELFError(section.name)
+    # The file gives out a new object each time that a section is asked for.
+    given = source.get_section_by_name
+
+    def ask(name: str) -> Any:
+        found = given(name)
+        if name == section.name:
+            found.data = lambda: whole
+        return found
+
+    source.get_section_by_name = ask
 
 
 def chains(dwarf: Any, addresses: list[int]) -> Iterator[tuple[int, Chain]]:
