@@ -69,6 +69,17 @@ int ipi_on_send_many_kprobe(struct ipi_registers *ctx)
     return on_sent_many();
 }
 
+/* Of Arm's, the first comes first. */
+int ipi_on_send_kprobe_arm(u64 *registers)
+{
+    return on_sent(MEMSC_IPI_SEND, (u32)registers[0]);
+}
+
+int ipi_on_send_many_kprobe_arm(u64 *registers)
+{
+    return on_sent_many();
+}
+
 int ipi_on_wake_idle(struct bpf_raw_tracepoint_args *ctx)
 {
     return on_sent(MEMSC_IPI_WAKE_IDLE, (u32)ctx->args[0]);

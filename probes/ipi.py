@@ -2,9 +2,10 @@
 """Inter-processor interrupts: sent, spared and received, on the watched CPUs.
 
 Linux before 6.4 has no tracepoint where one is sent; there the functions that do it are looked at:
-those of x86 on real hardware and under KVM (Xen has others). No hook is required: other
-architectures have no vectors. What is absent is reported with its reason, so that a count of
-nothing is never read as zero.
+those of 64-bit Arm, or those of x86 on real hardware and under KVM (Xen has others). Where they
+arrive x86 has a tracepoint for each vector; Arm has one for all, whose reason is a text in the
+kernel's memory, which no probe reads. No hook is required: what is absent is reported with its
+reason, so that a count of nothing is never read as zero.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ _VECTORS = ("reschedule", "call_function_single", "call_function", "irq_work")
 _SENDER = "use Linux 6.4 or newer, or one with fentry or kprobes, to see who sends interrupts"
 _SEND_ONE = ("native_smp_send_reschedule", "native_send_call_func_single_ipi")
 _SEND_MANY = ("native_send_call_func_ipi",)
+_ARM_ONE = ("smp_send_reschedule", "arch_send_call_function_single_ipi")
+_ARM_MANY = ("arch_send_call_function_ipi_mask",)
 _X86 = "use an x86 kernel with CONFIG_TRACING to see them arrive"
 
 
-def _entries(functions: tuple[str, ...], program: str) -> tuple[Variant, ...]:
+def _entries(x86: tuple[str, ...], arm: tuple[str, ...], program: str) -> tuple[Variant, ...]:
     return (
-        Variant("fentry", tuple((function, f"{program}_fentry") for function in functions)),
-        Variant("kprobe", tuple((function, f"{program}_kprobe") for function in functions)),
+        Variant("fentry", tuple((function, f"{program}_fentry") for function in x86)),
+        Variant("kprobe", tuple((function, f"{program}_kprobe") for function in x86)),
+        # Its kernels that have fentry have the tracepoint, too.
+        Variant("kprobe", tuple((function, f"{program}_kprobe_arm") for function in arm)),
     )
 
 
@@ -69,7 +74,7 @@ PROBE = Probe(
             fields=("cpu", "callsite", "callback"),
             raw=True,
             remedy=_SENDER,
-            instead=_entries(_SEND_ONE, "ipi_on_send"),
+            instead=_entries(_SEND_ONE, _ARM_ONE, "ipi_on_send"),
         ),
         Hook(
             "ipi:ipi_send_cpumask",
@@ -78,7 +83,7 @@ PROBE = Probe(
             fields=("cpumask",),
             raw=True,
             remedy=_SENDER,
-            instead=_entries(_SEND_MANY, "ipi_on_send_many"),
+            instead=_entries(_SEND_MANY, _ARM_MANY, "ipi_on_send_many"),
         ),
         Hook(
             "sched:sched_wake_idle_without_ipi",

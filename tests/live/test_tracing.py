@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import platform
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -230,6 +231,8 @@ def test_waking_across_cpus_sends_or_spares_an_interrupt(helper: Helper) -> None
     spared = len(kind("ipi", by_parent, "wake_idle"))
     # Nine of ten: a wake-up joins an interrupt that is on its way already, whoever sent it.
     assert sent + spared >= 450
+    if platform.machine() != "x86_64":
+        return  # elsewhere no probe sees them arrive
     arrived = {
         vector: len(kind("ipi", events, f"{vector}_entry"))
         for vector in ("reschedule", "call_function_single")
