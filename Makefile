@@ -213,10 +213,13 @@ test-arm-features: native-arm $(ARM_TREES) build/stamps/system-test
 # other CPU when one polls for it; with a thread for each they wait for this machine's time slices. The test of the order
 # of memory has a thread for each.
 ARM_TESTS ?= async blocking call clock counter errors fork look options parking ready recall recording sharing
-ARM_VM_PARTS := native order programs
+ARM_VM_PARTS := native order programs memsc
+# A probe of each kind; the helper's end, and the session's; an isolated partition.
+ARM_VM_RUNS := $(addprefix tests/live/test_,tracing.py helper.py usdt.py) tests/vm/test_partition.py -k \
+	"process_are_counted_exactly or inherit or ping_pong or spares or killed_session or killed_helper_is_an or each_probed or itself"
 
 .PHONY: test-vm-arm $(ARM_VM_PARTS:%=test-vm-arm-%)
-test-vm-arm: $(ARM_VM_PARTS:%=test-vm-arm-%) ## C tests and programs on 64-bit Arm in an emulated machine with Debian's own kernel (a quarter of an hour; needs root; parts: test-vm-arm-native, -order, -programs)
+test-vm-arm: $(ARM_VM_PARTS:%=test-vm-arm-%) ## 64-bit Arm in an emulated machine with Debian's own kernel: C tests, programs, the package's probes (half an hour; needs root; parts: test-vm-arm-native, -order, -programs, -memsc)
 
 test-vm-arm-native: native-arm build/arm64/machine build/stamps/system-vm-arm
 	@tests/arm/machine tests/arm/in-machine native $(ARM_TESTS)
@@ -226,6 +229,16 @@ test-vm-arm-order: native-arm build/arm64/machine build/stamps/system-vm-arm
 
 test-vm-arm-programs: native-arm build/arm64/machine build/stamps/system-vm-arm
 	@MEMSC_VM_THREAD=multi tests/arm/machine tests/arm/in-machine programs
+
+# Of three CPUs one is left for all else, as an isolated partition needs it.
+test-vm-arm-memsc: build/arm64/package build/arm64/pytest build/stamps/system-vm-arm
+	@MEMSC_VM_CPUS=3 tests/arm/machine tests/arm/in-machine memsc $(ARM_VM_RUNS)
+
+# For the package's Python there.
+build/arm64/pytest: requirements.txt requirements-dev.txt tools/install-for | native-arm
+	@rm -rf $@ && mkdir -p $@/lib && tools/install-for aarch64 $@ \
+		$$(grep -hE '^(hypothesis|iniconfig|packaging|pluggy|pygments|pytest|sortedcontainers)==' \
+		requirements.txt requirements-dev.txt) && touch $@
 
 # Unpacked, for nothing of it is configured there.
 build/arm64/package: deb-arm build/arm64/machine

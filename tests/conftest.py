@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 from tests.helpers.required import require
 
+from memsc.tracer.session.observe import channel
+
 HERE = Path(__file__).parent
 
 # A shell without job control starts what is in the background with Ctrl-C ignored, for it and for
@@ -21,6 +23,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test asserts a time, and a deadline is one.
 settings.register_profile("memsc", deadline=None, max_examples=60)
 settings.load_profile("memsc")
+
+# To compile probes takes minutes in an emulated machine; they are kept, for later commands.
+if "MEMSC_VM" in os.environ:
+    channel.TIMEOUT_S = 900.0
 
 
 def _lacking() -> str | None:

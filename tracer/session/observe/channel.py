@@ -25,7 +25,7 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _PROMPT = "memsc needs root to attach its probes. Password of %p: "
 
 _AS_ROOT = "run memsc as root, or allow it by sudo (`sudo -v` first asks for the password once)"
-_TIMEOUT_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def _last_line(file: IO[bytes]) -> str:
@@ -110,7 +110,7 @@ class Channel:
                 env=_ENVIRONMENT,
             )
         self._connection = ours
-        ours.settimeout(None if on_terminal else _TIMEOUT_S)
+        ours.settimeout(None if on_terminal else TIMEOUT_S)
 
     def _greeted(self) -> bool:
         try:
@@ -119,7 +119,7 @@ class Channel:
             received = None
         if received is None:
             return False
-        self._connection.settimeout(_TIMEOUT_S)
+        self._connection.settimeout(TIMEOUT_S)
         self.pid = int(received[0]["pid"])
         return True
 
