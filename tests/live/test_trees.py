@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+_HALVES = "lowerdir=l,upperdir=u,workdir=w"
 LACKS = {
     "root": ("setpriv --reuid 65534 --clear-groups {}", "needs root; "),
     "mmdebstrap": (
@@ -25,7 +26,8 @@ LACKS = {
     ),
     "mounts": ("setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin {}", "no mounts"),
     "overlays": (
-        "(cd cache; mkdir l u w; mount -t overlay -o lowerdir=l,upperdir=u,workdir=w o .); {}",
+        # In memory: what lies here may itself be an overlay.
+        f"mount -t tmpfs t cache; (cd cache; mkdir l u w; mount -t overlay -o {_HALVES} o .); {{}}",
         r"overlays are allowed in .*cache \(",
     ),
     "room": ("mount -t tmpfs -o size=64m tmpfs cache; {}", "has 1 GB, and 6 are needed; "),
