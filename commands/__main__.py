@@ -199,6 +199,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         silence(1)
         what = error.filename or "the output is incomplete"
         return complain(MemscError(str(what), reason(error), remedy))
+    finally:
+        # What nobody could be told is still there, for which newer Pythons end with 120.
+        try:
+            sys.stderr.flush()
+        except OSError:
+            silence(2)
 
 
 def _run(argv: Sequence[str]) -> int:
