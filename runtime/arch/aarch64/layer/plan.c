@@ -57,7 +57,7 @@ static bool is_data(struct memsc_function function, const uint8_t *address)
 /* The number that the instructions just before set in x8; -1: it is no constant there. */
 static int number_of(struct memsc_function function, const uint8_t *address)
 {
-    for (int i = 0; i < BACK && address > function.begin; i++) {
+    for (unsigned i = 0; i < BACK && address > function.begin; i++) {
         address -= MEMSC_SYSCALL_BYTES;
         uint32_t word = word_at(address);
         if ((word & 0x7fe0001f) == 0x52800008) /* mov x8 or w8, # */
