@@ -49,8 +49,9 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Generator[str]:
     distributed = pytest.importorskip("distributed")
+    # Without an address it takes one that another cluster may have.
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as found:
         yield found.scheduler_address
 
