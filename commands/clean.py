@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from memsc.commands.options import say
-from memsc.runtime.errors import FAILURE
+from memsc.runtime.errors import FAILURE, shortage
 
 if TYPE_CHECKING:
     from memsc.tracer.state.leftovers import Cleaned
@@ -51,7 +51,7 @@ def _print(done: Cleaned) -> None:
     if not done.removed and not done.failed:
         print("nothing to remove")
     for item in done.failed:
-        remedy = "look at its owner and mode"
+        remedy = shortage(item.reason or "") or "look at its owner and mode"
         say(f"removing {item.name}: {item.reason}; {remedy}")
     for item in done.unseen:
         remedy = f"; {AS_ROOT}" if item.reason == "that needs root" else ""
