@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +55,33 @@ def environment(transport: str | None, service: str = "inline", **more: str) -> 
             "MEMSC_SERVICE_CPUS": str(CPUS[0]),
         }
     return variables | more
+
+
+@contextmanager
+def answering(
+    *command: str, variables: dict[str, str], folder: Path | None = None
+) -> Generator[subprocess.Popen[str]]:
+    """`cat` that has given a line back, and waits for the next.
+
+    Args:
+        command: `cat`, or what becomes it.
+        variables: its environment.
+        folder: where it runs.
+    """
+    with subprocess.Popen(
+        ["taskset", "-c", str(CPUS[-1]), *command],
+        env=variables,
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("before\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "before\n"
+        yield process
 
 
 def away() -> None:

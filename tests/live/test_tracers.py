@@ -92,18 +92,9 @@ def test_who_attaches_later_finds_the_service(
     if shutil.which("strace") is None:
         pytest.skip("needs strace; see requirements-debian-test.txt")
     said = tmp_path / "said"
-    with subprocess.Popen(
-        ["taskset", "-c", str(preloaded.CPUS[-1]), "cat"],
-        env=environment("memsc", **RECORDED),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as cat:
+    with preloaded.answering("cat", variables=environment("memsc", **RECORDED)) as cat:
         assert cat.stdin
         assert cat.stdout
-        cat.stdin.write("before\n")
-        cat.stdin.flush()
-        assert cat.stdout.readline() == "before\n"
         tracing = ["strace", *follows, "-o", str(said), "-e", "trace=write", "-p", str(cat.pid)]
         with subprocess.Popen(tracing, stderr=subprocess.PIPE, text=True) as tracer:
             assert tracer.stderr

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+from tests.helpers.killed_sessions import DEAD
+
+from memsc.tracer.state import folders
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,3 +30,13 @@ def bare() -> Generator[None]:
             yield
         finally:
             os.sched_setaffinity(0, reachable)
+
+
+@pytest.fixture
+def session_folder() -> Iterator[Path]:
+    """In memory, as regions have to be, and where no other memsc looks."""
+    with tempfile.TemporaryDirectory(dir=folders.MEMORY) as memory:
+        name = f"session-{DEAD}-5{folders.of_container()}"
+        folder = Path(memory) / f"memsc-{os.getuid()}" / name
+        folder.mkdir(parents=True)
+        yield folder

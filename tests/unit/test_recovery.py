@@ -8,161 +8,28 @@ import os
 import resource
 import shutil
 import socket
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from tests.helpers import traces
+from tests.helpers.killed_sessions import COMM, DEAD, KEY, Killed, Program, Steps, begin
 
-from memsc.runtime.layout import MAGIC, VERSION, layout
-from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
-from memsc.tracer.format import CALLS, Round, RoundKey, open_trace
-from memsc.tracer.format.output import prepare_output
+from memsc.tracer.format import CALLS, Round, open_trace
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.session.drain import Drain
 from memsc.tracer.session.sink import Everything
 from memsc.tracer.state import folders, recovery
-from memsc.tracer.state.backlog import Backlog, Before, Kept, State
+from memsc.tracer.state.backlog import Backlog, Kept
 from memsc.tracer.state.leftovers import Cleaned, clean
 from memsc.tracer.state.recovery import bring_home
-
-KEY = RoundKey("memsc", "program", 0)
-DEAD = 1 << 22  # pids end one below
-RECORDS = 64
-COMM = "as long as this"  # all that the kernel takes
-DOES = ((os, "pwrite"), (os, "pwritev"), (os, "ftruncate"), (os, "replace"), (os, "unlink"))
-METHODS = ("unlink", "replace", "rename", "mkdir", "write_bytes")
-
-
-class Killed(BaseException):
-    """As by SIGKILL: nothing is done any more."""
-
-
-class Steps:
-    """Counts what is done to files, and kills before one of them.
-
-    Args:
-        last: so many are done; -1: all.
-    """
-
-    def __init__(self, last: int = -1) -> None:
-        self.last = last
-        self.done = 0
-
-    @contextmanager
-    def counted(self) -> Generator[None]:
-        """Meanwhile."""
-        with pytest.MonkeyPatch.context() as patch:
-            for module, name in (*DOES, *((Path, method) for method in METHODS)):
-                patch.setattr(module, name, self._counting(getattr(module, name)))
-            yield
-
-    def _counting(self, does: Callable[..., Any]) -> Callable[..., Any]:
-        def counting(*args: Any, **named: Any) -> Any:
-            if self.done == self.last:
-                raise Killed
-            self.done += 1
-            return does(*args, **named)
-
-        return counting
-
-
-class Program:
-    """A region, and who writes calls into it; its files are written past whoever counts.
-
-    Args:
-        folder: where its file is.
-        name: of it.
-    """
-
-    _pwrite, _pread = staticmethod(os.pwrite), staticmethod(os.pread)
-
-    def __init__(self, folder: Path, name: str = f"{DEAD}-1-0.region") -> None:
-        shapes = layout()
-        self.fd = os.open(folder / name, os.O_RDWR | os.O_CREAT)
-        head = np.zeros(1, shapes.region)
-        self._slots = -(-shapes.region.itemsize // 4096) * 4096
-        self._rings = self._slots + shapes.slot.itemsize
-        told = {"magic": MAGIC, "version": VERSION, "pid": DEAD, "start_time": 1, "slots": 1}
-        told |= {"ring_records": RECORDS, "slots_offset": self._slots, "rings_offset": self._rings}
-        for field, value in (told | {"slots_used": 1, "recording": 1, "comm": COMM}).items():
-            head[field] = value
-        os.truncate(self.fd, self._rings + RECORDS * shapes.call.itemsize)
-        self._pwrite(self.fd, head.tobytes(), 0)
-        self.made = 0
-        self.passed: dict[str, int] = {}
-        self._finished = False
-
-    def calls(self, stamps: range) -> None:
-        """Make calls that can be told apart by their first stamp."""
-        shapes = layout()
-        for stamp in stamps:
-            record = np.zeros(1, shapes.call)
-            for name in ("called", "posted", "picked", "executed", "completed"):
-                record[name] = stamp
-            at = self.made % RECORDS * shapes.call.itemsize
-            self._pwrite(self.fd, record.tobytes(), self._rings + at)
-            self.made += 1
-            self._put("forwarded", self.made)
-            self._put("written", self.made)
-
-    def passes(self, **counts: int) -> None:
-        """Make calls of which there is no record: dropped, skipped, in all so far."""
-        for name, value in counts.items():
-            self._put(name, value)
-        self.passed |= counts
-
-    def begins_one(self) -> None:
-        """A call of which it does not see the end, if it still runs."""
-        if self._finished:
-            return
-        self.made += 1
-        self._put("forwarded", self.made)
-
-    def finishes(self) -> None:
-        """In order."""
-        self._finished = True
-        at = (layout().region.fields or {})["finished"][1]
-        self._pwrite(self.fd, (1).to_bytes(4, "little"), at)
-
-    def _put(self, field: str, value: int) -> None:
-        at = next(at for name, (_, at, *_) in (layout().slot.fields or {}).items() if name == field)
-        self._pwrite(self.fd, value.to_bytes(8, "little"), self._slots + at)
-
-
-@pytest.fixture
-def session_folder() -> Iterator[Path]:
-    """In memory, as regions have to be, and where no other memsc looks."""
-    with tempfile.TemporaryDirectory(dir=folders.MEMORY) as memory:
-        name = f"session-{DEAD}-5{folders.of_container()}"
-        folder = Path(memory) / f"memsc-{os.getuid()}" / name
-        folder.mkdir(parents=True)
-        yield folder
 
 
 def cleaned(folder: Path) -> Cleaned:
     """By `memsc clean`."""
     return clean(folder.parents[1], kernel=False)
-
-
-def begin(
-    tmp_path: Path, folder: Path, attached: Before | None = None
-) -> tuple[TraceWriter, Backlog]:
-    """A session with a round, up to where its program is let go."""
-    writer = TraceWriter(prepare_output(tmp_path / "t.memsc"))
-    told = traces.session([], {"memsc": traces.Arm("memsc", "inline")}, complete=False)
-    writer.session(told)
-    begun = Round(*KEY, probes=["sched"], start_cycles=0)
-    kept = Kept.of(writer.folder, told.created, writer.on_disk(CALLS), begun, attached)
-    backlog = Backlog.make(folder, kept)
-    assert backlog.folder is not None
-    return writer, backlog
 
 
 def record(writer: TraceWriter, backlog: Backlog, programs: list[Program]) -> None:
@@ -217,74 +84,6 @@ def killed_at(step: int, tmp_path: Path, folder: Path) -> tuple[list[Program], i
         for program in programs:
             program.begins_one()
     return programs, steps.done
-
-
-def attached(tmp_path: Path, folder: Path, path: Path, step: int) -> tuple[Program, int]:
-    """A session that is killed before its step of that number, and its program goes on."""
-    program = Program(path.parent, path.name)
-    program.calls(range(1, 4))
-    program.passes(dropped=5, skipped=7)
-    before = Before(str(path), 5, 7)
-    with Region(path) as region:
-        region.drain()
-        region.known_as(os.getpid())
-        writer, backlog = begin(tmp_path, folder, before)
-        steps = Steps(step)
-        try:
-            with steps.counted():
-                drain = Drain(Everything(writer), KEY, region, backlog=backlog)
-                program.calls(range(4, 11))
-                program.passes(skipped=70)
-                drain.save()
-                program.calls(range(11, 16))
-                program.passes(dropped=6, skipped=100)
-                drain.finish()
-                writer.flush()
-        except Killed:
-            program.calls(range(16, 18))
-            program.passes(dropped=9, skipped=120)
-    return program, steps.done
-
-
-def _state(folder: Path) -> State:
-    found = Backlog.found(folder)
-    assert found is not None
-    return found[1].state
-
-
-def test_whenever_a_session_is_killed_that_attached_all_since_is_counted_once(
-    tmp_path: Path, session_folder: Path
-) -> None:
-    step = 0
-    for step in count():
-        path = session_folder.parent / f"{DEAD}-1-0.region"
-        program, done = attached(tmp_path, session_folder, path, step)
-        ended = _state(session_folder).closed == path.stat().st_ino
-        assert bring_home(session_folder) is not None
-        (found,) = open_trace(tmp_path / "t.memsc").session.rounds
-        rows = open_trace(tmp_path / "t.memsc").rows(CALLS)
-        assert rows == found.calls
-        now = (program.made - 3, program.passed["dropped"] - 5, program.passed["skipped"] - 7)
-        of_session = (12, 1, 93) if ended else now  # what the program did afterwards is not its
-        assert (found.calls, found.lost, found.skipped, found.made) == (*of_session, None)
-        path.unlink()
-        shutil.rmtree(tmp_path / "t.memsc")
-        shutil.rmtree(session_folder)
-        session_folder.mkdir(parents=True)
-        if done < step:
-            break
-    assert step > 5
-
-
-def test_what_has_gone_that_was_attached_to_is_not_known(
-    tmp_path: Path, session_folder: Path
-) -> None:
-    """Its program has removed its file before anybody came."""
-    writer, _ = begin(tmp_path, session_folder, Before("/dev/shm/none.region", 5, 7))
-    writer.flush()
-    assert bring_home(session_folder) is not None
-    (done,) = open_trace(tmp_path / "t.memsc").session.rounds
-    assert (done.calls, done.lost, done.made, done.skipped) == (0, None, None, None)
 
 
 def test_a_session_may_have_thousands_of_descriptors(tmp_path: Path, session_folder: Path) -> None:
