@@ -84,6 +84,7 @@ class Server:
         self._loaded: dict[str, LoadedProbe] = {}
         self._tracking: LoadedProbe | None = None
         self._watched: set[int] = set()
+        self._cpus = 0  # that there may be; known once something is loaded
         self._observing = Observing(user)
         self._operations: dict[str, wire.Operation] = {
             "load": self._load,
@@ -173,7 +174,7 @@ class Server:
         _try_bpf()
         mounted = tracefs.mount()
         places = Places(mounted, self._user)
-        cpus = possible_cpus()
+        self._cpus = possible_cpus()
         candidates = {
             name: LoadedProbe(find(name), places)
             for name in ("tracking", *self._chosen(request, loadable()))
@@ -191,7 +192,7 @@ class Server:
             tracking,
             headers,
             mounted,
-            cpus=cpus,
+            cpus=self._cpus,
             kernel_stacks=shows_kernel,
             walk=definitions,
         )
@@ -212,7 +213,7 @@ class Server:
             "ring_bytes": {name: pages[name] * mmap.PAGESIZE for name in self._loaded},
             "walk_ring_bytes": walk.RING_BYTES if walks else 0,
             "unwalked": unwalked if walks else None,
-            "cpus": cpus,
+            "cpus": self._cpus,
             "headers": headers.release,
             "warning": headers.warning,
         }
@@ -275,9 +276,9 @@ class Server:
         return {"threads": len(tracked)}, []
 
     def _watch(self, request: wire.Message) -> tuple[wire.Message, list[int]]:
-        cpus = set(wire.integers(request.get("cpus"), 0, possible_cpus() - 1))
         if self._maps is None:
             raise wire.refusal("load comes before cpus")
+        cpus = set(wire.integers(request.get("cpus"), 0, self._cpus - 1))
         for cpu in self._watched ^ cpus:
             self._maps.put("watched", cpu, int(cpu in cpus))
         self._watched = cpus
