@@ -71,7 +71,7 @@ class Command:
         from dataclasses import replace
 
         from memsc.runtime import program
-        from memsc.runtime.launch import execute
+        from memsc.runtime.starting import execute
         from memsc.tracer.state.folders import running_folder
         from memsc.tracer.state.starts import remember
 

@@ -8,7 +8,8 @@ import resource
 import signal
 from collections.abc import Callable, Sequence
 
-from memsc.runtime.launch import Launch, spawn, spawn_held
+from memsc.runtime.launch import Launch
+from memsc.runtime.starting import spawn, spawn_held
 
 _LISTEN_S, _LOOK_S = 0.02, 1.0  # between looks
 # Job control stops this process together with its child, by the terminal; faults are its own.

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from memsc.runtime.launch import Launch, running_on
+from memsc.runtime.launch import Launch
 from memsc.runtime.session_socket import SessionSocket
+from memsc.runtime.starting import running_on
 from memsc.runtime.tally import Tally
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "arm64"

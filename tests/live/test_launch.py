@@ -21,16 +21,18 @@ from memsc.runtime.launch import (
     NEVER,
     TRANSPORTS,
     Launch,
+    parse_arm,
+)
+from memsc.runtime.library import LAUNCH, LAYER
+from memsc.runtime.session_socket import End
+from memsc.runtime.starting import (
     Target,
     clean_environment,
     execute,
-    parse_arm,
     running_on,
     spawn,
     spawn_held,
 )
-from memsc.runtime.library import LAUNCH, LAYER
-from memsc.runtime.session_socket import End
 
 DESIGN = Path(__file__).resolve().parents[2] / "docs" / "design.md"
 CPU = max(topology.read().reachable)
@@ -146,7 +148,7 @@ def test_the_users_own_preload_is_kept(monkeypatch: pytest.MonkeyPatch, others: 
 def test_the_locale_that_python_gave_itself_stays_with_python() -> None:
     script = (
         "import os\n"
-        "from memsc.runtime.launch import clean_environment\n"
+        "from memsc.runtime.starting import clean_environment\n"
         "print('LC_CTYPE' in os.environ, 'LC_CTYPE' in clean_environment(os.environ))\n"
     )
 
@@ -207,7 +209,8 @@ def test_a_target_dies_with_its_session(tmp_path: Path) -> None:
     made = tmp_path / "made"
     script = (
         "import sys, time\n"
-        "from memsc.runtime.launch import Launch, Target\n"
+        "from memsc.runtime.launch import Launch\n"
+        "from memsc.runtime.starting import Target\n"
         "target = Target(Launch(transport='direct'), ['touch', sys.argv[1]])\n"
         "print(target.pid, flush=True)\n"
         "time.sleep(1000)\n"
@@ -278,7 +281,7 @@ def test_launching_needs_nothing_heavy() -> None:
     script = (
         "import sys\n"
         "from memsc.commands.__main__ import parse\n"
-        "import memsc.runtime.launch, memsc.runtime.program, memsc.runtime.topology\n"
+        "import memsc.runtime.starting, memsc.runtime.program, memsc.runtime.topology\n"
         "parse(['run', 'true'])\n"
         "heavy = {'numpy', 'elftools', 'msgspec', 'pyarrow', 'subprocess', 'ctypes'}\n"
         "print(*heavy & set(sys.modules))\n"

@@ -21,7 +21,8 @@ from memsc.probes.counters import PROBE as COUNTERS
 from memsc.probes.declaration import find
 from memsc.runtime.errors import MemscError
 from memsc.runtime.files import WORK
-from memsc.runtime.launch import Launch, Target
+from memsc.runtime.launch import Launch
+from memsc.runtime.starting import Target
 from memsc.tracer.format import Added, AddedByProbes, Hit, Perturbation
 from memsc.tracer.session.observe.probe_set import Probing
 
@@ -37,7 +38,7 @@ class Calibration:
     """Measures for one session.
 
     Args:
-        hold: starts a program on hold, as `memsc.runtime.launch.Target`.
+        hold: starts a program on hold, as `memsc.runtime.starting.Target`.
         probing: the session's probes, loaded.
         scratch: folder for the rounds' files.
         ns_per_cycle: of the clock's fit.

@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from memsc.runtime.launch import Target
 from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
+from memsc.runtime.starting import Target
 from memsc.tracer.format import Round, RoundKey, Snapshot
 from memsc.tracer.format.session_file import Stopped
 from memsc.tracer.format.writer import TraceWriter

@@ -18,9 +18,10 @@ import msgspec
 
 from memsc.runtime import library, topology
 from memsc.runtime.files import WORK
-from memsc.runtime.launch import Launch, Target
+from memsc.runtime.launch import Launch
 from memsc.runtime.region import Region
 from memsc.runtime.session_socket import SessionSocket
+from memsc.runtime.starting import Target
 from memsc.tracer.format import CALLS, InTurn, Round, RoundKey, Session, Snapshot
 from memsc.tracer.format.session_file import sums
 from memsc.tracer.format.writer import TraceWriter

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from memsc.runtime.launch import Target
+from memsc.runtime.starting import Target
 from memsc.tracer.format.session_file import Stopped
 from memsc.tracer.helper.kernel.machine_time import monotonic_ns
 from memsc.tracer.session.drain import Drain
