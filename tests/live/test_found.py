@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -138,6 +139,19 @@ WAYS: dict[tuple[str, ...], dict[str, list[str]]] = {
 }
 
 
+_RT_SIGACTION = 13
+_C_LIBRARYS_OWN = (32, 33)  # its words for them, sigaction(2) among these, refuse
+
+
+def _as_from_a_login() -> None:
+    """Whoever was started by posix_spawn, as by GNU make, has signals ignored and passes it on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    default = ctypes.create_string_buffer(32)
+    for signal in _C_LIBRARYS_OWN:
+        if libc.syscall(_RT_SIGACTION, signal, default, None, 8):
+            raise OSError(ctypes.get_errno(), "rt_sigaction")
+
+
 def _found(*command: str) -> list[dict[str, list[str]]]:
     """What is found, in name spaces that nobody else has used."""
     # What is said to memsc it does not pass on.
@@ -150,6 +164,7 @@ def _found(*command: str) -> list[dict[str, list[str]]]:
         capture_output=True,
         text=True,
         timeout=preloaded.LIMIT_S,
+        preexec_fn=_as_from_a_login,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("found")]
     assert len(lines) == 3, done.stderr
