@@ -85,6 +85,18 @@ def compile_into(folder: Path, name: str, sources: Sequence[Path]) -> None:
     subprocess.run([*gcc, "-o", folder / name, *sources], check=True)
 
 
+@functools.cache
+def system_calls(root: Path) -> int:
+    """How many instructions of its C library and loader make one, as binutils reads them."""
+    listing = ["aarch64-linux-gnu-objdump", "--disassemble"]
+    return sum(
+        subprocess.run(
+            [*listing, root / "lib" / name], capture_output=True, text=True, check=True
+        ).stdout.count("\tsvc\t#0x0")
+        for name in ("libc.so.6", "ld-linux-aarch64.so.1")
+    )
+
+
 def place(root: Path) -> dict[str, str]:
     """An environment in which `INSIDE` takes one of the Debians."""
     return os.environ | {"MEMSC_ARM_ROOT": str(root)}
