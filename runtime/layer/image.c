@@ -26,13 +26,28 @@ static uintptr_t page_up(uintptr_t address)
     return (address + page() - 1) & ~(uintptr_t)(page() - 1);
 }
 
-/* One part, at its distance from the first. */
-static bool map(const struct memsc_image *image, const ElfW(Phdr) * header, uintptr_t first, int fd)
+/* The first part; they are in the order of their addresses. NULL: there is none. */
+static const ElfW(Phdr) * first_of(const struct dl_phdr_info *info)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (is_mapped(&info->dlpi_phdr[i]))
+            return &info->dlpi_phdr[i];
+    return NULL;
+}
+
+static uintptr_t begin_of(const ElfW(Phdr) * first)
+{
+    return first->p_vaddr & ~(uintptr_t)(page() - 1);
+}
+
+/* One part, at its distance from the first. Of what can be executed nearly all is looked at. Shared, unless it is to be
+ * changed: into a private mapping the kernel puts probes, too. */
+static bool map(const struct memsc_image *image, const ElfW(Phdr) * header, uintptr_t begin, int fd,
+                int sharing)
 {
     size_t within = header->p_vaddr % page();
-    /* Of what can be executed nearly all is looked at. Shared: into a private mapping the kernel puts probes, too. */
-    int flags = MAP_SHARED | MAP_FIXED | (header->p_flags & PF_X ? MAP_POPULATE : 0);
-    return mmap(image->address + (header->p_vaddr - within - first), within + header->p_filesz,
+    int flags = sharing | MAP_FIXED | (header->p_flags & PF_X ? MAP_POPULATE : 0);
+    return mmap(image->address + (header->p_vaddr - within - begin), within + header->p_filesz,
                 PROT_READ, flags, fd, (off_t)(header->p_offset - within)) != MAP_FAILED;
 }
 
@@ -43,37 +58,47 @@ static bool is_same(const struct memsc_image *image, const ElfW(Phdr) * first)
     return memcmp(image->address, image->address + image->to_live, size) == 0;
 }
 
-void memsc_image_open(struct memsc_image *image)
+uint8_t *memsc_image_measure(struct memsc_image *image)
 {
     const struct dl_phdr_info *info = &image->info;
-    uintptr_t begin = UINTPTR_MAX, end = 0;
-    const ElfW(Phdr) *first = NULL;
-    image->address = NULL;
+    const ElfW(Phdr) *first = first_of(info);
+    if (!first)
+        return NULL;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
-        if (!is_mapped(header))
-            continue;
-        if (!first) { /* they are in the order of their addresses */
-            first = header;
-            begin = header->p_vaddr & ~(uintptr_t)(page() - 1);
-        }
-        end = page_up(header->p_vaddr + header->p_filesz);
+        if (is_mapped(header))
+            image->size = page_up(header->p_vaddr + header->p_filesz) - begin_of(first);
     }
-    int fd = first && !first->p_offset ? open(info->dlpi_name, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0)
-        return;
-    image->size = end - begin;
-    image->address =
-        mmap(NULL, image->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    bool good = image->address != MAP_FAILED;
-    if (!good)
+    return (uint8_t *)info->dlpi_addr + begin_of(first);
+}
+
+static void *reserve(size_t size)
+{
+    return mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+void memsc_image_open(struct memsc_image *image, uint8_t *place)
+{
+    const struct dl_phdr_info *info = &image->info;
+    const char *name =
+        *info->dlpi_name ? info->dlpi_name : "/proc/self/exe"; /* the program itself */
+    const ElfW(Phdr) *first = first_of(info);
+    uint8_t *live = memsc_image_measure(image);
+    image->address = place;
+    int fd = first && !first->p_offset ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0 && !place)
+        image->address = reserve(image->size);
+    bool good = fd >= 0 && image->address != MAP_FAILED;
+    if (image->address == MAP_FAILED)
         image->address = NULL;
-    image->to_live = (uint8_t *)info->dlpi_addr + begin - image->address;
+    image->to_live = live - image->address;
     for (int i = 0; good && i < info->dlpi_phnum; i++)
         if (is_mapped(&info->dlpi_phdr[i]))
-            good = map(image, &info->dlpi_phdr[i], begin, fd);
-    close(fd);
-    if (image->address && (!good || !is_same(image, first)))
+            good = map(image, &info->dlpi_phdr[i], begin_of(first), fd,
+                       place ? MAP_PRIVATE : MAP_SHARED);
+    if (fd >= 0)
+        close(fd);
+    if (!good || !is_same(image, first))
         memsc_image_close(image);
 }
 

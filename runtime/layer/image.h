@@ -21,9 +21,12 @@ struct memsc_image {
     ptrdiff_t to_live; /* from here to where the object runs */
 };
 
+/* Finds the image's size; returns where it begins where it runs. NULL: there is nothing to be mapped. */
+uint8_t *memsc_image_measure(struct memsc_image *image);
+
 /* The image of the object of image->info. Of a file that is not the one that was loaded, as after an upgrade,
- * there is none. */
-void memsc_image_open(struct memsc_image *image);
+ * there is none. place: where, reserved, for one of which parts will be changed; NULL: anywhere. */
+void memsc_image_open(struct memsc_image *image, uint8_t *place);
 
 void memsc_image_close(struct memsc_image *image);
 

@@ -77,7 +77,7 @@ static const char *take_over(const char **partly)
     struct memsc_object objects[MEMSC_MAX_OBJECTS];
     struct memsc_image images[MEMSC_MAX_OBJECTS];
     struct memsc_object own = {.text = NULL};
-    uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0}, slots = 0;
+    uint32_t firsts[MEMSC_MAX_OBJECTS + 1] = {0};
     /* Text cannot be changed under the feet of a thread that an earlier constructor made. */
     extern char __libc_single_threaded __attribute__((weak));
     if (memsc_emulated())
@@ -112,7 +112,7 @@ static const char *take_over(const char **partly)
         close(folder);
     bool ready = memsc_patch_open() == 0;
     for (uint32_t i = 0; i < count && ready; i++)
-        memsc_patch_stubs(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i], &slots);
+        memsc_patch_stubs(&objects[i], &sites[firsts[i]], firsts[i + 1] - firsts[i]);
     ready = ready && memsc_patch_close() == 0;
     uint32_t changed = 0;
     for (uint32_t i = 0; i < count; i++) {

@@ -121,7 +121,7 @@ uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
 
 void memsc_object_open(struct memsc_object *object, struct memsc_image *image)
 {
-    memsc_image_open(image);
+    memsc_image_open(image, NULL);
     if (!image->address)
         return;
     object->to_live = image->to_live;
@@ -139,14 +139,19 @@ static int look_for_own(struct dl_phdr_info *info, size_t size, void *context)
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         uintptr_t start = info->dlpi_addr + header->p_vaddr, here = (uintptr_t)look_for_own;
         if (header->p_type == PT_LOAD && here >= start && here < start + header->p_memsz)
-            *(const char **)context = info->dlpi_name;
+            *(struct dl_phdr_info *)context = *info;
     }
     return 0;
 }
 
+struct dl_phdr_info memsc_own_info(void)
+{
+    struct dl_phdr_info info = {.dlpi_name = ""};
+    dl_iterate_phdr(look_for_own, &info);
+    return info;
+}
+
 const char *memsc_own_path(void)
 {
-    const char *path = "";
-    dl_iterate_phdr(look_for_own, &path);
-    return path;
+    return memsc_own_info().dlpi_name;
 }

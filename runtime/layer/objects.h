@@ -21,6 +21,9 @@ uint32_t memsc_objects(struct memsc_object objects[MEMSC_MAX_OBJECTS],
  * where it runs. */
 void memsc_object_open(struct memsc_object *object, struct memsc_image *image);
 
+/* The object that this is a part of. */
+struct dl_phdr_info memsc_own_info(void);
+
 /* Path of the layer's own file, as the loader found it. */
 const char *memsc_own_path(void);
 

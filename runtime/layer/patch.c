@@ -13,10 +13,12 @@
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 
+#include "areas.h"
 #include "cpu.h"
 #include "rewrite.h"
-#include "slots.h"
 #include "stub.h"
+
+struct memsc_area memsc_areas[MEMSC_MAX_AREAS] = {{.slots = memsc_stubs}};
 
 static uintptr_t page; /* bytes */
 
@@ -27,33 +29,80 @@ static int protect(const uint8_t *from, const uint8_t *to, int protection)
     return (int)MEMSC_SYS(SYS_mprotect, begin, end - begin, protection, 0, 0, 0);
 }
 
+static int open_area(struct memsc_area *area)
+{
+    uint8_t *end = area->slots + (memsc_stubs_end - memsc_stubs);
+    int error = protect(area->slots, end, PROT_READ | PROT_WRITE);
+    area->used = 0;
+    if (!error)
+        memsc_fill_area(area->slots);
+    return error;
+}
+
+static int close_area(const struct memsc_area *area)
+{
+    uint8_t *end = area->slots + (memsc_stubs_end - memsc_stubs);
+    memsc_see_text(area->slots, end);
+    return protect(area->slots, end, PROT_READ | PROT_EXEC);
+}
+
 int memsc_patch_open(void)
 {
+    int error = 0;
     page = getauxval(AT_PAGESZ);
-    return protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_WRITE);
+    for (int i = 0; i < MEMSC_MAX_AREAS && memsc_areas[i].slots && !error; i++)
+        error = open_area(&memsc_areas[i]);
+    return error;
 }
 
 int memsc_patch_close(void)
 {
-    memsc_see_text(memsc_stubs, memsc_stubs_end);
-    return protect(memsc_stubs, memsc_stubs_end, PROT_READ | PROT_EXEC);
+    int error = 0;
+    for (int i = 0; i < MEMSC_MAX_AREAS && memsc_areas[i].slots && !error; i++)
+        error = close_area(&memsc_areas[i]);
+    return error;
 }
 
-void memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *sites, uint32_t count,
-                       uint32_t *slots)
+static bool serves(const struct memsc_area *area, const uint8_t *text, const uint8_t *text_end)
 {
+    const uint8_t *last = area->slots + (size_t)(MEMSC_SLOTS - 1) * MEMSC_SLOT_BYTES;
+    return area->used < MEMSC_SLOTS && memsc_reaches(text, area->slots) &&
+           memsc_reaches(text, last) && memsc_reaches(text_end, area->slots) &&
+           memsc_reaches(text_end, last);
+}
+
+/* An area that all of a text reaches, with a slot that is free; NULL: there is none. */
+static struct memsc_area *area_for(const uint8_t *text, const uint8_t *text_end)
+{
+    struct memsc_area *area = memsc_areas;
+    for (; area < &memsc_areas[MEMSC_MAX_AREAS] && area->slots; area++)
+        if (serves(area, text, text_end))
+            return area;
+    if (area == &memsc_areas[MEMSC_MAX_AREAS])
+        return NULL;
+    area->slots = memsc_area_near(text, text_end);
+    if (area->slots && open_area(area))
+        area->slots = NULL;
+    return area->slots ? area : NULL;
+}
+
+void memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *sites, uint32_t count)
+{
+    const uint8_t *text = object->text + object->to_live;
+    const uint8_t *end = object->text_end + object->to_live;
+    struct memsc_area *area = area_for(text, end);
     for (uint32_t i = 0; i < count; i++) {
         struct memsc_site *site = &sites[i];
         if (site->kind == MEMSC_SITE_MISSED)
             continue;
-        uint8_t *slot = memsc_stubs + (size_t)*slots * MEMSC_SLOT_BYTES;
-        if (*slots == MEMSC_SLOTS || !memsc_reaches(site->address + object->to_live, slot)) {
+        if (area && area->used == MEMSC_SLOTS)
+            area = area_for(text, end);
+        if (!area) {
             site->kind = MEMSC_SITE_MISSED;
             site->missed = MEMSC_MISSED_STUBS;
             continue;
         }
-        ++*slots;
-        site->slot = slot;
+        site->slot = area->slots + (size_t)area->used++ * MEMSC_SLOT_BYTES;
         memsc_fill_slot(site, object->to_live);
     }
 }

@@ -14,10 +14,9 @@
 int memsc_patch_open(void);
 int memsc_patch_close(void);
 
-/* Gives sites a slot each, from *slots on, and fills the slots. To be called once per object, before
- * its memsc_patch_sites. Sites out of the slots' reach become missed. */
-void memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *sites, uint32_t count,
-                       uint32_t *slots);
+/* Gives sites a slot each, in their reach, and fills the slots. To be called once per object, before its
+ * memsc_patch_sites. Sites that no slots can be had for become missed. */
+void memsc_patch_stubs(const struct memsc_object *object, struct memsc_site *sites, uint32_t count);
 
 /* Notes what stands between planned sites that lie close together, so that they can be written at once. To be called
  * once, when they are planned. */

@@ -30,6 +30,13 @@ static inline void memsc_copy_bytes(uint8_t *to, const uint8_t *from, uint32_t b
 /* Whether a jump can lead from the site, where it runs, to the slot and back. */
 bool memsc_reaches(const uint8_t *live, const uint8_t *slot);
 
+/* More slots, of which nothing is filled, for a text that the layer's own are too far from, or which has more sites
+ * than those can serve; not writable yet. NULL: there are none. */
+uint8_t *memsc_area_near(const uint8_t *text, const uint8_t *text_end);
+
+/* Fills what all slots of an area share. */
+void memsc_fill_area(uint8_t *slots);
+
 /* Fills the site's slot, which is writable. */
 void memsc_fill_slot(const struct memsc_site *site, ptrdiff_t to_live);
 

@@ -81,13 +81,12 @@ static void copy_text(unsigned seed)
 static long patch(struct memsc_site *to, bool by_hand)
 {
     struct rlimit before, none;
-    uint32_t slots = 0;
     long began = writes();
     CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
     none = (struct rlimit){by_hand ? 0 : before.rlim_cur, before.rlim_max};
     memcpy(to, planned, sizeof planned);
     CHECK_EQUAL(memsc_patch_open(), 0);
-    memsc_patch_stubs(&object, to, count, &slots);
+    memsc_patch_stubs(&object, to, count);
     CHECK_EQUAL(memsc_patch_close(), 0);
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
     CHECK_EQUAL(memsc_patch_sites(&object, to, count), 0);

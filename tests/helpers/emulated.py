@@ -62,7 +62,9 @@ class Run:
     tally: Tally
 
 
-def run(root: Path, command: Sequence[str | Path], folder: Path, *, carried: bool) -> Run:
+def run(
+    root: Path, command: Sequence[str | Path], folder: Path, *, carried: bool, beside: str = ""
+) -> Run:
     """Run a program to its end.
 
     Args:
@@ -70,19 +72,26 @@ def run(root: Path, command: Sequence[str | Path], folder: Path, *, carried: boo
         command: the program's file and its arguments.
         folder: where it runs.
         carried: by the layer.
+        beside: a library that is loaded behind the layer.
     """
 
+    def loading(variable: str) -> str:
+        return f"{variable}:{beside}" if beside and "LD_PRELOAD=" in variable else variable
+
     def start(variables: list[str]) -> list[str | Path]:
-        given = [word for variable in variables for word in ("-E", variable)]
+        given = [word for variable in variables for word in ("-E", loading(variable))]
         return ["qemu-aarch64", "-L", root, *given, *command]
 
     return _run(start, folder, carried, LIMIT_S)
 
 
-def compile_into(folder: Path, name: str, sources: Sequence[Path]) -> None:
+def compile_into(folder: Path, name: str, sources: Sequence[Path], *options: str) -> None:
     """Build a program of C for it."""
-    gcc = ["aarch64-linux-gnu-gcc", "-O1", "-pthread", "-D_GNU_SOURCE", "-Wno-unused-result"]
-    subprocess.run([*gcc, "-o", folder / name, *sources], check=True)
+    # What a backtrace finds has names, and leads through no linkage table: unwinders know none.
+    gcc = ["aarch64-linux-gnu-gcc", "-O1", "-rdynamic", "-fno-plt", "-pthread", "-D_GNU_SOURCE"]
+    subprocess.run(
+        [*gcc, "-Wno-unused-result", *options, "-o", folder / name, *sources], check=True
+    )
 
 
 @functools.cache

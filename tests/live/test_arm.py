@@ -10,6 +10,8 @@ from tests.helpers import emulated
 from tests.helpers.features import PROGRAMS
 from tests.helpers.required import two_cpus
 
+DISTANCE = Path(emulated.__file__).with_name("distance.c")
+
 # Of those that need no fork, no exec and no /proc (emulated.py): what no load changes, …
 FEATURES = [
     ("signals", "broken-pipe"),
@@ -31,6 +33,15 @@ LONG = [
     ("memory", "small-alternate-stack"),
     ("waits", "partial-write"),
 ]
+# Of all these, what is done where a thread stands in a slot.
+FAR = [
+    ("tasks", "unwinds"),
+    ("signals", "handler-calls"),
+    ("tasks", "cancelled"),
+    ("tasks", "no-byte-lost"),
+    ("signals", "interrupted"),
+    ("signals", "restarted"),
+]
 
 pytestmark = [emulated.emulated, two_cpus]
 
@@ -40,6 +51,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("arm64")
     for source in {source for source, _ in FEATURES + LONG}:
         emulated.compile_into(folder, source, [PROGRAMS / f"{source}.c"])
+    emulated.compile_into(folder, "distance", [DISTANCE], "-shared", "-fPIC")
     return folder
 
 
@@ -48,12 +60,28 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [*FEATURES, *(pytest.param(*case, marks=pytest.mark.long) for case in LONG)],
 )
 def test_a_feature_is_the_same(build: Path, tmp_path: Path, source: str, case: str) -> None:
+    check(build, tmp_path, source, case)
+
+
+@pytest.mark.parametrize(
+    ("source", "case"),
+    [*FAR[:2], *(pytest.param(*case, marks=pytest.mark.long) for case in FAR[2:])],
+)
+def test_a_c_library_out_of_reach_is_carried(
+    build: Path, tmp_path: Path, source: str, case: str
+) -> None:
+    check(build, tmp_path, source, case, beside=str(build / "distance"))
+
+
+def check(build: Path, tmp_path: Path, source: str, case: str, beside: str = "") -> None:
     runs = []
     for carried in (False, True):
         folder = tmp_path / str(carried)
         folder.mkdir()
         runs.append(
-            emulated.run(emulated.LIBRARIES, [build / source, case], folder, carried=carried)
+            emulated.run(
+                emulated.LIBRARIES, [build / source, case], folder, carried=carried, beside=beside
+            )
         )
     plain, forwarded = runs
     assert (forwarded.output, forwarded.status) == (plain.output, plain.status)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <ucontext.h>
 
+#include "areas.h"
 #include "bridge.h"
 #include "slots.h"
 #include "stub.h"
@@ -112,7 +113,7 @@ static inline bool memsc_move_to_bridge(ucontext_t *interrupted)
         memsc_go_on_at(interrupted, registers->regs[17]);
         return true;
     }
-    if (at < memsc_stubs || at >= memsc_stubs_end)
+    if (!memsc_is_in_slots(at))
         return false;
     const uint8_t *slot = (const uint8_t *)((uint64_t)at & -(uint64_t)MEMSC_SLOT_BYTES);
     uint64_t bridge = memsc_bridge_of(slot);

@@ -23,6 +23,14 @@ bool memsc_reaches(const uint8_t *live, const uint8_t *slot)
     return distance > -REACH + MEMSC_SLOT_BYTES && distance < REACH - MEMSC_SLOT_BYTES;
 }
 
+void memsc_fill_area(uint8_t *slots)
+{
+    extern const uint8_t memsc_stub_common[];
+    const uint8_t *common = memsc_stub_common, *bridge = memsc_bridge_local;
+    memsc_copy_bytes(slots + MEMSC_AREA_COMMON, (const uint8_t *)&common, sizeof common);
+    memsc_copy_bytes(slots + MEMSC_AREA_BRIDGE, (const uint8_t *)&bridge, sizeof bridge);
+}
+
 void memsc_fill_slot(const struct memsc_site *site, ptrdiff_t to_live)
 {
     uint8_t *back = site->slot + MEMSC_SLOT_BACK;

@@ -10,8 +10,9 @@
  * whatever else cares about the stack or returns twice needs no care.
  *
  * Slots are filled in at start-up (memsc_patch), on pages of their own, as large as pages can be, because pages are
- * never writable and executable at once. Branches here need no landing pads: they are direct, or returns, and this
- * library does not ask for its pages to be guarded.
+ * never writable and executable at once. They may be mapped once more, near a library that is too far from these
+ * (area.c); so they leave by addresses that stand behind them. Branches here need no landing pads, for this library
+ * does not ask for its pages to be guarded.
  *
  * All slots look alike, which is what lets the assembler describe them to unwinders: cancellation and
  * backtraces pass through here. A frame in a slot or in memsc_stub_common is one that its site's function has called
@@ -52,7 +53,8 @@ memsc_stubs:
     .rept MEMSC_SLOTS
 1:  stp x29, x30, [sp, #-MEMSC_FRAME_BYTES]!
     cfi_frame
-    bl memsc_stub_common
+    ldr x30, memsc_stubs + MEMSC_AREA_COMMON
+    blr x30
     ldp x29, x30, [sp], #MEMSC_FRAME_BYTES
     cfi_no_frame
 2:  brk #0                              /* b, behind the site */
@@ -63,13 +65,15 @@ memsc_stubs:
     b 2b
 3:  ldr x17, 1b + MEMSC_SLOT_RESUME     /* the site's own call */
     sub x17, x17, #4
-    b memsc_bridge_local
+    ldr x16, memsc_stubs + MEMSC_AREA_BRIDGE
+    br x16
     brk #0                              /* moved from before a bridge's call */
     b 1b
-    .fill (1b + MEMSC_SLOT_RESUME - .) / 4, 4, 0xd4200000 /* brk #0 */
     .quad 0                             /* where the site goes on */
     .endr
     .cfi_endproc
+    .quad 0, 0                          /* to be filled in */
+    .balign MEMSC_SLOT_BYTES
 memsc_stubs_end:
     .size memsc_stubs, . - memsc_stubs
     .balign LARGEST_PAGE
@@ -82,13 +86,13 @@ memsc_stub_common:
     .cfi_startproc
     .cfi_return_column PC
     cfi_frame
-    .cfi_escape 0x10, PC, 2, 0x8e, MEMSC_SLOT_RESUME - 8 /* at x30 + so much */
+    .cfi_escape 0x10, PC, 2, 0x8e, MEMSC_SLOT_RESUME - MEMSC_SLOT_CALLED /* at x30 + so much */
     stp x0, x1, [sp, #MEMSC_FRAME_ARGS]
     mrs x1, nzcv
     stp x2, x3, [sp, #MEMSC_FRAME_ARGS + 16]
     stp x4, x5, [sp, #MEMSC_FRAME_ARGS + 32]
     stp x8, x1, [sp, #MEMSC_FRAME_NUMBER]
-    ldr x1, [x30, #MEMSC_SLOT_RESUME - 8]
+    ldr x1, [x30, #MEMSC_SLOT_RESUME - MEMSC_SLOT_CALLED]
     stp x30, x6, [sp, #MEMSC_FRAME_LINK]
     stp x29, x1, [sp, #MEMSC_FRAME_RECORD]
     .cfi_offset PC, MEMSC_FRAME_RECORD + 8 - MEMSC_FRAME_BYTES
