@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.helpers import traces
+from tests.helpers import firefox_profiler, traces
 from tests.helpers.command import MEMSC
 from tests.helpers.required import layered
 
@@ -70,7 +70,12 @@ def fabricated(folder: Path, arms: tuple[str, ...] = ("memsc",)) -> Trace:
             described[arm] = Arm(arm, "inline", [1], [0], CALLS, 0, CALLS)
         stack, depth, function, module = zip(*frames, strict=True)
         columns = {"stack": stack, "depth": depth, "function": function, "module": module}
-        writer.append(STACKS, pa.table({**columns, "offset": [7] * len(frames)}, STACKS_SCHEMA))
+        writer.append(
+            STACKS,
+            pa.table(
+                {**columns, "offset": [7] * len(frames), "start": [-1] * len(frames)}, STACKS_SCHEMA
+            ),
+        )
         probes = {"paths": ProbeStatus(attached=True, seen=len(looked), lost=0)}
         writer.session(traces.session(rounds, described, probes=probes))
     return ma.open(folder)
@@ -240,6 +245,24 @@ def test_firefox_has_a_sample_and_a_marker_of_each_call(tmp_path: Path) -> None:
         assert weight == pytest.approx(whole * trace.session.clock.ns_per_cycle)
         marker = thread["markers"]["data"][0]
         assert marker["poll"] == pytest.approx(200e-6 * trace.session.clock.ns_per_cycle)
+
+
+@pytest.mark.skipif(not firefox_profiler.COMMAND.exists(), reason="npm has not brought it")
+def test_firefox_profiler_itself_shows_what_the_trace_has(tmp_path: Path) -> None:
+    trace = fabricated(tmp_path / "a.memsc", ("direct", "memsc"))
+    export(trace, "firefox", tmp_path / "out.json")
+    ns = trace.session.clock.ns_per_cycle
+    slow, quick = CALLS / 3 * sum(LONG) * ns * 1e-6, CALLS * 2 / 3 * sum(SHORT) * ns * 1e-6
+    found = firefox_profiler.threads(tmp_path / "out.json", tmp_path)
+    assert [one.name for one in found] == [f"direct {TID}", f"memsc {TID}"]
+    for one in found:
+        assert one.unit == "tracing-ms"
+        assert one.functions["some!_start"] == pytest.approx(slow + quick)
+        assert one.functions["some!slow"] == pytest.approx(slow)
+        assert one.functions["some!quick;er"] == pytest.approx(quick)
+        assert one.functions["libc.so.6!read"] == pytest.approx(slow + quick)
+        assert sum(one.markers.values()) == CALLS // EVERY
+        assert {"case", "result", "post", "poll", "execute", "complete"} <= one.fields.keys()
 
 
 def test_firefox_takes_a_session_that_was_cut_short_before_its_first_round_ended(

@@ -74,6 +74,7 @@ def trials(folder: Path) -> Iterator[Trial]:
     yield from stacks.stacks(export)
     yield from stacks.flamegraph_pl(export)
     yield stacks.go(export)
+    yield stacks.firefox(export)
     perfetto = of("perfetto")
     yield tried("perfetto", perfetto, lambda: timelines.perfetto(export("perfetto")))
     yield from _NOT_HAD
@@ -99,7 +100,6 @@ def memsc(*words: str) -> None:
 
 _NOT_HAD = (
     Trial("perfetto", "trace_processor", "PyPI's package fetches it when it is first used"),
-    Trial("firefox", "Firefox Profiler's importer", "npm does not have it"),
     Trial("folded", "inferno", "Debian does not have it"),
 )
 _SUFFIXES = {
@@ -107,6 +107,7 @@ _SUFFIXES = {
     "flamegraph": "svg",
     "speedscope": "json",
     "chrome": "json",
+    "firefox": "json",
 }
 
 

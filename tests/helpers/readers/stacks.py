@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.helpers import browser
+from tests.helpers import browser, firefox_profiler
 from tests.helpers.readers.seen import (
     CALLS,
     READERS,
@@ -110,6 +110,26 @@ def _pprof(file: Path) -> Seen:
         "system calls": all(CALLS in text for text in texts.values()),
         "arms and cases (tags)": "arm" in tags and "memsc" in tags,
         "stages": any("complete" in text for text in texts.values()),
+    }
+
+
+def firefox(export: Export) -> Trial:
+    """Firefox Profiler's own importer."""
+    if not firefox_profiler.COMMAND.exists():
+        return Trial("firefox", "Firefox Profiler", "npm has not brought it")
+    reader = f"Firefox Profiler ({of_npm(firefox_profiler.PACKAGE)})"
+    return tried("firefox", reader, lambda: _firefox(export("firefox")))
+
+
+def _firefox(file: Path) -> Seen:
+    found = firefox_profiler.threads(file, file.parent)
+    return {
+        "call paths to _start": all(any("!_start" in f for f in one.functions) for one in found),
+        "system calls": all(f"{CALLS}()" in one.functions for one in found),
+        "arms": {one.name.split()[0] for one in found} == {"direct", "memsc"},
+        "milliseconds": all(one.unit == "tracing-ms" for one in found),
+        "calls as markers": all(one.markers.get(CALLS) for one in found),
+        "stages (fields of markers)": all(one.fields.keys() >= STAGES for one in found),
     }
 
 
