@@ -25,6 +25,8 @@
 #define MEMSC_RSP 7
 
 #define MEMSC_MORE_MOST 255
+/* In a row that is not in a table yet, where that has the place in the page: a function begins here. */
+#define MEMSC_BEGINS 1
 /* Bits: place in the page 0-11, kind 12-15, rbp 16-23 and more 24-31 (rbp and rbx are saved so many words below; 0:
  * unchanged), register 32-35, offset 36-63. */
 #define MEMSC_RULE(kind, rbp, more, reg, offset)                                                   \

@@ -12,7 +12,7 @@ import pandas as pd
 from memsc.analysis.data.placing import PLACE, placed
 from memsc.analysis.data.requires import need
 from memsc.analysis.data.selection import Selection
-from memsc.tracer.format import EVENTS, TraceFolder
+from memsc.tracer.format import EVENTS, TraceFolder, columns_of
 from memsc.tracer.format.tables import TRUNCATED
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ class Frame:
     Attributes:
         function: empty where it is not known.
         module: a file, or what else stands for it in brackets.
-        offset: in the function; without one in the module's file.
+        offset: in the function; where none is known, in the module's file.
+        start: where the function begins in the module's file; -1 if it is not known.
     """
 
     function: str
     module: str
     offset: int
+    start: int = -1
 
     @property
     def shown(self) -> str:
@@ -46,6 +48,8 @@ class Frame:
         if self.function:
             return self.function
         name = self.module.rsplit("/", 1)[-1]
+        if self.start >= 0:
+            return f"{name}@{self.start:#x}"
         return name if name.startswith("[") else f"[{name}]"
 
 
@@ -67,14 +71,22 @@ class Frames:
         return self._of.get(stack, ())
 
     def _read(self) -> dict[int, tuple[Frame, ...]]:
-        columns = ["stack", "depth", "function", "module", "offset"]
-        frame: pd.DataFrame = self._folder.read(TABLE, columns).to_pandas()
+        frame = _read(self._folder, [*_FRAMES, "offset", "start"])
         frame = frame.sort_values(["stack", "depth"], ascending=[True, False])
         found: dict[int, list[Frame]] = {}
-        parts = (frame[name].tolist() for name in ("stack", "function", "module", "offset"))
-        for stack, function, module, offset in zip(*parts, strict=True):
-            found.setdefault(stack, []).append(Frame(function, module, offset))
+        stacks: list[int] = frame["stack"].tolist()
+        parts = (frame[name].tolist() for name in ("function", "module", "offset", "start"))
+        for stack, *one in zip(stacks, *parts, strict=True):
+            found.setdefault(stack, []).append(Frame(*one))
         return {stack: tuple(frames) for stack, frames in found.items()}
+
+
+def _read(folder: TraceFolder, columns: list[str]) -> pd.DataFrame:
+    """Columns of the table; `start`, which older traces do not have, is -1 there."""
+    older = any("start" not in columns_of(part) for part in folder.parts[TABLE])
+    wanted = [name for name in columns if name != "start"] if older else columns
+    frame: pd.DataFrame = folder.read(TABLE, wanted).to_pandas()
+    return frame.assign(start=-1) if older else frame
 
 
 class Stacks:
@@ -234,8 +246,9 @@ class Stacks:
 
     def _frames(self) -> pd.DataFrame:
         if not self.folder.rows(TABLE):
-            return pd.DataFrame({name: pd.Series(dtype=object) for name in _FRAMES})
-        frame: pd.DataFrame = self.folder.read(TABLE, _FRAMES).to_pandas()
+            names = (*_FRAMES, "start")
+            return pd.DataFrame({name: pd.Series(dtype=object) for name in names})
+        frame = _read(self.folder, [*_FRAMES, "start"])
         return frame.astype({"function": object, "module": object})
 
     def _folded(self) -> pd.Series[str]:
@@ -243,8 +256,11 @@ class Stacks:
         frames = self._frames().sort_values(["stack", "depth"], ascending=[True, False])
         module = frames["module"].str.rsplit("/", n=1).str[-1]
         kernel = frames["module"].eq("[kernel]")
+        known, begins = frames["function"] != "", frames["start"] >= 0
         unnamed = module.where(module.str.startswith("["), "[" + module + "]")
-        name = frames["function"].where(frames["function"] != "", unnamed)
+        name = frames["function"].where(known, unnamed)
+        alone = frames.loc[~known & begins, "start"].map("@{:#x}".format)
+        name.loc[alone.index] = module.loc[alone.index] + alone
         name = name.str.replace(";", ":").str.replace(" ", "_").where(~kernel, name + "_[k]")
         return name.groupby(frames["stack"]).agg(";".join)
 

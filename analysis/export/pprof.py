@@ -23,35 +23,47 @@ _SYSCALLS = "[system calls]"
 
 
 @dataclass(slots=True)
+class _Mapping:
+    """A file as if it were mapped where its own places begin, so that they are addresses."""
+
+    number: int
+    limit: int = 0
+    named: bool = True
+
+
+@dataclass(slots=True)
 class _Profile:
     """A profile that grows; strings, functions and locations are there once each."""
 
     out: list[bytes] = field(default_factory=list[bytes])
     strings: dict[str, int] = field(default_factory=lambda: {"": 0})
-    mappings: dict[str, int] = field(default_factory=dict[str, int])
+    mappings: dict[str, _Mapping] = field(default_factory=dict["str", "_Mapping"])
     locations: dict[Frame, int] = field(default_factory=dict[Frame, int])
 
     def string(self, text: str) -> int:
         return self.strings.setdefault(text, len(self.strings))
 
-    def mapping(self, module: str) -> int:
-        if module not in self.mappings:
-            self.mappings[module] = len(self.mappings) + 1
-            names = number(5, self.string(module)) + number(7, 1)  # file; it has functions
-            self.out.append(data(_MAPPING, number(1, self.mappings[module]) + names))
-        return self.mappings[module]
-
     def location(self, frame: Frame) -> int:
         # Where in its function a call is made does not matter to a view by functions.
-        frame = Frame(frame.shown, frame.module, 0)
-        if frame not in self.locations:
-            here = self.locations[frame] = len(self.locations) + 1
-            name = self.string(frame.function)
+        one = Frame(frame.shown, frame.module, 0, frame.start)
+        if one not in self.locations:
+            here = self.locations[one] = len(self.locations) + 1
+            mapping = self.mappings.setdefault(frame.module, _Mapping(len(self.mappings) + 1))
+            mapping.named = mapping.named and bool(frame.function)
+            name, content = self.string(one.function), number(1, here) + number(2, mapping.number)
+            if frame.start >= 0:
+                mapping.limit = max(mapping.limit, frame.start + 1)
+                content += number(3, frame.start)
             function = number(1, here) + number(2, name) + number(3, name)
             self.out.append(data(_FUNCTION, function + number(4, self.string(frame.module))))
-            content = number(1, here) + number(2, self.mapping(frame.module))
             self.out.append(data(_LOCATION, content + data(4, number(1, here))))
-        return self.locations[frame]
+        return self.locations[one]
+
+    def _mapped(self, module: str, mapping: _Mapping) -> bytes:
+        content = number(1, mapping.number) + number(3, mapping.limit)
+        content += number(5, self.string(module))
+        # Of a file whose functions all have names none are looked for.
+        return data(_MAPPING, content + number(7, int(mapping.named)))
 
     def sample(self, frames: list[Frame], values: tuple[int, int], labels: dict[str, str]) -> None:
         places = b"".join(varint(self.location(frame)) for frame in frames)
@@ -61,7 +73,8 @@ class _Profile:
         self.out.append(data(_SAMPLE, content))
 
     def encoded(self) -> bytes:
-        return b"".join([*self.out, *(data(_STRING, text) for text in self.strings)])
+        mappings = [self._mapped(*one) for one in self.mappings.items()]
+        return b"".join([*self.out, *mappings, *(data(_STRING, text) for text in self.strings)])
 
 
 def write_pprof(trace: Trace, path: Path) -> str:

@@ -175,6 +175,8 @@ static void read_function(const struct section *section, struct bytes bytes,
         output->count = before;
         memsc_put_row(output, address, untold());
     }
+    if (before < output->room && before < output->count)
+        output->rows[before].rule |= MEMSC_BEGINS;
     memsc_put_row(output, address + length, rule_of(MEMSC_UNKNOWN, 0, 0, 0, 0));
 }
 

@@ -13,7 +13,7 @@
 
 struct memsc_unwind_row {
     uint64_t address; /* from here on, up to the next row's */
-    uint64_t rule;    /* see walk.h; the place in the page is left zero */
+    uint64_t rule;    /* see rules.h; in the bits of the place in the page MEMSC_BEGINS, or zero */
 };
 
 enum memsc_unwind_section { MEMSC_EH_FRAME = 0, MEMSC_DEBUG_FRAME };

@@ -81,7 +81,12 @@ def base(folder: Path) -> Path:
             writer.events(name, rows, {"kind": probe.kind_names})
         stack, depth, function, module = zip(*_STACKS, strict=True)
         columns = {"stack": stack, "depth": depth, "function": function, "module": module}
-        writer.append(STACKS, pa.table({**columns, "offset": [0] * len(stack)}, STACKS_SCHEMA))
+        writer.append(
+            STACKS,
+            pa.table(
+                {**columns, "offset": [0] * len(stack), "start": [-1] * len(stack)}, STACKS_SCHEMA
+            ),
+        )
     for made in (parts / "events", parts / "stacks"):
         made.rename(folder / made.name)
     rounds = [msgspec.structs.replace(r, probes=list(PROBES)) for r in session.rounds]

@@ -147,13 +147,18 @@ def fabricated(folder: Path, moments: list[tuple[int, int, int, int, int]]) -> S
         (1, 0, "read", "[kernel]"),
         (2, 0, "", "/lib/bare.so"),
         (2, 1, "", "[unknown]"),
+        (3, 0, "", "/lib/bare.so"),
     ]
+    starts = [0x1230 if stack == 3 else -1 for stack, *_ in frames]
     stack, depth, function, module = zip(*frames, strict=True)
     with TraceWriter(prepare_output(folder)) as writer:
         writer.calls(only.key, PID, calls, traces.NAMES)
         writer.events("profile", events, {"kind": ("sample",)})
         columns = {"stack": stack, "depth": depth, "function": function, "module": module}
-        writer.append(STACKS, pa.table({**columns, "offset": [0] * len(frames)}, STACKS_SCHEMA))
+        writer.append(
+            STACKS,
+            pa.table({**columns, "offset": [0] * len(frames), "start": starts}, STACKS_SCHEMA),
+        )
         arm = Arm("memsc", "inline", [1], [0], 10, 0, 10)
         probes = {"profile": ProbeStatus(attached=True, seen=len(moments), lost=0)}
         writer.session(traces.session([only], {"memsc": arm}, probes=probes))
@@ -205,12 +210,15 @@ def test_what_stacks_do_not_show_is_said(tmp_path: Path) -> None:
             (at, 1, TID, 2, -14),
             (at, 1, TID, -17, -14),
             (at, 1, TID, -14, 1),
+            (at, 1, TID, 3, -14),
         ],
     )
     (row,) = stacks.df_coverage().to_dict("records")
-    assert (row["samples"], row["no_user"], row["lost"]) == (4, 0.5, 0.25)
-    assert (row["unnamed"], row["leaf_only"]) == (0.25, 0.25)
-    assert "[bare.so]" in set(stacks.df_folded()["stack"].str.split(";").str[-1])
+    assert (row["samples"], row["no_user"], row["lost"]) == (5, 0.4, 0.2)
+    assert (row["unnamed"], row["leaf_only"]) == (0.4, 0.4)
+    # A function without a name is told from others by where it begins, if that is known.
+    innermost = set(stacks.df_folded()["stack"].str.split(";").str[-1])
+    assert innermost >= {"[bare.so]", "bare.so@0x1230"}
 
 
 def test_a_trace_without_samples_says_what_brings_them(tmp_path: Path) -> None:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memsc.tracer.session.addresses import perf_maps, symbols
 from memsc.tracer.session.addresses.address_spaces import ANON, UNKNOWN, Module, Space, Spaces
 from memsc.tracer.session.addresses.mapping_records import Executed, Forked, Lost, Mapped, parse
+from memsc.tracer.session.addresses.nameless import Nameless
+from memsc.tracer.session.addresses.naming import Naming
+from memsc.tracer.session.unwind import rules
 
 SOURCE = """
 __attribute__((noinline)) static int hidden(int a) { return a * 3; }
@@ -76,32 +80,79 @@ def test_a_stripped_library_has_the_names_that_it_exports(tmp_path: Path) -> Non
     assert found.name(places["hidden"]) is None
 
 
-@pytest.mark.parametrize("how", ["build-id", "link", "link in .debug"])
+def test_a_function_without_a_name_is_known_by_where_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = compiled(tmp_path)
+    places = {name: place(library, name) for name in ("hidden", "shown")}
+    strip(library)
+    spaces, told = Spaces(), list[str]()
+    status = library.stat()
+    inode = (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino)
+    size = -(-status.st_size // 4096) * 4096
+    spaces.add([Mapped(0, 7, 1 << 30, size, 0, inode, str(library))])
+    with library.open("rb") as file:
+        found = rules.of_file(file)
+    naming = Naming(spaces, lambda _: found, told.append)
+    inside = [(1 << 30) + places["hidden"] + 2, (1 << 30) + places["shown"] + 1]
+    hidden, shown = naming.frames((7, 0), inside)
+    assert hidden == ("", str(library), 2, places["hidden"])
+    assert shown == ("shown", str(library), 1, places["shown"])
+
+    nameless = Nameless()
+    nameless.learn(0, [hidden, shown])
+    nameless.learn(1, [shown])
+    nameless.see([(0, 1), (1, 98)])
+    assert nameless.told(spaces) is None  # one of a hundred frames
+    nameless.see([(0, 20)])
+    monkeypatch.setenv("PATH", str(tmp_path))  # no package manager
+    said = nameless.told(spaces)
+    assert said is not None
+    assert said.startswith(f"15 % of frames lie in {library}, in functions without names")
+    with library.open("rb") as file:
+        assert f"its debug file (build-id {symbols.build_id(ELFFile(file))})" in said
+    spaces.close()
+
+
+def test_a_name_without_a_size_ends_where_the_next_function_begins() -> None:
+    starts = np.array([100, 200], np.uint64)
+    found = symbols.Symbols(starts, starts, ["label", "last"])
+    assert found.name(130) == ("label", 30)
+    assert found.name(130, 100) == ("label", 30)
+    assert found.name(130, 90) == ("label", 30)  # a label within a function
+    assert found.name(130, 120) is None
+
+
+@pytest.mark.parametrize("how", ["build-id", "link", "link in .debug", "fetched"])
 def test_a_stripped_library_has_the_names_of_its_debug_file(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = compiled(tmp_path, *([] if how == "build-id" else ["-Wl,--build-id=none"]))
+    by_identity = how in ("build-id", "fetched")
+    library = compiled(tmp_path, *([] if by_identity else ["-Wl,--build-id=none"]))
     places = {name: place(library, name) for name in ("hidden", "shown")}
     monkeypatch.setattr(symbols, "DEBUG", tmp_path / "debug")
-    if how == "build-id":
+    monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(tmp_path / "fetched"))
+    if by_identity:
         notes = subprocess.run(
             ["readelf", "-n", library], check=True, capture_output=True, text=True
         )
         identity = notes.stdout.split("Build ID: ")[1].split()[0]
         debug = tmp_path / "debug" / ".build-id" / identity[:2] / f"{identity[2:]}.debug"
+        if how == "fetched":
+            debug = tmp_path / "fetched" / identity / "debuginfo"
     else:
         debug = tmp_path / (".debug" if how.endswith("debug") else "") / "libsome.debug"
     debug.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["objcopy", "--only-keep-debug", library, debug], check=True)
     strip(library)
-    if how != "build-id":
+    if not by_identity:
         subprocess.run(["objcopy", f"--add-gnu-debuglink={debug}", library], check=True)
     assert {name: of(library).name(at) for name, at in places.items()} == {
         "hidden": ("hidden", 0),
         "shown": ("shown", 0),
     }
     # A debug file of another build says nothing of this one.
-    debug.write_bytes(debug.read_bytes()[:-1] + b"x" if how != "build-id" else b"\x7fELF")
+    debug.write_bytes(debug.read_bytes()[:-1] + b"x" if not by_identity else b"\x7fELF")
     assert of(library).name(places["hidden"]) is None
 
 

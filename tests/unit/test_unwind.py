@@ -124,6 +124,10 @@ def test_rules_are_as_pyelftools_reads_the_same_file(path: str) -> None:
                 assert fields(at(found, line["pc"])) == expected, hex(line["pc"])
                 seen += 1
             assert at(found, end - 1) == at(found, lines[-1]["pc"])
+            for address in (entry["initial_location"], end - 1):
+                assert found.function(address) == entry["initial_location"]
+            if at(found, end) >> 12 & 15 == C["MEMSC_UNKNOWN"]:
+                assert found.function(end) is None
     assert seen > 100
 
 
@@ -173,7 +177,13 @@ def of(*pairs: tuple[int, int], callers: bool = False, begin: int | None = None)
     addresses, found = zip(*pairs, strict=True)
     first = addresses[0] if begin is None else begin
     segments = ((0, addresses[-1] - first, first),)
-    return Rules(np.array(addresses, np.uint64), np.array(found, np.uint64), segments, callers)
+    return Rules(
+        np.array(addresses, np.uint64),
+        np.array(found, np.uint64),
+        segments,
+        callers,
+        np.zeros(0, np.uint64),
+    )
 
 
 def walked(

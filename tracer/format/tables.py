@@ -113,9 +113,11 @@ EVENT_UNITS = {"time": "ns"}
 """Units of the columns that every event has: time (CLOCK_MONOTONIC), cpu, pid, tid, kind."""
 
 # One row per frame. `stack` is what events name; `depth` counts from the innermost frame, 0.
-# `function` is empty where it is not known; `offset` is then the place in the module's file, or the
-# address, else it is that in the function. A stack whose first frame was not reached ends with one
-# more, without a function, of module TRUNCATED, or "[unknown]" where nobody knows how to go on.
+# `start` is where the function begins in its module's file, whether its name is known or not, and
+# `offset` how far into it the frame is. Where no function is known, and of what is no file's,
+# `start` is -1, and `offset` without a name is the place in the file, if it is one. A stack whose
+# first frame was not reached ends with one more, without a function, of module TRUNCATED, or
+# "[unknown]" where nobody knows how to go on.
 STACKS_SCHEMA: pa.Schema = pa.schema(
     [
         field("stack"),
@@ -123,6 +125,7 @@ STACKS_SCHEMA: pa.Schema = pa.schema(
         field("function", kind=NAME),
         field("module", kind=NAME),
         field("offset", "bytes"),
+        field("start", "bytes"),  # absent in traces made before it was noted
     ],
     metadata={"memsc_schema": str(SCHEMA)},
 )

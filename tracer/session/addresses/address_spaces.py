@@ -185,6 +185,11 @@ class Spaces:
         """Descriptor of a module's file, this object's to close; None if it could not be opened."""
         return self._files.get(module)
 
+    def files(self, name: str) -> list[int]:
+        """Descriptors of all files of a name, this object's to close."""
+        found = (one for module, one in self._files.items() if module.name == name)
+        return [descriptor for descriptor in found if descriptor is not None]
+
     def close(self) -> None:
         """Close all files."""
         for descriptor in self._files.values():

@@ -71,8 +71,13 @@ class Symbols:
                 return offset - start + address
         return None
 
-    def name(self, offset: int) -> tuple[str, int] | None:
-        """The function at a place in the file, and how far into it that is; None if unknown."""
+    def name(self, offset: int, begin: int | None = None) -> tuple[str, int] | None:
+        """The function at a place in the file, and how far into it that is; None if unknown.
+
+        Args:
+            offset: the place.
+            begin: where the file's call frame information has its function begin.
+        """
         address = self.address(offset)
         if address is None or not len(self.starts):
             return None
@@ -80,8 +85,10 @@ class Symbols:
         if at < 0:
             return None
         start, end = int(self.starts[at]), int(self.ends[at])
-        # Hand-written functions have no size; they end where the next one begins.
+        # Hand-written functions have no size; they end where the next one begins, nameless or not.
         if end != start and address >= end:
+            return None
+        if end == start and begin is not None and address - start > offset - begin:
             return None
         return demangle(self.names[at]), address - start
 
@@ -218,10 +225,11 @@ def sources(elf: Any, file: IO[bytes]) -> Iterator[Any]:
     yield elf
     identity = build_id(elf)
     if identity:
-        path = DEBUG / ".build-id" / identity[:2] / f"{identity[2:]}.debug"
-        with _opened(path) as debug:
-            if debug is not None and build_id(debug) == identity:
-                yield debug
+        installed = DEBUG / ".build-id" / identity[:2] / f"{identity[2:]}.debug"
+        for path in (installed, _fetched(identity)):
+            with _opened(path) as debug:
+                if debug is not None and build_id(debug) == identity:
+                    yield debug
     section = elf.get_section_by_name(".gnu_debuglink")
     own = _path_of(file)
     if section is None or own is None:
@@ -240,6 +248,13 @@ def sources(elf: Any, file: IO[bytes]) -> Iterator[Any]:
             with _opened(path) as debug:
                 if debug is not None:
                     yield debug
+
+
+def _fetched(identity: str) -> Path:
+    """Where debuginfod's client keeps the debug file of a build-id once it was asked for."""
+    own = os.environ.get("DEBUGINFOD_CACHE_PATH")
+    caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(own or Path(caches) / "debuginfod_client") / identity / "debuginfo"
 
 
 class _opened:  # noqa: N801 - used as a function

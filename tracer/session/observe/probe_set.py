@@ -352,6 +352,7 @@ class Probing:
     def _let_go(self) -> None:
         if self._stacks is not None:
             self._stacks.close()
+            self.notes += [note for note in self._stacks.notes if note not in self.notes]
             self._stacks = None
         if self._helper is not None:
             self._helper.close()

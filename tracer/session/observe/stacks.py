@@ -13,18 +13,17 @@ from memsc.tracer.format.tables import STACKS, STACKS_SCHEMA, TRUNCATED
 from memsc.tracer.format.writer import TraceWriter
 from memsc.tracer.helper.kernel import bpf
 from memsc.tracer.helper.kernel.machine_time import monotonic_ns
-from memsc.tracer.session.addresses import perf_maps, symbols
+from memsc.tracer.session.addresses import symbols
 from memsc.tracer.session.addresses.address_spaces import (
-    ANON,
     UNKNOWN,
     Module,
     Space,
     Spaces,
     module_of,
 )
-from memsc.tracer.session.addresses.inlined import Chain, Inlined
 from memsc.tracer.session.addresses.mapping_records import Records
-from memsc.tracer.session.addresses.perf_maps import PerfMap
+from memsc.tracer.session.addresses.nameless import Nameless
+from memsc.tracer.session.addresses.naming import VDSO, Named, Naming
 from memsc.tracer.session.addresses.slots import Slots
 from memsc.tracer.session.observe.probe_client import Helper
 from memsc.tracer.session.unwind import rules
@@ -33,9 +32,6 @@ from memsc.tracer.session.unwind.stack_ring import Copied, Walked
 from memsc.tracer.session.unwind.tables import Place, Tables
 
 MOST_FRAMES = 127  # PERF_MAX_STACK_DEPTH, sysctl kernel.perf_event_max_stack
-_KERNEL = Module("[kernel]")
-_VDSO = "[vdso]"
-_KERNEL_SPACE = (-1, 0)
 _COPIES_AT_ONCE = 32  # the others wait in the ring
 # The outermost frame of a stack whose first was not reached, by how its walk ended.
 _BEYOND = {
@@ -73,10 +69,8 @@ class Stacks:
         self._same: dict[tuple[tuple[int, int], int, tuple[int, ...]], int] = {}
         self._next = 0
         self._new: list[tuple[int, tuple[int, int], list[int], int]] = []
-        self._symbols: dict[Module, symbols.Symbols] = {}
-        self._inlined = Inlined()
-        self._inside: dict[Module, dict[int, Chain]] = {}
-        self._perf_maps: dict[int, PerfMap] = {}
+        self._naming = Naming(self._spaces, self._known_rules, self._note)
+        self._nameless = Nameless()
         self.notes: list[str] = []
         if helper.unwalked:
             self._note(f"no stacks of programs: {helper.unwalked}")
@@ -181,13 +175,17 @@ class Stacks:
     def _rules_of(self, tables: Tables, module: Module) -> tuple[int, Rules] | None:
         if module not in self._rules:
             descriptor, found = self._spaces.file(module), None
-            if module.name == _VDSO:
+            if module.name == VDSO:
                 found = rules.of_bytes(symbols.vdso_image())
             elif descriptor is not None:
                 found = rules.of_descriptor(descriptor)
             base = tables.add(found) if found is not None else None
             self._rules[module] = (base, found) if base is not None and found else None
         return self._rules[module]
+
+    def _known_rules(self, module: Module) -> Rules | None:
+        known = self._rules.get(module)
+        return known[1] if known is not None else None
 
     def translate(self, table: str, events: NDArray[np.void]) -> NDArray[np.void]:
         """Events with the session's stack numbers in the place of the kernel's and the programs'.
@@ -217,6 +215,8 @@ class Stacks:
                 for pid, place, number in found.T.tolist()
             ]
             events[column][numbers >= 0] = np.array(named, np.int64)[inverse.reshape(-1)]
+            times = np.bincount(inverse.reshape(-1), minlength=len(named))
+            self._nameless.see(zip(named, times.tolist(), strict=True))
         return events
 
     def _places(self, pids: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -270,87 +270,27 @@ class Stacks:
         self._close_records()
         if self._spaces.lost:
             self._note(f"{self._spaces.lost} records of what was mapped were lost: names may lack")
-        rows: list[tuple[int, int, str, str, int]] = []
+        rows: list[tuple[int, int, str, str, int, int]] = []
         beyond = {constants()[f"MEMSC_WALK_{how}"]: name for how, name in _BEYOND.items()}
-        self._look_inside()
+        self._naming.learn((space, frames) for _, space, frames, _ in self._new)
         for number, space, frames, end in self._new:
-            named = _known_by_callers([self._name(space, address) for address in frames])
-            shown = [
-                frame
-                for address, one in zip(frames, named, strict=True)
-                for frame in (*self._inlined_at(space, address), one)
-            ]
+            shown = self._naming.frames(space, frames)
+            self._nameless.learn(number, shown)
             if end in beyond:
-                shown.append(("", beyond[end], 0))
-            rows += [(number, depth, *one) for depth, one in enumerate(shown)]
+                shown.append(Named("", beyond[end], 0))
+            rows += [
+                (number, depth, one.function, one.module, one.offset, one.start)
+                for depth, one in enumerate(shown)
+            ]
         self._writer.add_rows(STACKS, STACKS_SCHEMA, rows)
         for table, *_, number in self._numbers:
             if table in tables:
                 bpf.forget(self._helper.table(table), number)
         self._numbers = {key: n for key, n in self._numbers.items() if key[0] not in tables}
         self._new = []
-        self._perf_maps = {}  # they grow
+        self._naming.forget()
         # A copy is of one event, and that has its number now.
         self._walked = {stack: one for stack, one in self._walked.items() if not stack & 1}
-
-    def _look_inside(self) -> None:
-        """Learn which functions are inlined where the stacks that are new have been."""
-        places: dict[Module, set[int]] = {}
-        for _, space, frames, _ in self._new:
-            if space != _KERNEL_SPACE:
-                for address in frames:
-                    module, place = self._spaces.find(space, address)
-                    places.setdefault(module, set()).add(place)
-        for module, mine in places.items():
-            descriptor, known = self._spaces.file(module), self._symbols_of(module)
-            if descriptor is not None and not module.name.endswith(LAYER.name):
-                linked = (known.address(place) for place in mine)
-                wanted = [address for address in linked if address is not None]
-                self._inside[module] = self._inlined.learn(module.name, descriptor, wanted)
-        for name in sorted(self._inlined.unread):
-            self._note(f"{name}: inlined functions may lack: its debug information is too much")
-
-    def _inlined_at(self, space: tuple[int, int], address: int) -> list[tuple[str, str, int]]:
-        if space == _KERNEL_SPACE:
-            return []
-        module, place = self._spaces.find(space, address)
-        linked = self._symbols_of(module).address(place)
-        chain = self._inside.get(module, {}).get(linked, ()) if linked is not None else ()
-        return [(name, module.name, offset) for name, offset in chain]
-
-    def _name(self, space: tuple[int, int], address: int) -> tuple[str, str, int]:
-        if space == _KERNEL_SPACE:
-            module, place = _KERNEL, address
-        else:
-            module, place = self._spaces.find(space, address)
-        found = self._symbols_of(module).name(place)
-        if found is None and module == ANON:
-            found = self._perf_map_of(space[0]).name(address)
-        if found is None:
-            return "", module.name, place if module.inode[2] else 0
-        return found[0], module.name, found[1]
-
-    def _perf_map_of(self, pid: int) -> PerfMap:
-        if pid not in self._perf_maps:
-            self._perf_maps[pid] = perf_maps.of_process(pid)
-        return self._perf_maps[pid]
-
-    def _symbols_of(self, module: Module) -> symbols.Symbols:
-        if module not in self._symbols:
-            descriptor = self._spaces.file(module)
-            if module == _KERNEL:
-                self._symbols[module] = symbols.of_kernel()
-                if not len(self._symbols[module].starts):
-                    self._note(
-                        "the kernel hides its functions' names: sysctl kernel.kptr_restrict=0"
-                    )
-            elif module.name == _VDSO:
-                self._symbols[module] = symbols.of_vdso()
-            elif descriptor is None:
-                self._symbols[module] = symbols.NOTHING
-            else:
-                self._symbols[module] = symbols.of_file(descriptor)
-        return self._symbols[module]
 
     def _close_records(self) -> None:
         if self._records is not None:
@@ -362,14 +302,8 @@ class Stacks:
             self.notes.append(text)
 
     def close(self) -> None:
-        """Let go of the files and of the kernel's records."""
+        """Let go of the files and of the kernel's records; the last notes come with it."""
+        if lacking := self._nameless.told(self._spaces):
+            self._note(lacking)
         self._close_records()
         self._spaces.close()
-
-
-def _known_by_callers(frames: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
-    """Frames, innermost first; `main` has its name where the file does not tell it."""
-    return [
-        ("main", *one[1:]) if not one[0] and caller == "__libc_start_call_main" else one
-        for one, (caller, *_) in zip(frames, [*frames[1:], ("", "", 0)], strict=True)
-    ]

@@ -70,12 +70,14 @@ class Rules:
         rules: u64, see `probes/rules.h`; their place in the page is zero.
         segments: file offset, size and address of each part that is loaded to be executed.
         callers: all its functions that call others keep frame pointers meanwhile.
+        begins: u64, ascending addresses where functions begin.
     """
 
     addresses: NDArray[np.uint64]
     rules: NDArray[np.uint64]
     segments: tuple[tuple[int, int, int], ...]
     callers: bool
+    begins: NDArray[np.uint64]
 
     def address(self, offset: int) -> int | None:
         """The address, as linked, of a place in the file where a mapping begins; None: no code."""
@@ -83,6 +85,18 @@ class Rules:
             if start // _PAGE * _PAGE <= offset < start + size:
                 return offset - start + address
         return None
+
+    def function(self, address: int) -> int | None:
+        """Where the function of an address begins, which may have no name; None: in no function.
+
+        Args:
+            address: as linked, as is what is returned.
+        """
+        at = int(np.searchsorted(self.addresses, np.uint64(address), "right"))
+        first = int(np.searchsorted(self.begins, np.uint64(address), "right"))
+        if not at or not first or _unknown(self.rules[at - 1 : at])[0]:
+            return None
+        return int(self.begins[first - 1])
 
     def place(self, address: int) -> int | None:
         """The place in the file of an address, as linked; None: it is not code."""
@@ -103,13 +117,15 @@ def of_file(file: IO[bytes]) -> Rules | None:
             for s in elf.iter_segments()
             if s["p_type"] == "PT_LOAD" and s["p_flags"] & 1
         )
-        found = None
+        found, begins = None, np.zeros(0, np.uint64)
         for bytes_, address, kind in _sections(elf, file):
-            more = _sorted(_rows(bytes_, address, kind), segments)
+            more, starts = _sorted(_rows(bytes_, address, kind), segments)
             found = more if found is None else _merged(found, more)
+            begins = np.union1d(begins, starts)
         if found is None or not len(found):
             return None
         found = _with_start(found, int(elf["e_entry"]))
+        begins = np.union1d(begins, np.array([int(elf["e_entry"])], np.uint64))
     # pyelftools lets errors of what it is built on through, when a file is damaged.
     except (
         ELFError,
@@ -124,7 +140,8 @@ def of_file(file: IO[bytes]) -> Rules | None:
     ):
         return None
     rules = found["rule"].astype(np.uint64)
-    return Rules(found["address"].astype(np.uint64), rules, segments, _keeps_frames(rules))
+    addresses = found["address"].astype(np.uint64)
+    return Rules(addresses, rules, segments, _keeps_frames(rules), begins)
 
 
 def of_descriptor(descriptor: int) -> Rules | None:
@@ -183,14 +200,23 @@ def _unknown(rules: NDArray[Any]) -> NDArray[np.bool_]:
     return (rules >> np.uint64(12)) & np.uint64(15) == constants()["MEMSC_UNKNOWN"]
 
 
-def _sorted(rows: NDArray[Any], segments: tuple[tuple[int, int, int], ...]) -> NDArray[Any]:
-    """By address, one for each: that of the function that begins where another ends."""
+def _sorted(
+    rows: NDArray[Any], segments: tuple[tuple[int, int, int], ...]
+) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+    """By address, one for each: that of the function that begins where another ends.
+
+    Returns:
+        The rows, and where functions begin.
+    """
     inside = np.zeros(len(rows), np.bool_)
     for _, size, start in segments:
         inside |= (rows["address"] >= start) & (rows["address"] <= start + size)
     rows = rows[inside]
+    flag = np.uint64(constants()["MEMSC_BEGINS"])
+    begins = rows["address"][rows["rule"] & flag != 0]
+    rows["rule"] &= ~flag
     rows = rows[np.argsort(rows["address"] << np.uint64(1) | _unknown(rows["rule"]), kind="stable")]
-    return _without_repeats(rows[_first_of_each(rows["address"])])
+    return _without_repeats(rows[_first_of_each(rows["address"])]), np.unique(begins)
 
 
 def _first_of_each(values: NDArray[Any]) -> NDArray[np.bool_]:
