@@ -126,7 +126,7 @@ def _kept(
 ) -> Iterator[pd.DataFrame]:
     rounds = chosen_rounds(trace, selection)
     wanted = list(dict.fromkeys([*_KEPT, *selection.columns]))
-    for table in trace.batches(CALLS, wanted, selection.arms):
+    for table in trace.batches(CALLS, wanted, rounds):
         mask = selection.mask(table)
         columns = {name: numbers(table[name]) for name in ("tid", "flags", *STAMPS)}
         total = columns["completed"] - columns["called"]
@@ -175,7 +175,7 @@ def _add_others(trace: TraceFolder, slow: Slow, rounds: Collection[RoundKey]) ->
     for rows in groups.values():
         since[rows] = busy[rows] = 0
     wanted = ["arm", "case", "round", "service_cpu", "flags", *STAMPS[1:]]
-    for table in trace.batches(CALLS, wanted, {key.arm for key in rounds}):
+    for table in trace.batches(CALLS, wanted, rounds):
         columns = {name: table[name].to_numpy() for name in wanted[3:]}
         for key, chosen in rounds_in(table):
             if key not in rounds:

@@ -116,8 +116,7 @@ def calls_at(
         return best
     order = moments[["at", by]].reset_index(drop=True).sort_values("at")
     begun = np.full(len(moments), -1, np.int64)
-    arms = None if wanted is None else {key.arm for key in wanted}
-    for part in folder.batches(CALLS, _CALL, arms):
+    for part in folder.batches(CALLS, _CALL, wanted):
         calls: pd.DataFrame = part.to_pandas().astype(dict.fromkeys(_NAMES, object))
         keys = {RoundKey(*key) for key in calls[["arm", "case", "round"]].drop_duplicates().values}
         if not keys or (wanted is not None and not keys & set(wanted)):

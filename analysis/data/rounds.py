@@ -21,7 +21,11 @@ def chosen_rounds(trace: TraceFolder, selection: Selection) -> frozenset[RoundKe
     """The rounds that are looked at, or None where the session does not know of any."""
     if not trace.session.rounds:
         return None
-    return frozenset(r.key for r in trace.session.rounds if r.check == selection.checks)
+    return frozenset(
+        r.key
+        for r in trace.session.rounds
+        if r.check == selection.checks and selection.has(r.arm, r.case)
+    )
 
 
 def rounds_in(table: pa.Table) -> Iterator[tuple[RoundKey, Rows]]:

@@ -27,7 +27,16 @@ from memsc.analysis.data.selection import Selection
 from memsc.analysis.data.sketch import Sketch
 from memsc.analysis.data.timed import TimedRounds
 from memsc.runtime.errors import MemscError
-from memsc.tracer.format import CALLS, STAMPS, Part, Round, RoundKey, TraceFolder, read_part
+from memsc.tracer.format import (
+    CALLS,
+    STAMPS,
+    Part,
+    Round,
+    RoundKey,
+    TraceFolder,
+    read_part,
+    read_rounds,
+)
 from memsc.tracer.format.ahead import ahead
 from memsc.tracer.format.arrays import numbers
 
@@ -143,8 +152,9 @@ def scan(
     # Of chosen calls nobody can tell which were the last ones.
     fills = Fills({} if selection.cut else timed_rounds(trace, timed or TimedRounds(trace)))
     cells = Cells(most=_most_blocks(trace.session.rounds), fills=fills)
-    for part, table in _read_ahead(parts, selection):
-        cells.add(sketch_table(table, rounds, units, fills))
+    for part, table in _read_ahead(parts, selection, rounds):
+        if table is not None:
+            cells.add(sketch_table(table, rounds, units, fills))
         if progress:
             progress(part.rows)
     return cells
@@ -158,19 +168,25 @@ def _most_blocks(rounds: Iterable[Round]) -> dict[tuple[str, str], int]:
     }
 
 
-def _read_ahead(parts: Iterable[Part], selection: Selection) -> Iterator[tuple[Part, pa.Table]]:
-    """Each part's selected rows; the next is read while one is worked on."""
+def _read_ahead(
+    parts: Iterable[Part], selection: Selection, rounds: Collection[RoundKey] | None
+) -> Iterator[tuple[Part, pa.Table | None]]:
+    """Each part and its selected rows, if it may have any; the next is read meanwhile."""
     parts = list(parts)
-    yield from zip(parts, ahead(partial(_selected, part, selection) for part in parts), strict=True)
+    jobs = (partial(_selected, part, selection, rounds) for part in parts)
+    yield from zip(parts, ahead(jobs), strict=True)
 
 
-def _selected(part: Part, selection: Selection) -> pa.Table:
+def _selected(
+    part: Part, selection: Selection, rounds: Collection[RoundKey] | None
+) -> pa.Table | None:
     columns = dict.fromkeys(
         ["arm", "case", "round", "tid", "syscall", "flags", *STAMPS, *selection.columns]
     )
-    table = read_part(part, list(columns))
-    mask = selection.mask(table)
-    if mask is None or mask.all():
+    wanted = list(columns)
+    table = read_part(part, wanted) if rounds is None else read_rounds(part, wanted, rounds)
+    mask = None if table is None else selection.mask(table)
+    if table is None or mask is None or mask.all():
         return table
     return table.filter(pa.array(mask))
 
@@ -185,7 +201,9 @@ def sketch_table(
     cells = Cells()
     if not table.num_rows:
         return cells
-    stages = stages_of(table) if units is None else in_units(stages_of(table), units)
+    stamps = [numbers(table[stamp]) for stamp in STAMPS]
+    if units is not None:
+        stamps = [np.zeros(table.num_rows, np.int64), *since_called(stages_of(table), units)]
     flags = numbers(table["flags"])
     for key, rows in rounds_in(table):
         if rounds is not None and key not in rounds:
@@ -199,7 +217,9 @@ def sketch_table(
         inner = _Inner(table, rows)
         for block in range(blocks):
             for cell, chosen in inner.cells(key, int(edges[block]), int(edges[block + 1])):
-                sketch = Sketch.of(stages[:, chosen], flags[chosen])
+                sketch = Sketch.of(stamps, flags, chosen)
+                if units is None:
+                    _possible(int(sketch.mins.min()), int(sketch.maxs.max()))
                 cells.sketches.setdefault(cell, {})[BlockKey(key.round, block)] = sketch
     return cells
 
@@ -211,27 +231,30 @@ def stages_of(table: pa.Table) -> NDArray[np.int64]:
     for i in range(len(STAMPS) - 1):
         np.subtract(stamps[i + 1], stamps[i], out=stages[i])
     np.subtract(stamps[-1], stamps[0], out=stages[-1])
+    if stages.size:
+        _possible(int(stages.min()), int(stages.max()))
+    return stages
+
+
+def _possible(low: int, high: int) -> None:
     # Sums of such stages would be wrong: no call takes a month, and no two CPUs that memsc records
     # on are a second apart. What they are apart is measured, and a check.
-    low, high = (int(stages.min()), int(stages.max())) if stages.size else (0, 0)
     if high >= _LONGEST or low <= -_FARTHEST_BACK:
         how = "months apart" if high >= _LONGEST else "seconds back in time"
         why = f"the stamps of one are {how}: the counter jumped, or a part was changed"
         raise MemscError("cannot use the calls", why, "record again")
-    return stages
 
 
 _LONGEST = 1 << 53
 _FARTHEST_BACK = 1 << 32
 
 
-def in_units(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:
-    """Stages in another integer unit, of which there are so many to a cycle.
+def since_called(stages: NDArray[np.int64], units: float) -> NDArray[np.int64]:
+    """When each stage ends, since its call began, in another unit: so many to a cycle.
 
-    What is rounded is the time since the call began, so stages still sum to their total exactly.
+    What is rounded is this, and no stage: so stages still sum to their total exactly.
     """
-    since = np.rint(np.cumsum(stages[:-1], axis=0) * units).astype(np.int64)
-    return np.vstack([since[:1], np.diff(since, axis=0), since[-1:]])
+    return np.rint(np.cumsum(stages[:-1], axis=0) * units).astype(np.int64)
 
 
 def _length(rows: Rows, total: int) -> int:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from memsc.analysis.data.histogram import Histogram, bins_of_floats
+from memsc.analysis.data.counting import count_calls
+from memsc.analysis.data.histogram import Histogram
 from memsc.tracer.format import FLAGS, STAGES
 
 TOTAL = "total"
 QUANTITIES = (*STAGES, TOTAL)
 """What is measured of a call: the four stages and their sum."""
+
+_BYTES = np.arange(256)  # the flags are bits of the lowest
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +44,28 @@ class Sketch:
     flags: NDArray[np.int64]
 
     @staticmethod
-    def of(stages: NDArray[np.int64], flags: NDArray[np.int64]) -> Sketch:
+    def of(
+        stamps: Sequence[NDArray[np.int64]],
+        flags: NDArray[np.int64],
+        rows: slice | NDArray[np.int64] = slice(None),
+    ) -> Sketch:
         """Sketches calls.
 
         Args:
-            stages: shape (5, n), cycles: the stages and their total, n at least 1.
-            flags: shape (n,), flag bits.
+            stamps: five columns, in cycles or another unit: stages are their differences.
+            flags: the column of flag bits.
+            rows: which calls, at least one.
         """
-        # Weights are summed as floats, exact up to 2**53 cycles: a month of one CPU.
-        spent = stages.astype(np.float64)
-        bins = bins_of_floats(spent)
-        histograms = tuple(Histogram.of_bins(row) for row in bins)
-        kept = histograms[-1].bins
-        bands = np.stack([np.bincount(bins[-1], stage)[kept] for stage in spent[:-1]])
-        mins, none = stages.min(axis=1), np.zeros(len(QUANTITIES), np.int64)
-        bits = list(FLAGS.values())
+        found = count_calls(stamps, flags, rows)
         return Sketch(
-            stages.shape[1],
-            stages.sum(axis=1),
-            mins,
-            stages.max(axis=1),
-            np.count_nonzero(stages < 0, axis=1).astype(np.int64) if (mins < 0).any() else none,
-            histograms,
-            bands.astype(np.int64),
-            np.array([np.count_nonzero(flags & bit) for bit in bits], np.int64)
-            if flags.any()
-            else np.zeros(len(bits), np.int64),
+            int(found.flags.sum()),
+            found.sums,
+            found.mins,
+            found.maxs,
+            found.negative,
+            tuple(map(Histogram, found.bins, found.counts)),
+            found.bands,
+            np.array([found.flags[_BYTES & bit > 0].sum() for bit in FLAGS.values()], np.int64),
         )
 
     @staticmethod

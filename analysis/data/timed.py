@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.analysis.data.counting import count_times
 from memsc.analysis.data.histogram import Histogram
 from memsc.analysis.data.overlap import Ints
 from memsc.analysis.data.rounds import rounds_in
@@ -45,10 +46,8 @@ class Block:
     @staticmethod
     def of(calls: Ints, cycles: Ints) -> Block:
         """Intervals, and how many calls each covers: at least one."""
-        fine = cycles * FINE
-        if not (calls == 1).all():
-            fine //= calls
-        return Block(int(calls.sum()), int(cycles.sum()), Histogram.of(fine))
+        found = count_times(cycles, calls, FINE)
+        return Block(int(calls.sum()), int(cycles.sum()), Histogram(*found))
 
     @staticmethod
     def merge(blocks: Sequence[Block]) -> Block:

@@ -38,7 +38,7 @@ class Windows:
         The windows are narrowed by what the clocks may disagree, so that what a thread did just
         before its first call is never counted into it.
         """
-        tables = trace.batches(CALLS, _COLUMNS, {key.arm for key in wanted})
+        tables = trace.batches(CALLS, _COLUMNS, wanted)
         parts = [_summary(table, wanted) for table in tables]
         threads = pd.concat([_NOTHING, *(part for part in parts if len(part))])
         grouped = threads.groupby([*KEY, "tid"], as_index=False, sort=False)

@@ -77,7 +77,7 @@ def busy(trace: TraceFolder, wanted: Collection[RoundKey]) -> dict[RoundKey, Bus
     second at most.
     """
     found: dict[RoundKey, list[Busy]] = {}
-    for table in trace.batches(CALLS, _COLUMNS, {key.arm for key in wanted}):
+    for table in trace.batches(CALLS, _COLUMNS, wanted):
         columns = [table[name].to_numpy() for name in _COLUMNS[3:]]
         for key, rows in rounds_in(table):
             if key in wanted:

@@ -122,7 +122,9 @@ class Paths:
         tids, numbers = (events[name].to_numpy(np.int64) for name in ("tid", "number"))
         latest = at + round(_GAP_S * clock.hz)
         found: list[pd.DataFrame] = []
-        for part in self._folder.batches(CALLS, _CALL, self._selection.arms):
+        arms, rounds = self._selection.arms, self._folder.session.rounds
+        of_arms = None if arms is None else {r.key for r in rounds if r.arm in arms}
+        for part in self._folder.batches(CALLS, _CALL, of_arms or None):
             called, tid = (part[name].to_numpy() for name in ("called", "tid"))
             for one in np.intersect1d(tids, tid).tolist():
                 rows = np.flatnonzero(tid == one)

@@ -176,7 +176,7 @@ class Totals:
         wanted += ["called", "completed", *(["comm"] if comm else []), *now.columns]
         parts: list[pa.Table] = []
         rows = 0
-        for part in self._folder.batches(CALLS, list(dict.fromkeys(wanted)), now.arms):
+        for part in self._folder.batches(CALLS, list(dict.fromkeys(wanted)), rounds):
             table, mask = part, now.mask(part)
             if mask is not None:
                 table = table.filter(pa.array(mask))

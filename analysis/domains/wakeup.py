@@ -195,20 +195,22 @@ class Wakeup:
         return plot_paths(self.df_paths(), case)
 
     def _chains(self) -> Iterator[_Found]:
+        slept = {n for n, arm in self._folder.session.arms.items() if arm.transport == "ipi"}
         known = {
             r.key
             for r in self._folder.session.rounds
-            if {"sched", "ipi"} <= set(r.probes) and r.check == self._selection.checks
+            if {"sched", "ipi"} <= set(r.probes)
+            and r.check == self._selection.checks
+            and r.arm in slept
         } - lossy(self._folder, "sched", "ipi")
-        slept = {n for n, arm in self._folder.session.arms.items() if arm.transport == "ipi"}
         kept = ["arm", "case", "round", "tid", "flags", *STAMPS]
         events = _Events(self._folder)
         counted: dict[RoundKey, int] = {}
         wanted = list({*kept, *self._selection.columns})
-        for table in self._folder.batches(CALLS, wanted, slept):
+        for table in self._folder.batches(CALLS, wanted, known):
             mask = self._selection.mask(table)
             for key, rows in rounds_in(table):
-                if key not in known or key.arm not in slept:
+                if key not in known:
                     continue
                 at = np.arange(table.num_rows)[rows]
                 first = counted.get(key, 0)

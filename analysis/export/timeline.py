@@ -39,7 +39,7 @@ def first_calls(
     rounds = chosen_rounds(trace.folder, trace.selection)
     left = dict.fromkeys(trace.arms, per_arm)
     wanted = list(dict.fromkeys([*columns, *trace.selection.columns]))
-    for part in trace.folder.batches(CALLS, wanted):
+    for part in trace.folder.batches(CALLS, wanted, rounds):
         mask = trace.selection.mask(part)
         table = part if mask is None else part.filter(pa.array(mask))
         if not table.num_rows:

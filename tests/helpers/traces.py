@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memsc.analysis.data.sketch import Sketch
 from memsc.runtime import library
 from memsc.tracer.format import Arm, Clock, ProbeStatus, Round, Session
 from memsc.tracer.format.output import prepare_output
@@ -73,6 +74,12 @@ def stages_like(
     stages = np.rint(centre * generator.gamma(20.0, 1 / 20.0, (calls, 4)))
     stages[generator.random(calls) < 1e-3, 1] += 20_000
     return stages.astype(np.int64)
+
+
+def sketch_of(stages: NDArray[np.int64]) -> Sketch:
+    """The sketch of calls without flags, given their four stages: shape (n, 4), cycles."""
+    stamps = np.cumsum(np.hstack([np.zeros((len(stages), 1), np.int64), stages]), axis=1)
+    return Sketch.of(list(stamps.T), np.zeros(len(stages), np.int64))
 
 
 def session(rounds: list[Round], arms: dict[str, Arm], **changes: object) -> Session:

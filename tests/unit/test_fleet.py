@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.helpers import traces
 
 from memsc import analysis as ma
-from memsc.analysis.data.scan import ALL, Cell, in_units
+from memsc.analysis.data.scan import ALL, Cell, since_called
 from memsc.analysis.data.selection import Selection
 from memsc.analysis.fleet.cluster import on_cluster
 from memsc.analysis.fleet.partition import Failure, Partition, Summary, summarise_partition
@@ -112,10 +112,12 @@ def test_clocks_that_differ_are_brought_to_one_unit(farm: Path, tmp_path: Path) 
 @given(st.lists(st.tuples(*[st.integers(0, 2**40)] * 4), min_size=1), st.floats(0.01, 64))
 def test_stages_sum_to_the_total_in_any_unit(rows: list[tuple[int, ...]], units: float) -> None:
     stages = np.array(rows, np.int64).T
-    found = in_units(np.vstack([stages, stages.sum(axis=0)]), units)
-    assert (found[:-1].sum(axis=0) == found[-1]).all()
+    ends = since_called(np.vstack([stages, stages.sum(axis=0)]), units)
+    found = np.diff(ends, axis=0, prepend=0)
+    assert (found.sum(axis=0) == ends[-1]).all()
     assert (found >= 0).all()
-    assert np.abs(found - np.vstack([stages, stages.sum(axis=0)]) * units).max() <= 1 + 2**40 * 1e-9
+    assert np.abs(found - stages * units).max() <= 1 + 2**40 * 1e-9
+    assert np.abs(ends[-1] - stages.sum(axis=0) * units).max() <= 1 + 2**40 * 1e-9
 
 
 def test_another_file_system_holds_the_same_traces(farm: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_fleets_intervals_hold_the_truth(moods: str, hosts: int) -> None:
         mine = cells.setdefault(Cell("memsc", f"case-{case}", ALL, "sync"), {})
         for host, mood in enumerate(np.exp(MOODS[moods](generator, hosts))):
             part = np.full(CALLS, round(NS * mood / 4))
-            sketch = Sketch.of(np.stack([part] * 4 + [4 * part]), np.zeros(CALLS, np.int64))
+            sketch = traces.sketch_of(np.stack([part] * 4, axis=1))
             mine[BlockKey(host, 0)] = sketch
     stages = Stages(lambda: Cells(cells), 1.0, ["memsc"])
     found = stages.df_stages(syscalls=False).query("stage == 'total'")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tests.helpers import traces
 
 from memsc.analysis.data.scan import BlockKey, stages_of
-from memsc.analysis.data.sketch import QUANTITIES, Sketch
+from memsc.analysis.data.sketch import QUANTITIES
 from memsc.analysis.data.statistics import LEVEL, Resampled
 from memsc.tracer.format import CALLS, open_trace
 
@@ -109,11 +109,9 @@ def starts() -> list[int]:
 
 def sketched(stages: Ints) -> Resampled:
     """As of one run that was recorded so."""
-    whole = np.vstack([stages.T, stages.sum(axis=1)])
     edges = np.linspace(0, len(stages), BLOCKS + 1).astype(np.int64)
-    none = np.zeros(len(stages), np.int64)
     blocks = {
-        BlockKey(0, i): Sketch.of(whole[:, start:end], none[start:end])
+        BlockKey(0, i): traces.sketch_of(stages[start:end])
         for i, (start, end) in enumerate(pairwise(edges.tolist()))
     }
     return Resampled(blocks, "sparse")

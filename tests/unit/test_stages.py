@@ -29,11 +29,6 @@ stage_rows = st.lists(st.tuples(*[st.integers(0, 2**40)] * 4), min_size=1, max_s
 )
 
 
-def sketched(stages: NDArray[np.int64]) -> Sketch:
-    whole = np.vstack([stages.T, stages.sum(axis=1)])
-    return Sketch.of(whole, np.zeros(len(stages), np.int64))
-
-
 def assert_same(a: Sketch, b: Sketch) -> None:
     assert a.n == b.n
     for name in ("sums", "mins", "maxs", "negative", "flags", "bands"):
@@ -47,15 +42,15 @@ def assert_same(a: Sketch, b: Sketch) -> None:
 def test_sketches_merge_associatively_and_lose_nothing(
     a: NDArray[np.int64], b: NDArray[np.int64], c: NDArray[np.int64]
 ) -> None:
-    x, y, z = sketched(a), sketched(b), sketched(c)
+    x, y, z = traces.sketch_of(a), traces.sketch_of(b), traces.sketch_of(c)
     left = Sketch.merge([Sketch.merge([x, y]), z])
     assert_same(left, Sketch.merge([x, Sketch.merge([y, z])]))
-    assert_same(left, sketched(np.concatenate([a, b, c])))
+    assert_same(left, traces.sketch_of(np.concatenate([a, b, c])))
 
 
 @given(stage_rows)
 def test_bands_hold_all_that_their_stages_took(stages: NDArray[np.int64]) -> None:
-    sketch = sketched(stages)
+    sketch = traces.sketch_of(stages)
     assert np.array_equal(sketch.bands.sum(axis=1), sketch.sums[:-1])
 
 

@@ -202,8 +202,7 @@ def side(generator: np.random.Generator, name: str, jitter: float) -> Resampled:
         shift = 1 + jitter * generator.standard_normal()
         for block in range(4):
             stages = traces.stages_like("memsc", 200, generator, shift)
-            whole = np.vstack([stages.T, stages.sum(axis=1)])
-            blocks[BlockKey(index, block)] = Sketch.of(whole, np.zeros(200, np.int64))
+            blocks[BlockKey(index, block)] = traces.sketch_of(stages)
     return Resampled(blocks, name)
 
 

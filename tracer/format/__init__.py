@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         part_name,
         range_of,
         read_part,
+        read_rounds,
     )
     from memsc.tracer.format.reader import (
         SUFFIX,
@@ -121,12 +122,13 @@ __all__ = [
     "polls_of",
     "range_of",
     "read_part",
+    "read_rounds",
 ]
 _PLACES = {
     "conditions": (
         "Added AddedByProbes Environment Hit How Isolation Noise Perturbation Surroundings"
     ),
-    "parts": "Part columns_of location part_name range_of read_part",
+    "parts": "Part columns_of location part_name range_of read_part read_rounds",
     "reader": "SUFFIX TraceFolder decode_session open_trace",
     "session_file": (
         "SESSION Arm Clock CounterEvent Counters Coverage InTurn ProbeStatus Round RoundKey "

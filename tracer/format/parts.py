@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from memsc.runtime.errors import MemscError
 from memsc.runtime.printable import printable
+from memsc.tracer.format.footer import Footer
+from memsc.tracer.format.session_file import RoundKey
 
 NAMES = ("arm", "case", "syscall", "kind", "name", "comm", "function", "module")
 NAMES_OF = {"events/writeback": ("device",)}
@@ -54,13 +56,39 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         MemscError: the file is damaged or lacks a column.
     """
     with _parquet(part.path) as file:
-        every = _EVENT if part.table.startswith("events/") and columns is None else set[str]()
-        missing = (every | set(columns or ())) - set(file.schema_arrow.names)
-        if missing:
-            raise _lacks(part, missing)
-        table = file.read(columns=list(columns) if columns is not None else None)
-        _check(part, table)
-        return _printable(table)  # in here: a damaged one names what its dictionary lacks
+        return _read(part, file, Footer(file), columns)
+
+
+def read_rounds(
+    part: Part, columns: Sequence[str] | None, rounds: Collection[RoundKey]
+) -> pa.Table | None:
+    """The same of a table of rounds, unless its footer tells that it has none of some rounds.
+
+    Raises:
+        MemscError: the file is damaged or lacks a column.
+    """
+    with _parquet(part.path) as file:
+        footer = Footer(file)
+        return _read(part, file, footer, columns) if footer.may_have(rounds) else None
+
+
+def _read(
+    part: Part, file: pq.ParquetFile, footer: Footer, columns: Sequence[str] | None
+) -> pa.Table:
+    schema = file.schema_arrow
+    every = _EVENT if part.table.startswith("events/") and columns is None else set[str]()
+    missing = (every | set(columns or ())) - set(schema.names)
+    if missing:
+        raise _lacks(part, missing)
+    wanted = list(schema.names if columns is None else columns)
+    same = footer.same(wanted)
+    table = file.read(columns=[name for name in wanted if name not in same])
+    metadata: Any = schema.metadata
+    whole = pa.schema([schema.field(name) for name in wanted], metadata)
+    found: list[Any] = [same[name] if name in same else table[name] for name in wanted]
+    table = pa.Table.from_arrays(found, schema=whole)
+    _check(part, table)
+    return _printable(table)  # in here: a damaged one names what its dictionary lacks
 
 
 def _printable(table: pa.Table) -> pa.Table:
@@ -159,32 +187,9 @@ def range_of(part: Part, column: str) -> tuple[int, int] | None:
         MemscError: the file is damaged or lacks the column.
     """
     with _parquet(part.path) as file:
-        at = file.schema_arrow.get_field_index(column)
-        if at < 0:
+        if column not in file.schema_arrow.names:
             raise _lacks(part, [column])
-        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        known: list[Any] = [group.column(at).statistics for group in groups]
-    bounds = [bound for s in known if s and s.has_min_max for bound in (s.min, s.max)]
-    if len(bounds) < 2 * max(len(known), 1) or not all(isinstance(one, int) for one in bounds):
-        return None
-    return min(bounds), max(bounds)
-
-
-def may_be_of(part: Part, arms: Collection[str]) -> bool:
-    """Whether a part may have rows of some arms; true if its footer does not tell.
-
-    Raises:
-        MemscError: the file is damaged or lacks the column.
-    """
-    with _parquet(part.path) as file:
-        at = file.schema_arrow.get_field_index("arm")
-        if at < 0:
-            raise _lacks(part, ["arm"])
-        for i in range(file.num_row_groups):
-            known: Any = file.metadata.row_group(i).column(at).statistics
-            if not known or not known.has_min_max or known.min != known.max or known.min in arms:
-                return True
-    return False
+        return Footer(file).range(column)
 
 
 def _lacks(part: Part, columns: Iterable[str]) -> MemscError:

@@ -20,8 +20,15 @@ import pyarrow as pa
 from memsc.runtime.errors import MemscError
 from memsc.tracer.format.ahead import ahead
 from memsc.tracer.format.damage import contradiction, every_printable
-from memsc.tracer.format.parts import Part, check_regular, location, may_be_of, read_part, rows_of
-from memsc.tracer.format.session_file import SESSION, Session
+from memsc.tracer.format.parts import (
+    Part,
+    check_regular,
+    location,
+    read_part,
+    read_rounds,
+    rows_of,
+)
+from memsc.tracer.format.session_file import SESSION, RoundKey, Session
 from memsc.tracer.format.tables import CALLS, COUNTERS, EVENTS, SCHEMA, STACKS, TIMINGS
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -85,19 +92,20 @@ class TraceFolder:
         self,
         table: str,
         columns: Sequence[str] | None = None,
-        arms: Collection[str] | None = None,
+        rounds: Collection[RoundKey] | None = None,
     ) -> Iterator[pa.Table]:
         """A table's rows, one part at a time, in the order they were recorded.
 
         Args:
             table: which; one that the trace does not have has no rows.
             columns: which of it; None for all.
-            arms: parts that have no rows of these are passed over; others come whole.
+            rounds: parts that have no rows of these are passed over; others come whole.
         """
         parts = self.parts.get(table, [])
-        if arms is not None:
-            parts = [part for part in parts if may_be_of(part, arms)]
-        return ahead(partial(read_part, part, columns) for part in parts)
+        if rounds is None:
+            return ahead(partial(read_part, part, columns) for part in parts)
+        found = ahead(partial(read_rounds, part, columns, rounds) for part in parts if rounds)
+        return (rows for rows in found if rows is not None)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """A whole table in memory: for small ones (`timings`, events of one probe).
