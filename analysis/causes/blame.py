@@ -112,8 +112,9 @@ class Blame:
         seen: Counter[tuple[str, str]] = Counter()
 
         def keep(key: RoundKey, calls: Calls, total: Ints) -> Ints:
-            of_modes = [edges.get((key.arm, key.case, i), np.inf) for i in range(len(MODES))]
-            slow = np.flatnonzero(total > np.array(of_modes)[calls.mode])
+            of_modes = np.array([edges.get((*key[:2], i), np.inf) for i in range(len(MODES))])
+            slow = np.flatnonzero(total > of_modes.min())
+            slow = slow[total[slow] > of_modes[calls.mode[slow]]]
             of = key.arm, key.case
             every, before = self.every.get(of, 1), seen[of]
             seen[of] += len(slow)

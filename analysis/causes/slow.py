@@ -99,26 +99,26 @@ class _Context:
     done: dict[RoundKey, int] = field(default_factory=dict)
     poll_cycles: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def add(self, key: RoundKey, columns: Mapping[str, Ints], rows: Ints) -> tuple[Ints, Ints]:
+    def add(self, key: RoundKey, columns: Mapping[str, Ints], rows: Rows) -> Callable[[Ints], Ints]:
         """A part's rows of a round, all of them.
 
         Returns:
-            `since` and `busy` of each row, right where a single thread calls: its calls follow one
-            another, in any part.
+            When the call before each of some rows, given by their places, was executed: right where
+            a single thread calls, for its calls follow one another, in any part.
         """
         threads = self.threads.setdefault(key, set())
         tid = columns["tid"][rows]
         # Mostly one; a sort of all would cost as much as reading them.
         threads.update((int(tid[0]), int(tid[-1])) if (tid == tid[0]).all() else distinct(tid))
-        picked, executed = columns["picked"][rows], columns["executed"][rows]
-        before = np.concatenate([[self.done.get(key, 0)], executed[:-1]])
-        self.done[key] = int(executed[-1])
+        executed = columns["executed"][rows]
+        last, self.done[key] = self.done.get(key, 0), int(executed[-1])
         if key.arm not in self.poll_cycles:
-            self.poll_cycles[key.arm] = _poll_cycles(columns, rows[:_SAMPLE])
-        posted = columns["posted"][rows]
-        follows = before <= picked
-        since = np.where(follows, before, 0)
-        return since, np.where(follows, np.maximum(since - posted, 0), 0)
+            self.poll_cycles[key.arm] = _poll_cycles(columns, _first(rows))
+        return lambda places: np.where(places > 0, executed[np.maximum(places - 1, 0)], last)
+
+
+def _first(rows: Rows) -> Rows:
+    return slice(_SAMPLE) if isinstance(rows, slice) else rows[:_SAMPLE]
 
 
 def _kept(
@@ -134,14 +134,17 @@ def _kept(
         for key, chosen in rounds_in(table):
             if rounds is not None and key not in rounds:
                 continue
-            at = _written_out(chosen, table.num_rows)
-            since, busy = context.add(key, columns, at)
-            if mask is not None:
-                since, busy, at = since[mask[at]], busy[mask[at]], at[mask[at]]
-            slow = keep(key, Calls(mode[at], idle[at]), total[at])
+            before = context.add(key, columns, chosen)
+            passing = None if mask is None else np.flatnonzero(mask[chosen])
+            rows = chosen if passing is None else _written_out(chosen, table.num_rows)[passing]
+            slow = keep(key, Calls(mode[rows], idle[rows]), total[rows])
             if not len(slow):
                 continue
-            since, busy, at = since[slow], busy[slow], at[slow]
+            places = slow if passing is None else passing[slow]
+            at = slow if isinstance(rows, slice) else rows[slow]
+            since = before(places)
+            since[since > columns["picked"][at]] = 0
+            busy = np.where(since > 0, np.maximum(since - columns["posted"][at], 0), 0)
             kept = table.take(at)
             # Of a few rows: threads would wait for each other longer than they work.
             frame = kept.to_pandas(use_threads=False)
@@ -198,14 +201,14 @@ def _add_others(trace: TraceFolder, slow: Slow, rounds: Collection[RoundKey]) ->
     slow.frame = frame.assign(since=since, busy=busy)
 
 
-def _poll_cycles(columns: Mapping[str, Ints], rows: Ints) -> tuple[float, float]:
+def _poll_cycles(columns: Mapping[str, Ints], rows: Rows) -> tuple[float, float]:
     flags = columns["flags"][rows]
     waited = columns["completed"][rows] - columns["posted"][rows]
-    idle = np.zeros(len(rows), np.int64)
+    idle = np.zeros(len(flags), np.int64)
     idle[1:] = columns["picked"][rows][1:] - columns["executed"][rows][:-1]
     costs: list[float] = []
     for side, time in (("app", waited), ("service", idle)):
         polls = polls_of(flags, side)
-        many = (polls >= _ENOUGH_POLLS) & (np.arange(len(rows)) > 0)
+        many = (polls >= _ENOUGH_POLLS) & (np.arange(len(flags)) > 0)
         costs.append(float(np.median(time[many] / polls[many])) if many.any() else float("nan"))
     return costs[0], costs[1]

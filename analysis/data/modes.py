@@ -65,5 +65,7 @@ def known_idle(table: pa.Table) -> NDArray[np.bool_]:
     """Which rows are known to have waited for others: of `WAITS`, or to read what was not there."""
     syscall, names = coded(table, "syscall")
     waits, reads = (np.array([n in some for n in names], np.bool_) for some in (WAITS, _READS))
+    if not waits.any() and not reads.any():
+        return np.zeros(len(syscall), np.bool_)
     pooled = (numbers(table["flags"]) & FLAGS["pooled"]) > 0
     return waits[syscall] | (reads[syscall] & pooled)

@@ -63,6 +63,7 @@ class Filled:
 
     Attributes:
         first, last: from the first begin to the last end.
+        calls: how many they are.
         timed: what those fill that the program timed. Calls that were posted ahead overlap: theirs
             is the time in which any of them was under way.
         until: where the last of those ends.
@@ -70,6 +71,7 @@ class Filled:
 
     first: int
     last: int
+    calls: int = 0
     timed: int = 0
     until: int = -(1 << 62)
 
@@ -79,10 +81,13 @@ class Fills:
 
     Args:
         timed: the rounds whose programs timed their last calls.
+        whole: what is given are all calls of their rounds.
     """
 
-    def __init__(self, timed: Mapping[RoundKey, TimedCalls] | None = None) -> None:
-        self.timed = timed or {}
+    def __init__(
+        self, timed: Mapping[RoundKey, TimedCalls] | None = None, *, whole: bool = True
+    ) -> None:
+        self.timed, self.whole = timed or {}, whole
         self.rounds: dict[RoundKey, dict[int, Filled]] = {}
         self._seen: dict[RoundKey, int] = {}
 
@@ -100,6 +105,7 @@ class Fills:
             first, last = int(begins.min()), int(ends.max())
             filled = threads.setdefault(thread, Filled(first, last))
             filled.first, filled.last = min(filled.first, first), max(filled.last, last)
+            filled.calls += len(begins)
             start = warm_up if isinstance(mine, slice) else int(np.searchsorted(mine, warm_up))
             if start < len(begins):
                 ahead = (flags[mine][start:] & FLAGS["async"]) > 0

@@ -150,7 +150,8 @@ def scan(
     selection, parts = selection or Selection(), trace.parts.get(CALLS, [])
     rounds = chosen_rounds(trace, selection)
     # Of chosen calls nobody can tell which were the last ones.
-    fills = Fills({} if selection.cut else timed_rounds(trace, timed or TimedRounds(trace)))
+    known = {} if selection.cut else timed_rounds(trace, timed or TimedRounds(trace))
+    fills = Fills(known, whole=not selection.cut)
     cells = Cells(most=_most_blocks(trace.session.rounds), fills=fills)
     for part, table in _read_ahead(parts, selection, rounds):
         if table is not None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from memsc.analysis.data.outside import Filled, Fills
 from memsc.analysis.data.rounds import rounds_in, split
 from memsc.tracer.format import CALLS, Clock, RoundKey, TraceFolder
 from memsc.tracer.format.arrays import numbers
@@ -32,14 +33,21 @@ class Windows:
     rounds: pd.DataFrame
 
     @staticmethod
-    def of(trace: TraceFolder, wanted: Collection[RoundKey]) -> Windows:
+    def of(trace: TraceFolder, wanted: Collection[RoundKey], fills: Fills | None = None) -> Windows:
         """From the first stamp to the last of each thread, in the wanted rounds.
 
         The windows are narrowed by what the clocks may disagree, so that what a thread did just
         before its first call is never counted into it.
+
+        Args:
+            trace: an opened trace.
+            wanted: the rounds.
+            fills: what is known of some of them already.
         """
-        tables = trace.batches(CALLS, _COLUMNS, wanted)
-        parts = [_summary(table, wanted) for table in tables]
+        known = fills.rounds if fills and fills.whole else {}
+        parts = [_known(key, known[key]) for key in wanted if key in known]
+        left = {key for key in wanted if key not in known}
+        parts += [_summary(table, left) for table in trace.batches(CALLS, _COLUMNS, left)]
         threads = pd.concat([_NOTHING, *(part for part in parts if len(part))])
         grouped = threads.groupby([*KEY, "tid"], as_index=False, sort=False)
         threads = grouped.agg({"start": "min", "end": "max", "calls": "sum"})
@@ -92,6 +100,11 @@ _NOTHING = pd.DataFrame(
     {name: pd.Series(dtype=object) for name in ("arm", "case")}
     | {name: pd.Series(dtype=np.int64) for name in ("round", "tid", "start", "end", "calls")}
 )
+
+
+def _known(key: RoundKey, threads: Mapping[int, Filled]) -> pd.DataFrame:
+    found = [(*key, tid, one.first, one.last, one.calls) for tid, one in threads.items()]
+    return pd.DataFrame(found, columns=list(_NOTHING))
 
 
 def _summary(table: pa.Table, wanted: Collection[RoundKey]) -> pd.DataFrame:

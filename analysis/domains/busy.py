@@ -89,13 +89,17 @@ def busy(trace: TraceFolder, wanted: Collection[RoundKey]) -> dict[RoundKey, Bus
 
 
 def _of(tid: Ints, called: Ints, completed: Ints, waits: NDArray[np.bool_]) -> Busy:
-    order = np.lexsort((called, tid))
-    tid, called, completed, waits = tid[order], called[order], completed[order], waits[order]
+    # Mostly those of one thread, one after the other.
+    if (tid[1:] != tid[:-1]).any() or (called[1:] < called[:-1]).any():
+        order = np.lexsort((called, tid))
+        tid, called, completed, waits = (some[order] for some in (tid, called, completed, waits))
     # What is behind a call ends where its thread's next one begins, which may be one that waits.
     behind = completed + BEHIND_NS
     follows = tid[1:] == tid[:-1]
     behind[:-1][follows] = np.minimum(behind[:-1], called[1:])[follows]
     end = np.maximum(completed, behind)
+    if not waits.any():
+        return Busy(Spans.union(called, end), Spans.union(called[:0], end[:0]), 0)
     return Busy(
         Spans.union(called[~waits], end[~waits]),
         Spans.union(called[waits], completed[waits]),

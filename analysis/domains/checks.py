@@ -99,7 +99,7 @@ class Checks:
         """Every check of every arm."""
         if self._found is None:
             silent = {arm for arm in self._arms if self._promises(arm)}
-            events = df_events_per_round(self._trace, silent)
+            events = df_events_per_round(self._trace, silent, self._cells().fills)
             self._found = [
                 check
                 for arm in self._arms

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from memsc.analysis.data.distinct import distinct
+from memsc.analysis.data.outside import Fills
 from memsc.analysis.data.rounds import coded
 from memsc.analysis.data.windows import Windows
 from memsc.analysis.domains.busy import Busy, busy
@@ -37,12 +38,15 @@ STILL_RUNNABLE = (0, 256)
 Marks = dict[str, NDArray[np.bool_]]
 
 
-def df_events_per_round(trace: TraceFolder, apart: Collection[str] = ()) -> pd.DataFrame:
+def df_events_per_round(
+    trace: TraceFolder, apart: Collection[str] = (), fills: Fills | None = None
+) -> pd.DataFrame:
     """Counts of kernel events between the first and the last forwarded call of each round.
 
     Args:
         trace: an opened trace.
         apart: arms of which to tell what waiting brought: a pass more over their calls.
+        fills: what is known of when calls were made.
 
     Returns:
         One row per round that had probes: arm, case, round, check, calls, local, and the columns of
@@ -52,7 +56,7 @@ def df_events_per_round(trace: TraceFolder, apart: Collection[str] = ()) -> pd.D
         `memsc.analysis.domains.busy`).
     """
     known = {r.key: r for r in trace.session.rounds if r.probes}
-    windows = Windows.of(trace, known.keys())
+    windows = Windows.of(trace, known.keys(), fills)
     frame = windows.rounds[["arm", "case", "round", "calls"]].copy()
     keys = [RoundKey(*key) for key in frame[["arm", "case", "round"]].itertuples(False)]
     rounds = [known[key] for key in keys]

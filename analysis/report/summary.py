@@ -75,6 +75,7 @@ def summarise(trace: Trace) -> Report:
     by_stage, by_stage_reason = (None, _CHOSEN) if cut else _stage_counters(trace)
     called, called_reason = (None, _CHOSEN) if cut else _paths(trace)
     sums, sums_reason = _totals(trace)
+    woken = _wakeups(trace)  # before slow calls, which stay in memory
     uncompared: Reason = _CHOSEN if cut else UNSET
     if verdict.withheld:
         uncompared = "the verdict is withheld"
@@ -104,7 +105,7 @@ def summarise(trace: Trace) -> Report:
         causes=rows(trace.tail.df_causes(), CauseRow),
         excess=rows(_excess(trace), ExcessRow),
         worst=waterfalls(trace),
-        wakeups=_wakeups(trace),
+        wakeups=woken,
         timings=[] if cut else rows(trace.timings.df_timings(), TimingRow),
         perturbation=[] if cut else rows(trace.timings.df_perturbation(), PerturbationRow),
         counters=counters,

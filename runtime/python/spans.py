@@ -21,7 +21,9 @@ def union(start: Ints, end: Ints) -> tuple[Ints, Ints]:
     """
     if not len(start):
         return start, end
-    order = np.argsort(start, kind="stable")
-    start, end = start[order], np.maximum.accumulate(end[order])
+    if (start[1:] < start[:-1]).any():
+        order = np.argsort(start, kind="stable")
+        start, end = start[order], end[order]
+    end = np.maximum.accumulate(end)
     first = np.append(True, start[1:] > end[:-1])
     return start[first], end[np.append(first[1:], True)]
