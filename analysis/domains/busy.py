@@ -92,7 +92,7 @@ def _of(tid: Ints, called: Ints, completed: Ints, waits: NDArray[np.bool_]) -> B
     # Mostly those of one thread, one after the other.
     if (tid[1:] != tid[:-1]).any() or (called[1:] < called[:-1]).any():
         order = np.lexsort((called, tid))
-        tid, called, completed, waits = (some[order] for some in (tid, called, completed, waits))
+        tid, called, completed, waits = tid[order], called[order], completed[order], waits[order]
     # What is behind a call ends where its thread's next one begins, which may be one that waits.
     behind = completed + BEHIND_NS
     follows = tid[1:] == tid[:-1]

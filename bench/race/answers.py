@@ -29,6 +29,7 @@ _READ = (
     "for path in sorted(pathlib.Path(sys.argv[1]).rglob('*.parquet')): p.read_table(path)"
 )
 READING, REPORT = "pyarrow, only reading all of it", "memsc report"
+SMALL = "not above that of the benchmark itself"
 MOST_SECONDS = {
     "memsc report of ls": 1.0,
     "memsc export --format hgrm of ls": 0.7,
@@ -39,6 +40,8 @@ MOST_SECONDS = {
 """What a command may take."""
 MOST_OF_READING_ALL = 2.5
 """What the whole report of the source may take, in times of only reading its files."""
+MOST_MB = 350
+"""What it may take of memory."""
 
 
 def commands(source: Path, scratch: Path) -> dict[str, list[str]]:
@@ -123,7 +126,13 @@ def targets(found: Sequence[Runner]) -> list[Target]:
     report, reading = by_name[REPORT], by_name[READING]
     ratio = report.middle / reading.middle if report.middle and reading.middle else None
     reason = report.reason or reading.reason
-    return [*every, _target(f"{REPORT} ÷ {READING}", ratio, MOST_OF_READING_ALL, reason)]
+    return [
+        *every,
+        _target(f"{REPORT} ÷ {READING}", ratio, MOST_OF_READING_ALL, reason),
+        _target(
+            f"{REPORT}, MB", report.mb, MOST_MB, report.reason or (None if report.mb else SMALL)
+        ),
+    ]
 
 
 def _target(name: str, value: float | None, most: float, reason: str | None) -> Target:
@@ -142,7 +151,7 @@ def rows(source: TraceFolder, found: Sequence[Runner]) -> list[dict[str, Any]]:
         seconds = {"metric": "seconds", "value": one.middle, "low": low, "high": high}
         out.append({**common, **seconds, **why})
         memory = {"metric": "peak_mb", "value": one.mb, "low": None, "high": None}
-        small = {} if one.mb or why else {"reason": "not above that of the benchmark itself"}
+        small = {} if one.mb or why else {"reason": SMALL}
         out.append({**common, **memory, **why, **small})
     return out
 
