@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from memsc.runtime.printable import printable
 from memsc.tracer.format.arrays import names
 from memsc.tracer.format.session_file import RoundKey
 
@@ -48,17 +49,19 @@ class Footer:
 
     def may_have(self, rounds: Collection[RoundKey]) -> bool:
         """Whether the part may hold calls of some rounds; true where it does not tell."""
-        arm, case, number = (self.range(name) for name in ("arm", "case", "round"))
-        if arm and case and number and all(low == high for low, high in (arm, case, number)):
-            return RoundKey(arm[0], case[0], number[0]) in rounds
-        spans = arm, case, number
+        arm, case = self._shown("arm"), self._shown("case")
+        span = self.range("round")
         return any(
-            all(
-                span is None or span[0] <= value <= span[1]
-                for value, span in zip(key, spans, strict=True)
-            )
+            arm in (None, key.arm)
+            and case in (None, key.case)
+            and (span is None or span[0] <= key.round <= span[1])
             for key in rounds
         )
+
+    def _shown(self, column: str) -> str | None:
+        # Rounds have their names fit to be shown, which keeps no order: only a single one tells.
+        span = self.range(column)
+        return printable(span[0]) if span and span[0] == span[1] else None
 
     def same(self, columns: Sequence[str]) -> dict[str, pa.Array[Any]]:
         """Those of some columns that hold a single value, made of it."""
