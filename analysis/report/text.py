@@ -95,6 +95,8 @@ def _machine(report: Report) -> Iterator[str]:
     yield " · ".join([machine, kind, f"Linux {env.kernel or 'unknown'}"])
     isolated = env.isolated_cpus or "none"
     yield f"isolated CPUs {isolated} · idle driver {env.idle_driver or 'unknown'}"
+    if "PTI" in ((env.mitigations or {}).get("meltdown") or ""):
+        yield "each system call changes page tables (Meltdown: PTI)"
     if handoffs := {arm.handoff for arm in report.arms.values() if arm.handoff}:
         yield f"hand-off {', '.join(sorted(handoffs))}"
     yield from isolation_lines(report)

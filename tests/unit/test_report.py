@@ -52,6 +52,16 @@ def test_a_coarse_counter_is_said(folder: Path) -> None:
         assert max(len(line) for line in text.splitlines()) <= WIDTH
 
 
+def test_what_each_system_call_costs_more_is_said(folder: Path) -> None:
+    report = summarise(ma.open(folder))
+    for meltdown, said in (("Mitigation: PTI", True), ("Not affected", False)):
+        environment = msgspec.structs.replace(
+            report.environment, mitigations={"meltdown": meltdown}
+        )
+        text = to_string(msgspec.structs.replace(report, environment=environment))
+        assert ("each system call changes page tables" in text) is said
+
+
 def nulls_without_reason(value: Any, path: str = "") -> list[str]:
     if isinstance(value, list):
         return [f for i, v in enumerate(value) for f in nulls_without_reason(v, f"{path}[{i}]")]

@@ -81,6 +81,15 @@ def test_it_says_where_direct_wins_and_what_a_virtual_machine_inflates(
     assert "inflates" not in markdown(bench, "results")
 
 
+def test_it_says_where_each_system_call_changes_page_tables(bench: dict[str, Any]) -> None:
+    bench["environment"]["mitigations"] = {"meltdown": "Mitigation: PTI"}
+    page = markdown(bench, "results")
+    assert "meltdown: Mitigation: PTI" in page
+    assert "What this processor's mitigations cost" in page
+    bench["environment"]["mitigations"] = {"meltdown": "Not affected"}
+    assert "mitigations cost" not in markdown(bench, "results")
+
+
 def test_what_was_not_measured_has_no_section(tmp_path: Path) -> None:
     found = benchmark(open_analysis(fabricate(tmp_path / "t.memsc")))
     page = markdown(found, "results")
