@@ -145,7 +145,6 @@ VM_RUNS_partition := tests/vm/test_partition.py
 VM_RUNS_faults := tests/vm/test_faults_of_machine.py # a CPU goes offline under a session, and the clock steps
 VM_HOW := $(VM_FREE)
 test-vm-stock: VM_HOW :=
-test-vm-faults: VM_HOW += MEMSC_VM_SECONDS=3000
 
 $(VM_PARTS:%=test-vm-%): test-vm-%: setup build/stamps/system-test build/stamps/system-vm
 	@$(VM_EACH) $(VM_HOW) tests/vm/machine $$series $(VM_TEST) $(VM_RUNS_$*); done
