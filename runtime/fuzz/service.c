@@ -29,7 +29,7 @@
 enum { SERVICES = 2, THREADS = 64, DEEPEST = 12, LOADS = 20000, CALLS = 20000, STACK = 8 << 20 };
 
 static struct memsc_process whole;
-struct memsc_process *memsc_process = &whole;
+struct memsc_process *memsc_the_process = &whole;
 bool memsc_unseen;
 _Thread_local struct memsc_self *memsc_self __attribute__((tls_model("initial-exec")));
 

@@ -70,8 +70,8 @@ static bool ends_program(long number, const uint64_t args[6])
  * they wait for it, so that their calls are seen. */
 static void tell_crowded(uint32_t cpu)
 {
-    if (memsc_unseen && memsc_running() && load_relaxed(&memsc_process->crowded) != cpu + 1)
-        store_relaxed(&memsc_process->crowded, cpu + 1);
+    if (memsc_unseen && memsc_running() && load_relaxed(&memsc_process()->crowded) != cpu + 1)
+        store_relaxed(&memsc_process()->crowded, cpu + 1);
 }
 
 static bool is_of_service(const struct memsc_self *self, uint32_t cpu)
@@ -104,13 +104,13 @@ static bool is_crowded_out(struct memsc_layer_thread *thread)
 {
     if (__builtin_expect(!thread->beside, 1)) {
         const struct memsc_self *self = memsc_self;
-        uint32_t crowded = load_relaxed(&memsc_process->crowded);
+        uint32_t crowded = load_relaxed(&memsc_process()->crowded);
         if (__builtin_expect(!crowded, 1) || !self || !is_of_service(self, crowded - 1))
             return false;
         thread->beside = BESIDE;
     }
     if (--thread->beside == LOOK_FROM)
-        store_relaxed(&memsc_process->crowded, 0);
+        store_relaxed(&memsc_process()->crowded, 0);
     return true;
 }
 

@@ -45,7 +45,7 @@ bool memsc_has_region(void)
 {
     uint32_t pid = (uint32_t)MEMSC_SYS(SYS_getpid, 0, 0, 0, 0, 0, 0);
     const struct memsc_region *region = memsc_region_now();
-    return region && region->pid == pid && !memsc_pages_are_foreign(memsc_process);
+    return region && region->pid == pid && !memsc_pages_are_foreign(memsc_process());
 }
 
 /* The session hears once of a process that what it calls for now is not seen. */

@@ -20,7 +20,7 @@ static inline bool memsc_has_page(void)
 /* The region; NULL: there is none. A handler may fork at any place here, and the child finds it wiped. */
 static inline struct memsc_region *memsc_region_now(void)
 {
-    return memsc_running() ? *(struct memsc_region *volatile *)&memsc_process->region : NULL;
+    return memsc_running() ? *(struct memsc_region *volatile *)&memsc_process()->region : NULL;
 }
 
 /* Whether there is a region and it is this process's, not that of one whose memory it shares. */

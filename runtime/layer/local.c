@@ -104,7 +104,7 @@ static void before_exit(void)
     memsc_stats_write("exit");
     /* A task that shares the memory but is a process of its own has no say in it. */
     if (memsc_has_region())
-        memsc_process_finish(memsc_process);
+        memsc_process_finish(memsc_process());
 }
 
 /* Where nobody says how many threads there are, for there is no /proc: the service ends as soon as no thread has

@@ -182,18 +182,20 @@ void memsc_stats_catch_up(void)
 static uint64_t forwarded_in_slots(uint32_t number)
 {
     uint64_t sum = 0;
-    uint32_t used = atomic_load(&memsc_process->region->slots_used);
+    const struct memsc_process *process = memsc_process();
+    uint32_t used = atomic_load(&process->region->slots_used);
     for (uint32_t i = 0; i < used; i++)
-        sum += memsc_process->slots[i].forwarded[number];
+        sum += process->slots[i].forwarded[number];
     return sum;
 }
 
 static uint64_t local_in_slots(uint32_t number)
 {
     uint64_t sum = 0;
-    uint32_t used = atomic_load(&memsc_process->region->slots_used);
+    const struct memsc_process *process = memsc_process();
+    uint32_t used = atomic_load(&process->region->slots_used);
     for (uint32_t i = 0; i < used; i++)
-        sum += memsc_process->slots[i].local[number];
+        sum += process->slots[i].local[number];
     return sum;
 }
 

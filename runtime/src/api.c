@@ -66,7 +66,7 @@ int memsc_register(void)
         return error;
     /* A thread that ends without unregistering must not keep its page. */
     pthread_once(&key_made, make_key);
-    pthread_setspecific(at_thread_end, memsc_process);
+    pthread_setspecific(at_thread_end, memsc_process());
     return 0;
 }
 
@@ -84,13 +84,13 @@ int memsc_record(int every)
         return -ENOTCONN;
     if (every < 0)
         return -EINVAL;
-    atomic_store(&memsc_process->region->recording, (uint32_t)every);
+    atomic_store(&memsc_process()->region->recording, (uint32_t)every);
     return 0;
 }
 
 const char *memsc_region_path(void)
 {
-    return memsc_running() ? memsc_process->path : "";
+    return memsc_running() ? memsc_process()->path : "";
 }
 
 const char *memsc_name_of(long number)
@@ -123,5 +123,5 @@ __attribute__((destructor)) static void at_exit(void)
 {
     if (!memsc_running())
         return;
-    memsc_process_finish(memsc_process);
+    memsc_process_finish(memsc_process());
 }

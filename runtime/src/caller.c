@@ -87,7 +87,7 @@ static int free_entry(const struct memsc_self *self, uint32_t from)
 /* Goes on looking after `polls`; *flags gets what happened. */
 static void look_on(struct memsc_self *self, uint32_t index, uint32_t polls, uint32_t *flags)
 {
-    const struct memsc_process *process = memsc_process;
+    const struct memsc_process *process = memsc_process();
     uint32_t more = 0;
     while (process->spin_cycles && more < MEMSC_FIRST_POLLS) {
         if (memsc_done(&self->entries[index])) {
@@ -139,7 +139,7 @@ static bool is_timed(struct memsc_self *self)
 static uint32_t wait_alone(struct memsc_self *self, uint32_t index, struct memsc_look *look,
                            bool timed)
 {
-    const struct memsc_process *process = memsc_process;
+    const struct memsc_process *process = memsc_process();
     const struct memsc_entry *entry = &self->entries[index];
     struct memsc_seen *seen = &self->seen;
     uint64_t posted = timed ? self->calls[index].posted : memsc_cycles();
@@ -189,11 +189,11 @@ static int call_and_wait(struct memsc_self *self, struct memsc_wait *wait, long 
     compiler_barrier();
     wait->stage = MEMSC_POSTED;
     compiler_barrier();
-    bool timed = self->calls[index].stamped || (memsc_process->handoff.learns && is_timed(self));
+    bool timed = self->calls[index].stamped || (memsc_process()->handoff.learns && is_timed(self));
     post(self, index, index, timed, number, args);
     memsc_begin(self, wait);
     self->calls[index].flags = memsc_ring_doorbell(self->doorbell);
-    if (memsc_process->handoff.learns && !self->calls[index].flags)
+    if (memsc_process()->handoff.learns && !self->calls[index].flags)
         wait->flags = wait_alone(self, index, look_of(self, number, args), timed);
     else
         wait->flags = wait_for(self, index);
@@ -214,7 +214,7 @@ static void cancel_again(const uint64_t *args)
 
 static bool calls_itself(void)
 {
-    return memsc_process->transport == MEMSC_DIRECT;
+    return memsc_process()->transport == MEMSC_DIRECT;
 }
 
 enum memsc_forwarded memsc_forward(long number, const uint64_t args[6], long *result)

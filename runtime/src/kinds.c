@@ -26,7 +26,7 @@ enum {
 
 static uint32_t generation(void)
 {
-    return load_relaxed(&memsc_process->kinds_generation) & UINT32_MAX >> KIND_BITS;
+    return load_relaxed(&memsc_process()->kinds_generation) & UINT32_MAX >> KIND_BITS;
 }
 
 /* File types in st_mode; the headers that name them are the C library's or the kernel's, by turns. */
@@ -146,7 +146,7 @@ static enum memsc_kind for_call(long number, uint64_t descriptor, uint32_t kind)
 /* Remembered with the generation in which it was seen; 0 is of none. */
 static uint32_t recall_kind(uint64_t descriptor)
 {
-    uint32_t seen = load_relaxed(&memsc_process->kinds[descriptor]);
+    uint32_t seen = load_relaxed(&memsc_process()->kinds[descriptor]);
     return seen >> KIND_BITS == generation() ? seen & ((1 << KIND_BITS) - 1) : 0;
 }
 
@@ -160,7 +160,7 @@ enum memsc_kind memsc_kind_of(long number, uint64_t descriptor)
     if (!kind) {
         uint32_t since = generation();
         kind = look(descriptor);
-        store_relaxed(&memsc_process->kinds[descriptor], since << KIND_BITS | kind);
+        store_relaxed(&memsc_process()->kinds[descriptor], since << KIND_BITS | kind);
     }
     return for_call(number, descriptor, kind);
 }
@@ -176,12 +176,12 @@ enum memsc_kind memsc_kind_known(long number, uint64_t descriptor)
 static void forget(uint64_t descriptor)
 {
     if (descriptor < MEMSC_KINDS)
-        store_relaxed(&memsc_process->kinds[descriptor], 0);
+        store_relaxed(&memsc_process()->kinds[descriptor], 0);
 }
 
 static void forget_all(void)
 {
-    add_relaxed(&memsc_process->kinds_generation, 1);
+    add_relaxed(&memsc_process()->kinds_generation, 1);
 }
 
 void memsc_kinds_before(long number, const uint64_t args[6])

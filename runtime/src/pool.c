@@ -216,13 +216,14 @@ static bool takeover_helps(const struct memsc_process *process, const struct mem
 
 void memsc_service_ask_takeover(struct memsc_service *service)
 {
-    if (memsc_token_claim(memsc_process, service))
+    struct memsc_process *process = memsc_process();
+    if (memsc_token_claim(process, service))
         return;
     memsc_lock(&service->lock);
-    bool helps = takeover_helps(memsc_process, service);
+    bool helps = takeover_helps(process, service);
     if (helps) {
         if (!service->free) /* none could be made when it was due */
-            memsc_worker_start(memsc_process, service);
+            memsc_worker_start(process, service);
         service->takeover = true;
         add_relaxed(&service->work, 1);
     }

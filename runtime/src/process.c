@@ -6,7 +6,7 @@
 
 #include "wait.h"
 
-struct memsc_process *memsc_process;
+struct memsc_process *memsc_the_process;
 bool memsc_unseen;
 
 /* The attribute again: GCC drops that of the declaration. */

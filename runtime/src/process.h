@@ -12,6 +12,7 @@
 #define MEMSC_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "registry.h"
@@ -136,8 +137,16 @@ static inline struct memsc_entry *memsc_entries(const struct memsc_process *proc
     return process->pages->page[slot - process->slots].entries;
 }
 
-/* NULL until the first start; wiped, not NULL, in a forked child. */
-extern struct memsc_process *memsc_process;
+/* NULL until the first start, which any thread may make; then set for good, and wiped, not NULL, in a forked child. */
+extern struct memsc_process *memsc_the_process;
+
+/* For who knows that there is one: whoever has a page, or has seen it run. Relaxed: they have acquired it then. Whole,
+ * for a thread that comes second to start it may just be trying in vain to set it, which the thread sanitizer of GCC 14
+ * takes for a write. */
+static inline struct memsc_process *memsc_process(void)
+{
+    return __atomic_load_n(&memsc_the_process, __ATOMIC_RELAXED);
+}
 
 /* Nobody looks at this program's calls: there is no session, no file, no record. Set before the first start. */
 extern bool memsc_unseen;
@@ -157,11 +166,16 @@ static inline bool memsc_needs_own_cpu(uint32_t transport)
     return transport == MEMSC_MEMSC || transport == MEMSC_ADAPTIVE;
 }
 
+/* NULL unless it runs. Acquire: pairs with the release of a thread that makes it, or has it running, just now. */
+static inline struct memsc_process *memsc_running_process(void)
+{
+    struct memsc_process *process = __atomic_load_n(&memsc_the_process, __ATOMIC_ACQUIRE);
+    return process && load_acquire(&process->state) == MEMSC_RUNNING ? process : NULL;
+}
+
 static inline bool memsc_running(void)
 {
-    /* Acquire: pairs with the release of a thread that makes it just now. */
-    struct memsc_process *process = __atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE);
-    return process && load_acquire(&process->state) == MEMSC_RUNNING;
+    return memsc_running_process();
 }
 
 /* region.c: each 0 or -errno. */

@@ -47,7 +47,7 @@ bool memsc_may_wait_here(const struct memsc_self *self, long number, const uint6
 {
     if (memsc_class_of(number, args, memsc_kind_known) != MEMSC_POOL)
         return false;
-    const struct memsc_process *process = memsc_process;
+    const struct memsc_process *process = memsc_process();
     if (!wanted(number, args))
         return true;
     /* Of `ipi` it is what is to be seen. */

@@ -15,7 +15,7 @@ enum { SHORTEST_NAP_US = 50, LONGEST_NAP_US = 1000, SOON_SHARE = 8 };
 /* Returns when the entry is done. */
 static void call_back(struct memsc_self *self, uint32_t index)
 {
-    struct memsc_process *process = memsc_process;
+    struct memsc_process *process = memsc_process();
     const struct memsc_entry *entry = &self->entries[index];
     uint32_t name = memsc_name_of_entry(process, entry);
     _Atomic uint32_t *word = memsc_recall_word(process, name);

@@ -26,10 +26,10 @@ static inline bool memsc_ring_make_room(struct memsc_self *self)
         self->room = self->backed < records ? self->backed : drained + records;
         if (self->written < self->room)
             return true;
-        if (load_relaxed(&memsc_process->region->ring_policy) == MEMSC_RING_DROP)
+        if (load_relaxed(&memsc_process()->region->ring_policy) == MEMSC_RING_DROP)
             return false;
         if (yields % MEMSC_RING_YIELDS == 0)
-            memsc_region_look_for_reader(memsc_process);
+            memsc_region_look_for_reader(memsc_process());
         MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     }
 }
@@ -43,7 +43,7 @@ static inline bool memsc_ring_has_room(struct memsc_self *self)
  * rhythm. No division, and nothing that the call has to wait for. *skipped: others are recorded. */
 static inline bool memsc_draw(struct memsc_self *self, bool *skipped)
 {
-    uint32_t every = load_relaxed(&memsc_process->region->recording);
+    uint32_t every = load_relaxed(&memsc_process()->region->recording);
     *skipped = false;
     if (__builtin_expect(every <= 1, 1))
         return every;

@@ -93,7 +93,7 @@ static int check(struct memsc_options *options)
 
 static int private_mapping(void)
 {
-    if (__atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE))
+    if (__atomic_load_n(&memsc_the_process, __ATOMIC_ACQUIRE))
         return 0;
     long address = memsc_map_afresh(PROCESS_BYTES);
     if (address < 0)
@@ -101,8 +101,8 @@ static int private_mapping(void)
     struct memsc_process *none = NULL;
     /* Release: the mapping before the pointer that others find. Threads may start at the same time; who
        comes second acquires, which the thread sanitizer of GCC 14 takes from the order of success. */
-    if (!__atomic_compare_exchange_n(&memsc_process, &none, (struct memsc_process *)address, false,
-                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (!__atomic_compare_exchange_n(&memsc_the_process, &none, (struct memsc_process *)address,
+                                     false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         MEMSC_SYS(SYS_munmap, address, PROCESS_BYTES, 0, 0, 0, 0);
     return 0;
 }
@@ -163,7 +163,7 @@ int memsc_process_start(const struct memsc_options *given)
     int error = check(&options);
     if (error || (error = private_mapping()))
         return error;
-    struct memsc_process *process = __atomic_load_n(&memsc_process, __ATOMIC_ACQUIRE);
+    struct memsc_process *process = __atomic_load_n(&memsc_the_process, __ATOMIC_ACQUIRE);
     if (!begin_start(process))
         return -EALREADY;
     memsc_thread_forget();
@@ -187,8 +187,8 @@ int memsc_process_start(const struct memsc_options *given)
 
 int memsc_process_stop(void)
 {
-    struct memsc_process *process = memsc_process;
-    if (!memsc_running())
+    struct memsc_process *process = memsc_running_process();
+    if (!process)
         return -ENOTCONN;
     memsc_lock(&process->lock);
     bool used = !memsc_running() || atomic_load(&process->region->active);
@@ -264,8 +264,8 @@ int memsc_thread_register(void)
 {
     if (memsc_self && memsc_self->slot)
         return -EALREADY;
-    struct memsc_process *process = memsc_process;
-    if (!memsc_running())
+    struct memsc_process *process = memsc_running_process();
+    if (!process)
         return -ENOTCONN;
     memsc_lock(&process->lock);
     if (!memsc_running()) { /* any more */
@@ -307,7 +307,7 @@ int memsc_thread_unregister(void)
         long discarded;
         memsc_retval(memsc_wait_any(), &discarded);
     }
-    struct memsc_process *process = memsc_process;
+    struct memsc_process *process = memsc_process();
     memsc_self = NULL;
     memsc_lock(&process->lock);
     if (process->transport != MEMSC_DIRECT)

@@ -82,7 +82,7 @@ static inline bool memsc_wants_probe(struct memsc_self *self)
 {
     if (__builtin_expect(!memsc_probes_semaphore, 1))
         return false;
-    if (self->unprobed++ % memsc_process->probe_every)
+    if (self->unprobed++ % memsc_process()->probe_every)
         return false;
     return true;
 }

@@ -42,7 +42,7 @@ static int sleep_for(struct memsc_self *self, uint64_t wanted)
 
 int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, uint32_t *flags)
 {
-    const struct memsc_process *process = memsc_process;
+    struct memsc_process *process = memsc_process();
     const struct memsc_entry *entries = self->entries;
     const struct memsc_service_line *line = self->line;
     uint64_t since = memsc_cycles();
@@ -63,7 +63,7 @@ int memsc_wait_long(struct memsc_self *self, uint64_t wanted, uint32_t polls, ui
         pauses = 0;
         /* Until the token comes, others may use this CPU: callers that poll it away in vain, one after the
          * other, make each other's results wait for a time slice. */
-        if (memsc_token_awaited(memsc_process, &memsc_process->service[self->slot->service]))
+        if (memsc_token_awaited(process, &process->service[self->slot->service]))
             MEMSC_SYS(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
         uint64_t now = memsc_cycles();
         bool taken = all_taken(entries, wanted);

@@ -121,7 +121,7 @@ static inline long memsc_conclude(struct memsc_self *self, struct memsc_wait *wa
 /* Wakes a parked service; returns the flag for the record. */
 static inline uint32_t memsc_ring_doorbell(_Atomic uint32_t *doorbell)
 {
-    memsc_light_barrier(memsc_process->symmetric);
+    memsc_light_barrier(memsc_process()->symmetric);
     if (!load_relaxed(doorbell) || !atomic_exchange_explicit(doorbell, 0, memory_order_relaxed))
         return 0;
     memsc_futex_wake(doorbell, 1);

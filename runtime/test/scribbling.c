@@ -60,7 +60,7 @@ static void scribble(struct memsc_self *self)
     volatile struct memsc_slot *slot = self->slot;
     switch (any() % 8) {
     case 0:
-        memsc_process->pages->heads[self->index].entry = (uint32_t)any();
+        memsc_process()->pages->heads[self->index].entry = (uint32_t)any();
         return;
     case 1:
         slot->sleeping = (uint32_t)any() % 300;
