@@ -33,16 +33,19 @@ def is_it(launch: Launch) -> bool:
     return launch.peer == NAME
 
 
-def work(plain: Work, launch: Launch, folder: Path) -> Work:
+def work(plain: Work, launch: Launch, folder: Path, *, recorded: bool = False) -> Work:
     """The same work by the ring.
 
     Args:
         plain: what memsc-work does by itself: `sync` or `batch`.
         launch: the arm.
         folder: for what is written.
+        recorded: of `sync`: each call is stamped five times and recorded, by the ring itself.
     """
     _, what, *more, timings = plain.command
-    if what == "sync":
+    if recorded:
+        what = "recorded"
+    elif what == "sync":
         what, more = "calls", ["getppid", str(folder), *more]
     measures = folder / "measures"
     measures.unlink(missing_ok=True)

@@ -83,6 +83,13 @@ def suites(arms: Sequence[str], quick: bool, disk: Path | None = None) -> dict[s
     beside_ring = [
         Case("ring", _beside_ring("ring", _sync), ring),
         Case("ring-64", _beside_ring("ring-64", _batch(64)), ring),
+        # The ring records by itself: no session has its records.
+        Case(
+            "ring-recorded",
+            _recorded_beside_ring,
+            {bare_ring.NAME: 4 * scale},
+            {"memsc": 4 * scale},
+        ),
     ]
     limits = _limits({"memsc" if line else arms[-1]: 2 * scale}, between=bool(line))
     return {
@@ -269,6 +276,13 @@ def _beside_ring(
         return bare_ring.work(done, launch, folder) if bare_ring.is_it(launch) else done
 
     return work
+
+
+def _recorded_beside_ring(launch: Launch, folder: Path) -> Work:
+    """Synchronous calls that are all recorded, beside a ring that does so, too."""
+    command = (str(WORK), "sync", str(_SYNC_CALLS), str(folder / "timings"))
+    done = replace(_sync(launch, folder), case="ring-recorded", command=command)
+    return bare_ring.work(done, launch, folder, recorded=True) if bare_ring.is_it(launch) else done
 
 
 def _sync_long(launch: Launch, folder: Path) -> Work:

@@ -54,6 +54,11 @@ class Figures:
         ratios = above.values / below.values  # both of the same draw: rounds have one mood
         return Estimate.of(above.value / below.value, above.resampling.interval(ratios))
 
+    def recorded_beside_ring(self) -> Estimate:
+        """Median of forwarded calls that are all recorded ÷ that of the bare ring that does so."""
+        on = self._timed[Timed("memsc", "ring-recorded", recording=True)].sampled("p50")
+        return divide(on, self.off("bare-ring", "ring-recorded").sampled("p50"))
+
     def crowded_us(self) -> Estimate:
         """p99.9 while eight processes are registered, microseconds."""
         found = self._p999("shared-8")

@@ -70,6 +70,8 @@ def _speed(figures: Figures, trace: Trace) -> Iterator[Target]:
     yield _at_most(name, partial(p50, ("memsc", "ring"), ("bare-ring", "ring")), 1.08)
     name = "memsc ÷ the best bare ring, batch of 64, p50"
     yield _at_most(name, partial(p50, ("memsc", "ring-64"), ("bare-ring", "ring-64")), 1.05)
+    name = "memsc ÷ the best bare ring, sync, every call recorded, p50"
+    yield _at_most(name, figures.recorded_beside_ring, 1.08)
     yield _at_most("memsc sync p99.9 ÷ p50", figures.tail, 2.5)
     yield _at_most(
         "memsc batch of 64 ÷ direct, mean per call",

@@ -51,7 +51,7 @@ static int value_of(const struct variant *variant, enum parameter parameter)
 /* The same, in the units of the loops below. */
 struct rules {
     int place, pauses, ahead;
-    bool owns, keeps;
+    bool owns, keeps, records;
     uint64_t look, stay;
 };
 
@@ -67,7 +67,12 @@ static struct {
             turn; /* of the post; in the entry: with DONE, of the reply */
         uint32_t number;
         int64_t result;
-        uint64_t args[6];
+        union {
+            uint64_t args[6];
+            struct {
+                uint64_t picked, executed; /* of a call that is recorded */
+            };
+        };
     } entries[MEMSC_PAGE_ENTRIES];
     alignas(4096) struct {
         alignas(MEMSC_LINE) struct reply reply;
@@ -87,6 +92,9 @@ static struct {
     struct rules rules;
     uint32_t turns[MEMSC_PAGE_ENTRIES], next;
     uint64_t whole; /* cycles of a call that is looked for at once */
+    bool records;   /* rules are of recorded calls */
+    struct memsc_call *calls;
+    uint64_t recorded;
 } caller;
 
 static struct reply *reply_at(int place, uint32_t index)
@@ -108,8 +116,9 @@ static inline void stay_until(uint64_t until)
 
 /* ---- the other side ---- */
 
-/* Expanded for each place: no choice is left in the loop. */
-static inline __attribute__((always_inline)) void serve(const struct rules *given, int place)
+/* Expanded for each place, with stamps and without: no choice is left in the loop. */
+static inline __attribute__((always_inline)) void serve(const struct rules *given, int place,
+                                                        bool records)
 {
     const struct rules rules = *given;
     uint32_t turns[MEMSC_PAGE_ENTRIES] = {0}, index = 0;
@@ -121,6 +130,8 @@ static inline __attribute__((always_inline)) void serve(const struct rules *give
             pause_for(rules.pauses ? 1 : 0);
             continue;
         }
+        /* Ordered behind the load that found it, as memsc's own. */
+        uint64_t picked = records ? memsc_cycles_ordered() : 0;
         uint32_t next = turn & LEAVE ? (index + 1) % MEMSC_PAGE_ENTRIES : index;
         if (rules.ahead)
             __builtin_prefetch(&ring.entries[(index + (uint32_t)rules.ahead) % MEMSC_PAGE_ENTRIES]);
@@ -129,6 +140,10 @@ static inline __attribute__((always_inline)) void serve(const struct rules *give
                                         : (void *)reply_at(place, index));
         long result = memsc_raw(ring.entries[index].number, ring.entries[index].args);
         turns[index]++;
+        if (records) {
+            ring.entries[index].picked = picked;
+            ring.entries[index].executed = memsc_cycles();
+        }
         if (place == IN_ENTRY) {
             ring.entries[index].result = result;
             atomic_store_explicit(&ring.entries[index].turn, turns[index] | DONE,
@@ -154,12 +169,14 @@ static void *other_side(void *unused)
         if (order == IDLE) {
             atomic_store(&ring.taken, IDLE);
             memsc_pause();
+        } else if (ring.ordered.records) {
+            serve(&ring.ordered, IN_ENTRY, true);
         } else if (ring.ordered.place == IN_ENTRY) {
-            serve(&ring.ordered, IN_ENTRY);
+            serve(&ring.ordered, IN_ENTRY, false);
         } else if (ring.ordered.place == OWN_LINE) {
-            serve(&ring.ordered, OWN_LINE);
+            serve(&ring.ordered, OWN_LINE, false);
         } else {
-            serve(&ring.ordered, PACKED);
+            serve(&ring.ordered, PACKED, false);
         }
     }
 }
@@ -226,6 +243,26 @@ long memsc_ring_call(long number, const long args[6])
 
 static const long none[6] = {0};
 
+enum { RECORDS = 1 << 16 }; /* more than a cache holds, as memsc's */
+
+void memsc_ring_recorded_call(void)
+{
+    struct memsc_call *call = &caller.calls[caller.recorded++ % RECORDS];
+    uint32_t index = caller.next;
+    call->called = memsc_cycles();
+    post(index, 0, SYS_getppid, none);
+    call->posted = memsc_cycles();
+    call->number = SYS_getppid;
+    if (caller.rules.look)
+        stay_until(call->posted + caller.rules.look);
+    call->result = await(index);
+    call->completed = memsc_cycles_ordered();
+    call->picked = ring.entries[index].picked;
+    call->executed = ring.entries[index].executed;
+    if (caller.rules.keeps)
+        memsc_own(&ring.entries[index]);
+}
+
 void memsc_ring_batch(int size)
 {
     long sum = 0;
@@ -250,6 +287,7 @@ static struct rules rules_of(const struct variant *variant)
         .ahead = value_of(variant, AHEAD),
         .owns = value_of(variant, OWNS),
         .keeps = value_of(variant, KEEPS),
+        .records = caller.records,
         .look = caller.whole * (uint64_t)value_of(variant, LOOK) / 100,
         .stay = caller.whole * (uint64_t)value_of(variant, STAY) / 100,
     };
@@ -265,6 +303,8 @@ static uint64_t block(const struct rules *rules, int size)
         uint64_t since = memsc_cycles();
         if (size)
             memsc_ring_batch(size);
+        else if (rules->records)
+            memsc_ring_recorded_call();
         else
             memsc_ring_call(SYS_getppid, none);
         if (i >= count / 8)
@@ -279,7 +319,8 @@ static void choose(struct variant *best, enum parameter parameter, int size)
 {
     enum { MOST = 16 };
     static uint64_t taken[MOST][BLOCKS];
-    int count = lists[parameter].count;
+    /* The stamps come in the entry, and so does the reply. */
+    int count = parameter == PLACE && caller.records ? 1 : lists[parameter].count;
     for (int turn = 0; turn < BLOCKS; turn++)
         for (int i = 0; i < count; i++) {
             struct variant tried = *best;
@@ -326,6 +367,13 @@ void memsc_ring_search(const char *measures)
     /* The places first, and again once the times are found that go with each. */
     static const enum parameter order[] = {LOOK, STAY, LOOK, PLACE, STAY, PAUSES, OWNS, KEEPS};
     search(order, sizeof order / sizeof *order, 0, measures);
+}
+
+void memsc_ring_search_recorded(const char *measures)
+{
+    caller.records = true;
+    caller.calls = memory(RECORDS * sizeof *caller.calls, MAP_PRIVATE);
+    memsc_ring_search(measures);
 }
 
 void memsc_ring_search_batch(int size, const char *measures)

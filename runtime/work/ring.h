@@ -17,11 +17,16 @@ void memsc_ring_begin(int here, int there);
 
 /* Searches for the variant that makes `calls` in a row the fastest; prints it, as JSON, to MEASURES. */
 void memsc_ring_search(const char *measures);
+/* The same for calls that are stamped five times and recorded, as memsc's are. */
+void memsc_ring_search_recorded(const char *measures);
 /* The same for batches of so many. */
 void memsc_ring_search_batch(int size, const char *measures);
 
 /* One call, waited for; the kernel's value or -errno. */
 long memsc_ring_call(long number, const long args[6]);
+
+/* A getppid, recorded in memory; no more than the caller's and the other side's stamps. */
+void memsc_ring_recorded_call(void);
 
 /* So many getppid, posted and waited for. */
 void memsc_ring_batch(int size);

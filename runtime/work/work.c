@@ -15,6 +15,7 @@
  *   memsc-work line CPU CPU TRIPS FILE round trips of one cache line between two CPUs
  *   memsc-work pairs CPU,… TRIPS MEASURES   medians of the same for all pairs, as JSON
  *   memsc-work ring CPU CPU batch SIZE CALLS FILE MEASURES
+ *   memsc-work ring CPU CPU recorded CALLS FILE MEASURES
  *   memsc-work ring CPU CPU calls OPERATION FOLDER COUNT FILE MEASURES   the same by a bare ring between
  *                                      two CPUs (see ring.h); MEASURES gets its best variant, as JSON
  *   memsc-work stamps COUNT MEASURES   what a reading of the clock costs, as JSON
@@ -230,6 +231,15 @@ static uint64_t *ring_batches(int size, size_t calls, size_t *count)
     return array;
 }
 
+static void recorded_by_ring(size_t calls, uint64_t *array)
+{
+    for (size_t i = 0; i < calls; i++) {
+        uint64_t since = memsc_cycles();
+        memsc_ring_recorded_call();
+        array[i] = memsc_cycles() - since;
+    }
+}
+
 static void bare_ring(char **argv, int argc)
 {
     const char *file = argv[argc - 2], *measures = argv[argc - 1];
@@ -242,6 +252,11 @@ static void bare_ring(char **argv, int argc)
             fail(argv[3], EINVAL);
         memsc_ring_search_batch((int)size, measures);
         array = ring_batches((int)size, (size_t)positive(argv[4]), &count);
+    } else if (argc == 6 && !strcmp(argv[2], "recorded")) {
+        memsc_ring_search_recorded(measures);
+        count = (size_t)positive(argv[3]);
+        array = intervals(count);
+        recorded_by_ring(count, array);
     } else if (argc == 8 && !strcmp(argv[2], "calls")) {
         memsc_ring_search(measures);
         count = (size_t)positive(argv[5]);
@@ -345,6 +360,7 @@ int main(int argc, char **argv)
                 "calls OPERATION FOLDER COUNT FILE | line CPU CPU TRIPS FILE | "
                 "pairs CPU,… TRIPS MEASURES | "
                 "ring CPU CPU batch SIZE CALLS FILE MEASURES | "
+                "ring CPU CPU recorded CALLS FILE MEASURES | "
                 "ring CPU CPU calls OPERATION FOLDER COUNT FILE MEASURES | stamps COUNT MEASURES | "
                 "interrupts CPU CPU COUNT FILE MEASURES | "
                 "spin MILLISECONDS | hits COUNT\n");
