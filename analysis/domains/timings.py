@@ -139,6 +139,12 @@ class Timings:
                     self._found[key] = PerCall.of(known, "/".join(map(str, key)))
         return self._found
 
+    def of_turns(self, key: Timed, turns: Collection[int]) -> PerCall:
+        """The same of one arm and case, of some of its turns."""
+        found = self._timed.blocks[key]
+        chosen = {turn: found[turn] for turn in turns}
+        return PerCall.of(chosen, "/".join(map(str, key)))
+
     def line(self) -> PerCall | None:
         """One cache-line round trip between the CPUs, None if it was not measured."""
         return next((found for key, found in self.per_call().items() if key.case == LINE), None)

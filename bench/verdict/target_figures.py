@@ -7,6 +7,7 @@ Each raises KeyError, naming what is missing, where the trace does not hold what
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from memsc.analysis.data.estimates import Estimate, Sampled, divide, median_of
 from memsc.analysis.domains.timings import PerCall, Timed, side_by_side
 from memsc.analysis.trace import Trace
 from memsc.bench.verdict.tracing import relative, tracers
+
+MOOD = 0.1
+"""By so much may what a turn's calls take differ from the usual, and it has the usual mood."""
 
 
 class Figures:
@@ -54,6 +58,21 @@ class Figures:
         ratios = above.values / below.values  # both of the same draw: rounds have one mood
         return Estimate.of(above.value / below.value, above.resampling.interval(ratios))
 
+    def tail_beside_ring(self) -> Estimate:
+        """p99.9 ÷ p50 of forwarded calls ÷ the bare ring's, of those turns that had one mood.
+
+        A host that moves its CPUs about makes another machine of them. What the ring took in a turn
+        tells how far they were from each other then: where that was as usual, the turn counts.
+        """
+        ours, bare = self.off("memsc", "ring"), self.off("bare-ring", "ring")
+        usual = float(np.median(list(bare.p50_of.values())))
+        alike = [
+            turn
+            for turn, p50 in bare.p50_of.items()
+            if abs(p50 / usual - 1) <= MOOD and turn in ours.p50_of
+        ]
+        return divide(*(self._tail(arm, alike) for arm in ("memsc", "bare-ring")))
+
     def recorded_beside_ring(self) -> Estimate:
         """Median of forwarded calls that are all recorded ÷ that of the bare ring that does so."""
         on = self._timed[Timed("memsc", "ring-recorded", recording=True)].sampled("p50")
@@ -91,6 +110,12 @@ class Figures:
         # Which is best may differ from draw to draw, too.
         values = np.minimum.reduce([found.values for found in others])
         return divide(self.off("memsc", case).sampled("mean"), best._replace(values=values))
+
+    def _tail(self, arm: str, turns: Sequence[int]) -> Sampled:
+        found = self._timings.of_turns(Timed(arm, "ring", False), turns)
+        if math.isnan(found.p999):
+            raise KeyError("enough calls in turns of one mood")
+        return Sampled(found.p999 / found.p50, found.p999s / found.p50s, found.resampling)
 
     def _p999(self, case: str) -> Sampled:
         found = self.off("memsc", case)

@@ -73,6 +73,8 @@ def _speed(figures: Figures, trace: Trace) -> Iterator[Target]:
     name = "memsc ÷ the best bare ring, sync, every call recorded, p50"
     yield _at_most(name, figures.recorded_beside_ring, 1.08)
     yield _at_most("memsc sync p99.9 ÷ p50", figures.tail, 2.5)
+    name = "memsc ÷ the best bare ring, p99.9 ÷ p50, in turns of one mood"
+    yield _at_most(name, figures.tail_beside_ring, 1.1)
     yield _at_most(
         "memsc batch of 64 ÷ direct, mean per call",
         partial(mean, batch, ("direct", "batch-64")),

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from tests.helpers.traces import fabricate
 from memsc.analysis import open as open_analysis
 from memsc.analysis.data import student
 from memsc.analysis.data.estimates import Estimate, difference, mean_of, median_of, quotient
-from memsc.analysis.domains.timings import Timed
+from memsc.analysis.data.timed import Block
+from memsc.analysis.domains.timings import Timed, Timings
 from memsc.bench.verdict.benchmark import benchmark
 from memsc.bench.verdict.target_figures import Figures
 
@@ -92,3 +95,32 @@ def test_students_quantiles_are_where_so_much_lies_below() -> None:
         for freedom in (*range(1, 40), 127, 255, 256, 999):
             found = float(special.stdtr(freedom, student.quantile(below, freedom)))
             assert found == pytest.approx(below, rel=5e-13)
+
+
+def ring_turns(*moods: float) -> Figures:
+    """Two calls in a thousand take thrice what others do; in odd moods, under memsc, 90 times."""
+    blocks: dict[Timed, dict[int, list[Block]]] = {}
+    for arm, body in (("memsc", 110), ("bare-ring", 100)):
+        for turn, mood in enumerate(moods):
+            cycles = np.full(30_000, round(body * mood))
+            cycles[::500] *= 90 if arm == "memsc" and mood != 1 else 3
+            block = Block.of(np.ones_like(cycles), cycles)
+            blocks.setdefault(Timed(arm, "ring", recording=False), {})[turn] = [block]
+    nothing: Any = None
+    timed: Any = SimpleNamespace(blocks=blocks)
+    clock = SimpleNamespace(ns_per_cycle=1.0)
+    trace: Any = SimpleNamespace(
+        timings=Timings(nothing, [], timed=timed), session=SimpleNamespace(clock=clock)
+    )
+    return Figures(trace)
+
+
+@pytest.mark.parametrize("moods", [(1, 1, 1, 1), (1, 3, 1, 1, 3, 1, 1), (0.5, 1, 1, 0.5, 1)])
+def test_tails_are_held_against_the_rings_where_both_had_the_usual_mood(
+    moods: tuple[float, ...],
+) -> None:
+    assert ring_turns(*moods).tail_beside_ring().value == pytest.approx(1, rel=0.02)
+
+
+def test_a_tail_of_the_usual_mood_is_not_passed_over() -> None:
+    assert ring_turns(2, 2, 2, 1).tail_beside_ring().value == pytest.approx(30, rel=0.02)
