@@ -3,6 +3,7 @@
  * memsc-work: the reference work, through the direct API, timed from outside.
  *
  *   memsc-work sync CALLS FILE         synchronous getppid, one interval per call
+ *   memsc-work rare MICROSECONDS CALLS FILE  as sync, each so long after the one before
  *   memsc-work batch SIZE CALLS FILE   SIZE getppid posted, all waited for: one interval per batch
  *   memsc-work shared COUNT CALLS FILE as sync, while COUNT processes in all are registered
  *   memsc-work closed PROCESSES THREADS BATCH CALLS FILE  all call as fast as they can: one interval
@@ -42,6 +43,7 @@
 #include "load.h"
 #include "memsc.h"
 #include "neighbours.h"
+#include "rare.h"
 #include "ring.h"
 
 static const long NO_ARGS[6] = {0};
@@ -217,6 +219,18 @@ static void operations(const char *name, const char *folder, size_t count, const
     save(path, array, count);
 }
 
+static void rare_calls(long microseconds, size_t count, const char *path)
+{
+    uint64_t *array = intervals(count);
+    bool forward = !plain();
+    if (forward)
+        begin();
+    memsc_work_rare(microseconds, forward ? forwarded : NULL, array, count);
+    if (forward)
+        end();
+    save(path, array, count);
+}
+
 /* ---- the bare ring ---- */
 
 static uint64_t *ring_batches(int size, size_t calls, size_t *count)
@@ -313,6 +327,8 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "sync"))
         sync_calls((size_t)positive(argv[2]), argv[3]);
+    else if (argc == 5 && !strcmp(argv[1], "rare"))
+        rare_calls(positive(argv[2]), (size_t)positive(argv[3]), argv[4]);
     else if (argc == 4 && !strcmp(argv[1], "library")) {
         size_t calls = (size_t)positive(argv[2]);
         uint64_t *array = intervals(calls);
@@ -353,7 +369,8 @@ int main(int argc, char **argv)
         probe_hits((size_t)positive(argv[2]));
     else {
         fprintf(stderr,
-                "usage: memsc-work sync CALLS FILE | library CALLS FILE | "
+                "usage: memsc-work sync CALLS FILE | rare MICROSECONDS CALLS FILE | library CALLS "
+                "FILE | "
                 "interposed PAIRS MEASURES | batch SIZE CALLS FILE | "
                 "shared COUNT CALLS FILE | closed PROCESSES THREADS BATCH CALLS FILE | "
                 "open PROCESSES THREADS RATE CALLS FILE MEASURES | "
