@@ -226,7 +226,7 @@ test-vm-arm-native: native-arm build/arm64/machine build/stamps/system-vm-arm
 test-vm-arm-order: native-arm build/arm64/machine build/stamps/system-vm-arm
 	@MEMSC_VM_THREAD=multi tests/arm/machine tests/arm/in-machine native litmus errors fork table
 
-test-vm-arm-programs: native-arm build/arm64/machine build/stamps/system-vm-arm
+test-vm-arm-programs: native-arm build/arm64/machine build/arm64/newer build/stamps/system-vm-arm
 	@MEMSC_VM_THREAD=multi tests/arm/machine tests/arm/in-machine programs
 
 # Of three CPUs one is left for all else, as an isolated partition needs it.
