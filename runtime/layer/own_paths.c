@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "own_paths.h"
 
+#include <asm/stat.h>
 #include <asm/statfs.h>
 #include <errno.h>
 #include <linux/fcntl.h>
@@ -135,9 +136,9 @@ static bool begins_with_self(const char **at)
     return true;
 }
 
-static bool shows_threads(const char *path)
+/* Spelled as nearly all do: known without a look. */
+static bool is_spelled_plainly(const char *path)
 {
-    /* Nearly all are done with by their first bytes. */
     if (path[0] == '/') {
         if (path[1] != 'p' || path[2] != 'r' || path[3] != 'o' || path[4] != 'c' || path[5] != '/')
             return false;
@@ -151,7 +152,63 @@ static bool shows_threads(const char *path)
            (begins(&path, "task") || begins(&path, "stat") || begins(&path, "status"));
 }
 
+/* The same of the process and of the thread: both tell how many threads there are. */
+static const char *const shown[][2] = {{"/proc/self/task", NULL},
+                                       {"/proc/self/stat", "/proc/thread-self/stat"},
+                                       {"/proc/self/status", "/proc/thread-self/status"},
+                                       {"/proc/self/sched", "/proc/thread-self/sched"}};
+
+enum { NAMES = sizeof shown / sizeof *shown, BEFORE_NAME = sizeof "/proc/self/" - 1 };
+
+/* Which of them a path's last component is; NAMES: none. */
+static int last_name(const char *path)
+{
+    const char *end = path;
+    while (*end)
+        end++;
+    while (end > path && end[-1] == '/')
+        end--;
+    /* Nearly all paths are done with here. */
+    if (end - path < 4 || (end[-1] != 'k' && end[-1] != 't' && end[-1] != 's' && end[-1] != 'd'))
+        return NAMES;
+    for (int i = 0; i < NAMES; i++) {
+        const char *name = shown[i][0] + BEFORE_NAME, *at = end;
+        const char *last = name;
+        while (*last)
+            last++;
+        while (last > name && at > path && at[-1] == last[-1])
+            last--, at--;
+        if (last == name && (at == path || at[-1] == '/'))
+            return i;
+    }
+    return NAMES;
+}
+
+/* The same file, by whatever way it is reached: no descriptor is needed to see it. */
+static bool is_same(const struct stat *found, const char *own)
+{
+    struct stat other;
+    return own && MEMSC_SYS(SYS_newfstatat, AT_FDCWD, own, &other, 0, 0, 0) == 0 &&
+           other.st_ino == found->st_ino && other.st_dev == found->st_dev;
+}
+
+/* path: as copied, so that it can be looked at; by: the program's, from its folder. */
+static bool shows_threads(const char *path, uint64_t folder, uint64_t by)
+{
+    struct stat found;
+    if (is_spelled_plainly(path))
+        return true;
+    int name = last_name(path);
+    return name < NAMES && MEMSC_SYS(SYS_newfstatat, folder, by, &found, 0, 0, 0) == 0 &&
+           (is_same(&found, shown[name][0]) || is_same(&found, shown[name][1]));
+}
+
 /* ---- calls ---- */
+
+static uint64_t folder_of(long number, const uint64_t args[6])
+{
+    return (paths[number] & 3) == SECOND ? args[0] : (uint64_t)AT_FDCWD;
+}
 
 /* Whether the kernel has read the path: only then is it certain that there is one. */
 static bool has_been_read(long result)
@@ -176,14 +233,14 @@ bool memsc_met_wrong_thread(long number, const uint64_t args[6], long result)
     if (!path)
         return false;
     bool by_thread = names_thread_self(path);
-    bool counts = !by_thread && shows_threads(path);
+    bool counts = shows_threads(path, folder_of(number, args), (uint64_t)path);
     if (__builtin_expect(!by_thread && !counts, 1))
         return false;
     bool opened = paths[number] & OPENS && result >= 0;
     /* Something else of that name: opened again, it might not be new any more. */
     if (opened && !is_of_proc(result))
         return false;
-    if (counts && !memsc_hide_threads())
+    if (counts && !memsc_hide_threads() && !by_thread)
         return false;
     if (opened)
         MEMSC_SYS(SYS_close, result, 0, 0, 0, 0, 0);
@@ -195,7 +252,7 @@ void memsc_hide_before(long number, const uint64_t args[6])
     char path[64];
     if ((unsigned long)number >= MEMSC_KNOWN || paths[number] == NO_PATH ||
         !memsc_peek_string(path, sizeof path, args[(paths[number] & 3) - 1]) ||
-        !shows_threads(path))
+        !shows_threads(path, folder_of(number, args), args[(paths[number] & 3) - 1]))
         return;
     /* A process that shares this one's memory has no say in its service. */
     if (!memsc_running() || memsc_has_region())

@@ -3,7 +3,7 @@
  * Paths that mean something else to another thread, or show the threads that the runtime has made.
  *
  *   thread-self           in /proc, by whatever way it is reached: it is the thread that looks
- *   self/task, self/stat, self/status   likewise, or the process's number: they count its threads
+ *   self/task, self/stat, self/status, self/sched   likewise, or the process's number: they count its threads
  */
 #ifndef MEMSC_LAYER_OWN_PATHS_H
 #define MEMSC_LAYER_OWN_PATHS_H

@@ -67,6 +67,14 @@ static bool is_called(uint64_t descriptor, const char *ending)
     return true;
 }
 
+/* Files of /proc that are asked of, or changed, by the task itself: of another that is not at rest, the kernel
+ * does not say in which call it is. */
+static bool is_about_caller(uint64_t descriptor)
+{
+    return is_called(descriptor, "/timerslack_ns") || is_called(descriptor, "/syscall") ||
+           is_called(descriptor, "/stack") || is_called(descriptor, "/wchan");
+}
+
 /* Whether a regular file without content is the kernel's own: of /proc, of a control group, of a security
  * module. File systems that only show something have no blocks; those in memory are named. */
 static bool is_pseudo(uint64_t descriptor)
@@ -103,7 +111,7 @@ static uint32_t look(uint64_t descriptor)
         if (status.st_size || status.st_blocks || major_of(status.st_dev) != NO_DEVICE ||
             !is_pseudo(descriptor))
             return STORAGE;
-        return is_called(descriptor, "/timerslack_ns") ? OWN : PSEUDO;
+        return is_about_caller(descriptor) ? OWN : PSEUDO;
     case FOLDER:
     case BLOCKS:
         return STORAGE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Files that are not the same for all who open them: of the thread that looks, of the task that alone may write
- * them, and those that count a process's threads; looked at from every CPU, too.
+ * them, those that count a process's threads or tell its call; looked at from every CPU, too.
  */
 #include "tasks.h"
 
@@ -217,9 +217,78 @@ static void counts(void)
     close(proc);
 }
 
+static void counts_by_other_ways(void)
+{
+    char path[80];
+    struct stat found;
+    int proc = open("/proc", O_RDONLY | O_DIRECTORY), here = open(".", O_RDONLY | O_DIRECTORY);
+    int self = open("/proc/self", O_RDONLY | O_DIRECTORY);
+    static const char *const folders[] = {"/proc/./self/task", "/proc/self/./task",
+                                          "/proc/self/../self/task//", "//proc//self//task"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        for (int j = 0; j < 3; j++)
+            work();
+        EXPECT(stat(folders[i], &found) == 0 && found.st_nlink == 3);
+        for (int j = 0; j < 3; j++)
+            work();
+        EXPECT(listed(folders[i]) == 1);
+    }
+    for (int way = 0; way < 8; way++) {
+        for (int j = 0; j < 3; j++)
+            work();
+        snprintf(path, sizeof path, "/proc/self/task/%d/status", gettid());
+        int fd = way == 0   ? openat(self, "status", O_RDONLY)
+                 : way == 1 ? openat(proc, "self/./status", O_RDONLY)
+                 : way == 2 ? open("/proc/thread-self/status", O_RDONLY)
+                 : way == 3 ? open(path, O_RDONLY)
+                 : way == 4 ? openat(self, "../self/status", O_RDONLY)
+                            : -1;
+        if (way == 5) {
+            EXPECT(fchdir(self) == 0);
+            fd = open("status", O_RDONLY);
+            EXPECT(fchdir(here) == 0);
+        } else if (way == 6) {
+            EXPECT(fstatat(self, "task", &found, 0) == 0 && found.st_nlink == 3);
+            continue;
+        } else if (way == 7) { /* where the kernel has it */
+            fd = open("/proc/self/sched", O_RDONLY);
+            EXPECT(fd < 0 || number_behind(fd, "#threads: ") == 1);
+            continue;
+        }
+        if (number_behind(fd, "\nThreads:") != 1)
+            printf("not so: counted by way %d\n", way);
+    }
+    close(self), close(here), close(proc);
+}
+
+/* ---- that tell in which call their task is ---- */
+
+static void own_call(void)
+{
+    static const char *const paths[] = {"/proc/self/syscall", "/proc/thread-self/syscall",
+                                        "/proc/self/wchan", "/proc/self/stack"};
+    char text[256];
+    struct iovec part = {text, sizeof text - 1};
+    work();
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (int way = 0; way < 3; way++) {
+            int fd = open(paths[i], O_RDONLY);
+            memset(text, 0, sizeof text);
+            if (fd >= 0)
+                EXPECT((way == 0   ? read(fd, text, sizeof text - 1)
+                        : way == 1 ? pread(fd, text, sizeof text - 1, 0)
+                                   : readv(fd, &part, 1)) > 0);
+            if (fd >= 0 && i < 2)
+                EXPECT(atoi(text) == (way == 0 ? SYS_read : way == 1 ? SYS_pread64 : SYS_readv));
+            printf("%s: %.*s\n", paths[i], i == 3 ? 1 : (int)strcspn(text, " \n"), text);
+            close(fd);
+        }
+}
+
 static void own_threads(void)
 {
     counts();
+    counts_by_other_ways();
     for (int i = 0; i < 5; i++)
         in_thread(works, NULL);
     for (int i = 0; i < 100; i++)
@@ -274,9 +343,7 @@ static void visits_every_cpu(void)
 }
 
 const struct feature features[] = {
-    {"thread-spellings", thread_spellings},
-    {"own-files-are-written", own_files},
-    {"own-threads-are-counted", own_threads},
-    {"visits-every-cpu", visits_every_cpu},
-    {NULL, NULL},
+    {"thread-spellings", thread_spellings},   {"own-files-are-written", own_files},
+    {"own-threads-are-counted", own_threads}, {"own-call-is-read", own_call},
+    {"visits-every-cpu", visits_every_cpu},   {NULL, NULL},
 };
