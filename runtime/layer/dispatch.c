@@ -197,12 +197,18 @@ static struct memsc_answer local(long number, const uint64_t args[6])
     return run_here;
 }
 
+/* Whatever keeps a call here, the program finds no threads by it that are not its own. */
+static struct memsc_answer made_here(long number, const uint64_t args[6])
+{
+    memsc_hide_before(number, args);
+    return local(number, args);
+}
+
 static struct memsc_answer made_directly(long number, const uint64_t args[6],
                                          enum memsc_unforwarded reason)
 {
     unforwarded(number, reason);
-    memsc_hide_before(number, args);
-    return local(number, args);
+    return made_here(number, args);
 }
 
 /* The caller's share in a call that was forwarded. */
@@ -249,6 +255,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         struct memsc_answer answer =
             unforwarded(number, (enum memsc_unforwarded)(thread->never - 1));
         bool shared = thread->never == 1 + MEMSC_SHARED_THREAD;
+        if (!shared)
+            memsc_hide_before(number, args);
         bool concerns_us = shared ? ends_program(number, args) : memsc_class(number) == MEMSC_LOCAL;
         return concerns_us ? local(number, args) : answer;
     }
@@ -262,7 +270,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
     if (__builtin_expect(!memsc_has_page(), 0)) {
         if (memsc_is_local(number, args)) {
             memsc_stats_local(number);
-            return local(number, args);
+            return made_here(number, args);
         }
         if (needs_no_page(number, args))
             return made_directly(number, args, MEMSC_NO_SERVICE);
@@ -275,10 +283,8 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
     bool beside = is_on_service_cpu() || is_crowded_out(thread);
     if (__builtin_expect(beside, 0) && !memsc_is_local(number, args))
         return made_directly(number, args, MEMSC_ON_SERVICE_CPU);
-    if (__builtin_expect(special, 0) && !memsc_has_keys_of_service()) {
-        unforwarded(number, MEMSC_OTHER_KEYS);
-        return local(number, args);
-    }
+    if (__builtin_expect(special, 0) && !memsc_has_keys_of_service())
+        return made_directly(number, args, MEMSC_OTHER_KEYS);
     if (__builtin_expect(number == SYS_chdir, 0) && memsc_leads_to_thread(args)) {
         memsc_count_local(number);
         return local(number, args);
@@ -291,7 +297,7 @@ struct memsc_answer memsc_dispatch(long number, const uint64_t args[6])
         return unforwarded(number, MEMSC_NO_ENTRY);
     default:
         memsc_count_local(number);
-        return local(number, args);
+        return made_here(number, args);
     }
 }
 

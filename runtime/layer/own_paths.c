@@ -19,23 +19,16 @@
 
 enum { NO_PATH = 0, FIRST, SECOND, OPENS = 4 };
 
-static const uint8_t paths[MEMSC_KNOWN] = {[SYS_openat] = SECOND | OPENS,
-                                           [SYS_newfstatat] = SECOND,
-                                           [SYS_statx] = SECOND,
-                                           [SYS_faccessat] = SECOND,
-                                           [SYS_faccessat2] = SECOND,
-                                           [SYS_readlinkat] = SECOND,
-                                           [SYS_statfs] = FIRST,
-                                           [SYS_getxattr] = FIRST,
-                                           [SYS_lgetxattr] = FIRST,
-                                           [SYS_listxattr] = FIRST,
-                                           [SYS_llistxattr] = FIRST,
-                                           [SYS_inotify_add_watch] = SECOND,
-                                           [SYS_truncate] = FIRST,
-                                           [SYS_fchmodat] = SECOND,
-                                           [SYS_fchownat] = SECOND,
-                                           [SYS_utimensat] = SECOND,
-                                           MEMSC_OWN_PATHS};
+static const uint8_t paths[MEMSC_KNOWN] = {
+    [SYS_openat] = SECOND | OPENS,    [SYS_openat2] = SECOND,
+    [SYS_newfstatat] = SECOND,        [SYS_statx] = SECOND,
+    [SYS_faccessat] = SECOND,         [SYS_faccessat2] = SECOND,
+    [SYS_readlinkat] = SECOND,        [SYS_statfs] = FIRST,
+    [SYS_getxattr] = FIRST,           [SYS_lgetxattr] = FIRST,
+    [SYS_listxattr] = FIRST,          [SYS_llistxattr] = FIRST,
+    [SYS_inotify_add_watch] = SECOND, [SYS_truncate] = FIRST,
+    [SYS_fchmodat] = SECOND,          [SYS_fchownat] = SECOND,
+    [SYS_utimensat] = SECOND,         MEMSC_OWN_PATHS};
 
 /* ---- thread-self ---- */
 

@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
  * Files that are not the same for all who open them: of the thread that looks, of the task that alone may write
- * them, those that count a process's threads or tell its call; looked at from every CPU, too.
+ * them, those that tell in which call it is.
  */
+#include "shown.h"
 #include "tasks.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
 /* ---- of the thread that looks ---- */
-
-static long number_behind(int fd, const char *name)
-{
-    char text[4096] = "";
-    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    const char *at = size > 0 ? strstr(text, name) : NULL;
-    if (fd >= 0)
-        close(fd);
-    return at ? atol(at + strlen(name)) : -1;
-}
 
 static void is_own(int fd, const char *how)
 {
@@ -150,117 +139,6 @@ static void own_files(void)
     wait(NULL);
 }
 
-/* ---- that count threads ---- */
-
-static int listed(const char *path)
-{
-    int count = 0;
-    DIR *folder = opendir(path);
-    struct dirent *found;
-    while (folder && (found = readdir(folder)))
-        count += found->d_name[0] != '.';
-    if (folder)
-        closedir(folder);
-    return count;
-}
-
-static long in_stat(const char *path)
-{
-    char text[1024] = "";
-    int fd = open(path, O_RDONLY);
-    ssize_t size = read(fd, text, sizeof text - 1);
-    char *at = size > 0 ? strrchr(text, ')') : NULL;
-    for (int field = 2; at && field < 20; field++)
-        at = strchr(at + 1, ' ');
-    close(fd);
-    return at ? atol(at) : -1;
-}
-
-static long with_stdio(void)
-{
-    char line[256];
-    long count = -1;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file && fgets(line, sizeof line, file))
-        sscanf(line, "Threads: %ld", &count);
-    if (file)
-        fclose(file);
-    return count;
-}
-
-static void counts(void)
-{
-    char path[64];
-    struct stat found;
-    int proc = open("/proc", O_RDONLY | O_DIRECTORY);
-    work();
-    EXPECT(listed("/proc/self/task") == 1);
-    work();
-    EXPECT(stat("/proc/self/task", &found) == 0 && found.st_nlink == 3);
-    for (int i = 0; i < 100; i++)
-        work();
-    EXPECT(fstatat(proc, "self/task/", &found, 0) == 0 && found.st_nlink == 3);
-    for (int i = 0; i < 100; i++)
-        work();
-    EXPECT(in_stat("/proc/self/stat") == 1);
-    snprintf(path, sizeof path, "/proc/%d/stat", getpid());
-    for (int i = 0; i < 100; i++)
-        work();
-    EXPECT(in_stat(path) == 1);
-    for (int i = 0; i < 100; i++)
-        work();
-    EXPECT(with_stdio() == 1);
-    for (int i = 0; i < 100; i++)
-        work();
-    snprintf(path, sizeof path, "/proc/%d/task", getpid());
-    EXPECT(listed(path) == 1);
-    close(proc);
-}
-
-static void counts_by_other_ways(void)
-{
-    char path[80];
-    struct stat found;
-    int proc = open("/proc", O_RDONLY | O_DIRECTORY), here = open(".", O_RDONLY | O_DIRECTORY);
-    int self = open("/proc/self", O_RDONLY | O_DIRECTORY);
-    static const char *const folders[] = {"/proc/./self/task", "/proc/self/./task",
-                                          "/proc/self/../self/task//", "//proc//self//task"};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        for (int j = 0; j < 3; j++)
-            work();
-        EXPECT(stat(folders[i], &found) == 0 && found.st_nlink == 3);
-        for (int j = 0; j < 3; j++)
-            work();
-        EXPECT(listed(folders[i]) == 1);
-    }
-    for (int way = 0; way < 8; way++) {
-        for (int j = 0; j < 3; j++)
-            work();
-        snprintf(path, sizeof path, "/proc/self/task/%d/status", gettid());
-        int fd = way == 0   ? openat(self, "status", O_RDONLY)
-                 : way == 1 ? openat(proc, "self/./status", O_RDONLY)
-                 : way == 2 ? open("/proc/thread-self/status", O_RDONLY)
-                 : way == 3 ? open(path, O_RDONLY)
-                 : way == 4 ? openat(self, "../self/status", O_RDONLY)
-                            : -1;
-        if (way == 5) {
-            EXPECT(fchdir(self) == 0);
-            fd = open("status", O_RDONLY);
-            EXPECT(fchdir(here) == 0);
-        } else if (way == 6) {
-            EXPECT(fstatat(self, "task", &found, 0) == 0 && found.st_nlink == 3);
-            continue;
-        } else if (way == 7) { /* where the kernel has it */
-            fd = open("/proc/self/sched", O_RDONLY);
-            EXPECT(fd < 0 || number_behind(fd, "#threads: ") == 1);
-            continue;
-        }
-        if (number_behind(fd, "\nThreads:") != 1)
-            printf("not so: counted by way %d\n", way);
-    }
-    close(self), close(here), close(proc);
-}
-
 /* ---- that tell in which call their task is ---- */
 
 static void own_call(void)
@@ -285,65 +163,9 @@ static void own_call(void)
         }
 }
 
-static void own_threads(void)
-{
-    counts();
-    counts_by_other_ways();
-    for (int i = 0; i < 5; i++)
-        in_thread(works, NULL);
-    for (int i = 0; i < 100; i++)
-        work();
-    counts();
-    fflush(stdout);
-    if (fork() == 0) {
-        counts();
-        fflush(stdout);
-        _exit(0);
-    }
-    wait(NULL);
-}
-
-static void *on_this_cpu(void *unused)
-{
-    char byte = 'x', number[32] = "";
-    int ends[2];
-    work();
-    EXPECT(pipe(ends) == 0 && write(ends[1], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1);
-    close(ends[0]), close(ends[1]);
-    EXPECT(readlink("/proc/thread-self", number, sizeof number - 1) > 0);
-    EXPECT(atoi(strrchr(number, '/') + 1) == gettid());
-    return unused;
-}
-
-/* From the service's, too, where the program's own calls would have to wait for it. */
-static void visits_every_cpu(void)
-{
-    int visited = 0;
-    for (int round = 0; round < 3; round++)
-        for (int cpu = 0; cpu < 64; cpu++) {
-            cpu_set_t one;
-            CPU_ZERO(&one);
-            CPU_SET(cpu, &one);
-            if (sched_setaffinity(0, sizeof one, &one) != 0)
-                continue;
-            visited++;
-            on_this_cpu(NULL);
-            EXPECT(listed("/proc/self/task") == 1);
-            fflush(stdout);
-            pid_t child = fork();
-            if (child == 0) {
-                on_this_cpu(NULL);
-                _exit(listed("/proc/self/task"));
-            }
-            EXPECT(ended(child) == 1);
-        }
-    in_thread(on_this_cpu, NULL);
-    EXPECT(visited > 0);
-    printf("visited %d\n", visited);
-}
-
 const struct feature features[] = {
-    {"thread-spellings", thread_spellings},   {"own-files-are-written", own_files},
-    {"own-threads-are-counted", own_threads}, {"own-call-is-read", own_call},
-    {"visits-every-cpu", visits_every_cpu},   {NULL, NULL},
+    {"thread-spellings", thread_spellings},
+    {"own-files-are-written", own_files},
+    {"own-call-is-read", own_call},
+    {NULL, NULL},
 };
