@@ -211,14 +211,17 @@ test-arm-features: native-arm $(ARM_TREES) build/stamps/system-test
 # What user-mode emulation has not: a kernel for Arm. Both CPUs are one thread of this machine's, which goes on with the
 # other CPU when one polls for it; with a thread for each they wait for this machine's time slices. The test of the order
 # of memory has a thread for each.
-ARM_TESTS ?= async blocking call clock counter errors fork look options parking ready recall recording sharing
-ARM_VM_PARTS := native order programs memsc
+ARM_TESTS ?= async blocking call clock counter errors fork look options parking ready recall recording sharing takeover threads
+ARM_VM_PARTS := native order programs memsc demo
 # A probe of each kind; the helper's end, and the session's; an isolated partition.
 ARM_VM_RUNS := $(addprefix tests/live/test_,tracing.py helper.py usdt.py) tests/vm/test_partition.py -k \
 	"process_are_counted_exactly or inherit or ping_pong or spares or killed_session or killed_helper_is_an or each_probed or itself"
+# Every arm of the benchmark, report and doctor; run and trace, with probes; two kinds of probes more.
+ARM_VM_DEMO := tests/vm/test_demo.py $(addprefix tests/live/test_,run.py trace.py noise_probe.py counters.py) -k \
+	"demo or really_were or each_arm or probes_see or touched_first or preempts or known_work"
 
 .PHONY: test-vm-arm $(ARM_VM_PARTS:%=test-vm-arm-%)
-test-vm-arm: $(ARM_VM_PARTS:%=test-vm-arm-%) ## 64-bit Arm in an emulated machine with Debian's own kernel: C tests, programs, the package's probes (half an hour; needs root; parts: test-vm-arm-native, -order, -programs, -memsc)
+test-vm-arm: $(ARM_VM_PARTS:%=test-vm-arm-%) ## 64-bit Arm in an emulated machine with Debian's own kernel: C tests, programs, the package's probes (half an hour; needs root; parts: test-vm-arm-native, -order, -programs, -memsc, -demo)
 
 test-vm-arm-native: native-arm build/arm64/machine build/stamps/system-vm-arm
 	@tests/arm/machine tests/arm/in-machine native $(ARM_TESTS)
@@ -232,6 +235,9 @@ test-vm-arm-programs: native-arm build/arm64/machine build/arm64/newer build/sta
 # Of three CPUs one is left for all else, as an isolated partition needs it.
 test-vm-arm-memsc: build/arm64/package build/arm64/pytest build/stamps/system-vm-arm
 	@MEMSC_VM_CPUS=3 tests/arm/machine tests/arm/in-machine memsc $(ARM_VM_RUNS)
+
+test-vm-arm-demo: build/arm64/package build/arm64/pytest build/stamps/system-vm-arm
+	@tests/arm/machine tests/arm/in-machine memsc $(ARM_VM_DEMO)
 
 # For the package's Python there.
 build/arm64/pytest: requirements.txt requirements-dev.txt tools/install-for | native-arm
