@@ -9,6 +9,7 @@ system call, times what all of those took, and the sampling error is that of suc
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,6 +174,27 @@ class Paths:
             rows += _divided(dict(zip(_CELL, cell, strict=True)), mine, *whole)
         frame = pd.DataFrame(rows, columns=[*_CELL, "stack", *_TIMES, *_FIGURES])
         return frame.sort_values("total_ns", ascending=False, ignore_index=True)
+
+    def df_nameless(self) -> pd.DataFrame:
+        """Files whose functions have no names, by how often they were met on the way to a call.
+
+        Returns:
+            module and share (of all frames that lie in files), the most first.
+
+        Raises:
+            MemscError: as `df_calls`.
+
+        Example:
+            >>> frame = t.paths.df_nameless()  # doctest: +SKIP
+        """
+        whole, without = 0, Counter[str]()
+        for stack, times in self.df_calls()["stack"].value_counts().items():
+            for frame in self.path(int(str(stack))).frames:
+                if frame.module.startswith("/"):
+                    whole += int(times)
+                    without[frame.module] += 0 if frame.function else int(times)
+        shares = [(module, n / whole) for module, n in without.most_common() if n]
+        return pd.DataFrame(shares, columns=["module", "share"])
 
     def _wholes(self) -> dict[tuple[str, ...], tuple[int, NDArray[np.float64], float]]:
         """Calls, sums of their stages and total, and where their tail begins; ns, by cell."""

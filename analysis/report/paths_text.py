@@ -16,6 +16,9 @@ from memsc.analysis.report.terminal import heading
 
 _SHOWN = 5
 _LONGEST = 72  # of a path in a line
+_WORTH = 0.05
+"""The share of frames from which on a file is worth a word."""
+_FILES = 3
 _ORDERS: tuple[tuple[Callable[[PathRow], float], str], ...] = (
     (lambda row: row.total_ns, "most time"),
     (lambda row: row.tail_ns, "most time in the slowest 1 %"),
@@ -79,6 +82,16 @@ def arm_totals(report: Report) -> dict[str, float]:
     return totals
 
 
+def nameless_words(report: Report) -> str:
+    """What is to be known of functions without names; nothing if they are few."""
+    shares = report.paths.nameless if report.paths else {}
+    worth = sorted(((n, m) for m, n in shares.items() if n >= _WORTH), reverse=True)[:_FILES]
+    if not worth:
+        return ""
+    lie = ", ".join(f"{100 * share:.0f} % in {module}" for share, module in worth)
+    return f"Frames without a name: {lie}; debug files, there when it is recorded, name them."
+
+
 def paths(report: Report) -> Iterator[RenderableType]:
     """The section; nothing without the probe."""
     totals = arm_totals(report)
@@ -89,3 +102,6 @@ def paths(report: Report) -> Iterator[RenderableType]:
         for row in rows:
             yield Text(f"  {path_words(row.path)}")
             yield Text(f"      {path_figures(row, totals[arm])}", "dim")
+    if lacking := nameless_words(report):
+        yield Text()
+        yield Text(f"  {lacking}", "dim")

@@ -294,7 +294,11 @@ class PathRow(msgspec.Struct, frozen=True):
 
 
 class PathFigures(msgspec.Struct, frozen=True):
-    """Where calls were made: how many were looked at, and the paths that took most time."""
+    """Where calls were made: how many were looked at, and the paths that took most time.
+
+    `nameless` has, by file, the share of all frames that lie in its functions without names.
+    """
 
     calls: int
     rows: list[PathRow]
+    nameless: dict[str, float]

@@ -244,8 +244,11 @@ def _paths(trace: Trace) -> tuple[PathFigures | None, Reason]:
     frame = frame.head(_PATHS)
     names = [trace.paths.path(stack).names for stack in frame["stack"].tolist()]
     calls = [[*path, f"{call}()"] for path, call in zip(names, frame["syscall"], strict=True)]
+    nameless = trace.paths.df_nameless()
     return PathFigures(
-        looked, rows(frame.assign(path=pd.Series(calls, frame.index)), PathRow)
+        looked,
+        rows(frame.assign(path=pd.Series(calls, frame.index)), PathRow),
+        {str(one["module"]): float(one["share"]) for _, one in nameless.iterrows()},
     ), UNSET
 
 

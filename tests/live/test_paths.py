@@ -36,7 +36,9 @@ LONG, SHORT = (100, 200, 300, 400), (10, 20, 30, 40)
 PLACES = Path(__file__).with_name("programs") / "paths.c"
 
 
-def fabricated(folder: Path, arms: tuple[str, ...] = ("memsc",)) -> Trace:
+def fabricated(
+    folder: Path, arms: tuple[str, ...] = ("memsc",), stripped: tuple[str, ...] = ()
+) -> Trace:
     """A trace of calls, every third of them long and made by `slow`, the others by `quick`."""
     rounds, described = list[Round](), dict[str, Arm]()
     looked = np.arange(0, CALLS, EVERY)
@@ -68,6 +70,7 @@ def fabricated(folder: Path, arms: tuple[str, ...] = ("memsc",)) -> Trace:
             writer.events("paths", events, {"kind": ("called",)})
             rounds.append(key)
             described[arm] = Arm(arm, "inline", [1], [0], CALLS, 0, CALLS)
+        frames = [(s, d, "" if m in stripped else f, m) for s, d, f, m in frames]
         stack, depth, function, module = zip(*frames, strict=True)
         columns = {"stack": stack, "depth": depth, "function": function, "module": module}
         writer.append(
@@ -122,6 +125,26 @@ def test_a_report_says_where_calls_come_from(tmp_path: Path) -> None:
     (first, second) = summary.paths.rows
     assert first.path[-2] == second.path[-2] == "read"
     assert summary.paths.calls == CALLS // EVERY
+
+
+@pytest.mark.parametrize(
+    ("stripped", "share"),
+    [
+        ((), {}),
+        (("/bin/some",), {"/bin/some": 0.75}),
+        (("/lib/libc.so.6",), {"/lib/libc.so.6": 0.25}),
+    ],
+)
+def test_a_report_says_whose_functions_have_no_names(
+    tmp_path: Path, stripped: tuple[str, ...], share: dict[str, float]
+) -> None:
+    summary = summarise(fabricated(tmp_path / "a.memsc", stripped=stripped))
+    assert summary.paths is not None
+    assert summary.paths.nameless == share
+    said = text.to_string(summary)
+    for module, of_frames in share.items():
+        assert f"Frames without a name: {100 * of_frames:.0f} % in {module}" in said
+    assert share or "Frames without a name" not in said
 
 
 def test_collapsed_stacks_end_in_the_stage(tmp_path: Path) -> None:
