@@ -26,6 +26,7 @@ from memsc.analysis.report.counter_text import (
     stage_counter_tables,
 )
 from memsc.analysis.report.model import Report, Stages
+from memsc.analysis.report.paths_text import looked_words, nameless_words, path_tables
 from memsc.analysis.report.rows import RatioRow
 from memsc.analysis.report.slow_text import cause_rows
 from memsc.analysis.report.tables import DERIVED, to_csv
@@ -59,6 +60,7 @@ _SHOWN = (
     *("cpu_model", "hypervisor", "kernel", "distribution", "cpus_online", "isolated_cpus"),
     *("nohz_full_cpus", "idle_driver", "cpufreq_governor", "smt", "load_1m", "clocksource"),
 )
+_LONGEST_PATH = 200
 _KINDS = {"✗": "bad", "✓": "good", "?": "doubt", "!": "doubt"}
 
 
@@ -93,6 +95,8 @@ def to_html(trace: Trace, report: Report) -> str:
         syscall_headers=SYSCALL_HEADERS,
         callers=list(caller_rows(report)),
         caller_headers=CALLER_HEADERS,
+        paths=list(path_tables(report, _LONGEST_PATH)),
+        paths_note=f"{looked_words(report)}. {nameless_words(report)}",
         machine=_machine(report),
         causes=list(_causes(report)),
         worst=list(_worst(trace)),

@@ -60,7 +60,7 @@ def path_figures(row: PathRow, total_ns: float) -> str:
     return " · ".join([*words, f"{row.samples} looked at"])
 
 
-def path_words(names: Sequence[str], most: int = _LONGEST) -> str:
+def path_words(names: Sequence[str], most: int) -> str:
     """A path from the outermost frame on, what is in the middle left out where it is long."""
     # What is before main is the same in every program.
     shown = list(names[names.index("main") :] if "main" in names else names)
@@ -92,16 +92,34 @@ def nameless_words(report: Report) -> str:
     return f"Frames without a name: {lie}; debug files, there when it is recorded, name them."
 
 
-def paths(report: Report) -> Iterator[RenderableType]:
-    """The section; nothing without the probe."""
+def path_tables(report: Report, longest: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """By arm and order: a title, and of each path its words and figures.
+
+    Args:
+        report: what is shown.
+        longest: characters of a path, beyond which its middle is left out.
+    """
     totals = arm_totals(report)
     for arm, words, rows in path_rows(report):
-        calls = report.paths.calls if report.paths else 0
-        looked = f"{calls:,} calls looked at; ± is one standard error"
-        yield heading(f"Where the calls come from: {arm}, {words}", looked)
-        for row in rows:
-            yield Text(f"  {path_words(row.path)}")
-            yield Text(f"      {path_figures(row, totals[arm])}", "dim")
+        yield (
+            f"{arm}, {words}",
+            [(path_words(row.path, longest), path_figures(row, totals[arm])) for row in rows],
+        )
+
+
+def looked_words(report: Report) -> str:
+    """What the figures are made of."""
+    calls = report.paths.calls if report.paths else 0
+    return f"{calls:,} calls looked at; ± is one standard error"
+
+
+def paths(report: Report) -> Iterator[RenderableType]:
+    """The section; nothing without the probe."""
+    for title, rows in path_tables(report, _LONGEST):
+        yield heading(f"Where the calls come from: {title}", looked_words(report))
+        for path, figures in rows:
+            yield Text(f"  {path}")
+            yield Text(f"      {figures}", "dim")
     if lacking := nameless_words(report):
         yield Text()
         yield Text(f"  {lacking}", "dim")

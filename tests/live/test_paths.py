@@ -22,6 +22,7 @@ from tests.helpers.required import layered
 from memsc import analysis as ma
 from memsc.analysis.export.formats import Options, export
 from memsc.analysis.report import text
+from memsc.analysis.report.page import to_html
 from memsc.analysis.report.summary import summarise
 from memsc.analysis.trace import Trace
 from memsc.probes.declaration import find
@@ -116,10 +117,15 @@ def test_a_call_that_no_record_is_there_of_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_report_says_where_calls_come_from(tmp_path: Path) -> None:
-    summary = summarise(fabricated(tmp_path / "a.memsc"))
+    trace = fabricated(tmp_path / "a.memsc")
+    summary = summarise(trace)
     said = text.to_string(summary)
     assert "Where the calls come from: memsc, most time" in said
     assert "main → slow → read → getppid()" in said
+    shown = to_html(trace, summary)
+    assert "<h2>Where the calls come from</h2>" in shown
+    assert "main → slow → read → getppid()" in shown
+    assert f"{CALLS // EVERY} calls looked at" in shown
     assert max(map(len, said.splitlines())) <= text.WIDTH
     assert summary.paths is not None
     (first, second) = summary.paths.rows
@@ -138,13 +144,15 @@ def test_a_report_says_where_calls_come_from(tmp_path: Path) -> None:
 def test_a_report_says_whose_functions_have_no_names(
     tmp_path: Path, stripped: tuple[str, ...], share: dict[str, float]
 ) -> None:
-    summary = summarise(fabricated(tmp_path / "a.memsc", stripped=stripped))
+    trace = fabricated(tmp_path / "a.memsc", stripped=stripped)
+    summary = summarise(trace)
     assert summary.paths is not None
     assert summary.paths.nameless == share
     said = text.to_string(summary)
     for module, of_frames in share.items():
         assert f"Frames without a name: {100 * of_frames:.0f} % in {module}" in said
     assert share or "Frames without a name" not in said
+    assert ("Frames without a name" in to_html(trace, summary)) is bool(share)
 
 
 def test_collapsed_stacks_end_in_the_stage(tmp_path: Path) -> None:
