@@ -115,11 +115,12 @@ def looked_words(report: Report) -> str:
 
 def paths(report: Report) -> Iterator[RenderableType]:
     """The section; nothing without the probe."""
-    for title, rows in path_tables(report, _LONGEST):
-        yield heading(f"Where the calls come from: {title}", looked_words(report))
+    tables = list(path_tables(report, _LONGEST))
+    for title, rows in tables:
+        yield heading(f"Where the calls come from: {title}")
         for path, figures in rows:
             yield Text(f"  {path}")
             yield Text(f"      {figures}", "dim")
-    if lacking := nameless_words(report):
+    if tables:
         yield Text()
-        yield Text(f"  {lacking}", "dim")
+        yield Text(f"  {looked_words(report)}. {nameless_words(report)}".rstrip(), "dim")
