@@ -123,4 +123,5 @@ def paths(report: Report) -> Iterator[RenderableType]:
             yield Text(f"      {figures}", "dim")
     if tables:
         yield Text()
-        yield Text(f"  {looked_words(report)}. {nameless_words(report)}".rstrip(), "dim")
+        for line in filter(None, (f"{looked_words(report)}.", nameless_words(report))):
+            yield Text(f"  {line}", "dim")
