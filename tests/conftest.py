@@ -17,8 +17,9 @@ from memsc.tracer.session.observe import channel
 HERE = Path(__file__).parent
 
 # A shell without job control starts what is in the background with Ctrl-C ignored, for it and for
-# all that it starts: tests of Ctrl-C would fail for that alone.
+# all that it starts, and nohup does so with a hang-up: tests of these would fail for that alone.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No test asserts a time, and a deadline is one.
 settings.register_profile("memsc", deadline=None, max_examples=60)
