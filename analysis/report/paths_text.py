@@ -110,7 +110,8 @@ def path_tables(report: Report, longest: int) -> Iterator[tuple[str, list[tuple[
 def looked_words(report: Report) -> str:
     """What the figures are made of."""
     calls = report.paths.calls if report.paths else 0
-    return f"{calls:,} calls looked at; ± is one standard error"
+    noun = "call" if calls == 1 else "calls"
+    return f"{calls:,} {noun} looked at; ± is one standard error"
 
 
 def paths(report: Report) -> Iterator[RenderableType]:
