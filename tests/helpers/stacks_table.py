@@ -35,8 +35,9 @@ WHOLE, ASIDE = 0.95, (0.01, 0.02)
 ASKED_HERTZ = 99
 RARER = ASKED_HERTZ / HERTZ
 """The rate that the bound is for; the probe's own is ten times as high."""
-PAIRS, _QUIET = 14, 0.1
+PAIRS = 14
 """How often each of two ways is measured, in the order A B B A."""
+_QUIET = 0.1
 _GIT = """
 git init -q r && cd r && git config user.email a@b && git config user.name a
 for i in $(seq 30); do seq $((i * 3000)) >f$((i % 7)); git add . && git commit -qm $i; done
@@ -256,9 +257,10 @@ def _watched(folder: Path, script: str, probe: str) -> dict[bool, list[float]]:
 
 
 def _least(folder: Path, trace: Path) -> float:
-    """What a piece of work took in the quietest tenth: two CPUs may be threads of one core, and
-    what runs beside slows both, in some seconds and not in others. A piece of calls is a thousand
-    of them, and what it took their p50."""
+    """What a piece of work took in the quietest tenth; of calls, the p50 of a thousand is one.
+
+    Two CPUs may be threads of one core: what runs beside slows both, in some seconds only.
+    """
     opened = open_trace(trace)
     if (folder / "log").exists():
         log = pd.read_csv(folder / "log", sep=" ", names=["began", "took"])

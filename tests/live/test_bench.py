@@ -14,7 +14,6 @@ from memsc.bench.suites.cases import ON_REQUEST, Case, choose, rounds, suites
 from memsc.tracer.session.work import interleaved
 
 ARMS = ("direct", "ipi", "memsc", "memsc-scanner")
-BUSY = "no service there"
 
 pytestmark = [two_cpus, layered]
 
@@ -22,10 +21,7 @@ pytestmark = [two_cpus, layered]
 def test_a_small_benchmark_prints_rows_and_targets(tmp_path: Path) -> None:
     folder = tmp_path / "b.memsc"
     done = memsc("bench", "limit", "--quick", "--json", "--probes", "none", "-o", str(folder))
-    withheld = [line for line in done.stderr.splitlines() if "verdict is withheld" in line]
-    assert done.returncode == (4 if withheld else 0), done.stderr
-    for line in withheld:  # others had the CPU of the service meanwhile
-        assert BUSY in line, line
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["schema"] == 1
     row = next(row for row in said["rows"] if row["metric"] == "p50_ns")
